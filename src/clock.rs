@@ -1,0 +1,230 @@
+//! One coarse clock for all connections of a server: thousands of deadlines, one timer.
+//!
+//! A connection on which nothing happens costs what its entry here costs, 24 bytes, and not a timer of its own. The price
+//! is precision: a deadline rings up to [`RESOLUTION`] late, never early.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+
+/// Deadlines within one such span ring together. A twentieth of a second is nothing to the timeouts that people set, and
+/// lets a server of a million connections that ping every 20 s wake its clock twenty times a second.
+pub(crate) const RESOLUTION: Duration = Duration::from_millis(50);
+
+/// A moment, in spans of [`RESOLUTION`] since the clock's start: four bytes are enough for six years.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment(u32);
+
+impl Moment {
+    /// Does not come.
+    pub(crate) const NEVER: Moment = Moment(u32::MAX);
+}
+
+/// Something that can be rung.
+pub(crate) trait Alarm: Sync {
+    /// The moment has come. `key` is what was given to [`Clock::ring_at`]; a stale one is ignored.
+    fn ring(&self, key: u64);
+}
+
+/// A clock.
+///
+/// It runs in a task of the runtime it is first used on, until it is [stopped](Clock::stop) or dropped.
+#[derive(Clone)]
+pub(crate) struct Clock(Arc<Inner>);
+
+struct Inner {
+    start: Instant,
+    wheel: Mutex<Wheel>,
+    /// Tells the task that an earlier deadline than the one it sleeps for has come, or that it is to end.
+    changed: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct Wheel {
+    due: BTreeMap<Moment, Vec<(&'static dyn Alarm, u64)>>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Clock {
+    pub(crate) fn new() -> Clock {
+        let inner = Inner { start: Instant::now(), wheel: Mutex::default(), changed: Arc::default() };
+        Clock(Arc::new(inner))
+    }
+
+    /// The last moment that has come.
+    pub(crate) fn now(&self) -> Moment {
+        self.0.now()
+    }
+
+    /// Milliseconds since the start.
+    pub(crate) fn millis(&self) -> u64 {
+        millis(self.0.start.elapsed())
+    }
+
+    /// The first moment at which `duration` has passed, from now on.
+    pub(crate) fn after(&self, duration: Duration) -> Moment {
+        let passed = self.0.start.elapsed().saturating_add(duration);
+        let spans = passed.as_millis().div_ceil(RESOLUTION.as_millis());
+        Moment(u32::try_from(spans).unwrap_or(u32::MAX))
+    }
+
+    /// Rings `alarm` when `moment` has come.
+    ///
+    /// There is no way to cancel: who is rung looks whether a deadline of its own has really passed.
+    pub(crate) fn ring_at(&self, moment: Moment, alarm: &'static dyn Alarm, key: u64) {
+        if moment == Moment::NEVER {
+            return;
+        }
+        let mut wheel = lock(&self.0.wheel);
+        let first = wheel.due.first_key_value().is_none_or(|(first, _)| moment < *first);
+        wheel.due.entry(moment).or_default().push((alarm, key));
+        if wheel.task.is_none() {
+            wheel.task = Some(tokio::spawn(run(Arc::downgrade(&self.0), self.0.changed.clone())));
+        } else if first {
+            self.0.changed.notify_one();
+        }
+    }
+
+    /// Ends the task, and waits until it has ended. Nothing rings any more, unless there are new deadlines.
+    pub(crate) async fn stop(&self) {
+        let task = lock(&self.0.wheel).task.take();
+        if let Some(task) = task {
+            task.abort();
+            let _ = task.await;
+        }
+    }
+}
+
+impl Inner {
+    fn now(&self) -> Moment {
+        let spans = self.start.elapsed().as_millis() / RESOLUTION.as_millis();
+        Moment(u32::try_from(spans).unwrap_or(u32::MAX))
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.changed.notify_one();
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clock").finish_non_exhaustive()
+    }
+}
+
+/// The clock's task. It ends when the clock is dropped.
+async fn run(clock: Weak<Inner>, changed: Arc<Notify>) {
+    loop {
+        let Some(inner) = clock.upgrade() else { return };
+        let next = lock(&inner.wheel).due.first_key_value().map(|(moment, _)| RESOLUTION * moment.0);
+        let wake = next.and_then(|span| inner.start.checked_add(span));
+        drop(inner);
+        let Some(wake) = wake else {
+            changed.notified().await;
+            continue;
+        };
+        tokio::select! {
+            () = sleep_until(wake) => {}
+            () = changed.notified() => continue,
+        }
+        let Some(inner) = clock.upgrade() else { return };
+        let mut wheel = lock(&inner.wheel);
+        let later = wheel.due.split_off(&Moment(inner.now().0.saturating_add(1)));
+        let due = std::mem::replace(&mut wheel.due, later);
+        drop(wheel);
+        for (alarm, key) in due.into_values().flatten() {
+            alarm.ring(key);
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn lock(wheel: &Mutex<Wheel>) -> MutexGuard<'_, Wheel> {
+    wheel.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Bell(AtomicU64);
+    impl Alarm for Bell {
+        fn ring(&self, key: u64) {
+            self.0.fetch_add(key, Ordering::Relaxed);
+        }
+    }
+    impl Bell {
+        fn new() -> &'static Bell {
+            Box::leak(Box::default())
+        }
+        fn rung(&self) -> u64 {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    fn after(clock: &Clock, millis: u64) -> Moment {
+        clock.after(Duration::from_millis(millis))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn deadlines_ring_never_early_and_at_most_a_resolution_late() {
+        let (clock, bell) = (Clock::new(), Bell::new());
+        clock.ring_at(after(&clock, 1_001), bell, 1);
+        clock.ring_at(after(&clock, 500), bell, 10);
+        tokio::time::sleep(Duration::from_millis(499)).await;
+        assert_eq!(bell.rung(), 0);
+        tokio::time::sleep(RESOLUTION).await;
+        assert_eq!(bell.rung(), 10);
+        tokio::time::sleep(Duration::from_millis(1_000 - 549)).await;
+        assert_eq!(bell.rung(), 10);
+        tokio::time::sleep(RESOLUTION + Duration::from_millis(1)).await;
+        assert_eq!(bell.rung(), 11);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_earlier_deadline_wakes_a_clock_that_sleeps_for_a_later_one() {
+        let (clock, bell) = (Clock::new(), Bell::new());
+        clock.ring_at(after(&clock, 3_600_000), bell, 1);
+        clock.ring_at(clock.after(Duration::MAX), bell, 100);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        clock.ring_at(after(&clock, 1_000), bell, 10);
+        tokio::time::sleep(Duration::from_millis(1_051)).await;
+        assert_eq!(bell.rung(), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_task_ends_with_the_clock() {
+        let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let before = alive();
+        let clock = Clock::new();
+        clock.ring_at(after(&clock, 1_000_000), Bell::new(), 1);
+        assert_eq!(alive(), before + 1);
+        drop(clock);
+        tokio::task::yield_now().await;
+        assert_eq!(alive(), before);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_runs_once_it_is_stopped() {
+        let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let (before, clock, bell) = (alive(), Clock::new(), Bell::new());
+        clock.ring_at(after(&clock, 1_000), bell, 1);
+        clock.stop().await;
+        assert_eq!(alive(), before);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(bell.rung(), 0);
+    }
+}

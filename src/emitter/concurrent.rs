@@ -1,0 +1,128 @@
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::listener::{BoxError, Outcome, Rank};
+
+/// What a listener that may be synchronous or asynchronous returns. `K` tells the two apart; nobody writes it.
+#[diagnostic::on_unimplemented(
+    message = "a listener cannot return `{Self}`",
+    label = "return `()`, a `bool`, a `Result<_, E>`, or a future of one of these",
+    note = "end the closure's body with `;` to throw its value away"
+)]
+pub trait Reaction<K> {
+    #[doc(hidden)]
+    fn react(self) -> Reacting;
+}
+
+/// A reaction under way.
+#[doc(hidden)]
+pub enum Reacting {
+    /// It is over.
+    Done(Result<(), BoxError>),
+    /// It goes on.
+    Later(Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>),
+}
+
+#[doc(hidden)]
+pub enum Now {}
+#[doc(hidden)]
+pub enum Later {}
+
+impl<T: Outcome> Reaction<Now> for T {
+    fn react(self) -> Reacting {
+        Reacting::Done(self.outcome())
+    }
+}
+
+impl<F> Reaction<Later> for F
+where
+    F: Future<Output: Outcome> + Send + 'static,
+{
+    fn react(self) -> Reacting {
+        Reacting::Later(Box::pin(async move { self.await.outcome() }))
+    }
+}
+
+/// Listeners that many tasks call at the same time.
+pub(crate) struct ConcurrentListeners<A> {
+    next_number: AtomicU32,
+    /// Replaced as a whole, so that an emission works on a snapshot.
+    list: RwLock<Arc<[Arc<ConcurrentListener<A>>]>>,
+}
+
+/// One of [`ConcurrentListeners`].
+pub(crate) struct ConcurrentListener<A> {
+    number: u32,
+    event: u8,
+    rank: Rank,
+    called: AtomicBool,
+    closure: Box<dyn Fn(A) -> Reacting + Send + Sync>,
+}
+
+impl<A> Default for ConcurrentListeners<A> {
+    fn default() -> Self {
+        ConcurrentListeners { next_number: AtomicU32::new(0), list: RwLock::new(Arc::new([])) }
+    }
+}
+
+impl<A: 'static> ConcurrentListeners<A> {
+    /// Adds a listener and returns its number.
+    pub(crate) fn add<R, K>(&self, event: u8, rank: Rank, listener: impl Fn(A) -> R + Send + Sync + 'static) -> u32
+    where
+        R: Reaction<K>,
+    {
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        let closure = Box::new(move |args| listener(args).react());
+        let added = Arc::new(ConcurrentListener { number, event, rank, called: AtomicBool::new(false), closure });
+        self.replace(|listeners| {
+            let place = listeners.partition_point(|other| other.rank <= rank);
+            listeners.insert(place, added);
+        });
+        number
+    }
+
+    pub(crate) fn remove(&self, number: u32) {
+        self.replace(|listeners| listeners.retain(|listener| listener.number != number));
+    }
+
+    /// Removes the listeners of an event, or all.
+    pub(crate) fn remove_all(&self, event: Option<u8>) {
+        self.replace(|listeners| listeners.retain(|listener| event.is_some_and(|event| event != listener.event)));
+    }
+
+    pub(crate) fn count(&self, event: u8) -> usize {
+        self.snapshot().iter().filter(|listener| listener.event == event).count()
+    }
+
+    /// The listeners to call, in order: those of `event` for which [`begin`](ConcurrentListener::begin) says something.
+    pub(crate) fn snapshot(&self) -> Arc<[Arc<ConcurrentListener<A>>]> {
+        self.list.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn replace(&self, change: impl FnOnce(&mut Vec<Arc<ConcurrentListener<A>>>)) {
+        let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
+        let mut listeners = list.to_vec();
+        change(&mut listeners);
+        let before = std::mem::replace(&mut *list, listeners.into());
+        drop(list);
+        // Outside of the lock: what a closure captured may do anything when it is dropped.
+        drop(before);
+    }
+}
+
+impl<A: 'static> ConcurrentListeners<A> {
+    /// Calls one of a snapshot, if it listens to `event` and was not for once and called already.
+    pub(crate) fn call(&self, listener: &ConcurrentListener<A>, event: u8, args: A) -> Option<Reacting> {
+        if listener.event != event {
+            return None;
+        }
+        if listener.rank == Rank::Once {
+            if listener.called.swap(true, Ordering::Relaxed) {
+                return None;
+            }
+            self.remove(listener.number);
+        }
+        Some((listener.closure)(args))
+    }
+}

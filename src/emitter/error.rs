@@ -1,0 +1,25 @@
+/// A listener that cannot be registered: [`try_on`](crate::WebSocketConnection::try_on) returns it, `on` panics with it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListenerError {
+    /// There is no event of that name.
+    #[error("there is no event {name:?} on {object}; its events are {}", valid.join(", "))]
+    UnknownEvent {
+        /// The kind of object that was asked.
+        object: &'static str,
+        /// The name that was asked for.
+        name: String,
+        /// The names that there are.
+        valid: &'static [&'static str],
+    },
+    /// The closure does not take what the event gives.
+    #[error("listeners of {event:?} take {expected}, this one takes {found}")]
+    WrongSignature {
+        /// The event.
+        event: &'static str,
+        /// What its listeners may take.
+        expected: &'static str,
+        /// What this one takes.
+        found: &'static str,
+    },
+}

@@ -1,0 +1,110 @@
+use std::fmt;
+use std::sync::Arc;
+
+use super::listener::{ListenerId, Outcome, Rank};
+use super::shared::{Listeners, Turnstile};
+
+/// An emitter of an app's own events: what Évenement's `EventEmitter`, or a `ThroughStream` that only passes data on, is
+/// in a ReactPHP app.
+///
+/// Events are named by the app and all carry an `A`. Any number of tasks may use it, and clones are the same emitter.
+/// Listeners are synchronous, see the arguments by reference, and are called one after the other, `on` before `once`, in
+/// one order for everybody. What is emitted meanwhile, by a listener or by another task, follows when the listeners of
+/// the present event have been called. A listener that panics or returns `Err` keeps nobody else from being called; its
+/// error is dropped, an app that wants it catches it in the listener.
+///
+/// ```
+/// use react_websocket::EventEmitter;
+/// use std::sync::{Arc, Mutex};
+///
+/// let (channel, seen) = (EventEmitter::new(), Arc::new(Mutex::new(Vec::new())));
+/// let id = channel.on("data", {
+///     let seen = seen.clone();
+///     move |text: &String| seen.lock().unwrap().push(text.clone())
+/// });
+/// channel.emit("data", "hello".to_owned());
+/// channel.remove_listener(id);
+/// channel.emit("data", "nobody hears this".to_owned());
+/// assert_eq!(*seen.lock().unwrap(), ["hello"]);
+/// ```
+pub struct EventEmitter<A> {
+    inner: Arc<Inner<A>>,
+}
+
+struct Inner<A> {
+    listeners: Listeners<Box<str>, A>,
+    turnstile: Turnstile<(Box<str>, A)>,
+}
+
+impl<A> EventEmitter<A> {
+    /// An emitter without listeners.
+    pub fn new() -> EventEmitter<A> {
+        EventEmitter { inner: Arc::new(Inner { listeners: Listeners::default(), turnstile: Turnstile::default() }) }
+    }
+
+    /// Calls `listener` at every `event` from the next one on. Any name is an event.
+    pub fn on<F, R>(&self, event: &str, listener: F) -> ListenerId
+    where
+        F: FnMut(&A) -> R + Send + 'static,
+        R: Outcome,
+    {
+        self.add(event, Rank::On, listener)
+    }
+
+    /// Calls `listener` at the next `event` only, after all `on` listeners.
+    pub fn once<F, R>(&self, event: &str, listener: F) -> ListenerId
+    where
+        F: FnMut(&A) -> R + Send + 'static,
+        R: Outcome,
+    {
+        self.add(event, Rank::Once, listener)
+    }
+
+    /// Removes a listener. One that is not there any more is no error.
+    pub fn remove_listener(&self, id: ListenerId) {
+        self.inner.listeners.remove(id.number);
+    }
+
+    /// Removes the listeners of one event, or with `None` all.
+    pub fn remove_all_listeners(&self, event: Option<&str>) {
+        self.inner.listeners.remove_all(event.map(Box::from).as_ref());
+    }
+
+    /// How many listeners an event has.
+    pub fn listener_count(&self, event: &str) -> usize {
+        self.inner.listeners.count(&event.into())
+    }
+
+    /// Calls the listeners of `event`, here and now unless another emission is under way: then that one's task calls them
+    /// when it is done.
+    pub fn emit(&self, event: &str, args: A) {
+        self.inner.turnstile.push((event.into(), args));
+        self.inner.turnstile.pass(|(event, args)| self.inner.listeners.emit(&event, &args, |_| {}));
+    }
+
+    fn add<F, R>(&self, event: &str, rank: Rank, listener: F) -> ListenerId
+    where
+        F: FnMut(&A) -> R + Send + 'static,
+        R: Outcome,
+    {
+        ListenerId { event: 0, number: self.inner.listeners.add(event.into(), rank, listener) }
+    }
+}
+
+impl<A> Clone for EventEmitter<A> {
+    fn clone(&self) -> Self {
+        EventEmitter { inner: self.inner.clone() }
+    }
+}
+
+impl<A> Default for EventEmitter<A> {
+    fn default() -> Self {
+        EventEmitter::new()
+    }
+}
+
+impl<A> fmt::Debug for EventEmitter<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventEmitter").finish_non_exhaustive()
+    }
+}

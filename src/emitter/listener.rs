@@ -1,0 +1,147 @@
+use std::error::Error;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// Any error, as a listener may return it.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// What a listener may return: nothing, a `bool` (such as `write` answers, and which is ignored), or a `Result` whose
+/// `Err` is what an exception is in ReactPHP.
+#[diagnostic::on_unimplemented(
+    message = "a listener cannot return `{Self}`",
+    label = "return `()`, a `bool`, a `Result<_, E>`, or a future of one of these",
+    note = "end the closure's body with `;` to throw its value away"
+)]
+pub trait Outcome {
+    /// The error, if there is one.
+    fn outcome(self) -> Result<(), BoxError>;
+}
+
+impl Outcome for () {
+    fn outcome(self) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+impl Outcome for bool {
+    fn outcome(self) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+impl Outcome for ListenerId {
+    fn outcome(self) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+impl<T, E: Into<BoxError>> Outcome for Result<T, E> {
+    fn outcome(self) -> Result<(), BoxError> {
+        self.map(drop).map_err(Into::into)
+    }
+}
+
+/// A closure that never returns, because it always panics, has the type `!`, which cannot be named otherwise.
+#[doc(hidden)]
+pub trait Returns {
+    type Type;
+}
+impl<T> Returns for fn() -> T {
+    type Type = T;
+}
+type Never = <fn() -> ! as Returns>::Type;
+impl Outcome for Never {
+    fn outcome(self) -> Result<(), BoxError> {
+        self
+    }
+}
+
+/// Names one registered listener, to remove it with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ListenerId {
+    pub(crate) event: u8,
+    pub(crate) number: u32,
+}
+
+/// When a listener's turn is among those of its event: Évenement calls all `on` listeners before all `once` listeners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Rank {
+    On,
+    Once,
+    /// The crate's own: after everybody, and not removed by `remove_all_listeners`.
+    Last,
+}
+
+/// The kind of events an object has.
+pub(crate) trait Events: 'static {
+    /// The object itself, which a listener may take as its first argument.
+    type Subject;
+    /// What the listeners of all its events are called with, one variant for each signature.
+    type Args<'a>: Copy;
+}
+
+/// A listener has been called.
+pub(crate) enum Step {
+    /// It is done.
+    Done(Result<(), BoxError>),
+    /// It is asynchronous: poll it.
+    Started,
+}
+
+/// A registered closure, its signature erased.
+pub(crate) trait Listener<E: Events>: Send {
+    /// Begins a call.
+    fn call(&mut self, subject: &E::Subject, args: E::Args<'_>) -> Step;
+
+    /// Goes on with a call that was [`Started`](Step::Started).
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>>;
+}
+
+/// A listener that is done when its closure returns.
+pub(crate) struct Synchronous<F>(pub(crate) F);
+
+impl<E: Events, F> Listener<E> for Synchronous<F>
+where
+    F: for<'a> FnMut(&E::Subject, E::Args<'a>) -> Result<(), BoxError> + Send,
+{
+    fn call(&mut self, subject: &E::Subject, args: E::Args<'_>) -> Step {
+        Step::Done((self.0)(subject, args))
+    }
+
+    fn poll(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A listener whose closure returns a future. The future lives in a place that is made once, at registration, so that a
+/// call allocates nothing.
+pub(crate) struct Asynchronous<F, Fut> {
+    start: F,
+    running: Pin<Box<Option<Fut>>>,
+}
+
+impl<F, Fut> Asynchronous<F, Fut> {
+    pub(crate) fn new(start: F) -> Self {
+        Asynchronous { start, running: Box::pin(None) }
+    }
+}
+
+impl<E: Events, F, Fut> Listener<E> for Asynchronous<F, Fut>
+where
+    // `None` if the arguments are not this listener's, which `on` has excluded.
+    F: for<'a> FnMut(&E::Subject, E::Args<'a>) -> Option<Fut> + Send,
+    Fut: Future<Output: Outcome> + Send,
+{
+    fn call(&mut self, subject: &E::Subject, args: E::Args<'_>) -> Step {
+        self.running.set((self.start)(subject, args));
+        Step::Started
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        let Some(future) = self.running.as_mut().as_pin_mut() else { return Poll::Ready(Ok(())) };
+        let Poll::Ready(output) = future.poll(cx) else { return Poll::Pending };
+        self.running.set(None);
+        Poll::Ready(output.outcome())
+    }
+}

@@ -1,0 +1,26 @@
+//! Events and their listeners, whatever the object: names, closures made into listeners, and the three ways to keep
+//! and call them.
+//!
+//! * [`Table`] belongs to one task, which alone calls its listeners: `FnMut`, synchronous or asynchronous, no lock.
+//! * [`Listeners`] are shared by many tasks and called by one at a time, see [`Turnstile`]: `FnMut`, synchronous.
+//! * [`ConcurrentListeners`] are shared and called by many at a time: `Fn`, synchronous or asynchronous.
+//!
+//! All keep the rules of Évenement: `on` before `once`, each in the order of registration, on a snapshot.
+
+mod concurrent;
+mod error;
+mod event_emitter;
+mod listener;
+mod names;
+mod shared;
+mod table;
+
+pub use concurrent::Reaction;
+pub(crate) use concurrent::{ConcurrentListener, ConcurrentListeners, Reacting};
+pub use error::ListenerError;
+pub use event_emitter::EventEmitter;
+pub(crate) use listener::{Asynchronous, Events, Listener, Rank, Step, Synchronous};
+pub use listener::{BoxError, ListenerId, Outcome};
+pub(crate) use names::EventNames;
+pub(crate) use shared::{Listeners, Turnstile, contain, panic_error};
+pub(crate) use table::{Change, Emission, Entry, Table};

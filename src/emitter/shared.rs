@@ -1,0 +1,318 @@
+use std::any::Any;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::listener::{BoxError, Outcome, Rank};
+
+/// Lets one caller at a time through and keeps the others' work for it, in order.
+///
+/// This is what makes the listeners of objects that many tasks share as simple as those of one task: whoever finds
+/// nobody inside runs what is queued until nothing is; whoever finds somebody inside leaves its job and goes on. So
+/// nothing runs at the same time, nothing is re-entered, there is one order for everybody, and no lock is held meanwhile.
+pub(crate) struct Turnstile<J> {
+    queue: Mutex<Queue<J>>,
+}
+
+struct Queue<J> {
+    jobs: VecDeque<J>,
+    busy: bool,
+}
+
+impl<J> Default for Turnstile<J> {
+    fn default() -> Self {
+        Turnstile { queue: Mutex::new(Queue { jobs: VecDeque::new(), busy: false }) }
+    }
+}
+
+impl<J> Turnstile<J> {
+    /// Queues a job. It is run by the next [`pass`](Turnstile::pass), or by whoever is inside.
+    pub(crate) fn push(&self, job: J) {
+        lock(&self.queue).jobs.push_back(job);
+    }
+
+    /// Runs all queued jobs, unless somebody is about it already.
+    pub(crate) fn pass(&self, mut run: impl FnMut(J)) {
+        /// Also if `run` panics.
+        struct Leave<'a, J>(&'a Turnstile<J>);
+        impl<J> Drop for Leave<'_, J> {
+            fn drop(&mut self) {
+                lock(&self.0.queue).busy = false;
+            }
+        }
+        {
+            let mut queue = lock(&self.queue);
+            if queue.busy || queue.jobs.is_empty() {
+                return;
+            }
+            queue.busy = true;
+        }
+        let leave = Leave(self);
+        loop {
+            let mut queue = lock(&self.queue);
+            let Some(job) = queue.jobs.pop_front() else {
+                // Within the same lock, so that no job is pushed between the last look and leaving.
+                queue.busy = false;
+                drop(queue);
+                std::mem::forget(leave);
+                return;
+            };
+            drop(queue);
+            run(job);
+        }
+    }
+}
+
+/// The listeners of an object that many tasks share, by event. They are called one emission at a time, see
+/// [`Turnstile`].
+pub(crate) struct Listeners<K, A> {
+    inner: Mutex<Inner<K, A>>,
+}
+
+struct Inner<K, A> {
+    next_number: u32,
+    /// The listeners that are registered, in the order of their calls.
+    registered: Vec<Registered<K>>,
+    /// Their closures by number, in its order; empty while an emission has them.
+    closures: Vec<(u32, Closure<A>)>,
+    /// Numbers whose closures are to be dropped, when they are back.
+    removed: Vec<u32>,
+}
+
+struct Registered<K> {
+    number: u32,
+    event: K,
+    rank: Rank,
+}
+
+type Closure<A> = Box<dyn FnMut(&A) -> Result<(), BoxError> + Send>;
+
+impl<K, A> Default for Listeners<K, A> {
+    fn default() -> Self {
+        Listeners {
+            inner: Mutex::new(Inner { next_number: 0, registered: Vec::new(), closures: Vec::new(), removed: Vec::new() }),
+        }
+    }
+}
+
+impl<K: PartialEq, A> Listeners<K, A> {
+    /// Adds a listener and returns its number.
+    pub(crate) fn add<R: Outcome>(&self, event: K, rank: Rank, mut listener: impl FnMut(&A) -> R + Send + 'static) -> u32 {
+        let closure: Closure<A> = Box::new(move |args| listener(args).outcome());
+        let mut inner = lock(&self.inner);
+        let number = inner.next_number;
+        inner.next_number += 1;
+        let place = inner.registered.partition_point(|other| other.rank <= rank);
+        inner.registered.insert(place, Registered { number, event, rank });
+        inner.closures.push((number, closure));
+        number
+    }
+
+    pub(crate) fn remove(&self, number: u32) {
+        self.forget(|listener| listener.number == number);
+    }
+
+    /// Removes the listeners of an event, or all.
+    pub(crate) fn remove_all(&self, event: Option<&K>) {
+        self.forget(|listener| event.is_none_or(|event| *event == listener.event));
+    }
+
+    pub(crate) fn count(&self, event: &K) -> usize {
+        lock(&self.inner).registered.iter().filter(|listener| listener.event == *event).count()
+    }
+
+    /// Calls the listeners that an event has now. A panic or an `Err` goes to `failed`; unlike an exception in PHP it does
+    /// not keep the others from being called, who may be other people's.
+    ///
+    /// To be called by one at a time: within a [`Turnstile`].
+    pub(crate) fn emit(&self, event: &K, args: &A, mut failed: impl FnMut(BoxError)) {
+        let (calls, mut closures) = {
+            let mut inner = lock(&self.inner);
+            let calls: Vec<_> = inner.numbers_of(|listener| listener.event == *event);
+            if calls.is_empty() {
+                return;
+            }
+            inner.unregister(|listener| listener.event == *event && listener.rank == Rank::Once);
+            (calls, std::mem::take(&mut inner.closures))
+        };
+        for number in calls {
+            let Ok(place) = closures.binary_search_by_key(&number, |(number, _)| *number) else { continue };
+            if let Err(error) = contain(|| (closures[place].1)(args)) {
+                failed(error);
+            }
+        }
+        let mut inner = lock(&self.inner);
+        // What was added meanwhile has higher numbers, so the order is kept.
+        closures.append(&mut inner.closures);
+        inner.closures = closures;
+        let gone = inner.take_removed();
+        drop(inner);
+        drop(gone);
+    }
+
+    fn forget(&self, which: impl Fn(&Registered<K>) -> bool) {
+        let mut inner = lock(&self.inner);
+        inner.unregister(which);
+        let gone = inner.take_removed();
+        drop(inner);
+        drop(gone);
+    }
+}
+
+impl<K, A> Inner<K, A> {
+    fn numbers_of(&self, which: impl Fn(&Registered<K>) -> bool) -> Vec<u32> {
+        self.registered.iter().filter(|listener| which(listener)).map(|listener| listener.number).collect()
+    }
+
+    fn unregister(&mut self, which: impl Fn(&Registered<K>) -> bool) {
+        self.removed.extend(self.registered.extract_if(.., |listener| which(listener)).map(|listener| listener.number));
+    }
+
+    /// Takes out the closures to be dropped, which is done outside of the lock: what they captured may do anything then.
+    fn take_removed(&mut self) -> Vec<Closure<A>> {
+        let mut gone = Vec::new();
+        let closures = &mut self.closures;
+        self.removed.retain(|removed| match closures.binary_search_by_key(removed, |(number, _)| *number) {
+            Ok(place) => {
+                gone.push(closures.remove(place).1);
+                false
+            }
+            Err(_) => true,
+        });
+        gone
+    }
+}
+
+/// Calls a listener and makes its panic an error.
+pub(crate) fn contain<T>(call: impl FnOnce() -> Result<T, BoxError>) -> Result<T, BoxError> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| Err(panic_error(panic.as_ref())))
+}
+
+/// What a panic said.
+pub(crate) fn panic_error(panic: &(dyn Any + Send)) -> BoxError {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a listener panicked").into()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing of others runs under these locks, so nothing can panic half way through a change.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    type Log = Arc<Mutex<Vec<String>>>;
+
+    fn say(log: &Log, word: &'static str) -> impl FnMut(&u32) + Send + 'static {
+        let log = log.clone();
+        move |args| lock(&log).push(format!("{word}{args}"))
+    }
+
+    fn said(log: &Log) -> Vec<String> {
+        std::mem::take(&mut *lock(log))
+    }
+
+    #[test]
+    fn on_before_once_each_in_order() {
+        let (listeners, log) = (Listeners::default(), Log::default());
+        listeners.add("a", Rank::On, say(&log, "A"));
+        listeners.add("a", Rank::Once, say(&log, "B"));
+        listeners.add("a", Rank::On, say(&log, "C"));
+        listeners.add("b", Rank::On, say(&log, "D"));
+        listeners.emit(&"a", &1, |_| {});
+        assert_eq!(said(&log), ["A1", "C1", "B1"]);
+        listeners.emit(&"a", &2, |_| {});
+        assert_eq!(said(&log), ["A2", "C2"]);
+        assert_eq!((listeners.count(&"a"), listeners.count(&"b")), (2, 1));
+    }
+
+    #[test]
+    fn an_emission_works_on_a_snapshot() {
+        let (listeners, log) = (Arc::new(Listeners::default()), Log::default());
+        let (them, second) = (listeners.clone(), Arc::new(AtomicU32::new(0)));
+        let (number, log2) = (second.clone(), log.clone());
+        listeners.add("a", Rank::On, move |_: &u32| {
+            them.remove(number.load(Ordering::Relaxed));
+            them.add("a", Rank::On, say(&log2, "added"));
+        });
+        second.store(listeners.add("a", Rank::On, say(&log, "removed")), Ordering::Relaxed);
+        listeners.emit(&"a", &1, |_| {});
+        assert_eq!(said(&log), ["removed1"]);
+        listeners.emit(&"a", &2, |_| {});
+        assert_eq!(said(&log), ["added2"]);
+        listeners.remove_all(None);
+        assert_eq!(
+            (listeners.count(&"a"), Arc::strong_count(&listeners)),
+            (0, 1),
+            "closures are dropped with their listeners"
+        );
+    }
+
+    #[test]
+    fn a_failing_listener_is_told_of_and_harms_nobody() {
+        let (listeners, log) = (Listeners::default(), Log::default());
+        listeners.add("a", Rank::On, |_: &u32| -> () { panic!("no {}", 1) });
+        listeners.add("a", Rank::On, |_: &u32| Err::<(), _>("no 2"));
+        listeners.add("a", Rank::On, say(&log, "yes"));
+        let mut errors = Vec::new();
+        listeners.emit(&"a", &3, |error| errors.push(error.to_string()));
+        assert_eq!((errors, said(&log)), (vec!["no 1".to_owned(), "no 2".to_owned()], vec!["yes3".to_owned()]));
+    }
+
+    #[test]
+    fn a_job_pushed_by_a_job_follows_it() {
+        let (turnstile, log) = (Turnstile::default(), Log::default());
+        turnstile.push(1);
+        turnstile.pass(|job| {
+            lock(&log).push(format!("begin {job}"));
+            if job < 3 {
+                turnstile.push(job + 1);
+                turnstile.pass(|_| unreachable!("nobody passes while somebody is inside"));
+            }
+            lock(&log).push(format!("end {job}"));
+        });
+        assert_eq!(said(&log), ["begin 1", "end 1", "begin 2", "end 2", "begin 3", "end 3"]);
+    }
+
+    #[test]
+    fn a_panic_inside_does_not_bar_the_turnstile() {
+        let turnstile = Turnstile::default();
+        turnstile.push(1);
+        assert!(catch_unwind(AssertUnwindSafe(|| turnstile.pass(|_| panic!("inside")))).is_err());
+        let mut ran = Vec::new();
+        turnstile.push(2);
+        turnstile.pass(|job| ran.push(job));
+        assert_eq!(ran, [2]);
+    }
+
+    #[test]
+    fn threads_share_one_order_and_never_run_at_the_same_time() {
+        let (turnstile, inside, log) = (Turnstile::default(), AtomicU32::new(0), Mutex::new(Vec::new()));
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let (turnstile, inside, log) = (&turnstile, &inside, &log);
+                scope.spawn(move || {
+                    for n in 0..1000 {
+                        turnstile.push((thread, n));
+                        turnstile.pass(|job| {
+                            assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                            lock(log).push(job);
+                            inside.fetch_sub(1, Ordering::SeqCst);
+                        });
+                    }
+                });
+            }
+        });
+        let log = log.into_inner().unwrap();
+        assert_eq!(log.len(), 4000);
+        for thread in 0..4 {
+            assert!(log.iter().filter(|job| job.0 == thread).map(|job| job.1).eq(0..1000));
+        }
+    }
+}

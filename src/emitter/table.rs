@@ -1,0 +1,135 @@
+use std::task::{Context, Poll};
+
+use super::listener::{BoxError, Events, Listener, ListenerId, Rank, Step};
+
+/// The listeners of an object that one task owns.
+///
+/// Only that task calls them, so they may be `FnMut` and need no lock. Others change the table by mail, see
+/// [`Change`]; the owner applies it before it emits, so that an emission works on a snapshot.
+pub(crate) struct Table<E: Events> {
+    /// In the order of their calls.
+    entries: Vec<Entry<E>>,
+    /// A bit for each event that has listeners.
+    present: u32,
+    /// A bit for each event that has listeners for once.
+    once: u32,
+}
+
+/// One registered listener.
+pub(crate) struct Entry<E: Events> {
+    pub(crate) id: ListenerId,
+    pub(crate) rank: Rank,
+    pub(crate) listener: Box<dyn Listener<E>>,
+}
+
+/// What others want of a table.
+pub(crate) enum Change<E: Events> {
+    /// Add a listener.
+    Add(Entry<E>),
+    /// Remove one.
+    Remove(ListenerId),
+    /// Remove those of an event, or all.
+    RemoveAll(Option<u8>),
+}
+
+/// How far an emission came.
+pub(crate) enum Emission {
+    /// All listeners have been called.
+    Done,
+    /// The same, and those for once have been dropped.
+    DoneOnce,
+    /// The listener at this place is asynchronous: [`poll`](Table::poll) it to its end, then go on after it.
+    Started(usize),
+    /// A listener returned an error; those after it were not called, as after an exception.
+    Failed(BoxError),
+}
+
+impl<E: Events> Default for Table<E> {
+    fn default() -> Self {
+        Table { entries: Vec::new(), present: 0, once: 0 }
+    }
+}
+
+impl<E: Events> Table<E> {
+    /// Whether anybody listens.
+    #[inline]
+    pub(crate) fn listens_to(&self, event: u8) -> bool {
+        self.present & 1 << event != 0
+    }
+
+    /// How many listeners an event has, our own not counted.
+    pub(crate) fn count(&self, event: u8) -> usize {
+        self.entries.iter().filter(|entry| entry.id.event == event && entry.rank != Rank::Last).count()
+    }
+
+    /// Applies a change that came by mail.
+    pub(crate) fn apply(&mut self, change: Change<E>) {
+        match change {
+            Change::Add(entry) => {
+                // Few connections have more than a handful of listeners: room for each, none to spare.
+                self.entries.reserve_exact(1);
+                let place = self.entries.partition_point(|other| other.rank <= entry.rank);
+                self.entries.insert(place, entry);
+                self.note_events();
+            }
+            Change::Remove(id) => self.retain(|entry| entry.id != id),
+            Change::RemoveAll(event) => {
+                self.retain(|entry| entry.rank == Rank::Last || event.is_some_and(|event| event != entry.id.event));
+            }
+        }
+    }
+
+    /// Calls the listeners of `event`, from the one at `place` on (0 for all).
+    #[inline]
+    pub(crate) fn emit(&mut self, event: u8, place: usize, subject: &E::Subject, args: E::Args<'_>) -> Emission {
+        for (place, entry) in self.entries.iter_mut().enumerate().skip(place) {
+            if entry.id.event != event {
+                continue;
+            }
+            match entry.listener.call(subject, args) {
+                Step::Done(Ok(())) => {}
+                Step::Done(Err(error)) => return Emission::Failed(error),
+                Step::Started => return Emission::Started(place),
+            }
+        }
+        if self.once & 1 << event != 0 {
+            self.retain(|entry| entry.id.event != event || entry.rank != Rank::Once);
+            return Emission::DoneOnce;
+        }
+        Emission::Done
+    }
+
+    /// Where the first listener of `event` at or after `place` stands, for emissions that go on whatever a listener does.
+    pub(crate) fn place_of(&self, event: u8, place: usize) -> Option<usize> {
+        (place..self.entries.len()).find(|place| self.entries.get(*place).is_some_and(|entry| entry.id.event == event))
+    }
+
+    /// Calls the one listener at `place`.
+    pub(crate) fn call(&mut self, place: usize, subject: &E::Subject, args: E::Args<'_>) -> Step {
+        match self.entries.get_mut(place) {
+            Some(entry) => entry.listener.call(subject, args),
+            None => Step::Done(Ok(())),
+        }
+    }
+
+    /// Goes on with the listener at `place`, which was [`Started`](Step::Started).
+    pub(crate) fn poll(&mut self, place: usize, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        match self.entries.get_mut(place) {
+            Some(entry) => entry.listener.poll(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn retain(&mut self, keep: impl FnMut(&Entry<E>) -> bool) {
+        self.entries.retain(keep);
+        self.note_events();
+    }
+
+    fn note_events(&mut self) {
+        (self.present, self.once) = (0, 0);
+        for Entry { id, rank, .. } in &self.entries {
+            self.present |= 1 << id.event;
+            self.once |= u32::from(*rank == Rank::Once) << id.event;
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Request bodies, from bytes (RFC 9112 §6, §7). Pure: no socket, no clock.
+
+use super::HttpError;
+use super::parser::Framing;
+
+/// Takes a request's body out of what arrives.
+#[derive(Debug)]
+pub(crate) struct BodyDecoder {
+    state: State,
+    /// What of the present chunk line or of the trailers has been seen, in bytes.
+    seen: usize,
+    limit: usize,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    /// So many bytes are left, and then it is over.
+    Length(u64),
+    /// The digits of a chunk's size, so far.
+    Size(Option<u64>),
+    /// The rest of the line after the size: extensions, which nobody needs.
+    Extension(u64),
+    /// The LF of that line.
+    SizeEnd(u64),
+    /// So many bytes of a chunk are left.
+    Chunk(u64),
+    /// CR and LF after a chunk.
+    ChunkCr,
+    ChunkLf,
+    /// A line of trailers, which are dropped: whether it has anything on it.
+    Trailer(bool),
+    /// Its LF.
+    TrailerEnd(bool),
+    Done,
+}
+
+/// Bytes of extensions on one chunk line, and of all trailers together. There is no use for either; a peer that sends more
+/// only keeps us busy.
+const IGNORED_MAX: usize = 8 * 1024;
+
+impl BodyDecoder {
+    /// # Errors
+    /// [`HttpError::BodyTooLarge`], if that is known already.
+    pub(crate) fn new(framing: Framing, limit: usize) -> Result<BodyDecoder, HttpError> {
+        let state = match framing {
+            Framing::Length(length) if length > limit as u64 => return Err(HttpError::BodyTooLarge { limit }),
+            Framing::Length(0) => State::Done,
+            Framing::Length(length) => State::Length(length),
+            Framing::Chunked => State::Size(None),
+        };
+        Ok(BodyDecoder { state, seen: 0, limit })
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// Moves what `input` has of the body to `body`, and returns how many bytes of `input` it used up: all, unless the body
+    /// is [done](BodyDecoder::is_done).
+    pub(crate) fn decode(&mut self, input: &[u8], body: &mut Vec<u8>) -> Result<usize, HttpError> {
+        let mut rest = input;
+        while let Some((&byte, after)) = rest.split_first() {
+            match self.state {
+                State::Done => break,
+                State::Length(left) | State::Chunk(left) => {
+                    let length = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
+                    let (piece, after) = rest.split_at_checked(length).unwrap_or_default();
+                    body.extend_from_slice(piece);
+                    rest = after;
+                    let left = left.saturating_sub(length as u64);
+                    self.state = match self.state {
+                        State::Length(_) if left == 0 => State::Done,
+                        State::Length(_) => State::Length(left),
+                        _ if left == 0 => State::ChunkCr,
+                        _ => State::Chunk(left),
+                    };
+                    continue;
+                }
+                State::Size(size) => self.state = self.size(size, byte)?,
+                State::Extension(size) => {
+                    self.ignore(byte)?;
+                    if byte == b'\r' {
+                        self.state = State::SizeEnd(size);
+                    }
+                }
+                State::SizeEnd(size) => {
+                    expect(byte, b'\n')?;
+                    self.seen = 0;
+                    self.state = if size == 0 { State::Trailer(false) } else { State::Chunk(self.admit(size, body)?) };
+                }
+                State::ChunkCr => {
+                    expect(byte, b'\r')?;
+                    self.state = State::ChunkLf;
+                }
+                State::ChunkLf => {
+                    expect(byte, b'\n')?;
+                    self.state = State::Size(None);
+                }
+                State::Trailer(any) => {
+                    self.ignore(byte)?;
+                    self.state = if byte == b'\r' { State::TrailerEnd(any) } else { State::Trailer(true) };
+                }
+                State::TrailerEnd(any) => {
+                    expect(byte, b'\n')?;
+                    self.state = if any { State::Trailer(false) } else { State::Done };
+                }
+            }
+            rest = after;
+        }
+        Ok(input.len().saturating_sub(rest.len()))
+    }
+
+    fn size(&self, size: Option<u64>, byte: u8) -> Result<State, HttpError> {
+        match (char::from(byte).to_digit(16), size) {
+            (Some(digit), size) => {
+                let larger = size.unwrap_or(0).checked_mul(16).and_then(|size| size.checked_add(u64::from(digit)));
+                Ok(State::Size(Some(larger.ok_or(HttpError::Chunk)?)))
+            }
+            (None, Some(size)) if byte == b'\r' => Ok(State::SizeEnd(size)),
+            // White space before an extension is "bad" in the RFC and refused here.
+            (None, Some(size)) if byte == b';' => Ok(State::Extension(size)),
+            _ => Err(HttpError::Chunk),
+        }
+    }
+
+    /// Whether a chunk of `size` bytes is accepted.
+    fn admit(&self, size: u64, body: &[u8]) -> Result<u64, HttpError> {
+        if size.saturating_add(body.len() as u64) > self.limit as u64 {
+            return Err(HttpError::BodyTooLarge { limit: self.limit });
+        }
+        Ok(size)
+    }
+
+    /// Counts a byte of what is dropped.
+    fn ignore(&mut self, byte: u8) -> Result<(), HttpError> {
+        self.seen = self.seen.saturating_add(1);
+        let is_text = byte == b'\t' || byte == b'\r' || (byte >= b' ' && byte != 0x7F);
+        if is_text && self.seen <= IGNORED_MAX { Ok(()) } else { Err(HttpError::Chunk) }
+    }
+}
+
+fn expect(byte: u8, expected: u8) -> Result<(), HttpError> {
+    if byte == expected { Ok(()) } else { Err(HttpError::Chunk) }
+}

@@ -1,0 +1,300 @@
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+use crate::emitter::{EventNames, ListenerError, ListenerId, Listeners, Outcome, Rank, Turnstile};
+
+const EVENTS: EventNames = EventNames { object: "a BodyStream", names: &["drain", "close"], aliases: &[] };
+const DRAIN: u8 = 0;
+const CLOSE: u8 = 1;
+
+/// From so many unsent bytes on, `write` answers `false`: ReactPHP's figure, and what one read of a client takes.
+const SOFT_LIMIT: usize = 64 * 1024;
+
+/// With so many unsent bytes, the app does not heed `false`; the response is cut before memory is.
+const HARD_LIMIT: usize = 4 << 20;
+
+/// A response body that is written while it is sent: server-sent events, downloads, anything that takes time. What a
+/// `ThroughStream` is as a body in ReactPHP.
+///
+/// Clones are the same stream, and any thread may write. On HTTP/1.1 it is sent `chunked`, or as it is if the app has set
+/// `Content-Length`; to an HTTP/1.0 client it ends with the connection.
+///
+/// | Event | Fires |
+/// |---|---|
+/// | `drain` | each time the unsent bytes have fallen below 64 KiB after a [`write`](BodyStream::write) returned `false` |
+/// | `close` | exactly once, last: the body was sent to its end, the client left, or [`close`](BodyStream::close) was called |
+///
+/// ```
+/// use react_websocket::{BodyStream, Response};
+/// use std::time::Duration;
+///
+/// # let _router =
+/// |_request: react_websocket::ServerRequest| {
+///     let events = BodyStream::new();
+///     let writer = events.clone();
+///     tokio::spawn(async move {
+///         while writer.send("data: tick\n\n").await {
+///             tokio::time::sleep(Duration::from_secs(1)).await;
+///         }
+///     });
+///     Response::new(200).with_header("Content-Type", "text/event-stream").with_body(events)
+/// };
+/// ```
+#[derive(Clone)]
+pub struct BodyStream {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    state: Mutex<State>,
+    listeners: Listeners<u8, ()>,
+    turnstile: Turnstile<u8>,
+}
+
+#[derive(Default)]
+struct State {
+    chunks: VecDeque<Bytes>,
+    /// Bytes accepted and not yet in the client's socket.
+    unsent: usize,
+    phase: Phase,
+    /// A write was answered `false`.
+    wants_drain: bool,
+    /// The connection that sends the body.
+    reader: Option<Waker>,
+    /// Those who wait for room.
+    writers: Vec<Waker>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Open,
+    /// Nothing more is written; what is there is still to be sent.
+    Ended,
+    Closed,
+}
+
+impl BodyStream {
+    /// A stream that can be written at once. What is written before the response is under way waits.
+    pub fn new() -> BodyStream {
+        let inner = Inner { state: Mutex::default(), listeners: Listeners::default(), turnstile: Turnstile::default() };
+        BodyStream { inner: Arc::new(inner) }
+    }
+
+    /// Adds bytes to the body. `true` while fewer than 64 KiB are unsent; `false` from there on (they are accepted all the
+    /// same; stop until `drain`), and after the end (they are dropped).
+    ///
+    /// Past 4 MiB unsent the stream closes: its client would get a body with a hole.
+    pub fn write(&self, bytes: impl AsRef<[u8]>) -> bool {
+        let bytes = bytes.as_ref();
+        let mut state = self.lock();
+        if state.phase != Phase::Open {
+            return false;
+        }
+        if state.unsent >= HARD_LIMIT {
+            drop(state);
+            self.close();
+            return false;
+        }
+        if !bytes.is_empty() {
+            state.chunks.push_back(Bytes::copy_from_slice(bytes));
+            state.unsent += bytes.len();
+        }
+        let room = state.unsent < SOFT_LIMIT;
+        state.wants_drain |= !room;
+        let reader = state.reader.take();
+        drop(state);
+        wake(reader);
+        room
+    }
+
+    /// Waits until there is room, then [writes](BodyStream::write). `false` if the stream is over.
+    pub async fn send(&self, bytes: impl AsRef<[u8]>) -> bool {
+        std::future::poll_fn(|cx| {
+            let mut state = self.lock();
+            if state.phase == Phase::Open && state.unsent >= SOFT_LIMIT {
+                state.writers.push(cx.waker().clone());
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })
+        .await;
+        self.write(bytes);
+        self.is_writable()
+    }
+
+    /// Says that nothing more comes. What was written is still sent.
+    pub fn end(&self) {
+        let mut state = self.lock();
+        if state.phase == Phase::Open {
+            state.phase = Phase::Ended;
+        }
+        let reader = state.reader.take();
+        drop(state);
+        wake(reader);
+    }
+
+    /// Writes a last piece and [ends](BodyStream::end).
+    pub fn end_with(&self, bytes: impl AsRef<[u8]>) {
+        self.write(bytes);
+        self.end();
+    }
+
+    /// Stops here: what is unsent is dropped and, as the client has to see that something is missing, its connection is
+    /// closed.
+    pub fn close(&self) {
+        let mut state = self.lock();
+        if state.phase == Phase::Closed {
+            return;
+        }
+        state.phase = Phase::Closed;
+        let chunks = std::mem::take(&mut state.chunks);
+        let wakers = std::mem::take(&mut state.writers);
+        let reader = state.reader.take();
+        drop(state);
+        drop(chunks);
+        wake(reader.into_iter().chain(wakers));
+        self.emit(CLOSE);
+    }
+
+    /// Whether [`write`](BodyStream::write) still takes anything.
+    pub fn is_writable(&self) -> bool {
+        self.lock().phase == Phase::Open
+    }
+
+    /// Bytes written and not yet in the client's socket.
+    pub fn buffered_amount(&self) -> usize {
+        self.lock().unsent
+    }
+
+    /// Registers a listener for `"drain"` or `"close"`. On a stream that is closed already, `close` does not fire again.
+    ///
+    /// # Panics
+    /// If there is no such event.
+    #[track_caller]
+    pub fn on<F, R>(&self, event: &str, listener: F) -> ListenerId
+    where
+        F: FnMut() -> R + Send + 'static,
+        R: Outcome,
+    {
+        self.try_on(event, listener).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same, a mistake being returned.
+    ///
+    /// # Errors
+    /// [`ListenerError::UnknownEvent`].
+    pub fn try_on<F, R>(&self, event: &str, mut listener: F) -> Result<ListenerId, ListenerError>
+    where
+        F: FnMut() -> R + Send + 'static,
+        R: Outcome,
+    {
+        let event = EVENTS.resolve(event)?;
+        let number = self.inner.listeners.add(event, Rank::On, move |()| listener());
+        Ok(ListenerId { event, number })
+    }
+
+    /// Removes a listener.
+    pub fn remove_listener(&self, id: ListenerId) {
+        self.inner.listeners.remove(id.number);
+    }
+
+    fn emit(&self, event: u8) {
+        self.inner.turnstile.push(event);
+        self.inner.turnstile.pass(|event| {
+            self.inner.listeners.emit(&event, &(), |_| {});
+            if event == CLOSE {
+                self.inner.listeners.remove_all(None);
+            }
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for BodyStream {
+    fn default() -> Self {
+        BodyStream::new()
+    }
+}
+
+impl fmt::Debug for BodyStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.lock();
+        f.debug_struct("BodyStream").field("phase", &state.phase).field("unsent", &state.unsent).finish()
+    }
+}
+
+/// The end that the connection reads. Dropping it closes the stream, whatever the reason.
+#[derive(Debug)]
+pub(super) struct BodyReader(BodyStream);
+
+/// What there is to send.
+pub(super) enum Piece {
+    Chunks(VecDeque<Bytes>),
+    /// The body is complete.
+    End,
+    /// The app has cut it short.
+    Cut,
+}
+
+impl BodyReader {
+    pub(super) fn new(stream: BodyStream) -> BodyReader {
+        BodyReader(stream)
+    }
+
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Piece> {
+        let mut state = self.0.lock();
+        match state.phase {
+            Phase::Closed => Poll::Ready(Piece::Cut),
+            _ if !state.chunks.is_empty() => Poll::Ready(Piece::Chunks(std::mem::take(&mut state.chunks))),
+            Phase::Ended => Poll::Ready(Piece::End),
+            Phase::Open => {
+                state.reader = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Ready when [`poll_next`](BodyReader::poll_next) is.
+    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.0.lock();
+        if state.phase == Phase::Open && state.chunks.is_empty() {
+            state.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
+    /// So many bytes of the body are in the socket now.
+    pub(super) fn sent(&mut self, bytes: usize) {
+        let mut state = self.0.lock();
+        state.unsent = state.unsent.saturating_sub(bytes);
+        if state.unsent >= SOFT_LIMIT {
+            return;
+        }
+        let drained = std::mem::take(&mut state.wants_drain) && state.phase == Phase::Open;
+        let writers = std::mem::take(&mut state.writers);
+        drop(state);
+        wake(writers);
+        if drained {
+            self.0.emit(DRAIN);
+        }
+    }
+}
+
+impl Drop for BodyReader {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+fn wake(wakers: impl IntoIterator<Item = Waker>) {
+    wakers.into_iter().for_each(Waker::wake);
+}

@@ -1,0 +1,410 @@
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::header::{CONNECTION, EXPECT, HeaderMap};
+use http::{Method, Version};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep, sleep, timeout, timeout_at};
+
+use super::HttpError;
+use super::admission::Pending;
+use super::body::BodyDecoder;
+use super::body_stream::{BodyReader, Piece};
+use super::encoder::{self, BodyPlan, ConnectionOptions, Plan, RequestLine};
+use super::lifetime::Phase;
+use super::middleware::{Answer, poll_contained};
+use super::parser::{Head, HeadScanner};
+use super::request::ServerRequest;
+use super::response::{Body, Response};
+use super::server::Server;
+use super::upgrade::Upgrade;
+use crate::stream::Stream;
+
+/// A connection while it speaks HTTP: one request after the other, answered in order.
+pub(super) struct Connection {
+    stream: Stream,
+    /// What has been read and not been used: a request's beginning, or pipelined requests, which wait here.
+    buffer: BytesMut,
+    server: Arc<Server>,
+    phase: watch::Receiver<Phase>,
+    accepted: Instant,
+    /// The client has said that it sends nothing more. It still gets its answers.
+    half_closed: bool,
+    answered: u32,
+}
+
+/// What a connection goes on as, and the bytes that came behind the request.
+pub(super) type Upgraded = (Box<dyn Upgrade>, Stream, BytesMut);
+
+/// What follows an answer.
+enum Then {
+    NextRequest,
+    End,
+    Upgrade(Box<dyn Upgrade>),
+}
+
+/// Why a connection ends. The errors are told to the client, as far as there is one.
+enum Stop {
+    /// There is nothing to say.
+    Quiet,
+    Failed(HttpError),
+}
+
+impl From<HttpError> for Stop {
+    fn from(error: HttpError) -> Stop {
+        Stop::Failed(error)
+    }
+}
+
+impl From<io::Error> for Stop {
+    /// The client is gone, and there is nobody to tell.
+    fn from(_: io::Error) -> Stop {
+        Stop::Quiet
+    }
+}
+
+/// Room for one read: any ordinary request, and few bytes of memory while a client thinks.
+const READ_SIZE: usize = 4 * 1024;
+
+/// A body below this is copied behind its head and sent in one piece; above it the copy costs more than it saves.
+const COPY_MAX: usize = 16 * 1024;
+
+/// Bytes of later requests that are taken from a client whose request is being answered. Reading on is how it is seen that
+/// the client leaves.
+const READ_AHEAD: usize = 16 * 1024;
+
+/// Bytes that are read and dropped, at the end of a connection.
+const LINGER_MAX: usize = 64 * 1024;
+
+impl Connection {
+    pub(super) fn new(stream: Stream, server: Arc<Server>, phase: watch::Receiver<Phase>) -> Connection {
+        let (buffer, accepted) = (BytesMut::new(), Instant::now());
+        Connection { stream, buffer, server, phase, accepted, half_closed: false, answered: 0 }
+    }
+
+    /// Serves the connection until it ends or goes on as something else.
+    pub(super) async fn run(mut self, pending: Pending) -> Option<Upgraded> {
+        let mut phase = self.phase.clone();
+        tokio::select! {
+            biased;
+            upgrade = self.serve(pending) => {
+                let upgrade = upgrade?;
+                Some((upgrade, self.stream, self.buffer))
+            }
+            _ = phase.wait_for(|phase| *phase >= Phase::Cut) => None,
+        }
+    }
+
+    async fn serve(&mut self, pending: Pending) -> Option<Box<dyn Upgrade>> {
+        let mut pending = Some(pending);
+        loop {
+            let answered = match self.read_head().await {
+                Ok(head) => {
+                    pending = None;
+                    self.answer(head).await
+                }
+                Err(stop) => Err(stop),
+            };
+            drop(pending.take());
+            match answered {
+                Ok(Then::NextRequest) => {}
+                Ok(Then::Upgrade(upgrade)) => return Some(upgrade),
+                Ok(Then::End) => {
+                    self.linger().await;
+                    return None;
+                }
+                Err(Stop::Quiet) => return None,
+                Err(Stop::Failed(error)) => {
+                    self.refuse(error).await;
+                    return None;
+                }
+            }
+        }
+    }
+
+    async fn read_head(&mut self) -> Result<Head, Stop> {
+        let options = &self.server.options;
+        let (limits, header_timeout) = (options.head, options.header_timeout);
+        let mut started = self.accepted;
+        if self.buffer.is_empty() {
+            let wait = if self.answered > 0 { Some(options.keep_alive_timeout) } else { header_timeout };
+            self.wait_for_request(wait).await?;
+        }
+        if self.answered > 0 {
+            started = Instant::now();
+        }
+        let deadline = header_timeout.and_then(|limit| Some((started.checked_add(limit)?, limit)));
+        let mut scanner = HeadScanner::default();
+        loop {
+            if let Some(found) = scanner.scan(&self.buffer, &limits)? {
+                let mut head = self.buffer.split_to(found.end).freeze();
+                head.advance(found.start);
+                return Ok(Head::parse(&head)?);
+            }
+            let read = match deadline {
+                Some((deadline, limit)) => {
+                    timeout_at(deadline, self.fill()).await.map_err(|_| HttpError::HeaderTimeout { limit })??
+                }
+                None => self.fill().await?,
+            };
+            if read == 0 {
+                return Err(HttpError::Incomplete.into());
+            }
+        }
+    }
+
+    /// Waits for the first bytes of a request. A client that sends none is not told anything, and neither is one whose
+    /// server ends meanwhile.
+    async fn wait_for_request(&mut self, limit: Option<Duration>) -> Result<(), Stop> {
+        if self.half_closed {
+            return Err(Stop::Quiet);
+        }
+        let mut phase = self.phase.clone();
+        let read = async {
+            match limit {
+                Some(limit) => timeout(limit, self.fill()).await.map_err(|_| Stop::Quiet)?.map_err(Stop::from),
+                None => self.fill().await.map_err(Stop::from),
+            }
+        };
+        tokio::select! {
+            biased;
+            read = read => if read? > 0 { Ok(()) } else { Err(Stop::Quiet) },
+            _ = phase.wait_for(|phase| *phase >= Phase::Closing) => Err(Stop::Quiet),
+        }
+    }
+
+    /// Reads the request's body, has it answered and sends the answer.
+    async fn answer(&mut self, head: Head) -> Result<Then, Stop> {
+        let line = RequestLine {
+            method: head.method.clone(),
+            version: head.version,
+            connection: ConnectionOptions::read(head.headers.get_all(CONNECTION).iter().map(|value| value.as_bytes())),
+        };
+        let body = self.read_body(&head).await?;
+        let request = ServerRequest::new(head, body, self.stream.remote, self.stream.local);
+        let answer = self.server.chain.run(request);
+        let response = self.watch_client(answer).await?;
+        self.answered = self.answered.saturating_add(1);
+        self.send(response, &line).await
+    }
+
+    async fn read_body(&mut self, head: &Head) -> Result<Bytes, Stop> {
+        let options = &self.server.options;
+        let limit = options.body_timeout;
+        let mut decoder = BodyDecoder::new(head.framing, options.max_body_size)?;
+        if decoder.is_done() {
+            return Ok(Bytes::new());
+        }
+        if head.version == Version::HTTP_11 && expects_continue(&head.headers) && self.buffer.is_empty() {
+            self.write(&b"HTTP/1.1 100 Continue\r\n\r\n"[..]).await?;
+        }
+        let mut body = Vec::new();
+        loop {
+            let used = decoder.decode(&self.buffer, &mut body)?;
+            self.buffer.advance(used);
+            if decoder.is_done() {
+                return Ok(body.into());
+            }
+            let read = match limit {
+                Some(limit) => timeout(limit, self.fill()).await.map_err(|_| HttpError::BodyTimeout { limit })??,
+                None => self.fill().await?,
+            };
+            if read == 0 {
+                return Err(HttpError::Incomplete.into());
+            }
+        }
+    }
+
+    /// Waits for an answer, and for the client to leave, which drops the answer's future.
+    ///
+    /// A reset is clear. A FIN is not: the client may have left, or have nothing more to say and wait for its answer. So the
+    /// answer gets a little more time then.
+    async fn watch_client(&mut self, mut answer: Answer) -> Result<Response, Stop> {
+        let linger = self.server.options.linger;
+        let mut grace: Option<Pin<Box<Sleep>>> = None;
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(response) = poll_contained(&mut answer, cx) {
+                return Poll::Ready(Ok(response));
+            }
+            if self.poll_left(cx, &mut grace, linger).is_ready() {
+                return Poll::Ready(Err(HttpError::ClientLeft.into()));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Ready when the client has left, or sent a FIN some time ago.
+    fn poll_left(&mut self, cx: &mut Context<'_>, grace: &mut Option<Pin<Box<Sleep>>>, linger: Duration) -> Poll<()> {
+        while !self.half_closed && self.buffer.len() < READ_AHEAD {
+            let mut bytes = [0; 1024];
+            let mut read = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut read) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(())) if read.filled().is_empty() => self.half_closed = true,
+                Poll::Ready(Ok(())) => self.buffer.extend_from_slice(read.filled()),
+            }
+        }
+        if !self.half_closed {
+            return Poll::Pending;
+        }
+        grace.get_or_insert_with(|| Box::pin(sleep(linger))).as_mut().poll(cx)
+    }
+
+    async fn send(&mut self, response: Response, line: &RequestLine) -> Result<Then, Stop> {
+        let mut response = response.checked();
+        if let Some(error) = response.error.take() {
+            self.server.emit_error(error);
+        }
+        let is_last = self.answered >= self.server.options.max_keep_alive_requests;
+        let is_closing = *self.phase.borrow() > Phase::Serving;
+        let mut head = Vec::with_capacity(256);
+        let plan = encoder::encode(&mut head, &response, line, !is_last && !is_closing && !self.half_closed);
+        if let Some(upgrade) = response.upgrade.filter(|_| response.status == http::StatusCode::SWITCHING_PROTOCOLS) {
+            self.write(&head[..]).await?;
+            return Ok(Then::Upgrade(upgrade));
+        }
+        let complete = match response.body {
+            Body::Bytes(_) if plan.body == BodyPlan::None => self.write(&head[..]).await.map(|()| true)?,
+            Body::Bytes(body) if body.len() < COPY_MAX => {
+                head.extend_from_slice(&body);
+                self.write(&head[..]).await.map(|()| true)?
+            }
+            Body::Bytes(body) => self.write(Buf::chain(&head[..], body)).await.map(|()| true)?,
+            Body::Stream(stream) => self.send_stream(head, BodyReader::new(stream), plan).await?,
+        };
+        Ok(if complete && plan.keep_alive { Then::NextRequest } else { Then::End })
+    }
+
+    /// Sends what is written to a stream. `false` if the client did not get what it was told to expect.
+    async fn send_stream(&mut self, mut out: Vec<u8>, mut reader: BodyReader, plan: Plan) -> Result<bool, Stop> {
+        let mut left = match plan.body {
+            BodyPlan::None => {
+                self.write(&out[..]).await?;
+                return Ok(true);
+            }
+            BodyPlan::Length(length) => Some(length),
+            BodyPlan::Chunked | BodyPlan::UntilClose => None,
+        };
+        loop {
+            let piece = std::future::poll_fn(|cx| match reader.poll_next(cx) {
+                // The head goes ahead if there is nothing to go with it.
+                Poll::Pending if !out.is_empty() => Poll::Ready(None),
+                piece => piece.map(Some),
+            });
+            match piece.await {
+                None => {}
+                Some(Piece::Cut) => return Err(Stop::Quiet),
+                Some(Piece::End) => {
+                    if plan.body == BodyPlan::Chunked {
+                        out.extend_from_slice(b"0\r\n\r\n");
+                    }
+                    self.write(&out[..]).await?;
+                    return Ok(left.unwrap_or(0) == 0);
+                }
+                Some(Piece::Chunks(chunks)) => {
+                    let length: usize = chunks.iter().map(Bytes::len).sum();
+                    if plan.body == BodyPlan::Chunked {
+                        out.extend_from_slice(format!("{length:x}\r\n").as_bytes());
+                    }
+                    chunks.iter().for_each(|chunk| out.extend_from_slice(chunk));
+                    if plan.body == BodyPlan::Chunked {
+                        out.extend_from_slice(b"\r\n");
+                    }
+                    if let Some(left) = &mut left {
+                        let Some(rest) = left.checked_sub(length as u64) else { return Err(Stop::Quiet) };
+                        *left = rest;
+                    }
+                    self.write(&out[..]).await?;
+                    reader.sent(length);
+                    out.clear();
+                    continue;
+                }
+            }
+            self.write(&out[..]).await?;
+            out.clear();
+            self.wait_for_piece(&mut reader).await?;
+        }
+    }
+
+    /// Waits until there is something to send, or the client leaves.
+    async fn wait_for_piece(&mut self, reader: &mut BodyReader) -> Result<(), Stop> {
+        let linger = self.server.options.linger;
+        let mut grace = None;
+        std::future::poll_fn(|cx| {
+            if reader.poll_ready(cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            self.poll_left(cx, &mut grace, linger).map(|()| Err(Stop::Quiet))
+        })
+        .await
+    }
+
+    /// Answers a request that could not be read, or not be answered.
+    async fn refuse(&mut self, error: HttpError) {
+        let response = error.status().map(Response::error_page);
+        self.server.emit_error(error);
+        let Some(response) = response else { return };
+        let line = RequestLine { method: Method::GET, version: Version::HTTP_11, connection: ConnectionOptions::default() };
+        let mut page = Vec::new();
+        encoder::encode(&mut page, &response, &line, false);
+        if let Body::Bytes(body) = &response.body {
+            page.extend_from_slice(body);
+        }
+        if self.write(&page[..]).await.is_ok() {
+            self.linger().await;
+        }
+    }
+
+    /// Ends the connection so that the client can read what was sent: closing while it still sends would be a reset, which
+    /// throws away what it has not read yet.
+    async fn linger(&mut self) {
+        if self.stream.shutdown().await.is_err() || self.half_closed {
+            return;
+        }
+        let read_on = async {
+            let (mut left, mut bytes) = (LINGER_MAX, [0; 1024]);
+            while let Ok(read @ 1..) = self.stream.read(&mut bytes).await
+                && left > read
+            {
+                left -= read;
+            }
+        };
+        let _ = timeout(self.server.options.linger, read_on).await;
+    }
+
+    async fn fill(&mut self) -> io::Result<usize> {
+        self.buffer.reserve(READ_SIZE);
+        let read = self.stream.read_buf(&mut self.buffer).await?;
+        self.half_closed |= read == 0;
+        Ok(read)
+    }
+
+    /// Writes all of it, as long as the client takes any of it.
+    async fn write(&mut self, mut bytes: impl Buf) -> Result<(), Stop> {
+        while bytes.has_remaining() {
+            let written = match self.server.options.write_timeout {
+                Some(limit) => timeout(limit, self.stream.write_buf(&mut bytes))
+                    .await
+                    .map_err(|_| HttpError::WriteTimeout { limit })??,
+                None => self.stream.write_buf(&mut bytes).await?,
+            };
+            if written == 0 {
+                return Err(Stop::Quiet);
+            }
+        }
+        self.stream.flush().await?;
+        Ok(())
+    }
+}
+
+/// RFC 9110 §10.1.1. Other expectations are ignored, as in ReactPHP.
+fn expects_continue(headers: &HeaderMap) -> bool {
+    headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}

@@ -1,0 +1,130 @@
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::emitter::BoxError;
+
+/// Why a request got an error page instead of an answer. It is what the `error` event of an
+/// [`HttpServer`](crate::HttpServer) carries.
+///
+/// Most are the client's fault and answered with the [`status`](HttpError::status) that says so; the connection is closed
+/// then, since nobody knows where the next request would begin.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HttpError {
+    /// The request line is none (RFC 9112 §3).
+    #[error("malformed request line")]
+    RequestLine,
+    /// The request target does not fit the method, or is none (RFC 9112 §3.2).
+    #[error("invalid request target")]
+    Target,
+    /// A header line is none: no colon, a space before it, a folded line, a control character (RFC 9112 §5).
+    #[error("malformed header")]
+    Header,
+    /// Lines end in CR LF; a lone CR or LF is how requests are smuggled (RFC 9112 §2.2).
+    #[error("line without CR LF")]
+    LineEnd,
+    /// An HTTP/1.1 request names one host, exactly (RFC 9112 §3.2).
+    #[error("missing, repeated or invalid Host")]
+    Host,
+    /// A length that is not digits, or more than one (RFC 9112 §6.3).
+    #[error("invalid Content-Length")]
+    ContentLength,
+    /// Two lengths that may disagree are how requests are smuggled (RFC 9112 §6.1).
+    #[error("Content-Length together with Transfer-Encoding")]
+    AmbiguousLength,
+    /// HTTP/1.0 has no transfer codings (RFC 9112 §6.1).
+    #[error("Transfer-Encoding in HTTP/1.0")]
+    TransferEncodingInHttp10,
+    /// A chunk that is none (RFC 9112 §7.1).
+    #[error("malformed chunk")]
+    Chunk,
+    /// The client said that it sends nothing more, in the middle of a request.
+    #[error("incomplete request")]
+    Incomplete,
+    /// Any coding but a single `chunked` (RFC 9112 §6.1).
+    #[error("unsupported Transfer-Encoding")]
+    TransferEncoding,
+    /// A tunnel is asked for; this is no proxy (RFC 9110 §9.3.6).
+    #[error("CONNECT is not supported")]
+    Connect,
+    /// Neither HTTP/1.0 nor HTTP/1.1.
+    #[error("unsupported HTTP version")]
+    Version,
+    /// More than [`HttpOptions::max_request_line`](crate::HttpOptions::max_request_line).
+    #[error("request line of more than {limit} bytes")]
+    RequestLineTooLong {
+        /// What is allowed.
+        limit: usize,
+    },
+    /// More than [`HttpOptions::max_head_size`](crate::HttpOptions::max_head_size).
+    #[error("head of more than {limit} bytes")]
+    HeadTooLarge {
+        /// What is allowed.
+        limit: usize,
+    },
+    /// More than [`HttpOptions::max_headers`](crate::HttpOptions::max_headers).
+    #[error("more than {limit} headers")]
+    TooManyHeaders {
+        /// What is allowed.
+        limit: usize,
+    },
+    /// More than [`HttpOptions::max_body_size`](crate::HttpOptions::max_body_size).
+    #[error("body of more than {limit} bytes")]
+    BodyTooLarge {
+        /// What is allowed.
+        limit: usize,
+    },
+    /// The head was not complete within [`HttpOptions::header_timeout`](crate::HttpOptions::header_timeout).
+    #[error("no complete request head within {limit:?}")]
+    HeaderTimeout {
+        /// What is allowed.
+        limit: Duration,
+    },
+    /// The body made no progress within [`HttpOptions::body_timeout`](crate::HttpOptions::body_timeout).
+    #[error("no progress of the request body within {limit:?}")]
+    BodyTimeout {
+        /// What is allowed.
+        limit: Duration,
+    },
+    /// The client left while its request was being answered; the router's future was dropped.
+    #[error("the client left before the answer")]
+    ClientLeft,
+    /// The response did not leave within [`HttpOptions::write_timeout`](crate::HttpOptions::write_timeout).
+    #[error("the client took nothing of the response within {limit:?}")]
+    WriteTimeout {
+        /// What is allowed.
+        limit: Duration,
+    },
+    /// The app failed: a middleware or the router panicked or returned `Err`.
+    #[error("the request handler failed: {0}")]
+    Handler(#[source] BoxError),
+}
+
+impl HttpError {
+    /// The status that answers this error; `None` if there is nobody left to answer.
+    pub fn status(&self) -> Option<StatusCode> {
+        Some(match self {
+            HttpError::RequestLine
+            | HttpError::Target
+            | HttpError::Header
+            | HttpError::LineEnd
+            | HttpError::Host
+            | HttpError::ContentLength
+            | HttpError::AmbiguousLength
+            | HttpError::TransferEncodingInHttp10
+            | HttpError::Chunk
+            | HttpError::Incomplete => StatusCode::BAD_REQUEST,
+            HttpError::TransferEncoding | HttpError::Connect => StatusCode::NOT_IMPLEMENTED,
+            HttpError::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            HttpError::RequestLineTooLong { .. } => StatusCode::URI_TOO_LONG,
+            HttpError::HeadTooLarge { .. } | HttpError::TooManyHeaders { .. } => {
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+            }
+            HttpError::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            HttpError::HeaderTimeout { .. } | HttpError::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
+            HttpError::Handler(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            HttpError::ClientLeft | HttpError::WriteTimeout { .. } => return None,
+        })
+    }
+}

@@ -1,0 +1,165 @@
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::clock::Clock;
+
+/// How far a server's end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    Serving,
+    /// Nothing new is accepted or begun; what is under way may end.
+    Closing,
+    /// What is under way is dropped.
+    Cut,
+    /// There is nobody left.
+    Over,
+}
+
+/// The life of what one call of `listen` or `serve` began: who is there, and how they are told that it ends.
+pub(crate) struct Lifetime {
+    number: u64,
+    phase: watch::Sender<Phase>,
+    tasks: AtomicUsize,
+    /// Told when the last task ends.
+    empty: Notify,
+    upgraded: Mutex<Vec<Arc<dyn UpgradedConnections>>>,
+    clock: Clock,
+    runtime: Handle,
+}
+
+/// Connections that have gone on as something else, which knows how they end. HTTP does not.
+pub(crate) trait UpgradedConnections: Send + Sync {
+    /// Goodbyes to say, one for each connection of a lifetime.
+    fn goodbyes(&self, lifetime: u64) -> Vec<Box<dyn FnOnce() + Send>>;
+
+    /// Ends them now.
+    fn cut(&self, lifetime: u64);
+}
+
+/// Holds a place in a lifetime as long as a task lives.
+pub(crate) struct Member(Arc<Lifetime>);
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        if self.0.tasks.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.empty.notify_waiters();
+        }
+    }
+}
+
+impl Lifetime {
+    /// Begins a life on the present runtime.
+    pub(crate) fn new() -> Arc<Lifetime> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Arc::new(Lifetime {
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            phase: watch::Sender::new(Phase::Serving),
+            tasks: AtomicUsize::new(0),
+            empty: Notify::new(),
+            upgraded: Mutex::default(),
+            clock: Clock::new(),
+            runtime: Handle::current(),
+        })
+    }
+
+    /// Tells lifetimes apart.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The clock of all its connections.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub(crate) fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
+    /// Whether it is about to end.
+    pub(crate) fn is_closing(&self) -> bool {
+        *self.phase.borrow() > Phase::Serving
+    }
+
+    pub(crate) fn enter(self: &Arc<Lifetime>) -> Member {
+        self.tasks.fetch_add(1, Ordering::AcqRel);
+        Member(self.clone())
+    }
+
+    /// Makes upgraded connections known, so that the end is told to them. Doing it again is no harm.
+    ///
+    /// A connection that joins them afterwards has to ask [`is_closing`](Lifetime::is_closing) itself, then.
+    pub(crate) fn include(&self, connections: Arc<dyn UpgradedConnections>) {
+        let mut upgraded = self.upgraded.lock().unwrap_or_else(PoisonError::into_inner);
+        if !upgraded.iter().any(|other| Arc::ptr_eq(other, &connections)) {
+            upgraded.push(connections);
+        }
+    }
+
+    /// Begins the end; it goes on in a task. Doing it again is no harm.
+    pub(crate) fn close(self: &Arc<Lifetime>, grace: Duration, spread: Duration) {
+        if self.advance(Phase::Closing) {
+            let lifetime = self.clone();
+            self.runtime.spawn(async move { lifetime.end(grace, spread).await });
+        }
+    }
+
+    /// Waits for the end of all.
+    pub(crate) async fn over(&self) {
+        // Cannot fail: the sender is ours.
+        let _ = self.phase().wait_for(|phase| *phase == Phase::Over).await;
+    }
+
+    /// Waits until all tasks have ended, and the clock's too.
+    pub(crate) async fn settle(&self) {
+        loop {
+            let mut empty = std::pin::pin!(self.empty.notified());
+            empty.as_mut().enable();
+            if self.tasks.load(Ordering::Acquire) == 0 {
+                break;
+            }
+            empty.await;
+        }
+        self.clock.stop().await;
+    }
+
+    async fn end(&self, grace: Duration, spread: Duration) {
+        let start = Instant::now();
+        let goodbyes: Vec<_> = self.upgraded().iter().flat_map(|upgraded| upgraded.goodbyes(self.number)).collect();
+        let pause = spread / u32::try_from(goodbyes.len()).unwrap_or(u32::MAX).max(1);
+        let say_goodbye = async {
+            for (goodbye, n) in goodbyes.into_iter().zip(0u32..) {
+                if !pause.is_zero() {
+                    sleep_until(start + pause * n).await;
+                }
+                goodbye();
+            }
+            self.settle().await;
+        };
+        if timeout(grace, say_goodbye).await.is_err() {
+            self.advance(Phase::Cut);
+            for upgraded in self.upgraded() {
+                upgraded.cut(self.number);
+            }
+            self.settle().await;
+        }
+        self.advance(Phase::Over);
+    }
+
+    fn upgraded(&self) -> Vec<Arc<dyn UpgradedConnections>> {
+        self.upgraded.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn advance(&self, phase: Phase) -> bool {
+        self.phase.send_if_modified(|now| {
+            let later = *now < phase;
+            *now = (*now).max(phase);
+            later
+        })
+    }
+}

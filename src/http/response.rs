@@ -1,0 +1,225 @@
+use std::borrow::Cow;
+use std::fmt;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{HeaderName, HeaderValue};
+
+use super::HttpError;
+use super::body_stream::BodyStream;
+use super::upgrade::Upgrade;
+
+/// An answer to a request: ReactPHP's `Response`.
+///
+/// The server adds what is missing: `Server`, `Date`, `Content-Length` or `Transfer-Encoding`, `Connection`. An empty
+/// `Server` or `Date` set by the app leaves that header out.
+///
+/// ```
+/// use react_websocket::Response;
+///
+/// let response = Response::html("<h1>Hello</h1>").with_status(404).with_header("Cache-Control", "no-store");
+/// assert_eq!(response.status(), 404);
+/// ```
+pub struct Response {
+    pub(super) status: StatusCode,
+    /// In the app's order and spelling.
+    pub(super) headers: Vec<Header>,
+    pub(super) body: Body,
+    pub(super) upgrade: Option<Box<dyn Upgrade>>,
+    /// What the server's `error` event is to tell of.
+    pub(super) error: Option<HttpError>,
+    /// Why this cannot be sent.
+    mistake: Option<String>,
+}
+
+pub(super) type Header = (Cow<'static, str>, HeaderValue);
+
+/// A response's body: bytes, text or a [`BodyStream`].
+#[derive(Debug)]
+pub enum Body {
+    /// All of it.
+    Bytes(Bytes),
+    /// What is written to the stream.
+    Stream(BodyStream),
+}
+
+impl Response {
+    /// A response without headers or body.
+    ///
+    /// A status outside of 100 to 999 is a mistake of the app, answered with a 500.
+    pub fn new(status: u16) -> Response {
+        let response = Response {
+            status: StatusCode::OK,
+            headers: Vec::new(),
+            body: Body::Bytes(Bytes::new()),
+            upgrade: None,
+            error: None,
+            mistake: None,
+        };
+        response.with_status(status)
+    }
+
+    /// 200 with `text/plain; charset=utf-8`.
+    pub fn plaintext(text: impl Into<Body>) -> Response {
+        Response::of_type("text/plain; charset=utf-8", text.into())
+    }
+
+    /// 200 with `text/html; charset=utf-8`.
+    pub fn html(html: impl Into<Body>) -> Response {
+        Response::of_type("text/html; charset=utf-8", html.into())
+    }
+
+    /// 200 with `application/xml`.
+    pub fn xml(xml: impl Into<Body>) -> Response {
+        Response::of_type("application/xml", xml.into())
+    }
+
+    /// 200 with `application/json`, the value pretty-printed and a line feed after it, as ReactPHP does.
+    ///
+    /// A value that cannot be JSON, such as a map whose keys are not strings, is answered with a 500.
+    #[cfg(feature = "json")]
+    pub fn json(value: &(impl serde::Serialize + ?Sized)) -> Response {
+        match serde_json::to_vec_pretty(value) {
+            Ok(mut json) => {
+                json.push(b'\n');
+                Response::of_type("application/json", json.into())
+            }
+            Err(error) => Response::failed(HttpError::Handler(error.into())),
+        }
+    }
+
+    /// Replaces the status. One outside of 100 to 999 is a mistake of the app, answered with a 500.
+    pub fn with_status(mut self, status: u16) -> Response {
+        match StatusCode::from_u16(status) {
+            Ok(status) => self.status = status,
+            Err(_) => self.mistake(format!("{status} is not a status")),
+        }
+        self
+    }
+
+    /// Sets a header, replacing lines of that name in any case. The spelling of the name is kept.
+    ///
+    /// A name that is no token, or a value with CR, LF, NUL or another control character, is refused: the client gets a
+    /// 500 instead, and the server emits `error`. So nothing that the app passes on can add a header or a second response.
+    pub fn with_header(mut self, name: impl Into<Cow<'static, str>>, value: impl AsRef<[u8]>) -> Response {
+        let name = name.into();
+        self.headers.retain(|(other, _)| !other.eq_ignore_ascii_case(&name));
+        self.with_added_header(name, value)
+    }
+
+    /// Adds a header line, keeping others of that name: `Set-Cookie`, for one. Otherwise as
+    /// [`with_header`](Response::with_header).
+    pub fn with_added_header(mut self, name: impl Into<Cow<'static, str>>, value: impl AsRef<[u8]>) -> Response {
+        let name = name.into();
+        match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_ref())) {
+            (Ok(_), Ok(value)) => self.headers.push((name, value)),
+            (Err(_), _) => self.mistake(format!("{name:?} is not a header name")),
+            (_, Err(_)) => self.mistake(format!("control character in the value of the header {name}")),
+        }
+        self
+    }
+
+    /// Replaces the body.
+    pub fn with_body(mut self, body: impl Into<Body>) -> Response {
+        self.body = body.into();
+        self
+    }
+
+    /// The status as a number.
+    pub fn status(&self) -> u16 {
+        self.status.as_u16()
+    }
+
+    /// The first header of that name, in any case, if it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.header_value(name)?.to_str().ok()
+    }
+
+    /// The body.
+    pub fn body(&self) -> &Body {
+        &self.body
+    }
+
+    /// An error page: `Error 404: Not Found`, as in ReactPHP.
+    pub(crate) fn error_page(status: StatusCode) -> Response {
+        let reason = status.canonical_reason().unwrap_or_default();
+        let page = format!("Error {}: {reason}", status.as_u16());
+        Response::of_type("text/plain", page.into()).with_status(status.as_u16())
+    }
+
+    /// The error page of an error, which the server's `error` event is to tell of.
+    pub(crate) fn failed(error: HttpError) -> Response {
+        let mut response = Response::error_page(error.status().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
+        response.error = Some(error);
+        response
+    }
+
+    /// A 101, whose connection goes on as something else.
+    pub(crate) fn switching_protocols(upgrade: Box<dyn Upgrade>) -> Response {
+        let mut response = Response::new(101);
+        response.upgrade = Some(upgrade);
+        response
+    }
+
+    pub(super) fn header_value(&self, name: &str) -> Option<&HeaderValue> {
+        self.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    fn of_type(content_type: &'static str, body: Body) -> Response {
+        Response::new(200).with_header("Content-Type", content_type).with_body(body)
+    }
+
+    /// What is really to be sent: a 500 if the app made a mistake, as ReactPHP has it.
+    pub(super) fn checked(mut self) -> Response {
+        if self.status.is_informational() && self.upgrade.is_none() {
+            self.mistake(format!("{} is not a final status", self.status));
+        }
+        match self.mistake {
+            Some(what) => Response::failed(HttpError::Handler(what.into())),
+            None => self,
+        }
+    }
+
+    fn mistake(&mut self, what: String) {
+        self.mistake.get_or_insert(what);
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Response { status, headers, body, upgrade, error, mistake } = self;
+        let upgrades = upgrade.is_some();
+        f.debug_struct("Response")
+            .field("status", status)
+            .field("headers", headers)
+            .field("body", body)
+            .field("upgrades", &upgrades)
+            .field("error", error)
+            .field("mistake", mistake)
+            .finish()
+    }
+}
+
+macro_rules! body_from {
+    ($($from:ty: $bytes:expr),+ $(,)?) => {$(
+        impl From<$from> for Body {
+            fn from(body: $from) -> Body {
+                Body::Bytes($bytes(body))
+            }
+        }
+    )+};
+}
+body_from! {
+    Bytes: |bytes| bytes,
+    Vec<u8>: Bytes::from,
+    String: Bytes::from,
+    &str: |text: &str| Bytes::copy_from_slice(text.as_bytes()),
+    &String: |text: &String| Bytes::copy_from_slice(text.as_bytes()),
+    &[u8]: Bytes::copy_from_slice,
+}
+
+impl From<BodyStream> for Body {
+    fn from(stream: BodyStream) -> Body {
+        Body::Stream(stream)
+    }
+}

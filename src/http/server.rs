@@ -1,0 +1,263 @@
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::io::AsyncWriteExt;
+
+use super::HttpError;
+use super::admission::{Admission, Admitted, Pending, Refusal};
+use super::connection::Connection;
+use super::lifetime::{Lifetime, Member, Phase};
+use super::listening::{Listening, Serving};
+use super::middleware::{Chain, IntoChain};
+use super::options::HttpOptions;
+use super::upgrade::Upgraded;
+use crate::emitter::{EventNames, ListenerError, ListenerId, Listeners, Outcome, Rank, Turnstile};
+use crate::socket::{Acceptor, SocketServer};
+use crate::stream::{ByteStream, Stream};
+
+const EVENTS: EventNames = EventNames { object: "an HttpServer", names: &["error"], aliases: &[] };
+const ERROR: u8 = 0;
+
+/// An HTTP/1.1 and HTTP/1.0 server: ReactPHP's `HttpServer`. Clones are the same server.
+///
+/// It has one event, `error`: a request got an error page, because it was malformed or because a middleware or the router
+/// failed, or its client left before the answer. It fires once for each such request. Without a listener nothing happens.
+///
+/// ```no_run
+/// use react_websocket::{HttpServer, Response, ServerRequest, SocketServer};
+///
+/// # async fn run() -> Result<(), react_websocket::Error> {
+/// let http = HttpServer::new(|_request: ServerRequest| Response::plaintext("Hello"));
+/// http.on("error", |error| eprintln!("{error}"));
+/// http.listen(SocketServer::new("127.0.0.1:8000")?).await
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct HttpServer {
+    inner: Arc<Server>,
+}
+
+/// What all connections of a server share.
+pub(super) struct Server {
+    pub(super) chain: Chain,
+    pub(super) options: HttpOptions,
+    admission: Arc<Admission>,
+    events: Arc<ServerEvents>,
+}
+
+#[derive(Default)]
+struct ServerEvents {
+    listeners: Listeners<u8, Arc<HttpError>>,
+    turnstile: Turnstile<Arc<HttpError>>,
+}
+
+impl Server {
+    pub(super) fn emit_error(&self, error: HttpError) {
+        let events = &self.events;
+        events.turnstile.push(Arc::new(error));
+        events.turnstile.pass(|error| events.listeners.emit(&ERROR, &error, |_| {}));
+    }
+}
+
+impl HttpServer {
+    /// A server whose requests pass through `handlers`: a tuple of middlewares and, last, the router; or a router alone.
+    ///
+    /// * A router is `|request: ServerRequest| …`.
+    /// * A middleware is `|request: ServerRequest, next: Next| …`, which answers by itself or returns what
+    ///   [`next.run(request)`](crate::Next::run) answers; or a [`WebSocketMiddleware`](crate::WebSocketMiddleware).
+    ///
+    /// Both may be asynchronous and may return a [`Response`](crate::Response) or a `Result` of one. What panics or
+    /// returns `Err` is answered with a 500, and the server emits `error`.
+    pub fn new<M>(handlers: impl IntoChain<M>) -> HttpServer {
+        HttpServer::of(handlers.into_chain(), HttpOptions::new(), Arc::default())
+    }
+
+    /// The same server with other limits and timeouts, for what it listens on from now on.
+    pub fn with_options(self, options: HttpOptions) -> HttpServer {
+        HttpServer::of(self.inner.chain.clone(), options, self.inner.events.clone())
+    }
+
+    /// Registers a listener for `"error"`, the only event.
+    ///
+    /// # Panics
+    /// If there is no such event.
+    #[track_caller]
+    pub fn on<F, R>(&self, event: &str, listener: F) -> ListenerId
+    where
+        F: FnMut(&HttpError) -> R + Send + 'static,
+        R: Outcome,
+    {
+        self.try_on(event, listener).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same, a mistake being returned.
+    ///
+    /// # Errors
+    /// [`ListenerError::UnknownEvent`].
+    pub fn try_on<F, R>(&self, event: &str, mut listener: F) -> Result<ListenerId, ListenerError>
+    where
+        F: FnMut(&HttpError) -> R + Send + 'static,
+        R: Outcome,
+    {
+        let event = EVENTS.resolve(event)?;
+        let number = self.inner.events.listeners.add(event, Rank::On, move |error: &Arc<HttpError>| listener(error));
+        Ok(ListenerId { event, number })
+    }
+
+    /// Removes a listener.
+    pub fn remove_listener(&self, id: ListenerId) {
+        self.inner.events.listeners.remove(id.number);
+    }
+
+    /// Serves what connects to a socket, or to several: a [`SocketServer`], or a `Vec` or an array of them.
+    ///
+    /// Serving has begun when this returns. The [`Listening`] can be awaited, closed, or dropped, which stops nothing.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O and time enabled.
+    pub fn listen(&self, sockets: impl Into<Sockets>) -> Listening {
+        let lifetime = Lifetime::new();
+        let mut failed = None;
+        let mut addresses = Vec::new();
+        for socket in sockets.into().0 {
+            addresses.extend(socket.local_address());
+            match socket.into_acceptor() {
+                Ok(acceptor) => {
+                    let accepting = accept(acceptor, self.inner.clone(), lifetime.clone(), lifetime.enter());
+                    tokio::spawn(accepting);
+                }
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        let options = &self.inner.options;
+        Listening::new(lifetime, failed, addresses, (options.shutdown_grace, options.shutdown_spread))
+    }
+
+    /// Serves one connection on any stream of bytes: TLS, a pipe in a test, a socket that another server accepted.
+    ///
+    /// It is served in a task of its own; the [`Serving`] can be awaited, closed, or dropped, which stops nothing.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with time enabled.
+    pub fn serve(&self, stream: impl ByteStream) -> Serving {
+        self.serve_with_addresses(stream, None, None)
+    }
+
+    /// The same, with the addresses of the stream's ends, which requests and connections then tell.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with time enabled.
+    pub fn serve_with_addresses(
+        &self,
+        stream: impl ByteStream,
+        remote: Option<SocketAddr>,
+        local: Option<SocketAddr>,
+    ) -> Serving {
+        let stream = Stream { remote, local, ..Stream::other(stream) };
+        let lifetime = Lifetime::new();
+        let member = lifetime.enter();
+        tokio::spawn(take(stream, self.inner.clone(), lifetime.clone(), member));
+        let options = &self.inner.options;
+        Serving::new(lifetime, (options.shutdown_grace, options.shutdown_spread))
+    }
+
+    fn of(chain: Chain, options: HttpOptions, events: Arc<ServerEvents>) -> HttpServer {
+        HttpServer { inner: Arc::new(Server { chain, options, admission: Arc::default(), events }) }
+    }
+}
+
+impl fmt::Debug for HttpServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpServer").field("options", &self.inner.options).finish_non_exhaustive()
+    }
+}
+
+/// What an [`HttpServer`] can listen on: one [`SocketServer`] or several.
+#[derive(Debug)]
+pub struct Sockets(Vec<SocketServer>);
+
+impl From<SocketServer> for Sockets {
+    fn from(socket: SocketServer) -> Sockets {
+        Sockets(vec![socket])
+    }
+}
+
+impl From<Vec<SocketServer>> for Sockets {
+    fn from(sockets: Vec<SocketServer>) -> Sockets {
+        Sockets(sockets)
+    }
+}
+
+impl<const N: usize> From<[SocketServer; N]> for Sockets {
+    fn from(sockets: [SocketServer; N]) -> Sockets {
+        Sockets(sockets.into())
+    }
+}
+
+/// Accepts until the lifetime's end begins.
+async fn accept(mut acceptor: Acceptor, server: Arc<Server>, lifetime: Arc<Lifetime>, _member: Member) {
+    let mut phase = lifetime.phase();
+    loop {
+        let stream = tokio::select! {
+            biased;
+            _ = phase.wait_for(|phase| *phase >= Phase::Closing) => return,
+            stream = acceptor.accept() => stream,
+        };
+        let member = lifetime.enter();
+        tokio::spawn(take(stream, server.clone(), lifetime.clone(), member));
+    }
+}
+
+/// The task of one connection: HTTP first, whose memory goes when something else follows.
+///
+/// Not an `async fn`, so that what it decides first does not stay in its future.
+fn take(stream: Stream, server: Arc<Server>, lifetime: Arc<Lifetime>, member: Member) -> impl Future<Output = ()> + Send {
+    let admitted = server.admission.admit(stream.remote.map(|address| address.ip()), &server.options);
+    async move {
+        // Dropped last: when this is gone, so is everything else of the connection.
+        let _member = member;
+        match admitted {
+            Ok((admitted, pending)) => {
+                let _admitted: Admitted = admitted;
+                let http = Box::pin(speak_http(stream, server, lifetime, pending));
+                if let Some(next) = http.await {
+                    next.await;
+                }
+            }
+            Err(refusal) => Box::pin(refuse(stream, server, refusal)).await,
+        }
+    }
+}
+
+type Later = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// HTTP, and what follows it if anything does.
+async fn speak_http(stream: Stream, server: Arc<Server>, lifetime: Arc<Lifetime>, pending: Pending) -> Option<Later> {
+    let connection = Connection::new(stream, server, lifetime.phase());
+    let (upgrade, stream, read_ahead) = connection.run(pending).await?;
+    Some(upgrade.start(Upgraded { stream, read_ahead: read_ahead.into(), lifetime }))
+}
+
+/// Tells a client that there is no room for it.
+async fn refuse(mut stream: Stream, server: Arc<Server>, refusal: Refusal) {
+    let Some(_place) = server.admission.refuse() else { return };
+    let answer: &[u8] = match refusal {
+        Refusal::TooManyPending => return,
+        Refusal::Full => {
+            b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nRetry-After: 1\r\n\
+              Content-Length: 30\r\nConnection: close\r\n\r\nError 503: Service Unavailable"
+        }
+        Refusal::TooManyFromAddress => {
+            b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain\r\nRetry-After: 1\r\n\
+              Content-Length: 28\r\nConnection: close\r\n\r\nError 429: Too Many Requests"
+        }
+    };
+    let tell = async {
+        stream.write_all(answer).await?;
+        stream.shutdown().await?;
+        let mut rest = tokio::io::AsyncReadExt::take(&mut stream, 64 * 1024);
+        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
+    };
+    let _ = tokio::time::timeout(server.options.linger, tell).await;
+}

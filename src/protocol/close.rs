@@ -1,0 +1,119 @@
+//! The payload of a Close frame (RFC 6455 §5.5.1, §7.4).
+
+use super::{Opcode, ProtocolError, frame};
+
+/// Close codes by name (RFC 6455 §7.4.1 and the IANA registry).
+pub mod close_code {
+    /// The work is done.
+    pub const NORMAL: u16 = 1000;
+    /// The server stops, or the visitor leaves the page.
+    pub const GOING_AWAY: u16 = 1001;
+    /// The peer broke the protocol.
+    pub const PROTOCOL: u16 = 1002;
+    /// The peer sent a kind of data that is not accepted.
+    pub const UNSUPPORTED: u16 = 1003;
+    /// Never on the wire: the Close frame carried no code.
+    pub const NO_STATUS: u16 = 1005;
+    /// Never on the wire: the connection ended without a Close frame.
+    pub const ABNORMAL: u16 = 1006;
+    /// Text that is not UTF-8.
+    pub const INVALID_PAYLOAD: u16 = 1007;
+    /// The peer broke a rule of this server.
+    pub const POLICY: u16 = 1008;
+    /// A message too large to take.
+    pub const TOO_LARGE: u16 = 1009;
+    /// The server failed at something, for example in a listener.
+    pub const INTERNAL: u16 = 1011;
+    /// The server is overloaded, or the peer reads too slowly.
+    pub const TRY_AGAIN_LATER: u16 = 1013;
+}
+
+/// The longest reason that fits: 125 bytes of a control frame less two of code.
+pub const REASON_MAX: usize = 123;
+
+/// Whether `code` may stand in a Close frame (§7.4): 1000 to 1003, 1007 to 1014, 3000 to 4999.
+#[inline]
+pub const fn is_valid_on_the_wire(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+}
+
+/// What a peer's Close frame said: `None` for an empty one.
+///
+/// # Errors
+/// One byte of payload, a code that must not be sent, a reason that is not UTF-8.
+pub fn parse(payload: &[u8]) -> Result<Option<(u16, &str)>, ProtocolError> {
+    match payload {
+        [] => Ok(None),
+        [_] => Err(ProtocolError::TruncatedCloseCode),
+        [high, low, reason @ ..] => {
+            let code = u16::from_be_bytes([*high, *low]);
+            if !is_valid_on_the_wire(code) {
+                return Err(ProtocolError::InvalidCloseCode { code });
+            }
+            let reason = std::str::from_utf8(reason).map_err(|_| ProtocolError::InvalidCloseReason)?;
+            Ok(Some((code, reason)))
+        }
+    }
+}
+
+/// The code that is sent for `code`: itself if it may be; [`close_code::NO_STATUS`], which means a Close without a code; else
+/// [`close_code::INTERNAL`].
+pub const fn sendable(code: u16) -> u16 {
+    if is_valid_on_the_wire(code) || code == close_code::NO_STATUS { code } else { close_code::INTERNAL }
+}
+
+/// Appends a Close frame with the [`sendable`] code and what fits of the reason: [`REASON_MAX`] bytes, cut between
+/// characters.
+pub fn encode(out: &mut Vec<u8>, code: u16, reason: &str) {
+    let code = sendable(code);
+    if code == close_code::NO_STATUS {
+        return frame::encode(out, true, Opcode::Close, &[]);
+    }
+    let end = (0..=reason.len().min(REASON_MAX)).rev().find(|end| reason.is_char_boundary(*end));
+    let reason = reason.get(..end.unwrap_or_default()).unwrap_or_default();
+    let payload = [&code.to_be_bytes(), reason.as_bytes()].concat();
+    frame::encode(out, true, Opcode::Close, &payload);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_65536_codes() {
+        let valid = (0..=u16::MAX).filter(|code| parse(&code.to_be_bytes()).is_ok());
+        assert!(valid.eq((1000..=1003).chain(1007..=1014).chain(3000..=4999)));
+    }
+
+    #[test]
+    fn payloads() {
+        assert_eq!(parse(b""), Ok(None));
+        assert_eq!(parse(b"\x03"), Err(ProtocolError::TruncatedCloseCode));
+        assert_eq!(parse(b"\x03\xe8"), Ok(Some((1000, ""))));
+        assert_eq!(parse(b"\x0f\xa1bye"), Ok(Some((4001, "bye"))));
+        assert_eq!(parse(b"\x03\xe8\xff"), Err(ProtocolError::InvalidCloseReason));
+    }
+
+    #[test]
+    fn only_codes_that_may_be_sent_are_sent() {
+        for code in 0..=u16::MAX {
+            let mut out = Vec::new();
+            encode(&mut out, code, "x");
+            match (code, parse(&out[2..])) {
+                (close_code::NO_STATUS, sent) => assert_eq!(sent, Ok(None)),
+                (code, sent) if is_valid_on_the_wire(code) => assert_eq!(sent, Ok(Some((code, "x")))),
+                (_, sent) => assert_eq!(sent, Ok(Some((close_code::INTERNAL, "x")))),
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_between_characters() {
+        for (reason, length) in [("a".repeat(123), 123), ("a".repeat(124), 123), ("é".repeat(62), 122)] {
+            let mut out = Vec::new();
+            encode(&mut out, 1000, &reason);
+            assert_eq!(out.len(), 4 + length);
+            assert!(parse(&out[2..]).is_ok());
+        }
+    }
+}

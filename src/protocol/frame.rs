@@ -1,0 +1,199 @@
+//! Frame headers, both ways (RFC 6455 §5.2).
+
+use super::mask::MaskKey;
+use super::{Opcode, ProtocolError};
+
+/// The longest header a client can send: two bytes, eight of length, four of key.
+pub const HEADER_MAX: usize = 14;
+
+/// The header of a frame that a client sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// The last frame of its message.
+    pub fin: bool,
+    /// What the frame is for.
+    pub opcode: Opcode,
+    /// Bytes of payload that follow the header.
+    pub payload_length: u64,
+    /// The key that the payload is masked with.
+    pub mask: MaskKey,
+    /// Bytes that the header itself took.
+    pub header_length: usize,
+}
+
+impl FrameHeader {
+    /// Reads a client's frame header from the start of `bytes`; `None` while it is not complete.
+    ///
+    /// # Errors
+    /// The first broken rule, as soon as the byte that breaks it is there: reserved bits and opcodes, a missing mask, a
+    /// control frame that is fragmented or over 125 bytes, a length with the top bit set or not in its shortest form.
+    #[inline]
+    pub fn decode(bytes: &[u8]) -> Result<Option<FrameHeader>, ProtocolError> {
+        let Some(&first) = bytes.first() else { return Ok(None) };
+        if first & 0x70 != 0 {
+            return Err(ProtocolError::ReservedBits { bits: first >> 4 & 0x7 });
+        }
+        let fin = first & 0x80 != 0;
+        let opcode = Opcode::try_from(first & 0x0F)?;
+        if opcode.is_control() && !fin {
+            return Err(ProtocolError::FragmentedControl { opcode });
+        }
+        let Some(&second) = bytes.get(1) else { return Ok(None) };
+        if second & 0x80 == 0 {
+            return Err(ProtocolError::Unmasked);
+        }
+        let short = second & 0x7F;
+        if opcode.is_control() && short > 125 {
+            return Err(ProtocolError::ControlTooLong { opcode });
+        }
+        let (payload_length, key_at) = match short {
+            126 => {
+                let Some(length) = bytes.get(2..).and_then(<[u8]>::first_chunk) else { return Ok(None) };
+                let length = u64::from(u16::from_be_bytes(*length));
+                if length < 126 {
+                    return Err(ProtocolError::LengthNotMinimal { length });
+                }
+                (length, 4)
+            }
+            127 => {
+                let Some(length) = bytes.get(2..).and_then(<[u8]>::first_chunk) else { return Ok(None) };
+                let length = u64::from_be_bytes(*length);
+                if length >> 63 != 0 {
+                    return Err(ProtocolError::LengthTopBit);
+                }
+                if length <= u64::from(u16::MAX) {
+                    return Err(ProtocolError::LengthNotMinimal { length });
+                }
+                (length, 10)
+            }
+            short => (u64::from(short), 2),
+        };
+        let Some(key) = bytes.get(key_at..).and_then(<[u8]>::first_chunk) else { return Ok(None) };
+        let mask = MaskKey::new(*key);
+        Ok(Some(FrameHeader { fin, opcode, payload_length, mask, header_length: key_at.saturating_add(4) }))
+    }
+}
+
+/// The header of a frame that a server sends: unmasked, at most ten bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct EncodedHeader {
+    bytes: [u8; 10],
+    length: usize,
+}
+
+impl EncodedHeader {
+    /// The header of a frame with `payload_length` bytes of payload.
+    #[inline]
+    pub fn new(fin: bool, opcode: Opcode, payload_length: usize) -> EncodedHeader {
+        let first = if fin { 0x80 | opcode as u8 } else { opcode as u8 };
+        let [b7, b6, b5, b4, b3, b2, b1, b0] = (payload_length as u64).to_be_bytes();
+        let (bytes, length) = match payload_length {
+            0..=125 => ([first, b0, 0, 0, 0, 0, 0, 0, 0, 0], 2),
+            126..=0xFFFF => ([first, 126, b1, b0, 0, 0, 0, 0, 0, 0], 4),
+            _ => ([first, 127, b7, b6, b5, b4, b3, b2, b1, b0], 10),
+        };
+        EncodedHeader { bytes, length }
+    }
+
+    /// The bytes to send.
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
+/// Appends one frame as a server sends it.
+#[inline]
+pub fn encode(out: &mut Vec<u8>, fin: bool, opcode: Opcode, payload: &[u8]) {
+    out.reserve(payload.len().saturating_add(10));
+    if payload.len() < 126 {
+        let first = if fin { 0x80 | opcode as u8 } else { opcode as u8 };
+        out.extend_from_slice(&[first, payload.len() as u8]);
+    } else {
+        out.extend_from_slice(EncodedHeader::new(fin, opcode, payload.len()).as_bytes());
+    }
+    out.extend_from_slice(payload);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: [u8; 4] = [1, 2, 3, 4];
+
+    fn header(start: &[u8]) -> Vec<u8> {
+        [start, &KEY].concat()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Option<FrameHeader>, ProtocolError> {
+        FrameHeader::decode(bytes)
+    }
+
+    #[test]
+    fn every_prefix_of_a_header_asks_for_more() {
+        for start in [&[0x81, 0x85][..], &[0x82, 0xFE, 1, 0], &[0x82, 0xFF, 0, 0, 0, 0, 0, 1, 0, 0]] {
+            let bytes = header(start);
+            for end in 0..bytes.len() {
+                assert_eq!(decode(&bytes[..end]), Ok(None), "{bytes:x?} to {end}");
+            }
+            assert_eq!(decode(&bytes).unwrap().unwrap().header_length, bytes.len());
+        }
+    }
+
+    #[test]
+    fn lengths_at_their_edges() {
+        let cases: &[(&[u8], u64)] = &[
+            (&[0x82, 0x80], 0),
+            (&[0x82, 0x80 | 125], 125),
+            (&[0x82, 0xFE, 0, 126], 126),
+            (&[0x82, 0xFE, 0xFF, 0xFF], 65_535),
+            (&[0x82, 0xFF, 0, 0, 0, 0, 0, 1, 0, 0], 65_536),
+            (&[0x82, 0xFF, 0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF], u64::MAX >> 1),
+        ];
+        for (start, length) in cases {
+            assert_eq!(decode(&header(start)).unwrap().unwrap().payload_length, *length);
+        }
+    }
+
+    #[test]
+    fn a_broken_rule_shows_at_the_byte_that_breaks_it() {
+        use ProtocolError::*;
+        let cases: &[(&[u8], ProtocolError)] = &[
+            (&[0xC1], ReservedBits { bits: 0b100 }),
+            (&[0xA1], ReservedBits { bits: 0b010 }),
+            (&[0x91], ReservedBits { bits: 0b001 }),
+            (&[0x83], ReservedOpcode { opcode: 3 }),
+            (&[0x8F], ReservedOpcode { opcode: 15 }),
+            (&[0x09], FragmentedControl { opcode: Opcode::Ping }),
+            (&[0x81, 0x05], Unmasked),
+            (&[0x89, 0xFE], ControlTooLong { opcode: Opcode::Ping }),
+            (&[0x88, 0xFF], ControlTooLong { opcode: Opcode::Close }),
+            (&[0x81, 0xFE, 0, 125], LengthNotMinimal { length: 125 }),
+            (&[0x81, 0xFF, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF], LengthNotMinimal { length: 65_535 }),
+            (&[0x81, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0], LengthTopBit),
+        ];
+        for (bytes, error) in cases {
+            assert_eq!(decode(bytes), Err(*error), "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn encoded_lengths_take_the_shortest_form() {
+        for (length, head) in [
+            (0, &[0x82, 0][..]),
+            (125, &[0x82, 125]),
+            (126, &[0x82, 126, 0, 126]),
+            (65_535, &[0x82, 126, 0xFF, 0xFF]),
+            (65_536, &[0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ] {
+            let payload = vec![7; length];
+            let mut out = Vec::new();
+            encode(&mut out, true, Opcode::Binary, &payload);
+            assert_eq!(out, [head, &payload].concat());
+            assert_eq!(EncodedHeader::new(true, Opcode::Binary, length).as_bytes(), head);
+        }
+        let mut out = Vec::new();
+        encode(&mut out, false, Opcode::Text, b"a");
+        assert_eq!(out, [0x01, 1, b'a']);
+    }
+}

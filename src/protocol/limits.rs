@@ -1,0 +1,25 @@
+/// How much of a peer's messages is accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes in one message, all its fragments together. Past it: [`ProtocolError::MessageTooLarge`], decided when a
+    /// frame's header has arrived.
+    ///
+    /// [`ProtocolError::MessageTooLarge`]: super::ProtocolError::MessageTooLarge
+    pub max_message_size: usize,
+    /// Bytes in one frame. Past it: [`ProtocolError::FrameTooLarge`], decided when its header has arrived.
+    ///
+    /// [`ProtocolError::FrameTooLarge`]: super::ProtocolError::FrameTooLarge
+    pub max_frame_size: usize,
+    /// Frames in one message, empty ones counted: they cost us work and the peer six bytes.
+    /// Past it: [`ProtocolError::TooManyFragments`].
+    ///
+    /// [`ProtocolError::TooManyFragments`]: super::ProtocolError::TooManyFragments
+    pub max_fragments: u32,
+}
+
+impl Default for Limits {
+    /// 1 MiB in a message and in a frame, 4,096 fragments.
+    fn default() -> Limits {
+        Limits { max_message_size: 1 << 20, max_frame_size: 1 << 20, max_fragments: 4096 }
+    }
+}

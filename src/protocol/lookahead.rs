@@ -1,0 +1,137 @@
+use super::frame::{FrameHeader, HEADER_MAX};
+use super::session::Session;
+use super::{MaskKey, Opcode};
+
+/// Looks for pings in bytes that have arrived and cannot be [received](Session::receive) yet, because what came before is
+/// still being worked on: a peer that asks whether we are alive is answered all the same.
+///
+/// It walks from frame to frame and keeps nothing of them. What is wrong with a frame is for the session to say, later: here
+/// the walk just ends.
+#[derive(Debug)]
+pub struct Lookahead {
+    header: [u8; HEADER_MAX],
+    header_length: usize,
+    /// Payload of the present frame that is still to come.
+    remaining: u64,
+    /// The payload of the ping that is the present frame.
+    ping: Option<(MaskKey, Vec<u8>)>,
+    over: bool,
+    frames: usize,
+}
+
+impl Lookahead {
+    /// Begins where the session stands.
+    pub fn new(session: &Session) -> Lookahead {
+        let (header, remaining) = session.position();
+        let mut lookahead = Lookahead {
+            header: [0; HEADER_MAX],
+            header_length: 0,
+            remaining,
+            ping: None,
+            over: session.is_over(),
+            frames: 0,
+        };
+        for byte in header {
+            lookahead.add_to_header(*byte);
+        }
+        lookahead
+    }
+
+    /// Frames that have begun in the bytes walked over.
+    pub fn frames(&self) -> usize {
+        self.frames
+    }
+
+    /// Walks over the bytes that follow those of the last call, and hands out the payloads of the pings that are complete.
+    pub fn walk(&mut self, bytes: &[u8], mut ping: impl FnMut(&[u8])) {
+        let mut rest = bytes;
+        while !self.over {
+            if self.remaining > 0 || self.ping.is_some() {
+                let length = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(rest.len());
+                let (payload, after) = rest.split_at_checked(length).unwrap_or_default();
+                rest = after;
+                self.remaining = self.remaining.saturating_sub(length as u64);
+                if let Some((_, so_far)) = &mut self.ping {
+                    so_far.extend_from_slice(payload);
+                }
+                if self.remaining > 0 {
+                    return;
+                }
+                if let Some((mut mask, mut payload)) = self.ping.take() {
+                    mask.apply(&mut payload);
+                    ping(&payload);
+                }
+                continue;
+            }
+            let Some((byte, after)) = rest.split_first() else { return };
+            rest = after;
+            self.add_to_header(*byte);
+        }
+    }
+
+    fn add_to_header(&mut self, byte: u8) {
+        if let Some(place) = self.header.get_mut(self.header_length) {
+            *place = byte;
+            self.header_length = self.header_length.saturating_add(1);
+        }
+        match FrameHeader::decode(self.header.get(..self.header_length).unwrap_or_default()) {
+            Ok(None) => {}
+            Ok(Some(header)) if header.opcode != Opcode::Close => {
+                self.header_length = 0;
+                self.frames = self.frames.saturating_add(1);
+                self.remaining = header.payload_length;
+                self.ping = (header.opcode == Opcode::Ping).then(|| (header.mask, Vec::new()));
+            }
+            // Nothing that follows counts.
+            _ => self.over = true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Limits, Spare};
+
+    /// A text, a ping "hi", a text of 300, a ping without payload, a Close, a ping too late.
+    fn bytes() -> Vec<u8> {
+        let mut bytes = vec![0x81, 0x81, 1, 2, 3, 4, 0];
+        bytes.extend([0x89, 0x82, 1, 2, 3, 4, b'h' ^ 1, b'i' ^ 2]);
+        bytes.extend([0x81, 0xFE, 1, 44, 0, 0, 0, 0]);
+        bytes.extend([b'a'; 300]);
+        bytes.extend([0x89, 0x80, 1, 2, 3, 4, 0x88, 0x80, 1, 2, 3, 4, 0x89, 0x80, 1, 2, 3, 4]);
+        bytes
+    }
+
+    #[test]
+    fn pings_are_found_wherever_the_session_stands_and_however_the_bytes_come() {
+        let bytes = bytes();
+        for start in 0..bytes.len() {
+            let mut session = Session::default();
+            let mut first = bytes[..start].to_vec();
+            let mut input = &mut first[..];
+            let mut received = 0;
+            while let Ok(Some(event)) = session.receive(&mut input, &Limits::default(), &mut Spare::default()) {
+                received += usize::from(matches!(event, crate::protocol::Event::Ping(_)));
+            }
+            for size in [1, 5, 1000] {
+                let mut lookahead = Lookahead::new(&session);
+                let mut pings = Vec::new();
+                bytes[start..].chunks(size).for_each(|piece| lookahead.walk(piece, |ping| pings.push(ping.to_vec())));
+                let all = [b"hi".to_vec(), vec![]];
+                // One whose header had arrived is the session's to answer.
+                assert!(all[received..].ends_with(&pings), "{pings:?} from {start}");
+                if start == 0 {
+                    assert_eq!(pings, all);
+                    assert_eq!(lookahead.frames(), 4);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_walk_ends_at_what_is_no_frame() {
+        let mut lookahead = Lookahead::new(&Session::default());
+        lookahead.walk(&[0xFF, 0x89, 0x80, 1, 2, 3, 4], |_| panic!("not a ping"));
+    }
+}

@@ -1,0 +1,30 @@
+//! RFC 6455 as pure code: bytes and time go in; events and bytes come out.
+//!
+//! Nothing here knows a socket, a clock or a runtime, so every rule can be tested with a byte string. Nothing here
+//! panics, whatever a peer sends: indexing, unchecked arithmetic and `unwrap` are refused by the linter.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
+
+pub mod accept;
+mod assembler;
+pub mod close;
+mod error;
+pub mod frame;
+mod limits;
+mod lookahead;
+mod mask;
+mod opcode;
+mod rate;
+mod session;
+mod spare;
+mod utf8;
+
+pub use close::close_code;
+pub use error::ProtocolError;
+pub use limits::Limits;
+pub use lookahead::Lookahead;
+pub use mask::MaskKey;
+pub use opcode::Opcode;
+pub use rate::{Bucket, ControlRate};
+pub use session::{Event, Session};
+pub use spare::Spare;

@@ -1,0 +1,45 @@
+use super::ProtocolError;
+
+/// What a frame is for (RFC 6455 §5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Opcode {
+    /// The next fragment of the message that is under way.
+    Continuation = 0x0,
+    /// A text message, or its first fragment.
+    Text = 0x1,
+    /// A binary message, or its first fragment.
+    Binary = 0x2,
+    /// The close handshake.
+    Close = 0x8,
+    /// A question that a [`Pong`](Opcode::Pong) answers.
+    Ping = 0x9,
+    /// The answer to a [`Ping`](Opcode::Ping), or a sign of life nobody asked for.
+    Pong = 0xA,
+}
+
+impl Opcode {
+    /// Close, Ping and Pong: never fragmented, at most 125 bytes, allowed between the fragments of a message (§5.5).
+    #[inline]
+    pub const fn is_control(self) -> bool {
+        self as u8 & 0x8 != 0
+    }
+}
+
+impl TryFrom<u8> for Opcode {
+    type Error = ProtocolError;
+
+    /// From the low four bits of a frame's first byte; the reserved ones are a protocol error.
+    #[inline]
+    fn try_from(opcode: u8) -> Result<Opcode, ProtocolError> {
+        Ok(match opcode {
+            0x0 => Opcode::Continuation,
+            0x1 => Opcode::Text,
+            0x2 => Opcode::Binary,
+            0x8 => Opcode::Close,
+            0x9 => Opcode::Ping,
+            0xA => Opcode::Pong,
+            _ => return Err(ProtocolError::ReservedOpcode { opcode }),
+        })
+    }
+}

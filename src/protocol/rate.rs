@@ -1,0 +1,70 @@
+/// How many control frames a peer may send: a burst, and then so many a second.
+///
+/// A ping costs its sender six bytes and us an answer, so it is not free as data is, whose receiver is the app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ControlRate {
+    /// Control frames that may come at once.
+    pub burst: u32,
+    /// Control frames a second after that.
+    pub per_second: u32,
+}
+
+impl Default for ControlRate {
+    /// 200 at once, then 100 a second.
+    fn default() -> ControlRate {
+        ControlRate { burst: 200, per_second: 100 }
+    }
+}
+
+/// A bucket that holds `burst` tokens and gets `per_second` new ones each second.
+#[derive(Clone, Copy, Debug)]
+pub struct Bucket {
+    /// Thousandths of a token that have been taken and not come back.
+    taken: u64,
+    /// Milliseconds at the last change.
+    since: u64,
+}
+
+impl Bucket {
+    /// A full bucket at `now`, in milliseconds of any clock that does not run backwards.
+    pub const fn full(now: u64) -> Bucket {
+        Bucket { taken: 0, since: now }
+    }
+
+    /// Takes a token. `Err` says after how many milliseconds there will be one.
+    ///
+    /// With `per_second` 0 nothing ever comes back.
+    pub fn take(&mut self, now: u64, burst: u32, per_second: u32) -> Result<(), u64> {
+        let back = now.saturating_sub(self.since).saturating_mul(u64::from(per_second));
+        self.taken = self.taken.saturating_sub(back);
+        self.since = now;
+        let taken = self.taken.saturating_add(1000);
+        let over = taken.saturating_sub(u64::from(burst).saturating_mul(1000));
+        if over == 0 {
+            self.taken = taken;
+            return Ok(());
+        }
+        Err(over.div_ceil(u64::from(per_second.max(1))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_and_then_the_rate() {
+        let mut bucket = Bucket::full(1_000);
+        for _ in 0..200 {
+            assert_eq!(bucket.take(1_000, 200, 100), Ok(()));
+        }
+        assert_eq!(bucket.take(1_000, 200, 100), Err(10));
+        assert_eq!(bucket.take(1_009, 200, 100), Err(1));
+        assert_eq!(bucket.take(1_010, 200, 100), Ok(()));
+        assert_eq!(bucket.take(1_010, 200, 100), Err(10));
+        for _ in 0..200 {
+            assert_eq!(bucket.take(60_000, 200, 100), Ok(()));
+        }
+        assert_eq!(bucket.take(60_000, 200, 100), Err(10));
+    }
+}

@@ -1,0 +1,97 @@
+/// Buffers of messages that came in pieces, kept for the next ones: last in, first out, while they are in the cache.
+///
+/// One per thread is enough, since a buffer is needed only while its message is put together.
+#[derive(Debug, Default)]
+pub struct Spare {
+    buffers: Vec<Vec<u8>>,
+}
+
+/// More buffers than a thread usually puts together at a time only hold memory.
+const BUFFERS_MAX: usize = 4;
+
+/// A larger buffer is given back to the allocator: four of these are what a thread holds at most.
+const CAPACITY_MAX: usize = 2 << 20;
+
+/// A spare buffer may have this many times what has arrived, so that a peer that announces much and sends little holds
+/// little. 16: the 64 KiB of a first read may take the buffer of the megabyte message before.
+const TIMES_ARRIVED: usize = 16;
+
+impl Spare {
+    /// Takes a buffer back when its message has been delivered.
+    pub fn give(&mut self, mut buffer: Vec<u8>) {
+        if buffer.capacity() > 0 && buffer.capacity() <= CAPACITY_MAX && self.buffers.len() < BUFFERS_MAX {
+            buffer.clear();
+            self.buffers.push(buffer);
+        }
+    }
+
+    /// Makes room for `additional` bytes that are here now: in a spare buffer if one fits, else by growing to at most
+    /// twice what has arrived.
+    pub(super) fn make_room(&mut self, buffer: &mut Vec<u8>, additional: usize) {
+        let arrived = buffer.len().saturating_add(additional);
+        if arrived <= buffer.capacity() {
+            return;
+        }
+        match self.take(arrived) {
+            Some(mut larger) => {
+                larger.extend_from_slice(buffer);
+                self.give(std::mem::replace(buffer, larger));
+            }
+            None => buffer.reserve(additional),
+        }
+    }
+
+    /// The same for text.
+    pub(super) fn make_room_in_text(&mut self, text: &mut String, additional: usize) {
+        let arrived = text.len().saturating_add(additional);
+        if arrived <= text.capacity() {
+            return;
+        }
+        // An empty buffer is UTF-8: nothing is checked here.
+        match self.take(arrived).and_then(|buffer| String::from_utf8(buffer).ok()) {
+            Some(mut larger) => {
+                larger.push_str(text);
+                self.give(std::mem::replace(text, larger).into_bytes());
+            }
+            None => text.reserve(additional),
+        }
+    }
+
+    fn take(&mut self, arrived: usize) -> Option<Vec<u8>> {
+        let fits = |buffer: &Vec<u8>| (arrived..=arrived.saturating_mul(TIMES_ARRIVED)).contains(&buffer.capacity());
+        let index = self.buffers.iter().rposition(fits)?;
+        Some(self.buffers.remove(index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_comes_back_if_it_is_not_much_too_large() {
+        let mut spare = Spare::default();
+        spare.give(Vec::with_capacity(16_000));
+        let mut small = vec![1; 999];
+        spare.make_room(&mut small, 0);
+        spare.make_room(&mut small, 1);
+        assert_eq!((small.len(), small.capacity()), (999, 16_000));
+
+        let mut spare = Spare::default();
+        spare.give(Vec::with_capacity(16_001));
+        let mut small = vec![1; 999];
+        spare.make_room(&mut small, 1);
+        assert!(small.capacity() <= 2_000);
+    }
+
+    #[test]
+    fn what_is_held_is_bounded() {
+        let mut spare = Spare::default();
+        for _ in 0..10 {
+            spare.give(Vec::with_capacity(CAPACITY_MAX));
+            spare.give(Vec::with_capacity(CAPACITY_MAX + 1));
+        }
+        assert_eq!(spare.buffers.len(), BUFFERS_MAX);
+        assert!(spare.buffers.iter().all(|buffer| buffer.capacity() == CAPACITY_MAX));
+    }
+}

@@ -1,0 +1,140 @@
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+#[cfg(unix)]
+use tokio::net::UnixListener;
+use tokio::time::{Instant, sleep};
+
+use super::SocketError;
+use super::server::{Listener, SocketEvents, SocketServer};
+#[cfg(unix)]
+use super::unix_path::UnixPath;
+use crate::stream::{Stream, Transport};
+
+/// A socket that is being served.
+pub(crate) struct Acceptor {
+    listener: Accepting,
+    events: Arc<SocketEvents>,
+    back_off: BackOff,
+}
+
+enum Accepting {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix(UnixListener, #[expect(dead_code, reason = "removes the file when dropped")] Option<UnixPath>),
+}
+
+impl Acceptor {
+    pub(super) fn new(socket: SocketServer) -> Result<Acceptor, SocketError> {
+        let name = socket.local_address().map_or_else(|| "a Unix socket".to_owned(), |address| format!("tcp://{address}"));
+        let listener = match socket.listener {
+            Listener::Tcp(listener) => {
+                listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener)).map(Accepting::Tcp)
+            }
+            #[cfg(unix)]
+            Listener::Unix(listener, path) => {
+                let registered = listener.set_nonblocking(true).and_then(|()| UnixListener::from_std(listener));
+                registered.map(|listener| Accepting::Unix(listener, path))
+            }
+        };
+        match listener {
+            Ok(listener) => Ok(Acceptor { listener, events: socket.events, back_off: BackOff::default() }),
+            Err(source) => Err(SocketError::Listen { uri: name, source }),
+        }
+    }
+
+    /// The next connection. It waits out whatever keeps the system from handing one out.
+    ///
+    /// Cancel safe: a connection is not lost when the future is dropped.
+    pub(crate) async fn accept(&mut self) -> Stream {
+        loop {
+            let accepted = match &self.listener {
+                Accepting::Tcp(listener) => listener.accept().await.map(|(stream, remote)| {
+                    // Frames are written when they are complete; holding a small one back only makes it late.
+                    let _ = stream.set_nodelay(true);
+                    let local = stream.local_addr().ok();
+                    Stream { transport: Transport::Tcp(stream), remote: Some(remote), local }
+                }),
+                #[cfg(unix)]
+                Accepting::Unix(listener, _) => listener.accept().await.map(|(stream, _)| Stream {
+                    transport: Transport::Unix(stream),
+                    remote: None,
+                    local: None,
+                }),
+            };
+            match accepted {
+                Ok(stream) => {
+                    self.back_off.succeeded();
+                    return stream;
+                }
+                // The connection was gone before we got to it.
+                Err(error) if is_of_the_connection(&error) => {}
+                Err(source) => {
+                    let (wait, tell) = self.back_off.failed(Instant::now());
+                    if tell {
+                        self.events.emit_error(SocketError::Accept { source });
+                    }
+                    sleep(wait).await;
+                }
+            }
+        }
+    }
+}
+
+fn is_of_the_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+/// How long to wait when the system has no descriptors or memory: it does no good to ask again at once, since the
+/// connection that could not be accepted is still there and would be refused in a loop that burns a core.
+#[derive(Debug, Default)]
+struct BackOff {
+    wait: Duration,
+    told: Option<Instant>,
+}
+
+const SHORTEST_WAIT: Duration = Duration::from_millis(5);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+impl BackOff {
+    fn succeeded(&mut self) {
+        self.wait = Duration::ZERO;
+    }
+
+    /// How long to wait, and whether to speak of it: at most once a second.
+    fn failed(&mut self, now: Instant) -> (Duration, bool) {
+        self.wait = (self.wait * 2).clamp(SHORTEST_WAIT, LONGEST_WAIT);
+        let tell = self.told.is_none_or(|told| now.duration_since(told) >= LONGEST_WAIT);
+        if tell {
+            self.told = Some(now);
+        }
+        (self.wait, tell)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_to_a_second_and_start_anew_after_a_success() {
+        let mut back_off = BackOff::default();
+        let now = Instant::now();
+        let waits: Vec<_> = (0..10).map(|_| back_off.failed(now).0.as_millis()).collect();
+        assert_eq!(waits, [5, 10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
+        back_off.succeeded();
+        assert_eq!(back_off.failed(now).0.as_millis(), 5);
+    }
+
+    #[test]
+    fn a_second_passes_between_two_reports() {
+        let mut back_off = BackOff::default();
+        let now = Instant::now();
+        let tells: Vec<_> =
+            [0, 1, 999, 1000, 1001, 2000].map(|ms| back_off.failed(now + Duration::from_millis(ms)).1).into();
+        assert_eq!(tells, [true, false, false, true, false, true]);
+    }
+}

@@ -1,0 +1,60 @@
+use std::path::PathBuf;
+
+use super::SocketError;
+
+/// Where a server listens, read from what ReactPHP writes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Address {
+    /// `host:port`, the host being an address or a name.
+    Tcp(String),
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// `host:port` or `tcp://host:port`, a port alone (on 127.0.0.1, as in ReactPHP), `unix://path`.
+    pub(super) fn parse(uri: &str) -> Result<Address, SocketError> {
+        let invalid = || SocketError::InvalidAddress { uri: uri.to_owned() };
+        let authority = match uri.split_once("://") {
+            Some(("unix", "")) => return Err(invalid()),
+            Some(("unix", path)) => return Ok(Address::Unix(path.into())),
+            Some(("tcp", authority)) => authority,
+            Some(_) => return Err(invalid()),
+            None => uri,
+        };
+        if authority.parse::<u16>().is_ok() {
+            return Ok(Address::Tcp(format!("127.0.0.1:{authority}")));
+        }
+        match authority.rsplit_once(':') {
+            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(Address::Tcp(authority.to_owned())),
+            _ => Err(invalid()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        for (uri, address) in [
+            ("0.0.0.0:8000", "0.0.0.0:8000"),
+            ("tcp://127.0.0.1:0", "127.0.0.1:0"),
+            ("8000", "127.0.0.1:8000"),
+            ("[::1]:8000", "[::1]:8000"),
+            ("localhost:8000", "localhost:8000"),
+        ] {
+            assert_eq!(Address::parse(uri).unwrap(), Address::Tcp(address.into()));
+        }
+        assert_eq!(Address::parse("unix:///run/a.sock").unwrap(), Address::Unix("/run/a.sock".into()));
+        assert_eq!(Address::parse("unix://a.sock").unwrap(), Address::Unix("a.sock".into()));
+    }
+
+    #[test]
+    fn what_is_no_address_is_named() {
+        for uri in ["", "host", ":8000", "host:", "host:x", "host:65536", "tls://host:1", "unix://", "http://host:80"] {
+            let error = Address::parse(uri).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("invalid address {uri:?}")), "{error}");
+        }
+    }
+}

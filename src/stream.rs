@@ -1,0 +1,181 @@
+//! The byte streams that connections run on: TCP, Unix sockets, or anything that reads and writes.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, tcp};
+#[cfg(unix)]
+use tokio::net::{UnixStream, unix};
+
+/// What a connection can run on besides a socket: TLS, a pipe in a test, anything that reads and writes.
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> ByteStream for T {}
+
+/// One accepted connection, with the addresses of its ends where the transport has any.
+pub(crate) struct Stream {
+    pub(crate) transport: Transport,
+    pub(crate) remote: Option<SocketAddr>,
+    pub(crate) local: Option<SocketAddr>,
+}
+
+/// The two kinds of socket that can be written from any thread, and the rest.
+pub(crate) enum Transport {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
+    Other(Box<dyn ByteStream>),
+}
+
+impl Stream {
+    /// A stream without addresses.
+    pub(crate) fn other(stream: impl ByteStream) -> Stream {
+        Stream { transport: Transport::Other(Box::new(stream)), remote: None, local: None }
+    }
+
+    /// Takes the stream apart, so that a socket can be written by others than its reader.
+    pub(crate) fn into_halves(self) -> (ReadHalf, WriteHalf) {
+        match self.transport {
+            Transport::Tcp(stream) => {
+                let (read, write) = stream.into_split();
+                (ReadHalf::Tcp(read), WriteHalf::Tcp(write))
+            }
+            #[cfg(unix)]
+            Transport::Unix(stream) => {
+                let (read, write) = stream.into_split();
+                (ReadHalf::Unix(read), WriteHalf::Unix(write))
+            }
+            Transport::Other(stream) => (ReadHalf::Other(stream), WriteHalf::Owner),
+        }
+    }
+}
+
+macro_rules! each_transport {
+    ($self:expr, $stream:ident => $what:expr) => {
+        match &mut $self.get_mut().transport {
+            Transport::Tcp($stream) => $what,
+            #[cfg(unix)]
+            Transport::Unix($stream) => $what,
+            Transport::Other($stream) => $what,
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        each_transport!(self, stream => Pin::new(stream).poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        each_transport!(self, stream => Pin::new(stream).poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        each_transport!(self, stream => Pin::new(stream).poll_write_vectored(cx, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.transport {
+            Transport::Tcp(stream) => stream.is_write_vectored(),
+            #[cfg(unix)]
+            Transport::Unix(stream) => stream.is_write_vectored(),
+            Transport::Other(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each_transport!(self, stream => Pin::new(stream).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each_transport!(self, stream => Pin::new(stream).poll_shutdown(cx))
+    }
+}
+
+/// The half that the connection's own task keeps.
+pub(crate) enum ReadHalf {
+    Tcp(tcp::OwnedReadHalf),
+    #[cfg(unix)]
+    Unix(unix::OwnedReadHalf),
+    /// Both halves: such a stream is written by its owner too.
+    Other(Box<dyn ByteStream>),
+}
+
+impl ReadHalf {
+    /// Ready when the socket takes bytes again. Streams that only their owner writes are not asked.
+    pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            ReadHalf::Tcp(half) => half.as_ref().poll_write_ready(cx),
+            #[cfg(unix)]
+            ReadHalf::Unix(half) => half.as_ref().poll_write_ready(cx),
+            ReadHalf::Other(_) => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl AsyncRead for ReadHalf {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            ReadHalf::Tcp(half) => Pin::new(half).poll_read(cx, buf),
+            #[cfg(unix)]
+            ReadHalf::Unix(half) => Pin::new(half).poll_read(cx, buf),
+            ReadHalf::Other(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+/// The half that any thread may write, if it is one of a socket.
+#[derive(Debug)]
+pub(crate) enum WriteHalf {
+    Tcp(tcp::OwnedWriteHalf),
+    #[cfg(unix)]
+    Unix(unix::OwnedWriteHalf),
+    /// The stream can be written only by the task that reads it.
+    Owner,
+}
+
+impl WriteHalf {
+    /// Writes what the socket takes now. `WouldBlock` if it takes nothing, and always for [`WriteHalf::Owner`].
+    #[inline]
+    pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            WriteHalf::Tcp(half) => half.try_write(bytes),
+            #[cfg(unix)]
+            WriteHalf::Unix(half) => half.try_write(bytes),
+            WriteHalf::Owner => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    /// The same from several places.
+    #[inline]
+    pub(crate) fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            WriteHalf::Tcp(half) => half.try_write_vectored(slices),
+            #[cfg(unix)]
+            WriteHalf::Unix(half) => half.try_write_vectored(slices),
+            WriteHalf::Owner => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    /// Lets go of the half without a shutdown(2): the socket is closed with its other half.
+    pub(crate) fn forget(self) {
+        match self {
+            WriteHalf::Tcp(half) => half.forget(),
+            #[cfg(unix)]
+            WriteHalf::Unix(half) => half.forget(),
+            WriteHalf::Owner => {}
+        }
+    }
+
+    /// The address of our end.
+    pub(crate) fn local_address(&self) -> Option<SocketAddr> {
+        match self {
+            WriteHalf::Tcp(half) => half.local_addr().ok(),
+            _ => None,
+        }
+    }
+}

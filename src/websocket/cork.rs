@@ -1,0 +1,167 @@
+//! Writes that leave together.
+//!
+//! What is written during a turn, to whomever, is collected, and every connection touched is flushed once when the turn
+//! ends: from the same thread, straight to its socket, without waking its task. That is what makes bursts and broadcasts
+//! cheap: one system call for many messages, none of them late by more than the turn.
+
+use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::connection::WebSocketConnection;
+use super::outbox::Log;
+use crate::protocol::{Opcode, frame};
+
+thread_local! {
+    static IN_TURN: Cell<bool> = const { Cell::new(false) };
+    static TOUCHED: RefCell<Vec<WebSocketConnection>> = const { RefCell::new(Vec::new()) };
+    static TOKEN: Cell<u32> = const { Cell::new(0) };
+    static LOG: Cell<Option<Arc<Log>>> = const { Cell::new(None) };
+}
+
+/// So many connections are flushed in one go; the rest by a task that lets others run in between. A flush is a system call,
+/// so that 256 of them take some milliseconds.
+const FLUSH_MAX: usize = 256;
+
+/// A log of more bytes is not added to: members that have not sent theirs hold on to all of it.
+const LOG_MAX: usize = 256 * 1024;
+
+/// Runs `work`, and lets what it writes leave together when it is done: for code outside of listeners, whose writes are
+/// collected anyhow.
+///
+/// ```
+/// # fn send_all(connections: &[react_websocket::WebSocketConnection]) {
+/// react_websocket::cork(|| {
+///     for connection in connections {
+///         connection.write("one");
+///         connection.write("two");
+///     }
+/// });
+/// # }
+/// ```
+pub fn cork<R>(work: impl FnOnce() -> R) -> R {
+    let _turn = Turn::begin();
+    work()
+}
+
+/// A turn of this thread. What is written in it leaves when it ends, also by a panic.
+pub(super) struct Turn {
+    outermost: bool,
+}
+
+impl Turn {
+    #[inline]
+    pub(super) fn begin() -> Turn {
+        Turn { outermost: !IN_TURN.replace(true) }
+    }
+
+    /// Sends what has been written so far.
+    #[inline]
+    pub(super) fn flush(&self) {
+        if self.outermost && TOUCHED.with_borrow(|touched| !touched.is_empty()) {
+            flush_touched();
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if self.outermost {
+            self.flush();
+            IN_TURN.set(false);
+        }
+    }
+}
+
+/// Which thread this is. A connection notes who is going to flush it; another thread that writes to it, while the first is
+/// held up in a listener, puts it on its own list too.
+#[inline]
+pub(super) fn token() -> u32 {
+    #[cold]
+    fn new_token() -> u32 {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let token = NEXT.fetch_add(1, Ordering::Relaxed);
+        let _ = TOKEN.try_with(|cell| cell.set(token));
+        token
+    }
+    match TOKEN.try_with(Cell::get) {
+        Ok(0) | Err(_) => new_token(),
+        Ok(token) => token,
+    }
+}
+
+/// Has a connection flushed at the end of the turn, or now if there is none.
+#[inline]
+pub(super) fn touch(connection: WebSocketConnection) {
+    // When a thread ends its list may be gone already.
+    if TOUCHED.try_with(|touched| touched.borrow_mut().push(connection)).is_err() {
+        connection.flush();
+    } else if !IN_TURN.get() {
+        flush_touched();
+    }
+}
+
+#[inline(never)]
+fn flush_touched() {
+    // Nothing that is flushed calls anybody, so the list does not change meanwhile.
+    let mut touched = TOUCHED.take();
+    let rest = if touched.len() > FLUSH_MAX { touched.split_off(FLUSH_MAX) } else { Vec::new() };
+    touched.drain(..).for_each(WebSocketConnection::flush);
+    TOUCHED.set(touched);
+    if !rest.is_empty() {
+        flush_later(rest);
+    }
+    recycle_log();
+}
+
+fn flush_later(touched: Vec<WebSocketConnection>) {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => {
+            runtime.spawn(async move {
+                for some in touched.chunks(FLUSH_MAX) {
+                    some.iter().for_each(|connection| connection.flush());
+                    tokio::task::yield_now().await;
+                }
+            });
+        }
+        // A thread of the app's own may be held up.
+        Err(_) => touched.into_iter().for_each(WebSocketConnection::flush),
+    }
+}
+
+/// Writes one message to many, encoding it once.
+pub(crate) fn broadcast(members: impl Iterator<Item = WebSocketConnection>, opcode: Opcode, payload: &[u8]) {
+    let _turn = Turn::begin();
+    let log = LOG.take().filter(|log| length(log) <= LOG_MAX).unwrap_or_default();
+    let range = {
+        let mut bytes = log.write().unwrap_or_else(PoisonError::into_inner);
+        let start = bytes.len();
+        frame::encode(&mut bytes, true, opcode, payload);
+        u32::try_from(start).ok().zip(u32::try_from(bytes.len()).ok())
+    };
+    match range {
+        Some((start, end)) => members.for_each(|member| member.write_range(&log, start, end)),
+        // Of several gigabytes. It is not going to leave in one write either.
+        None => members.for_each(|member| {
+            member.write_frame(opcode, payload);
+        }),
+    }
+    LOG.set(Some(log));
+}
+
+/// Uses the log again if nobody has anything of it left to send.
+fn recycle_log() {
+    if let Some(mut log) = LOG.take()
+        && let Some(bytes) = Arc::get_mut(&mut log)
+    {
+        let bytes = bytes.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if bytes.capacity() <= LOG_MAX {
+            bytes.clear();
+            LOG.set(Some(log));
+        }
+    }
+}
+
+fn length(log: &Arc<RwLock<Vec<u8>>>) -> usize {
+    log.read().unwrap_or_else(PoisonError::into_inner).len()
+}

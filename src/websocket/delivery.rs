@@ -1,0 +1,304 @@
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+use super::connection::WebSocketConnection;
+use super::error::ConnectionError;
+use super::event::{Args, BINARY, CLOSE, ConnectionEvents, DRAIN, ERROR, EVENTS, MESSAGE, TEXT};
+use super::message::{Message, Text};
+use super::slot::{MAIL, Phase};
+use crate::emitter::{BoxError, Emission, Step, Table, contain};
+
+/// Calls a connection's listeners: one at a time, an asynchronous one to its end before the next.
+pub(super) struct Delivery {
+    connection: WebSocketConnection,
+    listeners: Table<ConnectionEvents>,
+    /// Made when the first asynchronous listener is not done at once, and used again.
+    running: Option<Box<Running>>,
+    due: Due,
+    failure: Option<BoxError>,
+}
+
+/// An emission that waits for an asynchronous listener.
+struct Running {
+    active: bool,
+    event: u8,
+    place: usize,
+    /// For the listeners that follow.
+    args: OwnedArgs,
+}
+
+/// Events that wait for the listener that runs. They do not come from the wire, so their order is their own: `drain`,
+/// `error`, `close`.
+#[derive(Default)]
+struct Due {
+    drain: bool,
+    error: Option<Box<ConnectionError>>,
+    close: Option<Box<(u16, String)>>,
+    /// All has been emitted.
+    done: bool,
+    /// Nobody waits for asynchronous listeners any more.
+    hurry: bool,
+}
+
+#[derive(Default)]
+enum OwnedArgs {
+    #[default]
+    Nothing,
+    Text(Text),
+    Bytes(Bytes),
+    Failed(Box<ConnectionError>),
+    Closed(u16, Box<str>),
+}
+
+impl OwnedArgs {
+    fn new(args: Args<'_>) -> OwnedArgs {
+        match args {
+            Args::Nothing => OwnedArgs::Nothing,
+            Args::Text(text) => OwnedArgs::Text(Text::pooled(text)),
+            Args::Bytes(bytes) => OwnedArgs::Bytes(Message::pooled(bytes)),
+            Args::Failed(error) => OwnedArgs::Failed(Box::new(error.clone())),
+            Args::Closed(code, reason) => OwnedArgs::Closed(code, reason.into()),
+        }
+    }
+
+    fn as_args(&self) -> Args<'_> {
+        match self {
+            OwnedArgs::Nothing => Args::Nothing,
+            OwnedArgs::Text(text) => Args::Text(text),
+            OwnedArgs::Bytes(bytes) => Args::Bytes(bytes),
+            OwnedArgs::Failed(error) => Args::Failed(error),
+            OwnedArgs::Closed(code, reason) => Args::Closed(*code, reason),
+        }
+    }
+}
+
+impl Delivery {
+    pub(super) fn new(connection: WebSocketConnection) -> Delivery {
+        Delivery { connection, listeners: Table::default(), running: None, due: Due::default(), failure: None }
+    }
+
+    /// Whether no listener is running.
+    #[inline]
+    pub(super) fn is_free(&self) -> bool {
+        self.running.as_ref().is_none_or(|running| !running.active)
+    }
+
+    /// Whether `close`, the last event, has been emitted.
+    pub(super) fn is_over(&self) -> bool {
+        self.due.done && self.is_free()
+    }
+
+    /// Emits an event, unless a listener is running. `false` if a listener returned an error, which is to be
+    /// [taken](Delivery::take_failure).
+    #[inline]
+    pub(super) fn emit(&mut self, event: u8, args: Args<'_>, cx: &mut Context<'_>) -> bool {
+        self.read_mail();
+        if self.listeners.listens_to(event) {
+            self.emit_from(event, 0, args, cx);
+        }
+        if self.is_message(event) && self.is_free() && self.failure.is_none() {
+            self.read_mail();
+            self.emit_from(MESSAGE, 0, args, cx);
+        }
+        self.failure.is_none()
+    }
+
+    /// Says `drain` when it can.
+    pub(super) fn drain(&mut self) {
+        self.due.drain = true;
+    }
+
+    /// Says `error` when it can.
+    pub(super) fn fail(&mut self, error: ConnectionError) {
+        self.due.error = Some(Box::new(error));
+    }
+
+    /// Says `close` when it can. Nothing else is said after it.
+    pub(super) fn close(&mut self, code: u16, reason: String) {
+        self.due.close = Some(Box::new((code, reason)));
+    }
+
+    /// From now on asynchronous listeners are polled once, and not waited for.
+    pub(super) fn hurry(&mut self) {
+        self.due.hurry = true;
+        self.abandon();
+    }
+
+    /// Says what is due here and now, where there is no task any more to wait in.
+    pub(super) fn finish(&mut self) {
+        self.hurry();
+        self.due.drain = false;
+        // What is said contains its panics, and nothing is waited for.
+        let _ = self.poll(&mut Context::from_waker(Waker::noop()));
+    }
+
+    /// Does not wait for the listener that is running any more.
+    pub(super) fn abandon(&mut self) {
+        if let Some(running) = &mut self.running {
+            running.active = false;
+            running.args = OwnedArgs::Nothing;
+        }
+    }
+
+    /// Goes on with the listener that runs, and with what was due meanwhile. Ready when there is nothing more to do.
+    #[inline]
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Due { drain, error, close, .. } = &self.due;
+        if self.is_free() && !drain && error.is_none() && close.is_none() {
+            return Poll::Ready(());
+        }
+        self.poll_all(cx)
+    }
+
+    /// The error that a listener returned.
+    pub(super) fn take_failure(&mut self) -> Option<BoxError> {
+        self.failure.take()
+    }
+
+    #[inline(never)]
+    fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            self.poll_running(cx);
+            if !self.is_free() {
+                return Poll::Pending;
+            }
+            if std::mem::take(&mut self.due.drain) {
+                self.emit(DRAIN, Args::Nothing, cx);
+            } else if let Some(error) = self.due.error.take() {
+                self.read_mail();
+                self.emit_to_each(ERROR, 0, Args::Failed(&error), cx);
+            } else if let Some(close) = self.due.close.take() {
+                self.begin_to_close();
+                self.due.done = true;
+                self.emit_to_each(CLOSE, 0, Args::Closed(close.0, &close.1), cx);
+            } else {
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    fn poll_running(&mut self, cx: &mut Context<'_>) {
+        while let Some(running) = self.running.as_mut().filter(|running| running.active) {
+            let (event, place) = (running.event, running.place);
+            let polled = contain(|| Ok(self.listeners.poll(place, cx)));
+            let Poll::Ready(outcome) = polled.unwrap_or_else(|error| Poll::Ready(Err(error))) else { return };
+            // Taken, and put back for the next one: the arguments are borrowed meanwhile.
+            let Some(mut running) = self.running.take() else { return };
+            running.active = false;
+            let args = std::mem::take(&mut running.args);
+            self.running = Some(running);
+            if event == ERROR || event == CLOSE {
+                self.emit_to_each(event, place + 1, args.as_args(), cx);
+                continue;
+            }
+            if let Err(error) = outcome {
+                self.failure = Some(error);
+                continue;
+            }
+            self.emit_from(event, place + 1, args.as_args(), cx);
+            if self.is_message(event) && self.is_free() && self.failure.is_none() {
+                self.read_mail();
+                self.emit_from(MESSAGE, 0, args.as_args(), cx);
+            }
+        }
+    }
+
+    /// Calls the listeners from one on. The first that fails is the last that is called.
+    #[inline]
+    fn emit_from(&mut self, event: u8, place: usize, args: Args<'_>, cx: &mut Context<'_>) {
+        let mut place = place;
+        loop {
+            match self.listeners.emit(event, place, &self.connection, args) {
+                Emission::Done => return,
+                Emission::DoneOnce => return self.tell_counts(),
+                Emission::Failed(error) => {
+                    self.failure = Some(error);
+                    return;
+                }
+                Emission::Started(started) => match self.listeners.poll(started, cx) {
+                    Poll::Ready(Ok(())) => place = started + 1,
+                    Poll::Ready(Err(error)) => {
+                        self.failure = Some(error);
+                        return;
+                    }
+                    Poll::Pending => return self.run(event, started, args),
+                },
+            }
+        }
+    }
+
+    /// Calls the listeners from one on, all of them: nothing that one of `error` or `close` does keeps the others from
+    /// knowing.
+    fn emit_to_each(&mut self, event: u8, place: usize, args: Args<'_>, cx: &mut Context<'_>) {
+        let mut next = place;
+        while let Some(place) = self.listeners.place_of(event, next) {
+            next = place + 1;
+            let (listeners, connection) = (&mut self.listeners, &self.connection);
+            let called = contain(|| match listeners.call(place, connection, args) {
+                Step::Done(_) => Ok(Poll::Ready(())),
+                Step::Started => Ok(listeners.poll(place, cx).map(drop)),
+            });
+            if matches!(called, Ok(Poll::Pending)) && !self.due.hurry {
+                return self.run(event, place, args);
+            }
+        }
+    }
+
+    #[cold]
+    fn run(&mut self, event: u8, place: usize, args: Args<'_>) {
+        let is_needed = self.listeners.place_of(event, place + 1).is_some() || self.is_message(event);
+        let running =
+            self.running.get_or_insert_with(|| Box::new(Running { active: false, event, place, args: OwnedArgs::Nothing }));
+        let args = if is_needed { OwnedArgs::new(args) } else { OwnedArgs::Nothing };
+        **running = Running { active: true, event, place, args };
+    }
+
+    /// Whether listeners of `message` are to hear of it too.
+    #[inline]
+    fn is_message(&self, event: u8) -> bool {
+        (event == TEXT || event == BINARY) && self.listeners.listens_to(MESSAGE)
+    }
+
+    /// Applies what others changed in the listeners: nothing but a look at a flag if there was nothing.
+    #[inline]
+    fn read_mail(&mut self) {
+        if self.connection.slot.flags.load(std::sync::atomic::Ordering::Acquire) & MAIL != 0 {
+            self.apply_mail();
+        }
+    }
+
+    #[cold]
+    fn apply_mail(&mut self) {
+        let Some(mut state) = self.connection.lock() else { return };
+        self.connection.slot.flags.fetch_and(!MAIL, std::sync::atomic::Ordering::Relaxed);
+        let mail = std::mem::take(&mut state.mail);
+        drop(state);
+        for change in mail {
+            self.listeners.apply(change);
+        }
+        self.tell_counts();
+    }
+
+    fn tell_counts(&self) {
+        if let Some(mut state) = self.connection.lock()
+            && state.mail.is_empty()
+        {
+            let mut counts = [0; EVENTS];
+            for (event, count) in (0u8..).zip(&mut counts) {
+                *count = u16::try_from(self.listeners.count(event)).unwrap_or(u16::MAX);
+            }
+            state.listener_counts = counts;
+        }
+    }
+
+    /// Nothing is written or registered any more.
+    fn begin_to_close(&mut self) {
+        self.read_mail();
+        let Some(mut state) = self.connection.lock() else { return };
+        state.phase = Phase::Closed;
+        let senders = state.existing_extras().map(|extras| std::mem::take(&mut extras.senders));
+        drop(state);
+        senders.into_iter().flatten().for_each(Waker::wake);
+    }
+}

@@ -1,0 +1,100 @@
+//! The server's side of the opening handshake (RFC 6455 §4.2). Pure: a request goes in, a decision comes out.
+
+use std::sync::Arc;
+
+use http::header::{
+    CONNECTION, HeaderMap, HeaderName, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::{Method, Version};
+
+use super::error::HandshakeError;
+use super::options::WebSocketOptions;
+use crate::http::{Response, ServerRequest};
+use crate::protocol::accept;
+
+/// A handshake that is in order, as far as the protocol is concerned.
+#[derive(Debug)]
+pub(super) struct Handshake {
+    accept: String,
+    pub(super) subprotocol: Option<Arc<str>>,
+}
+
+/// Whether a request wants to be a WebSocket. One that does and is broken is refused; any other is not ours.
+pub(super) fn is_wanted(request: &ServerRequest) -> bool {
+    *request.method() == Method::GET
+        && request.version() == Version::HTTP_11
+        && (has_token(request.headers(), UPGRADE, "websocket") || request.headers().contains_key(SEC_WEBSOCKET_KEY))
+}
+
+/// Checks what §4.2.1 asks for, and the origin.
+pub(super) fn check(request: &ServerRequest, options: &WebSocketOptions) -> Result<Handshake, HandshakeError> {
+    let headers = request.headers();
+    if !has_token(headers, UPGRADE, "websocket") || !has_token(headers, CONNECTION, "upgrade") {
+        return Err(HandshakeError::Upgrade);
+    }
+    if !request.body().is_empty() {
+        return Err(HandshakeError::Body);
+    }
+    if only(headers, SEC_WEBSOCKET_VERSION) != Some(b"13") {
+        return Err(HandshakeError::Version);
+    }
+    let key = only(headers, SEC_WEBSOCKET_KEY).filter(|key| accept::is_valid_key(key)).ok_or(HandshakeError::Key)?;
+    options.origins.check(headers).map_err(|origin| HandshakeError::Origin { origin })?;
+    let subprotocol = options.subprotocols.iter().find(|name| has_exact_token(headers, SEC_WEBSOCKET_PROTOCOL, name));
+    if subprotocol.is_none() && options.require_subprotocol {
+        return Err(HandshakeError::Subprotocol);
+    }
+    Ok(Handshake { accept: accept::accept_key(key), subprotocol: subprotocol.cloned() })
+}
+
+impl Handshake {
+    /// Adds the headers of the 101 (§4.2.2).
+    pub(super) fn complete(self, response: Response) -> Response {
+        let response = response.with_header("Upgrade", "websocket").with_header("Sec-WebSocket-Accept", self.accept);
+        match self.subprotocol {
+            Some(name) => response.with_header("Sec-WebSocket-Protocol", name.as_bytes()),
+            None => response,
+        }
+    }
+}
+
+impl HandshakeError {
+    /// The page that tells the client. It names the rule, and what the app's author can do about it.
+    pub(super) fn page(&self) -> Response {
+        let text = match self {
+            HandshakeError::Origin { .. } => {
+                "Error 403: this origin is not allowed; the server can allow it with WebSocketOptions::origins".to_owned()
+            }
+            HandshakeError::Listener(_) => "Error 500: Internal Server Error".to_owned(),
+            HandshakeError::Timeout { .. } => "Error 503: Service Unavailable".to_owned(),
+            error => format!("Error {}: {error}", self.status()),
+        };
+        let page = Response::plaintext(text).with_status(self.status()).with_header("Connection", "close");
+        match self {
+            HandshakeError::Version => page.with_header("Sec-WebSocket-Version", "13"),
+            _ => page,
+        }
+    }
+}
+
+/// The value of a field that stands in the head once.
+fn only(headers: &HeaderMap, name: HeaderName) -> Option<&[u8]> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?;
+    values.next().is_none().then_some(value.as_bytes())
+}
+
+/// Whether a list, over all its lines, has a token, in any case.
+fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    tokens(headers, name).any(|other| other.eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// The same for names whose case counts.
+fn has_exact_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    tokens(headers, name).any(|other| other == token.as_bytes())
+}
+
+fn tokens(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
+    let lines = headers.get_all(name).into_iter();
+    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
+}

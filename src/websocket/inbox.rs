@@ -1,0 +1,102 @@
+use super::buffers;
+use crate::protocol::{Lookahead, Session};
+
+/// What has arrived and cannot be delivered yet: because a listener is not done, reading is paused, the turn is over, or it
+/// came with the handshake. Nothing is allocated while there is none.
+///
+/// The bytes are kept as they came. Pings among them are answered all the same.
+#[derive(Debug, Default)]
+pub(super) struct Inbox(Option<Box<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    bytes: Vec<u8>,
+    /// Bytes before this have been received.
+    at: usize,
+    /// How far pings have been looked for, if they have.
+    lookahead: Option<Lookahead>,
+    /// Pings that have been answered and not been received.
+    answered: usize,
+}
+
+impl Inbox {
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes that wait.
+    pub(super) fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |kept| kept.bytes.len() - kept.at)
+    }
+
+    /// Frames that pings have been looked for in.
+    pub(super) fn frames(&self) -> usize {
+        self.0.as_ref().and_then(|kept| kept.lookahead.as_ref()).map_or(0, Lookahead::frames)
+    }
+
+    /// Adds what has been read.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let kept = self.0.get_or_insert_default();
+        if kept.bytes.capacity() == 0 {
+            kept.bytes = buffers::take();
+        }
+        if kept.at > 0 && kept.lookahead.is_none() {
+            kept.bytes.drain(..kept.at);
+            kept.at = 0;
+        }
+        kept.bytes.extend_from_slice(bytes);
+    }
+
+    /// Adds what has been read while a listener runs, and hands out the pings in all that waits.
+    pub(super) fn push_and_look(&mut self, bytes: &[u8], session: &Session, ping: impl FnMut(&[u8])) {
+        self.push(bytes);
+        let Some(kept) = &mut self.0 else { return };
+        let fresh = match &kept.lookahead {
+            Some(_) => bytes,
+            None => kept.bytes.get(kept.at..).unwrap_or_default(),
+        };
+        let mut answered = 0;
+        let mut ping = ping;
+        let lookahead = kept.lookahead.get_or_insert_with(|| Lookahead::new(session));
+        lookahead.walk(fresh, |payload| {
+            answered += 1;
+            ping(payload);
+        });
+        kept.answered += answered;
+    }
+
+    /// Whether the ping that is being received has been answered already.
+    pub(super) fn was_answered(&mut self) -> bool {
+        match &mut self.0 {
+            Some(kept) if kept.answered > 0 => {
+                kept.answered -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes out the bytes, to be received from `at` on. What is left then is [put back](Inbox::put_back).
+    pub(super) fn take(&mut self) -> Option<(Vec<u8>, usize)> {
+        let kept = self.0.as_mut()?;
+        Some((std::mem::take(&mut kept.bytes), kept.at))
+    }
+
+    pub(super) fn put_back(&mut self, bytes: Vec<u8>, at: usize) {
+        if at < bytes.len() {
+            let kept = self.0.get_or_insert_default();
+            (kept.bytes, kept.at) = (bytes, at);
+            return;
+        }
+        buffers::give(bytes);
+        self.0 = None;
+    }
+
+    /// Throws it all away.
+    pub(super) fn clear(&mut self) {
+        self.0 = None;
+    }
+}

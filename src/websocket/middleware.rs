@@ -1,0 +1,399 @@
+use std::any::Any;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::connection::WebSocketConnection;
+use super::driver::Driver;
+use super::error::{ConnectionError, HandshakeError};
+use super::handshake::{self, Handshake};
+use super::options::WebSocketOptions;
+use super::shared::Shared;
+use super::slot::{Phase, Slot};
+use crate::emitter::{
+    BoxError, ConcurrentListener, EventNames, ListenerError, ListenerId, Rank, Reacting, Reaction, contain,
+};
+use crate::http::{Answer, Middleware, Next, Response, ServerRequest, Upgrade, Upgraded};
+use crate::protocol::Opcode;
+
+const EVENTS: EventNames =
+    EventNames { object: "a WebSocketMiddleware", names: &["connection", "error"], aliases: &[("connect", "connection")] };
+const CONNECTION: u8 = 0;
+const ERROR: u8 = 1;
+
+/// The part of an HTTP server's chain that makes WebSockets of the requests that ask for it, and lets all others pass.
+/// Clones are the same middleware.
+///
+/// | Event | Listeners take | Fires |
+/// |---|---|---|
+/// | `connection` | `WebSocketConnection` | for each good handshake, **before the 101 leaves** |
+/// | `error` | `WebSocketConnection` | for each handshake that is refused; [`connection.error()`](WebSocketConnection::error) tells why |
+///
+/// Listeners may be synchronous or asynchronous, and run for many handshakes at the same time.
+///
+/// A `connection` listener registers the connection's listeners. It may look at the
+/// [request](WebSocketConnection::request), [write](WebSocketConnection::write), which leaves behind the 101, and
+/// [reject](WebSocketConnection::reject). If it panics or returns `Err` the client gets a 500. Messages of the client are
+/// delivered when the last of them is done, so an asynchronous one may ask a database first.
+///
+/// ```
+/// use react_websocket::{WebSocketConnection, WebSocketMiddleware};
+///
+/// let websocket = WebSocketMiddleware::new();
+/// websocket.on("connection", |connection: WebSocketConnection| {
+///     connection.on("text", move |text: &str| connection.write(text));
+/// });
+/// ```
+#[derive(Clone)]
+pub struct WebSocketMiddleware {
+    shared: Arc<Shared>,
+}
+
+impl WebSocketMiddleware {
+    /// A middleware for all paths, with the default options.
+    pub fn new() -> WebSocketMiddleware {
+        WebSocketMiddleware { shared: Arc::default() }
+    }
+
+    /// Limits, timeouts and rules for the connections to come.
+    pub fn with_options(self, options: WebSocketOptions) -> WebSocketMiddleware {
+        self.with(|shared| shared.options = options)
+    }
+
+    /// Serves only this path, and others given in the same way; requests for any other path pass.
+    ///
+    /// A path is compared as the client sent it, without the query.
+    pub fn with_path(self, path: impl Into<String>) -> WebSocketMiddleware {
+        self.with(|shared| shared.paths.push(path.into()))
+    }
+
+    /// Gives a higher layer something to find from a connection.
+    pub(crate) fn with_extension(self, extension: Arc<dyn Any + Send + Sync>) -> WebSocketMiddleware {
+        self.with(|shared| shared.extension = Some(extension))
+    }
+
+    /// Calls `listener` at every `event`.
+    ///
+    /// # Panics
+    /// If there is no such event.
+    #[track_caller]
+    pub fn on<F, R, K>(&self, event: &str, listener: F) -> ListenerId
+    where
+        F: Fn(WebSocketConnection) -> R + Send + Sync + 'static,
+        R: Reaction<K>,
+    {
+        self.try_on(event, listener).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Calls `listener` at the next `event` only, after all `on` listeners.
+    ///
+    /// # Panics
+    /// If there is no such event.
+    #[track_caller]
+    pub fn once<F, R, K>(&self, event: &str, listener: F) -> ListenerId
+    where
+        F: Fn(WebSocketConnection) -> R + Send + Sync + 'static,
+        R: Reaction<K>,
+    {
+        self.add(event, Rank::Once, listener).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`on`](WebSocketMiddleware::on), a mistake being returned.
+    ///
+    /// # Errors
+    /// [`ListenerError::UnknownEvent`].
+    pub fn try_on<F, R, K>(&self, event: &str, listener: F) -> Result<ListenerId, ListenerError>
+    where
+        F: Fn(WebSocketConnection) -> R + Send + Sync + 'static,
+        R: Reaction<K>,
+    {
+        self.add(event, Rank::On, listener)
+    }
+
+    /// Removes a listener. One that is not there any more is no error.
+    pub fn remove_listener(&self, id: ListenerId) {
+        self.shared.listeners.remove(id.number);
+    }
+
+    /// Removes the listeners of one event, or with `None` of all.
+    ///
+    /// # Panics
+    /// If there is no such event.
+    #[track_caller]
+    pub fn remove_all_listeners(&self, event: Option<&str>) {
+        let event = event.map(|event| EVENTS.resolve(event).unwrap_or_else(|error| panic!("{error}")));
+        self.shared.listeners.remove_all(event);
+    }
+
+    /// How many listeners an event has.
+    ///
+    /// # Panics
+    /// If there is no such event.
+    #[track_caller]
+    pub fn listener_count(&self, event: &str) -> usize {
+        self.shared.listeners.count(EVENTS.resolve(event).unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    /// The connections that are open now, as Node's `wss.clients`.
+    pub fn connections(&self) -> Vec<WebSocketConnection> {
+        self.shared.connections.snapshot()
+    }
+
+    /// How many connections are open now.
+    pub fn len(&self) -> usize {
+        self.shared.connections.len()
+    }
+
+    /// Whether no connection is open now.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Sends a text message to all open connections. It waits for none of them.
+    pub fn write_all(&self, text: impl AsRef<str>) {
+        super::broadcast(self.connections().into_iter(), Opcode::Text, text.as_ref().as_bytes());
+    }
+
+    /// Sends a binary message to all open connections. It waits for none of them.
+    pub fn write_all_binary(&self, bytes: impl AsRef<[u8]>) {
+        super::broadcast(self.connections().into_iter(), Opcode::Binary, bytes.as_ref());
+    }
+
+    /// [Closes](WebSocketConnection::close_with) all open connections. The reason is first, as in ReactPHP's `closeAll`.
+    pub fn close_all(&self, reason: impl AsRef<str>, code: u16) {
+        super::cork(|| {
+            for connection in self.connections() {
+                connection.close_with(code, reason.as_ref());
+            }
+        });
+    }
+
+    fn add<F, R, K>(&self, event: &str, rank: Rank, listener: F) -> Result<ListenerId, ListenerError>
+    where
+        F: Fn(WebSocketConnection) -> R + Send + Sync + 'static,
+        R: Reaction<K>,
+    {
+        let event = EVENTS.resolve(event)?;
+        Ok(ListenerId { event, number: self.shared.listeners.add(event, rank, listener) })
+    }
+
+    fn with(self, change: impl FnOnce(&mut Shared)) -> WebSocketMiddleware {
+        let mut shared = Arc::unwrap_or_clone(self.shared);
+        change(&mut shared);
+        WebSocketMiddleware { shared: Arc::new(shared) }
+    }
+}
+
+impl Default for WebSocketMiddleware {
+    fn default() -> Self {
+        WebSocketMiddleware::new()
+    }
+}
+
+impl fmt::Debug for WebSocketMiddleware {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shared { options, paths, .. } = &*self.shared;
+        f.debug_struct("WebSocketMiddleware").field("paths", paths).field("options", options).finish_non_exhaustive()
+    }
+}
+
+impl Middleware for WebSocketMiddleware {
+    fn handle(&self, request: ServerRequest, next: Next) -> Answer {
+        let paths = &self.shared.paths;
+        let is_our_path = paths.is_empty() || paths.iter().any(|path| path == request.path());
+        if !is_our_path || !handshake::is_wanted(&request) {
+            return next.run(request);
+        }
+        let connection = Slot::open(self.shared.clone(), request.remote_address());
+        let handshaking = Handshaking { connection: Some(connection), shared: self.shared.clone() };
+        let checked = handshake::check(&request, &self.shared.options);
+        if let Some(mut state) = connection.lock() {
+            let extras = state.extras();
+            extras.local = request.local_address();
+            extras.request = Some(request);
+            extras.subprotocol = checked.as_ref().ok().and_then(|handshake| handshake.subprotocol.clone());
+        }
+        match checked {
+            Ok(handshake) => handshaking.decide(connection, handshake),
+            Err(error) => {
+                let page = error.page();
+                handshaking.refuse(connection, error, page)
+            }
+        }
+    }
+}
+
+/// A connection whose listeners decide about it. Dropped without a decision, it was never there.
+struct Handshaking {
+    /// None once it has been accepted.
+    connection: Option<WebSocketConnection>,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Handshaking {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection {
+            connection.retire();
+        }
+    }
+}
+
+/// What a listener has decided against: the error, and what the client is answered.
+type Refusal = (HandshakeError, Response);
+
+impl Handshaking {
+    /// Calls the `connection` listeners, one after the other.
+    fn decide(self, connection: WebSocketConnection, handshake: Handshake) -> Answer {
+        let listeners = self.shared.listeners.snapshot();
+        for (place, listener) in listeners.iter().enumerate() {
+            match self.call(listener, CONNECTION, connection) {
+                Reacting::Done(outcome) => {
+                    if let Some((error, page)) = refusal(connection, outcome) {
+                        return self.refuse(connection, error, page);
+                    }
+                }
+                Reacting::Later(running) => {
+                    return Answer::later(self.decide_later(connection, handshake, listeners, place, running));
+                }
+            }
+        }
+        self.accept(connection, handshake).into()
+    }
+
+    /// The same from the first asynchronous listener on, which is `running`.
+    async fn decide_later(
+        self,
+        connection: WebSocketConnection,
+        handshake: Handshake,
+        listeners: Arc<[Arc<ConcurrentListener<WebSocketConnection>>]>,
+        place: usize,
+        running: Running,
+    ) -> Response {
+        let decide = async {
+            let mut refused = refusal(connection, contain_future(running).await);
+            for listener in listeners.iter().skip(place + 1) {
+                if refused.is_some() {
+                    break;
+                }
+                let outcome = match self.call(listener, CONNECTION, connection) {
+                    Reacting::Done(outcome) => outcome,
+                    Reacting::Later(running) => contain_future(running).await,
+                };
+                refused = refusal(connection, outcome);
+            }
+            refused
+        };
+        let refused = match self.shared.options.handshake_timeout {
+            None => decide.await,
+            Some(limit) => tokio::time::timeout(limit, decide).await.unwrap_or_else(|_| {
+                let error = HandshakeError::Timeout { limit };
+                let page = error.page();
+                Some((error, page))
+            }),
+        };
+        match refused {
+            Some((error, page)) => self.refuse(connection, error, page).await,
+            None => self.accept(connection, handshake),
+        }
+    }
+
+    fn call(
+        &self,
+        listener: &ConcurrentListener<WebSocketConnection>,
+        event: u8,
+        connection: WebSocketConnection,
+    ) -> Reacting {
+        match contain(|| Ok(self.shared.listeners.call(listener, event, connection))) {
+            Ok(reacting) => reacting.unwrap_or(Reacting::Done(Ok(()))),
+            Err(error) => Reacting::Done(Err(error)),
+        }
+    }
+
+    fn accept(mut self, connection: WebSocketConnection, handshake: Handshake) -> Response {
+        if !self.shared.options.keep_request
+            && let Some(mut state) = connection.lock()
+        {
+            let request = state.extras().request.take();
+            state.trim_extras();
+            drop(state);
+            drop(request);
+        }
+        // From here on the connection is there, and will say `close`.
+        let upgrade = Accepted { connection: self.connection.take(), shared: self.shared.clone() };
+        handshake.complete(Response::switching_protocols(Box::new(upgrade)))
+    }
+
+    /// Tells of a refused handshake. The connection answers the `error` listeners, and then it is gone.
+    fn refuse(self, connection: WebSocketConnection, error: HandshakeError, page: Response) -> Answer {
+        if let Some(mut state) = connection.lock() {
+            state.phase = Phase::Closed;
+            state.extras().error = Some(ConnectionError::Handshake(error));
+        }
+        // What these return is about a connection that is not there: there is nothing left to do with it.
+        let mut running = Vec::new();
+        for listener in self.shared.listeners.snapshot().iter() {
+            if let Reacting::Later(later) = self.call(listener, ERROR, connection) {
+                running.push(later);
+            }
+        }
+        if running.is_empty() {
+            return page.into();
+        }
+        Answer::later(async move {
+            let limit = self.shared.options.handshake_timeout.unwrap_or(Duration::MAX);
+            let all = async {
+                for running in running {
+                    let _ = contain_future(running).await;
+                }
+            };
+            let _ = tokio::time::timeout(limit, all).await;
+            page
+        })
+    }
+}
+
+/// Whether a listener has decided against the connection.
+fn refusal(connection: WebSocketConnection, outcome: Result<(), BoxError>) -> Option<Refusal> {
+    if let Err(error) = outcome {
+        let error = HandshakeError::Listener(error.into());
+        let page = error.page();
+        return Some((error, page));
+    }
+    let rejection = connection.lock()?.existing_extras()?.rejection.take()?;
+    Some((HandshakeError::Rejected { status: rejection.status() }, rejection))
+}
+
+type Running = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
+
+/// A panic is an error.
+async fn contain_future(mut running: Running) -> Result<(), BoxError> {
+    std::future::poll_fn(|cx| {
+        contain(|| Ok(running.as_mut().poll(cx))).unwrap_or_else(|error| std::task::Poll::Ready(Err(error)))
+    })
+    .await
+}
+
+/// A connection that has been accepted. If the 101 does not leave, because the client has left or another middleware has
+/// answered something else, there is still a `close` to each `connection`.
+struct Accepted {
+    connection: Option<WebSocketConnection>,
+    shared: Arc<Shared>,
+}
+
+impl Upgrade for Accepted {
+    fn start(mut self: Box<Self>, upgraded: Upgraded) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        match self.connection.take() {
+            Some(connection) => Box::pin(Driver::start(connection, self.shared.clone(), upgraded)),
+            None => Box::pin(std::future::ready(())),
+        }
+    }
+}
+
+impl Drop for Accepted {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            Driver::never_started(connection);
+        }
+    }
+}

@@ -1,0 +1,233 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::origins::Origins;
+use crate::protocol::{ControlRate, Limits};
+
+/// How the connections of a [`WebSocketMiddleware`](crate::WebSocketMiddleware) behave: limits, timeouts, the handshake.
+///
+/// Those that are an `Option` can be switched off with `None`.
+///
+/// ```
+/// use react_websocket::{Origins, WebSocketMiddleware, WebSocketOptions};
+/// use std::time::Duration;
+///
+/// let options = WebSocketOptions::new()
+///     .max_message_size(64 * 1024)
+///     .idle_timeout(Duration::from_secs(300))
+///     .origins(Origins::list(["https://example.com"]));
+/// let websocket = WebSocketMiddleware::new().with_options(options);
+/// ```
+#[derive(Clone, Debug)]
+pub struct WebSocketOptions {
+    pub(crate) limits: Limits,
+    pub(crate) control_rate: Option<ControlRate>,
+    pub(crate) message_rate: Option<u32>,
+    pub(crate) auto_pong: bool,
+    pub(crate) ping_interval: Option<Duration>,
+    pub(crate) pong_timeout: Option<Duration>,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) max_lifetime: Option<Duration>,
+    pub(crate) close_timeout: Duration,
+    pub(crate) write_timeout: Option<Duration>,
+    pub(crate) handshake_timeout: Option<Duration>,
+    pub(crate) write_buffer_soft_limit: usize,
+    pub(crate) write_buffer_hard_limit: usize,
+    pub(crate) read_ahead: usize,
+    pub(crate) subprotocols: Vec<Arc<str>>,
+    pub(crate) require_subprotocol: bool,
+    pub(crate) origins: Origins,
+    pub(crate) keep_request: bool,
+    pub(crate) max_groups_per_connection: usize,
+    pub(crate) max_group_name: usize,
+}
+
+impl Default for WebSocketOptions {
+    fn default() -> Self {
+        WebSocketOptions::new()
+    }
+}
+
+impl WebSocketOptions {
+    /// The defaults, as the methods tell them.
+    pub fn new() -> WebSocketOptions {
+        WebSocketOptions {
+            limits: Limits::default(),
+            control_rate: Some(ControlRate::default()),
+            message_rate: None,
+            auto_pong: true,
+            ping_interval: Some(Duration::from_secs(20)),
+            pong_timeout: Some(Duration::from_secs(20)),
+            idle_timeout: None,
+            max_lifetime: None,
+            close_timeout: Duration::from_secs(10),
+            write_timeout: Some(Duration::from_secs(30)),
+            handshake_timeout: Some(Duration::from_secs(10)),
+            write_buffer_soft_limit: 64 * 1024,
+            write_buffer_hard_limit: 4 << 20,
+            read_ahead: 64 * 1024,
+            subprotocols: Vec::new(),
+            require_subprotocol: false,
+            origins: Origins::same_host(),
+            keep_request: false,
+            max_groups_per_connection: 1024,
+            max_group_name: 256,
+        }
+    }
+
+    /// Bytes in one message, all fragments together. Past it: 1009, decided from a frame's header. 1 MiB.
+    pub fn max_message_size(mut self, bytes: usize) -> WebSocketOptions {
+        self.limits.max_message_size = bytes;
+        self
+    }
+
+    /// Bytes in one frame. Past it: 1009, decided from its header. 1 MiB.
+    pub fn max_frame_size(mut self, bytes: usize) -> WebSocketOptions {
+        self.limits.max_frame_size = bytes;
+        self
+    }
+
+    /// Frames in one message, empty ones counted. Past it: 1008. 4,096: a fragment of a 1 MiB message has 256 bytes then,
+    /// and nobody has a reason for smaller ones.
+    pub fn max_fragments(mut self, frames: u32) -> WebSocketOptions {
+        self.limits.max_fragments = frames;
+        self
+    }
+
+    /// How many control frames a peer may send: so many at once, and then so many a second. Past it: 1008. 200 and 100.
+    pub fn control_rate(mut self, rate: impl Into<Option<ControlRate>>) -> WebSocketOptions {
+        self.control_rate = rate.into();
+        self
+    }
+
+    /// How many messages a second are taken from one peer. Past it: reading pauses, and TCP slows the peer down; nothing is
+    /// dropped. Off.
+    pub fn message_rate(mut self, per_second: impl Into<Option<u32>>) -> WebSocketOptions {
+        self.message_rate = per_second.into();
+        self
+    }
+
+    /// Whether pings are answered by themselves. On; ReactPHP's option is the opposite, `no_auto_pong`.
+    pub fn auto_pong(mut self, on: bool) -> WebSocketOptions {
+        self.auto_pong = on;
+        self
+    }
+
+    /// How often the peer is pinged, give or take 10 % so that connections of the same second do not stay together. 20 s:
+    /// most proxies drop a connection on which nothing moves for 60 s, some after 30.
+    pub fn ping_interval(mut self, interval: impl Into<Option<Duration>>) -> WebSocketOptions {
+        self.ping_interval = interval.into();
+        self
+    }
+
+    /// How long a pinged peer may stay silent; any byte of it is a sign of life. Past it: `error`, `close` with 1006, and the
+    /// socket is dropped. 20 s. It does not count while reading is paused.
+    pub fn pong_timeout(mut self, timeout: impl Into<Option<Duration>>) -> WebSocketOptions {
+        self.pong_timeout = timeout.into();
+        self
+    }
+
+    /// How long a peer may send no message. Past it: 1001. Off; a chat is silent for hours.
+    pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> WebSocketOptions {
+        self.idle_timeout = timeout.into();
+        self
+    }
+
+    /// How old a connection may get. Past it: 1001. Off.
+    pub fn max_lifetime(mut self, age: impl Into<Option<Duration>>) -> WebSocketOptions {
+        self.max_lifetime = age.into();
+        self
+    }
+
+    /// How long the peer may take to answer a Close. Past it the socket is dropped. 10 s. So long may asynchronous listeners
+    /// go on, too, once the connection is over.
+    pub fn close_timeout(mut self, timeout: Duration) -> WebSocketOptions {
+        self.close_timeout = timeout;
+        self
+    }
+
+    /// How long a peer may take nothing of what waits to be sent. Past it: `error`, `close` with 1006, and the socket is
+    /// dropped. 30 s.
+    pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> WebSocketOptions {
+        self.write_timeout = timeout.into();
+        self
+    }
+
+    /// How long asynchronous `connection` listeners may take to decide. Past it: 503. 10 s.
+    pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> WebSocketOptions {
+        self.handshake_timeout = timeout.into();
+        self
+    }
+
+    /// From so many unsent bytes on, `write` answers `false`; `drain` follows when there are fewer again. 64 KiB, as in
+    /// ReactPHP.
+    pub fn write_buffer_soft_limit(mut self, bytes: usize) -> WebSocketOptions {
+        self.write_buffer_soft_limit = bytes;
+        self
+    }
+
+    /// Who is written one more message while so many bytes are unsent reads too slowly: `error`, and Close with 1013. 4 MiB.
+    /// It is asked before a message is added, so that one large message always fits a peer that reads.
+    pub fn write_buffer_hard_limit(mut self, bytes: usize) -> WebSocketOptions {
+        self.write_buffer_hard_limit = bytes;
+        self
+    }
+
+    /// Bytes read ahead while an asynchronous listener runs, so that pings are answered. Past it, reading pauses. 64 KiB.
+    pub fn read_ahead(mut self, bytes: usize) -> WebSocketOptions {
+        self.read_ahead = bytes;
+        self
+    }
+
+    /// Subprotocols that the server speaks, the most wanted first. The first that the client offered is chosen; none in
+    /// common means none is sent.
+    pub fn subprotocols<S: Into<Arc<str>>>(mut self, names: impl IntoIterator<Item = S>) -> WebSocketOptions {
+        self.subprotocols = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Whether a client that offers none of the [`subprotocols`](WebSocketOptions::subprotocols) is refused with 400. Off.
+    pub fn require_subprotocol(mut self, on: bool) -> WebSocketOptions {
+        self.require_subprotocol = on;
+        self
+    }
+
+    /// Which pages may connect. By default those of the same host, and clients that are no browsers.
+    pub fn origins(mut self, origins: Origins) -> WebSocketOptions {
+        self.origins = origins;
+        self
+    }
+
+    /// Whether [`connection.request()`](crate::WebSocketConnection::request) answers as long as the connection lives. Off: it
+    /// answers until the `connection` listeners are done, and what they do not keep is given back, as it takes more memory
+    /// than all else of an idle connection.
+    pub fn keep_request(mut self, on: bool) -> WebSocketOptions {
+        self.keep_request = on;
+        self
+    }
+
+    /// How many groups one connection may be in. 1,024.
+    pub fn max_groups_per_connection(mut self, groups: usize) -> WebSocketOptions {
+        self.max_groups_per_connection = groups;
+        self
+    }
+
+    /// Bytes in a group's name. 256.
+    pub fn max_group_name(mut self, bytes: usize) -> WebSocketOptions {
+        self.max_group_name = bytes;
+        self
+    }
+
+    /// What one connection can take of memory at worst, in bytes: a message that is put together, what is read ahead, what
+    /// waits to be sent (the hard limit and one message on top of it), and 8 KiB for all else.
+    ///
+    /// What an app's listeners hold comes on top. Connections × this ≤ memory is the calculation to do.
+    pub fn worst_case_bytes(&self) -> usize {
+        // A buffer that grows by doubling can have twice what is in it.
+        let message = self.limits.max_message_size.saturating_mul(2);
+        // Frames read ahead are kept as raw bytes, or as messages.
+        let ahead = self.read_ahead.saturating_add(64 * 1024).saturating_mul(2);
+        let unsent = self.write_buffer_hard_limit.saturating_add(self.limits.max_message_size).saturating_mul(2);
+        message.saturating_add(ahead).saturating_add(unsent).saturating_add(8 * 1024)
+    }
+}

@@ -1,0 +1,221 @@
+use std::io::{self, IoSlice};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::buffers;
+use crate::protocol::Opcode;
+use crate::protocol::frame::{self, EncodedHeader};
+use crate::stream::WriteHalf;
+
+/// The frames of a turn's broadcasts, each encoded once. Every member notes which range it has still to send.
+pub(super) type Log = RwLock<Vec<u8>>;
+
+/// What a connection has to send, and the socket that it goes to.
+///
+/// It is filled and flushed by any thread, under the lock of its slot, and calls nobody.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    /// Bytes of its own; those before `sent` are in the socket.
+    buffer: Vec<u8>,
+    sent: usize,
+    /// Bytes of a broadcast, while there are none of its own.
+    range: Option<LogRange>,
+    /// Bytes that the connection's task has taken, to write them itself.
+    taken: usize,
+    /// Where it goes. None before the 101 has left, and when the socket is broken.
+    socket: Option<WriteHalf>,
+}
+
+#[derive(Debug)]
+struct LogRange {
+    log: Arc<Log>,
+    start: u32,
+    end: u32,
+}
+
+/// How a flush ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flushed {
+    /// All is in the socket.
+    All,
+    /// The socket takes no more now, or only the task can write it.
+    Full,
+    /// There is no socket yet: it waits.
+    NotYet,
+    /// The socket is broken; nothing more can be sent.
+    Broken,
+}
+
+impl Outbox {
+    /// Bytes accepted and not in the socket.
+    #[inline(always)]
+    pub(super) fn unsent(&self) -> usize {
+        let shared = self.range.as_ref().map_or(0, |range| (range.end - range.start) as usize);
+        self.buffer.len() - self.sent + shared + self.taken
+    }
+
+    /// From now on it goes to this socket.
+    pub(super) fn attach(&mut self, socket: WriteHalf) {
+        self.socket = Some(socket);
+    }
+
+    pub(super) fn socket(&self) -> Option<&WriteHalf> {
+        self.socket.as_ref()
+    }
+
+    /// Adds a frame.
+    #[inline]
+    pub(super) fn push(&mut self, fin: bool, opcode: Opcode, payload: &[u8]) {
+        frame::encode(self.own(), fin, opcode, payload);
+    }
+
+    /// The bytes of its own, to add encoded frames to.
+    #[inline]
+    pub(super) fn own(&mut self) -> &mut Vec<u8> {
+        if self.buffer.capacity() == 0 {
+            self.buffer = buffers::take();
+        }
+        if self.range.is_some() {
+            self.copy_range();
+        }
+        &mut self.buffer
+    }
+
+    /// Adds a range of a log. Nothing is copied as long as it stays the only thing to send.
+    #[inline]
+    pub(super) fn push_range(&mut self, log: &Arc<Log>, start: u32, end: u32) {
+        match &mut self.range {
+            Some(range) if range.end == start && Arc::ptr_eq(&range.log, log) => range.end = end,
+            None if self.buffer.is_empty() => self.range = Some(LogRange { log: log.clone(), start, end }),
+            _ => {
+                let log = log.read().unwrap_or_else(PoisonError::into_inner);
+                self.own().extend_from_slice(log.get(start as usize..end as usize).unwrap_or_default());
+            }
+        }
+    }
+
+    /// Sends a large frame at once, without copying what the socket takes.
+    #[inline(never)]
+    pub(super) fn push_large(&mut self, opcode: Opcode, payload: &[u8]) -> Flushed {
+        let header = EncodedHeader::new(true, opcode, payload.len());
+        let header = header.as_bytes();
+        if self.range.is_some() {
+            self.own();
+        }
+        let waiting = self.buffer.get(self.sent..).unwrap_or_default();
+        let written = match &self.socket {
+            Some(socket) => {
+                socket.try_write_vectored(&[IoSlice::new(waiting), IoSlice::new(header), IoSlice::new(payload)])
+            }
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        };
+        let Ok(written) = count(written) else { return self.break_off() };
+        // What was waiting has gone first; the rest of the three is kept.
+        let (waiting, after_waiting) = (waiting.len(), written.saturating_sub(self.buffer.len() - self.sent));
+        self.sent += written.min(waiting);
+        if self.sent == self.buffer.len() {
+            self.sent = 0;
+            self.buffer.clear();
+        }
+        let header_rest = header.get(after_waiting.min(header.len())..).unwrap_or_default();
+        let payload_rest = payload.get(after_waiting.saturating_sub(header.len())..).unwrap_or_default();
+        if header_rest.is_empty() && payload_rest.is_empty() {
+            self.release();
+            return Flushed::All;
+        }
+        self.buffer.reserve(header_rest.len() + payload_rest.len());
+        self.buffer.extend_from_slice(header_rest);
+        self.buffer.extend_from_slice(payload_rest);
+        if self.socket.is_some() { Flushed::Full } else { Flushed::NotYet }
+    }
+
+    /// Writes to the socket, once: a socket that took less than all takes no more now.
+    #[inline]
+    pub(super) fn flush(&mut self) -> Flushed {
+        let Some(socket) = &self.socket else { return Flushed::NotYet };
+        if let Some(range) = &mut self.range {
+            let log = range.log.read().unwrap_or_else(PoisonError::into_inner);
+            let bytes = log.get(range.start as usize..range.end as usize).unwrap_or_default();
+            let Ok(written) = count(socket.try_write(bytes)) else {
+                drop(log);
+                return self.break_off();
+            };
+            let all = written == bytes.len();
+            drop(log);
+            if all {
+                self.range = None;
+                return Flushed::All;
+            }
+            // The log is the turn's, to be used again: what could not be sent now is copied out of it.
+            range.start += written as u32;
+            self.own();
+            return Flushed::Full;
+        }
+        let bytes = self.buffer.get(self.sent..).unwrap_or_default();
+        if bytes.is_empty() {
+            return if self.taken == 0 { Flushed::All } else { Flushed::Full };
+        }
+        match count(socket.try_write(bytes)) {
+            Ok(written) if written == bytes.len() => {
+                self.release();
+                Flushed::All
+            }
+            Ok(written) => {
+                self.sent += written;
+                Flushed::Full
+            }
+            Err(_) => self.break_off(),
+        }
+    }
+
+    /// Takes out all that is to be sent, for the task of a stream that only its task can write. It counts as unsent until
+    /// the task says [`wrote`](Outbox::wrote).
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        self.own();
+        let bytes = std::mem::take(&mut self.buffer);
+        self.taken += bytes.len();
+        bytes
+    }
+
+    /// The task has written so many of the bytes it took.
+    pub(super) fn wrote(&mut self, bytes: usize) {
+        self.taken = self.taken.saturating_sub(bytes);
+    }
+
+    /// Gives up what is unsent, and the socket.
+    pub(super) fn break_off(&mut self) -> Flushed {
+        self.range = None;
+        self.taken = 0;
+        self.release();
+        if let Some(socket) = self.socket.take() {
+            socket.forget();
+        }
+        Flushed::Broken
+    }
+
+    /// Says to the peer that nothing more comes. What is unsent is given up.
+    pub(super) fn shut_down(&mut self) {
+        // The half's own drop is a shutdown(2).
+        drop(self.socket.take());
+        self.break_off();
+    }
+
+    fn release(&mut self) {
+        self.sent = 0;
+        buffers::give(std::mem::take(&mut self.buffer));
+    }
+
+    #[cold]
+    fn copy_range(&mut self) {
+        let Some(LogRange { log, start, end }) = self.range.take() else { return };
+        let log = log.read().unwrap_or_else(PoisonError::into_inner);
+        self.buffer.extend_from_slice(log.get(start as usize..end as usize).unwrap_or_default());
+    }
+}
+
+/// A socket that takes nothing now has taken 0 bytes, which is no error.
+fn count(written: io::Result<usize>) -> io::Result<usize> {
+    match written {
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(0),
+        written => written,
+    }
+}

@@ -1,0 +1,205 @@
+use std::any::Any;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use super::connection::WebSocketConnection;
+use super::error::ConnectionError;
+use super::event::{ConnectionEvents, EVENTS};
+use super::outbox::Outbox;
+use super::shared::Shared;
+use super::writer::Streaming;
+use crate::clock::Alarm;
+use crate::emitter::Change;
+use crate::http::{Response, ServerRequest};
+
+/// What a handle points to: the part of a connection that any thread may touch.
+///
+/// Slots are never freed but used again, so that a handle can be a plain address. The number in it, which no two
+/// connections of a process share, tells whether the connection that a handle means is still there.
+pub(super) struct Slot {
+    /// What the connection's task has to look at. Changed under the lock, read without.
+    pub(super) flags: AtomicU32,
+    state: Mutex<State>,
+}
+
+/// Listeners were added or removed.
+pub(super) const MAIL: u32 = 1 << 0;
+/// The socket is full: the task has to write.
+pub(super) const BLOCKED: u32 = 1 << 1;
+/// Fewer bytes than the soft limit are unsent again, after a `write` that said `false`.
+pub(super) const DRAINED: u32 = 1 << 2;
+/// A deadline may have passed.
+pub(super) const ALARM: u32 = 1 << 3;
+/// The phase, or whether reading is paused, or the socket's health has changed.
+pub(super) const ATTEND: u32 = 1 << 4;
+/// No message is to be delivered any more: `close` was called, or there is a fault.
+pub(super) const DEAF: u32 = 1 << 5;
+/// No message is to be delivered for now.
+pub(super) const PAUSED: u32 = 1 << 6;
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    /// The `connection` listeners run; the 101 has not left.
+    #[default]
+    Handshake,
+    Open,
+    /// Our Close is on its way: nothing more is written.
+    Closing,
+    /// Listeners of `close` run, or have run.
+    Closed,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    /// The connection's number; 0 if the slot is free.
+    pub(super) number: u64,
+    pub(super) phase: Phase,
+    pub(super) outbox: Outbox,
+    /// The thread that is going to flush the outbox.
+    pub(super) corked_by: u32,
+    /// The socket is full, and the task goes on.
+    pub(super) blocked: bool,
+    /// The socket has failed.
+    pub(super) broken: bool,
+    /// A `write` has answered `false`.
+    pub(super) wants_drain: bool,
+    /// A [`MessageWriter`](super::writer::MessageWriter) has begun a message and not ended it.
+    pub(super) streaming: bool,
+    pub(super) next_listener: u32,
+    pub(super) listener_counts: [u16; EVENTS],
+    pub(super) mail: Vec<Change<ConnectionEvents>>,
+    pub(super) task: Option<Waker>,
+    pub(super) shared: Option<Arc<Shared>>,
+    pub(super) remote: Option<SocketAddr>,
+    extras: Option<Box<Extras>>,
+}
+
+/// What few connections have.
+#[derive(Default)]
+pub(super) struct Extras {
+    pub(super) request: Option<ServerRequest>,
+    pub(super) local: Option<SocketAddr>,
+    pub(super) rejection: Option<Response>,
+    pub(super) subprotocol: Option<Arc<str>>,
+    /// The app's own data, one of each type.
+    pub(super) data: Vec<Arc<dyn Any + Send + Sync>>,
+    /// Those who wait for room.
+    pub(super) senders: Vec<Waker>,
+    /// The answer to the last ping, while the socket is full.
+    pub(super) pong: Option<Vec<u8>>,
+    /// The message that is being streamed, and what waits behind it.
+    pub(super) stream: Streaming,
+    /// What `close_with` said.
+    pub(super) closing: Option<(u16, String)>,
+    /// A fault that somebody else than the task has found.
+    pub(super) fault: Option<ConnectionError>,
+    /// The fault that ended the connection, for whoever asks.
+    pub(super) error: Option<ConnectionError>,
+    pub(super) terminated: bool,
+}
+
+static FREE: Mutex<Vec<&'static Slot>> = Mutex::new(Vec::new());
+
+impl Slot {
+    /// A connection in a free slot.
+    pub(super) fn open(shared: Arc<Shared>, remote: Option<SocketAddr>) -> WebSocketConnection {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let free = FREE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let slot = free
+            .unwrap_or_else(|| Box::leak(Box::new(Slot { flags: AtomicU32::new(0), state: Mutex::new(State::default()) })));
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        *slot.lock() = State { number, shared: Some(shared), remote, ..State::default() };
+        WebSocketConnection::new(slot, number)
+    }
+
+    /// Frees the slot. Every handle of the connection is a closed one from now on.
+    pub(super) fn retire(&'static self, number: u64) {
+        let mut state = self.lock();
+        if state.number != number {
+            return;
+        }
+        let before = std::mem::take(&mut *state);
+        self.flags.store(0, Ordering::Relaxed);
+        drop(state);
+        // Outside of the lock: what an app stored in it may do anything when it is dropped.
+        drop(before);
+        FREE.lock().unwrap_or_else(PoisonError::into_inner).push(self);
+    }
+
+    #[inline(always)]
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing of others runs under this lock, so nothing can panic half way through a change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the task look at something. To be called under the lock.
+    #[inline]
+    pub(super) fn signal(&self, state: &State, flags: u32) {
+        self.flags.fetch_or(flags, Ordering::Release);
+        if let Some(task) = &state.task {
+            task.wake_by_ref();
+        }
+    }
+}
+
+impl State {
+    pub(super) fn extras(&mut self) -> &mut Extras {
+        self.extras.get_or_insert_default()
+    }
+
+    pub(super) fn existing_extras(&mut self) -> Option<&mut Extras> {
+        self.extras.as_deref_mut()
+    }
+
+    /// Gives the memory of the extras back if nothing is in them.
+    pub(super) fn trim_extras(&mut self) {
+        if self.extras.as_deref().is_some_and(Extras::is_empty) {
+            self.extras = None;
+        }
+    }
+
+    /// Bytes accepted and not in the socket.
+    #[inline]
+    pub(super) fn unsent(&self) -> usize {
+        let behind = match &self.extras {
+            Some(extras) if self.streaming => extras.stream.waiting(),
+            _ => 0,
+        };
+        self.outbox.unsent() + behind
+    }
+
+    /// Whether messages are accepted.
+    #[inline]
+    pub(super) fn is_writable(&self) -> bool {
+        self.phase < Phase::Closing
+    }
+}
+
+impl Extras {
+    fn is_empty(&self) -> bool {
+        self.request.is_none()
+            && self.local.is_none()
+            && self.rejection.is_none()
+            && self.subprotocol.is_none()
+            && self.data.is_empty()
+            && self.senders.is_empty()
+            && self.pong.is_none()
+            && self.stream.is_idle()
+            && self.closing.is_none()
+            && self.fault.is_none()
+            && self.error.is_none()
+            && !self.terminated
+    }
+}
+
+impl Alarm for Slot {
+    fn ring(&self, number: u64) {
+        let state = self.lock();
+        if state.number == number {
+            self.signal(&state, ALARM);
+        }
+    }
+}
