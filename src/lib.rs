@@ -13,5 +13,6 @@ mod websocket;
 pub use emitter::*;
 pub use error::*;
 pub use http::*;
+pub use protocol::{ControlRate, ProtocolError};
 pub use socket::*;
 pub use websocket::*;
