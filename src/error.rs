@@ -1,8 +1,12 @@
 use std::future::IntoFuture;
+use std::io;
 use std::pin::Pin;
 
+use crate::emitter::ListenerError;
+use crate::groups::GroupError;
 use crate::http::{HttpError, Listening};
 use crate::socket::SocketError;
+use crate::websocket::{Closed, ConnectionError};
 
 /// Any error of this crate, for `?` in a `main` function. Nothing inside of the crate uses it.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +18,21 @@ pub enum Error {
     /// An HTTP request failed.
     #[error(transparent)]
     Http(#[from] HttpError),
+    /// A handshake was refused, or a WebSocket connection failed.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    /// A connection takes no more messages.
+    #[error(transparent)]
+    Closed(#[from] Closed),
+    /// A connection did not get into a group.
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    /// A listener could not be registered.
+    #[error(transparent)]
+    Listener(#[from] ListenerError),
+    /// The system refused something else.
+    #[error(transparent)]
+    Io(#[from] io::Error),
 }
 
 impl IntoFuture for Listening {

@@ -4,6 +4,8 @@
 mod clock;
 mod emitter;
 mod error;
+mod event_loop;
+mod groups;
 mod http;
 pub mod protocol;
 mod socket;
@@ -12,6 +14,8 @@ mod websocket;
 
 pub use emitter::*;
 pub use error::*;
+pub use event_loop::*;
+pub use groups::*;
 pub use http::*;
 pub use protocol::{ControlRate, ProtocolError};
 pub use socket::*;

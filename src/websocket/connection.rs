@@ -13,9 +13,10 @@ use super::error::{Closed, ConnectionError};
 use super::event::{BINARY, CLOSE, ConnectionEvents, DRAIN, END, ERROR, IntoListener, MESSAGE, NAMES, PING, PONG, TEXT};
 use super::message::{Message, Text};
 use super::outbox::{Flushed, Log};
+use super::shared::Shared;
 use super::slot::{ATTEND, BLOCKED, DEAF, DRAINED, MAIL, PAUSED, Phase, Slot, State};
 use super::writer::{BinaryPayload, MessageWriter, TextPayload};
-use crate::emitter::{Change, Entry, Listener, ListenerError, ListenerId, Outcome, Rank};
+use crate::emitter::{BoxError, Change, Entry, Listener, ListenerError, ListenerId, Outcome, Rank};
 use crate::http::{Response, ServerRequest};
 use crate::protocol::{Opcode, close, close_code};
 
@@ -452,6 +453,57 @@ impl WebSocketConnection {
 
     pub(super) fn retire(self) {
         self.slot.retire(self.number);
+    }
+
+    /// What is attached of this type, made if there is none; and whether it was.
+    pub(crate) fn get_or_set<T: Default + Send + Sync + 'static>(&self) -> Option<(Arc<T>, bool)> {
+        let mut state = self.lock()?;
+        let data = &mut state.extras().data;
+        let (value, is_new) = match data.iter().find(|value| value.is::<T>()) {
+            Some(found) => (found.clone(), false),
+            None => {
+                let made: Arc<dyn Any + Send + Sync> = Arc::new(T::default());
+                data.push(made.clone());
+                (made, true)
+            }
+        };
+        drop(state);
+        Some((value.downcast().ok()?, is_new))
+    }
+
+    /// Has `last` called after all listeners of `close`, also if the connection is refused and has none. `false` if it is too
+    /// late.
+    pub(crate) fn at_the_end(&self, last: impl FnOnce(WebSocketConnection) + Send + 'static) -> bool {
+        let mut last = Some(last);
+        let listener = move |connection: &WebSocketConnection| {
+            if let Some(last) = last.take() {
+                last(*connection);
+            }
+        };
+        let Ok(listener) = listener.into_listener().fit(CLOSE) else { return false };
+        self.add(CLOSE, Rank::Last, listener).number != u32::MAX
+    }
+
+    /// What a higher layer gave the middleware.
+    pub(crate) fn extension<T: Send + Sync + Clone + 'static>(&self) -> Option<T> {
+        self.shared()?.extension.as_ref()?.downcast_ref::<T>().cloned()
+    }
+
+    pub(crate) fn max_group_name(&self) -> Option<usize> {
+        self.shared().map(|shared| shared.options.max_group_name)
+    }
+
+    pub(crate) fn max_groups(&self) -> Option<usize> {
+        self.shared().map(|shared| shared.options.max_groups_per_connection)
+    }
+
+    /// A listener that concerns this connection failed somewhere else.
+    pub(crate) fn listener_failed(&self, error: BoxError) {
+        self.fail(ConnectionError::Listener(error.into()));
+    }
+
+    fn shared(&self) -> Option<Arc<Shared>> {
+        self.lock()?.shared.clone()
     }
 
     pub(super) fn set_shared(&self, value: Arc<dyn Any + Send + Sync>) -> bool {

@@ -7,7 +7,7 @@ use super::error::ConnectionError;
 use super::event::{Args, BINARY, CLOSE, ConnectionEvents, DRAIN, ERROR, EVENTS, MESSAGE, TEXT};
 use super::message::{Message, Text};
 use super::slot::{MAIL, Phase};
-use crate::emitter::{BoxError, Emission, Step, Table, contain};
+use crate::emitter::{BoxError, Change, Emission, Step, Table, contain};
 
 /// Calls a connection's listeners: one at a time, an asynchronous one to its end before the next.
 pub(super) struct Delivery {
@@ -131,6 +131,15 @@ impl Delivery {
         self.due.drain = false;
         // What is said contains its panics, and nothing is waited for.
         let _ = self.poll(&mut Context::from_waker(Waker::noop()));
+    }
+
+    /// Ends a connection that never was: only those of the crate are told, who have to clean up.
+    pub(super) fn vanish(mut self) {
+        self.begin_to_close();
+        self.listeners.apply(Change::RemoveAll(None));
+        let mut cx = Context::from_waker(Waker::noop());
+        self.emit_to_each(CLOSE, 0, Args::Nothing, &mut cx);
+        self.connection.retire();
     }
 
     /// Does not wait for the listener that is running any more.

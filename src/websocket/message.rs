@@ -1,3 +1,4 @@
+use std::borrow::Borrow;
 use std::cell::RefCell;
 use std::fmt;
 use std::ops::Deref;
@@ -126,6 +127,12 @@ impl From<String> for Text {
 impl From<Text> for String {
     fn from(text: Text) -> String {
         text.as_str().to_owned()
+    }
+}
+
+impl Borrow<str> for Text {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

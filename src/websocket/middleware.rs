@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::connection::WebSocketConnection;
+use super::delivery::Delivery;
 use super::driver::Driver;
 use super::error::{ConnectionError, HandshakeError};
 use super::handshake::{self, Handshake};
@@ -234,7 +235,7 @@ struct Handshaking {
 impl Drop for Handshaking {
     fn drop(&mut self) {
         if let Some(connection) = self.connection {
-            connection.retire();
+            Delivery::new(connection).vanish();
         }
     }
 }

@@ -1,0 +1,27 @@
+//! The events of managers and groups.
+
+use super::group::ConnectionGroup;
+use crate::emitter::EventNames;
+use crate::websocket::WebSocketConnection;
+
+pub(super) const MANAGER: EventNames = EventNames {
+    object: "a GroupManager",
+    names: &["create", "destroy"],
+    aliases: &[("created", "create"), ("destroyed", "destroy")],
+};
+pub(super) const CREATE: u8 = 0;
+pub(super) const DESTROY: u8 = 1;
+
+pub(super) const GROUP: EventNames = EventNames { object: "a ConnectionGroup", names: &["join", "leave"], aliases: &[] };
+pub(super) const JOIN: u8 = 0;
+pub(super) const LEAVE: u8 = 1;
+
+/// What has happened, to be told in order. All groups of a manager share one queue, so that `create` is told before the
+/// first `join` and the last `leave` before `destroy`, whichever threads made them.
+pub(super) enum Happening {
+    Create(ConnectionGroup),
+    Join(ConnectionGroup, WebSocketConnection),
+    Leave(ConnectionGroup, WebSocketConnection),
+    /// The last member has left. When that has been told, the group ends, unless somebody has come.
+    Emptied(ConnectionGroup),
+}

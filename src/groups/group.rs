@@ -1,0 +1,354 @@
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use indexmap::IndexSet;
+
+use super::error::GroupError;
+use super::event::{GROUP, Happening};
+use super::manager::{GroupManager, WeakManager};
+use super::membership::Membership;
+use crate::emitter::{ListenerError, ListenerId, Listeners, Outcome, Rank};
+use crate::protocol::Opcode;
+use crate::websocket::{Text, WebSocketConnection, broadcast, cork};
+
+/// A group of connections, as an address: `Copy`, 16 bytes, usable from any thread. ReactPHP's `ConnectionGroup`.
+///
+/// A group exists exactly while it has members: the first that joins makes it, the last that leaves ends it, and its name
+/// can then be made anew. A handle that outlives its group answers that nobody is in it; it never reaches a later group.
+///
+/// | Event | Listeners take | Fires |
+/// |---|---|---|
+/// | `join` | `WebSocketConnection` | once for each member, when it is in |
+/// | `leave` | `WebSocketConnection` | once for each `join`, when it is out: by itself, or because it closed |
+///
+/// Listeners are usually registered in the manager's `create` listener, so that they miss nobody. They are synchronous, run
+/// where the change was made, and one at a time for all groups of a manager; what a listener itself changes is told after
+/// it. A `join` listener that panics or returns `Err` fails the member's connection; one of `leave` fails nobody.
+///
+/// ```
+/// use react_websocket::GroupManager;
+///
+/// let groups = GroupManager::new();
+/// groups.on("create", |group| {
+///     group.on("join", move |member| {
+///         group.write_except(member, "somebody has come");
+///     });
+///     group.on("leave", move |_member| group.write("somebody has left"));
+/// });
+/// ```
+#[derive(Clone, Copy)]
+pub struct ConnectionGroup {
+    slot: &'static Slot,
+    number: u64,
+}
+
+/// What a handle points to. As with connections, slots are used again and never freed, and a number that no two groups of a
+/// process share tells whether the group is still there.
+struct Slot {
+    state: RwLock<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// 0 if the slot is free.
+    number: u64,
+    name: Text,
+    members: IndexSet<WebSocketConnection>,
+    /// Connections that are about to join: `create` is being told first. The group does not end before they are in.
+    expected: usize,
+    /// `destroy` is being told: nobody can enter any more.
+    over: bool,
+    manager: WeakManager,
+    listeners: Arc<Listeners<u8, WebSocketConnection>>,
+}
+
+static FREE: Mutex<Vec<&'static Slot>> = Mutex::new(Vec::new());
+
+impl ConnectionGroup {
+    /// The name. Empty if the group is gone, which it is not yet in `destroy` listeners.
+    pub fn name(&self) -> Text {
+        self.read().map(|state| state.name.clone()).unwrap_or_default()
+    }
+
+    /// Adds a connection. One that is in already stays in, and nothing is told.
+    ///
+    /// # Errors
+    /// [`GroupError::Gone`]; [`GroupError::Closed`] and [`GroupError::TooManyGroups`] of the connection.
+    pub fn add(&self, connection: WebSocketConnection) -> Result<(), GroupError> {
+        let manager = {
+            let mut state = self.write_state().filter(|state| !state.over).ok_or(GroupError::Gone)?;
+            let manager = state.manager.upgrade().ok_or(GroupError::Gone)?;
+            state.expected += 1;
+            manager
+        };
+        self.admit(&manager, connection)
+    }
+
+    /// Takes a connection out. `false` if it was not in.
+    pub fn remove(&self, connection: WebSocketConnection) -> bool {
+        let Some(mut state) = self.write_state() else { return false };
+        let Some(manager) = state.manager.upgrade() else { return false };
+        if !state.members.swap_remove(&connection) {
+            return false;
+        }
+        Membership::forget(connection, *self);
+        manager.push(Happening::Leave(*self, connection));
+        if state.members.is_empty() {
+            manager.push(Happening::Emptied(*self));
+        }
+        drop(state);
+        manager.tell();
+        true
+    }
+
+    /// Whether a connection is in.
+    pub fn contains(&self, connection: WebSocketConnection) -> bool {
+        self.read().is_some_and(|state| state.members.contains(&connection))
+    }
+
+    /// How many connections are in.
+    pub fn len(&self) -> usize {
+        self.read().map_or(0, |state| state.members.len())
+    }
+
+    /// Whether nobody is in: the group is about to begin or to end, or gone.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The connections that are in now.
+    pub fn members(&self) -> Vec<WebSocketConnection> {
+        self.read().map(|state| state.members.iter().copied().collect()).unwrap_or_default()
+    }
+
+    /// Sends a text message to all members. It is encoded once, and waits for nobody: a member that reads too slowly meets
+    /// its own limit.
+    pub fn write(&self, text: impl AsRef<str>) {
+        self.broadcast(Opcode::Text, text.as_ref().as_bytes(), None);
+    }
+
+    /// The same under ReactPHP's name, `writeAll`.
+    pub fn write_all(&self, text: impl AsRef<str>) {
+        self.write(text);
+    }
+
+    /// Sends a binary message to all members.
+    pub fn write_binary(&self, bytes: impl AsRef<[u8]>) {
+        self.broadcast(Opcode::Binary, bytes.as_ref(), None);
+    }
+
+    /// Sends a text message to all members but one.
+    pub fn write_except(&self, member: WebSocketConnection, text: impl AsRef<str>) {
+        self.broadcast(Opcode::Text, text.as_ref().as_bytes(), Some(member));
+    }
+
+    /// Sends a binary message to all members but one.
+    pub fn write_binary_except(&self, member: WebSocketConnection, bytes: impl AsRef<[u8]>) {
+        self.broadcast(Opcode::Binary, bytes.as_ref(), Some(member));
+    }
+
+    /// [Closes](WebSocketConnection::close_with) all members. They leave when they are closed. The reason is first, as in
+    /// ReactPHP.
+    pub fn close_all(&self, reason: impl AsRef<str>, code: u16) {
+        cork(|| {
+            for member in self.members() {
+                member.close_with(code, reason.as_ref());
+            }
+        });
+    }
+
+    /// Calls `listener` at every `event` from the next one on. On a group that is gone it is accepted and does nothing.
+    ///
+    /// # Panics
+    /// If there is no such event.
+    #[track_caller]
+    pub fn on<F, R>(&self, event: &str, listener: F) -> ListenerId
+    where
+        F: FnMut(WebSocketConnection) -> R + Send + 'static,
+        R: Outcome,
+    {
+        self.try_on(event, listener).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Calls `listener` at the next `event` only, after all `on` listeners.
+    ///
+    /// # Panics
+    /// If there is no such event.
+    #[track_caller]
+    pub fn once<F, R>(&self, event: &str, listener: F) -> ListenerId
+    where
+        F: FnMut(WebSocketConnection) -> R + Send + 'static,
+        R: Outcome,
+    {
+        self.add_listener(event, Rank::Once, listener).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`on`](ConnectionGroup::on), a mistake being returned.
+    ///
+    /// # Errors
+    /// [`ListenerError::UnknownEvent`].
+    pub fn try_on<F, R>(&self, event: &str, listener: F) -> Result<ListenerId, ListenerError>
+    where
+        F: FnMut(WebSocketConnection) -> R + Send + 'static,
+        R: Outcome,
+    {
+        self.add_listener(event, Rank::On, listener)
+    }
+
+    /// Removes a listener. One that is not there any more is no error.
+    pub fn remove_listener(&self, id: ListenerId) {
+        if let Some(listeners) = self.listeners() {
+            listeners.remove(id.number);
+        }
+    }
+
+    /// Removes the listeners of one event, or with `None` of all.
+    ///
+    /// # Panics
+    /// If there is no such event.
+    #[track_caller]
+    pub fn remove_all_listeners(&self, event: Option<&str>) {
+        let event = event.map(|event| GROUP.resolve(event).unwrap_or_else(|error| panic!("{error}")));
+        if let Some(listeners) = self.listeners() {
+            listeners.remove_all(event.as_ref());
+        }
+    }
+
+    /// How many listeners an event has.
+    ///
+    /// # Panics
+    /// If there is no such event.
+    #[track_caller]
+    pub fn listener_count(&self, event: &str) -> usize {
+        let event = GROUP.resolve(event).unwrap_or_else(|error| panic!("{error}"));
+        self.listeners().map_or(0, |listeners| listeners.count(&event))
+    }
+
+    fn add_listener<F, R>(&self, event: &str, rank: Rank, mut listener: F) -> Result<ListenerId, ListenerError>
+    where
+        F: FnMut(WebSocketConnection) -> R + Send + 'static,
+        R: Outcome,
+    {
+        let event = GROUP.resolve(event)?;
+        let add = |listeners: Arc<Listeners<u8, WebSocketConnection>>| {
+            listeners.add(event, rank, move |member: &WebSocketConnection| listener(*member))
+        };
+        Ok(ListenerId { event, number: self.listeners().map_or(u32::MAX, add) })
+    }
+
+    fn broadcast(&self, opcode: Opcode, payload: &[u8], except: Option<WebSocketConnection>) {
+        // The members stay locked while they are written to, which calls nobody, but not while sockets are.
+        cork(|| {
+            if let Some(state) = self.read() {
+                let members = state.members.iter().copied().filter(|member| Some(*member) != except);
+                broadcast(members, opcode, payload);
+            }
+        });
+    }
+}
+
+/// What the manager uses.
+impl ConnectionGroup {
+    /// A group in a free slot, that nobody is in and one is expected in.
+    pub(super) fn begin(name: Text, manager: WeakManager) -> ConnectionGroup {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let free = FREE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let slot = free.unwrap_or_else(|| Box::leak(Box::new(Slot { state: RwLock::default() })));
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        *slot.state.write().unwrap_or_else(PoisonError::into_inner) =
+            State { number, name, expected: 1, manager, ..State::default() };
+        ConnectionGroup { slot, number }
+    }
+
+    /// Frees the slot: the group is gone.
+    pub(super) fn end(self) {
+        let Some(mut state) = self.write_state() else { return };
+        let before = std::mem::take(&mut *state);
+        drop(state);
+        // Outside of the lock: what listeners captured may do anything when it is dropped.
+        drop(before);
+        FREE.lock().unwrap_or_else(PoisonError::into_inner).push(self.slot);
+    }
+
+    /// Expects one more connection to be [admitted](ConnectionGroup::admit).
+    pub(super) fn expect_one(&self) {
+        if let Some(mut state) = self.write_state() {
+            state.expected += 1;
+        }
+    }
+
+    /// Lets a connection in that is expected, or does not expect it any more.
+    pub(super) fn admit(&self, manager: &GroupManager, connection: WebSocketConnection) -> Result<(), GroupError> {
+        // Before the lock is taken, since a connection that has just ended leaves its other groups here.
+        let membership = Membership::of(connection);
+        let mut state = self.write_state().ok_or(GroupError::Gone)?;
+        state.expected = state.expected.saturating_sub(1);
+        let admitted = match membership {
+            Ok(_) if state.members.contains(&connection) => Ok(()),
+            Ok(membership) => membership.enter(connection, *self).map(|()| {
+                state.members.insert(connection);
+                manager.push(Happening::Join(*self, connection));
+            }),
+            Err(error) => Err(error),
+        };
+        if state.members.is_empty() {
+            manager.push(Happening::Emptied(*self));
+        }
+        drop(state);
+        manager.tell();
+        admitted
+    }
+
+    /// Begins the end, if nobody is in and nobody is expected. To be called under the lock of the list.
+    pub(super) fn close_if_empty(&self) -> bool {
+        let Some(mut state) = self.write_state() else { return false };
+        state.over = state.members.is_empty() && state.expected == 0;
+        state.over
+    }
+
+    pub(super) fn listeners(&self) -> Option<Arc<Listeners<u8, WebSocketConnection>>> {
+        self.read().map(|state| state.listeners.clone())
+    }
+
+    fn read(&self) -> Option<RwLockReadGuard<'static, State>> {
+        let state = self.slot.state.read().unwrap_or_else(PoisonError::into_inner);
+        (state.number == self.number).then_some(state)
+    }
+
+    fn write_state(&self) -> Option<RwLockWriteGuard<'static, State>> {
+        let state = self.slot.state.write().unwrap_or_else(PoisonError::into_inner);
+        (state.number == self.number).then_some(state)
+    }
+}
+
+impl IntoIterator for ConnectionGroup {
+    type Item = WebSocketConnection;
+    type IntoIter = std::vec::IntoIter<WebSocketConnection>;
+
+    /// Over the connections that are in now.
+    fn into_iter(self) -> Self::IntoIter {
+        self.members().into_iter()
+    }
+}
+
+impl PartialEq for ConnectionGroup {
+    fn eq(&self, other: &ConnectionGroup) -> bool {
+        self.number == other.number
+    }
+}
+
+impl Eq for ConnectionGroup {}
+
+impl Hash for ConnectionGroup {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.number.hash(state);
+    }
+}
+
+impl fmt::Debug for ConnectionGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ConnectionGroup({}, {:?})", self.number, self.name())
+    }
+}

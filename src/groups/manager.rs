@@ -1,0 +1,271 @@
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+
+use super::error::GroupError;
+use super::event::{CREATE, DESTROY, Happening, JOIN, LEAVE, MANAGER};
+use super::group::ConnectionGroup;
+use crate::emitter::{ListenerError, ListenerId, Listeners, Outcome, Rank, Turnstile};
+use crate::websocket::{Text, WebSocketConnection, cork};
+
+/// The groups of a server: ReactPHP's `GroupManager`. Clones are the same manager.
+///
+/// Groups come and go by themselves: see [`ConnectionGroup`].
+///
+/// | Event | Listeners take | Fires |
+/// |---|---|---|
+/// | `create` | [`ConnectionGroup`] | once for each group, before its first member is in |
+/// | `destroy` | [`ConnectionGroup`] | once for each `create`, when the last member has left |
+///
+/// `created` and `destroyed` are accepted for the same events. Listeners are synchronous and run where the change was made,
+/// one at a time for the manager and all its groups; what a listener itself changes, or another thread meanwhile, is told
+/// after it. One that panics or returns `Err` keeps nobody else from being told.
+///
+/// ```
+/// use react_websocket::{GroupManager, WebSocketConnection, WebSocketMiddleware};
+///
+/// let groups = GroupManager::new();
+/// groups.on("create", |group| println!("{} is there", group.name()));
+/// groups.on("destroy", |group| println!("{} is gone", group.name()));
+///
+/// let websocket = WebSocketMiddleware::new().with_group_manager(groups.clone());
+/// websocket.on("connection", |connection: WebSocketConnection| connection.set_group(Some("lobby")));
+/// ```
+#[derive(Clone)]
+pub struct GroupManager {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    groups: DashMap<Text, ConnectionGroup>,
+    listeners: Listeners<u8, ConnectionGroup>,
+    turnstile: Turnstile<Happening>,
+}
+
+/// A manager that may be gone.
+#[derive(Clone, Default)]
+pub(super) struct WeakManager(Weak<Inner>);
+
+impl WeakManager {
+    pub(super) fn upgrade(&self) -> Option<GroupManager> {
+        self.0.upgrade().map(|inner| GroupManager { inner })
+    }
+}
+
+impl GroupManager {
+    /// A manager without groups.
+    pub fn new() -> GroupManager {
+        let inner = Inner { groups: DashMap::new(), listeners: Listeners::default(), turnstile: Turnstile::default() };
+        GroupManager { inner: Arc::new(inner) }
+    }
+
+    /// Puts a connection into the group of that name, which is made if there is none. The connection stays in its other
+    /// groups.
+    ///
+    /// The order is: the group can be found; `create`; the connection is in; `join`.
+    ///
+    /// # Errors
+    /// [`GroupError::Closed`], [`GroupError::TooManyGroups`], [`GroupError::NameTooLong`].
+    pub fn join(&self, name: impl Into<Text>, connection: WebSocketConnection) -> Result<ConnectionGroup, GroupError> {
+        let name = name.into();
+        if let Some(limit) = connection.max_group_name()
+            && name.len() > limit
+        {
+            return Err(GroupError::NameTooLong { length: name.len(), limit });
+        }
+        if !connection.is_writable() {
+            return Err(GroupError::Closed);
+        }
+        let group = match self.inner.groups.entry(name) {
+            Entry::Occupied(entry) => {
+                let group = *entry.get();
+                // A group that can be found is not gone: it is unlisted under this entry's lock.
+                group.expect_one();
+                group
+            }
+            Entry::Vacant(entry) => {
+                let group = ConnectionGroup::begin(entry.key().clone(), WeakManager(Arc::downgrade(&self.inner)));
+                entry.insert(group);
+                self.push(Happening::Create(group));
+                group
+            }
+        };
+        self.tell();
+        group.admit(self, connection).map(|()| group)
+    }
+
+    /// Takes a connection out of the group of that name. `false` if it was not in.
+    pub fn leave(&self, name: &str, connection: WebSocketConnection) -> bool {
+        self.get(name).is_some_and(|group| group.remove(connection))
+    }
+
+    /// The group of that name.
+    pub fn get(&self, name: &str) -> Option<ConnectionGroup> {
+        self.inner.groups.get(name).map(|group| *group)
+    }
+
+    /// The groups that there are now.
+    pub fn groups(&self) -> Vec<ConnectionGroup> {
+        self.inner.groups.iter().map(|group| *group).collect()
+    }
+
+    /// How many groups there are now.
+    pub fn len(&self) -> usize {
+        self.inner.groups.len()
+    }
+
+    /// Whether there is no group now.
+    pub fn is_empty(&self) -> bool {
+        self.inner.groups.is_empty()
+    }
+
+    /// Sends a text message to all in the group of that name; to nobody if there is none.
+    pub fn write(&self, name: &str, text: impl AsRef<str>) {
+        if let Some(group) = self.get(name) {
+            group.write(text);
+        }
+    }
+
+    /// Sends a binary message to all in the group of that name; to nobody if there is none.
+    pub fn write_binary(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        if let Some(group) = self.get(name) {
+            group.write_binary(bytes);
+        }
+    }
+
+    /// [Closes](WebSocketConnection::close_with) all members of all groups. The reason is first, as in ReactPHP.
+    pub fn close_all(&self, reason: impl AsRef<str>, code: u16) {
+        cork(|| {
+            for group in self.groups() {
+                group.close_all(reason.as_ref(), code);
+            }
+        });
+    }
+
+    /// Calls `listener` at every `event` from the next one on.
+    ///
+    /// # Panics
+    /// If there is no such event.
+    #[track_caller]
+    pub fn on<F, R>(&self, event: &str, listener: F) -> ListenerId
+    where
+        F: FnMut(ConnectionGroup) -> R + Send + 'static,
+        R: Outcome,
+    {
+        self.try_on(event, listener).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Calls `listener` at the next `event` only, after all `on` listeners.
+    ///
+    /// # Panics
+    /// If there is no such event.
+    #[track_caller]
+    pub fn once<F, R>(&self, event: &str, listener: F) -> ListenerId
+    where
+        F: FnMut(ConnectionGroup) -> R + Send + 'static,
+        R: Outcome,
+    {
+        self.add_listener(event, Rank::Once, listener).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`on`](GroupManager::on), a mistake being returned.
+    ///
+    /// # Errors
+    /// [`ListenerError::UnknownEvent`].
+    pub fn try_on<F, R>(&self, event: &str, listener: F) -> Result<ListenerId, ListenerError>
+    where
+        F: FnMut(ConnectionGroup) -> R + Send + 'static,
+        R: Outcome,
+    {
+        self.add_listener(event, Rank::On, listener)
+    }
+
+    /// Removes a listener. One that is not there any more is no error.
+    pub fn remove_listener(&self, id: ListenerId) {
+        self.inner.listeners.remove(id.number);
+    }
+
+    /// Removes the listeners of one event, or with `None` of all.
+    ///
+    /// # Panics
+    /// If there is no such event.
+    #[track_caller]
+    pub fn remove_all_listeners(&self, event: Option<&str>) {
+        let event = event.map(|event| MANAGER.resolve(event).unwrap_or_else(|error| panic!("{error}")));
+        self.inner.listeners.remove_all(event.as_ref());
+    }
+
+    /// How many listeners an event has.
+    ///
+    /// # Panics
+    /// If there is no such event.
+    #[track_caller]
+    pub fn listener_count(&self, event: &str) -> usize {
+        self.inner.listeners.count(&MANAGER.resolve(event).unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    fn add_listener<F, R>(&self, event: &str, rank: Rank, mut listener: F) -> Result<ListenerId, ListenerError>
+    where
+        F: FnMut(ConnectionGroup) -> R + Send + 'static,
+        R: Outcome,
+    {
+        let event = MANAGER.resolve(event)?;
+        let number = self.inner.listeners.add(event, rank, move |group: &ConnectionGroup| listener(*group));
+        Ok(ListenerId { event, number })
+    }
+}
+
+/// What groups use.
+impl GroupManager {
+    /// Takes note of a happening, under the lock that made it, so that the order of telling is that of happening.
+    pub(super) fn push(&self, happening: Happening) {
+        self.inner.turnstile.push(happening);
+    }
+
+    /// Tells what has happened, unless somebody is about it. No lock is held.
+    pub(super) fn tell(&self) {
+        self.inner.turnstile.pass(|happening| match happening {
+            Happening::Create(group) => self.inner.listeners.emit(&CREATE, &group, |_| {}),
+            Happening::Join(group, member) => {
+                if let Some(listeners) = group.listeners() {
+                    listeners.emit(&JOIN, &member, |error| member.listener_failed(error));
+                }
+            }
+            Happening::Leave(group, member) => {
+                if let Some(listeners) = group.listeners() {
+                    listeners.emit(&LEAVE, &member, |_| {});
+                }
+            }
+            Happening::Emptied(group) => {
+                if self.unlist(group) {
+                    self.inner.listeners.emit(&DESTROY, &group, |_| {});
+                    group.end();
+                }
+            }
+        });
+    }
+
+    /// Takes a group that nobody is in, and nobody is expected in, from the list.
+    fn unlist(&self, group: ConnectionGroup) -> bool {
+        let Entry::Occupied(entry) = self.inner.groups.entry(group.name()) else { return false };
+        let is_over = *entry.get() == group && group.close_if_empty();
+        if is_over {
+            entry.remove();
+        }
+        is_over
+    }
+}
+
+impl Default for GroupManager {
+    fn default() -> Self {
+        GroupManager::new()
+    }
+}
+
+impl fmt::Debug for GroupManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GroupManager").field("groups", &self.groups()).finish()
+    }
+}

@@ -1,0 +1,128 @@
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::error::GroupError;
+use super::group::ConnectionGroup;
+use super::manager::GroupManager;
+use crate::websocket::{Text, WebSocketConnection, WebSocketMiddleware};
+
+/// The groups of a connection. It is attached to the connection as an app's data is, and told of its end by `close`.
+#[derive(Default)]
+pub(super) struct Membership {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    groups: Vec<ConnectionGroup>,
+    /// The one that `set_group` chose.
+    current: Option<ConnectionGroup>,
+    /// The connection has ended: nobody can enter any more.
+    over: bool,
+}
+
+impl Membership {
+    /// Takes note that a connection is in a group. To be called under the lock of the group.
+    pub(super) fn enter(&self, connection: WebSocketConnection, group: ConnectionGroup) -> Result<(), GroupError> {
+        let mut state = self.lock();
+        if state.over || !connection.is_writable() {
+            return Err(GroupError::Closed);
+        }
+        let limit = connection.max_groups().unwrap_or(usize::MAX);
+        if state.groups.len() >= limit {
+            return Err(GroupError::TooManyGroups { limit });
+        }
+        state.groups.push(group);
+        Ok(())
+    }
+
+    /// Takes note that a connection is out of a group.
+    pub(super) fn forget(connection: WebSocketConnection, group: ConnectionGroup) {
+        if let Some(membership) = connection.get::<Membership>() {
+            let mut state = membership.lock();
+            state.groups.retain(|other| *other != group);
+            state.current = state.current.filter(|current| *current != group);
+        }
+    }
+
+    /// That of a connection, made if there is none.
+    pub(super) fn of(connection: WebSocketConnection) -> Result<Arc<Membership>, GroupError> {
+        let (membership, is_new) = connection.get_or_set::<Membership>().ok_or(GroupError::Closed)?;
+        if is_new && !connection.at_the_end(Membership::end) {
+            // It ended just now, and others may have entered meanwhile.
+            Membership::end(connection);
+            return Err(GroupError::Closed);
+        }
+        Ok(membership)
+    }
+
+    /// The connection has ended: it leaves all its groups.
+    fn end(connection: WebSocketConnection) {
+        let Some(membership) = connection.get::<Membership>() else { return };
+        let groups = {
+            let mut state = membership.lock();
+            state.over = true;
+            state.groups.clone()
+        };
+        for group in groups {
+            group.remove(connection);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// # Groups
+impl WebSocketConnection {
+    /// Puts the connection into one group, ReactPHP's `setGroup`: out of the one that it was put into before, into this one.
+    /// The same name changes nothing, `None` only takes it out. Groups that it [joined](GroupManager::join) otherwise are not
+    /// concerned.
+    ///
+    /// # Errors
+    /// [`GroupError::NoManager`], and those of [`GroupManager::join`]. It is out of the former group even so.
+    pub fn set_group(&self, name: Option<&str>) -> Result<(), GroupError> {
+        let current = self.group();
+        if let (Some(current), Some(name)) = (current, name)
+            && current.name() == name
+        {
+            return Ok(());
+        }
+        if let Some(current) = current {
+            current.remove(*self);
+        }
+        let Some(name) = name else { return Ok(()) };
+        let manager = self.extension::<GroupManager>().ok_or(GroupError::NoManager)?;
+        let group = manager.join(name, *self)?;
+        if let Some(membership) = self.get::<Membership>() {
+            let mut state = membership.lock();
+            if state.groups.contains(&group) {
+                state.current = Some(group);
+            }
+        }
+        Ok(())
+    }
+
+    /// The group that [`set_group`](WebSocketConnection::set_group) put the connection into. It still answers in `close`
+    /// listeners.
+    pub fn group(&self) -> Option<ConnectionGroup> {
+        self.get::<Membership>()?.lock().current
+    }
+
+    /// The name of that group.
+    pub fn group_name(&self) -> Option<Text> {
+        self.group().map(|group| group.name())
+    }
+
+    /// All groups that the connection is in.
+    pub fn groups(&self) -> Vec<ConnectionGroup> {
+        self.get::<Membership>().map(|membership| membership.lock().groups.clone()).unwrap_or_default()
+    }
+}
+
+impl WebSocketMiddleware {
+    /// Gives the connections a manager for [`set_group`](WebSocketConnection::set_group).
+    pub fn with_group_manager(self, groups: GroupManager) -> WebSocketMiddleware {
+        self.with_extension(Arc::new(groups))
+    }
+}
