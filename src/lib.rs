@@ -1,5 +1,6 @@
 //! WebSocket servers with callbacks.
-#![warn(missing_docs)]
+#![forbid(unsafe_code)]
+#![warn(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 mod clock;
 mod emitter;

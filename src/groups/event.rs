@@ -12,9 +12,11 @@ pub(super) const MANAGER: EventNames = EventNames {
 pub(super) const CREATE: u8 = 0;
 pub(super) const DESTROY: u8 = 1;
 
-pub(super) const GROUP: EventNames = EventNames { object: "a ConnectionGroup", names: &["join", "leave"], aliases: &[] };
+pub(super) const GROUP: EventNames =
+    EventNames { object: "a ConnectionGroup", names: &["join", "leave", "drop"], aliases: &[] };
 pub(super) const JOIN: u8 = 0;
 pub(super) const LEAVE: u8 = 1;
+pub(super) const DROP: u8 = 2;
 
 /// What has happened, to be told in order. All groups of a manager share one queue, so that `create` is told before the
 /// first `join` and the last `leave` before `destroy`, whichever threads made them.
@@ -22,6 +24,7 @@ pub(super) enum Happening {
     Create(ConnectionGroup),
     Join(ConnectionGroup, WebSocketConnection),
     Leave(ConnectionGroup, WebSocketConnection),
+    Drop(ConnectionGroup, WebSocketConnection),
     /// The last member has left. When that has been told, the group ends, unless somebody has come.
     Emptied(ConnectionGroup),
 }

@@ -11,7 +11,7 @@ use super::manager::{GroupManager, WeakManager};
 use super::membership::Membership;
 use crate::emitter::{ListenerError, ListenerId, Listeners, Outcome, Rank};
 use crate::protocol::Opcode;
-use crate::websocket::{Text, WebSocketConnection, broadcast, cork};
+use crate::websocket::{SlowMemberPolicy, Text, WebSocketConnection, broadcast_to_group, cork};
 
 /// A group of connections, as an address: `Copy`, 16 bytes, usable from any thread. ReactPHP's `ConnectionGroup`.
 ///
@@ -22,10 +22,11 @@ use crate::websocket::{Text, WebSocketConnection, broadcast, cork};
 /// |---|---|---|
 /// | `join` | `WebSocketConnection` | once for each member, when it is in |
 /// | `leave` | `WebSocketConnection` | once for each `join`, when it is out: by itself, or because it closed |
+/// | `drop` | `WebSocketConnection` | for each message by which a member has missed something, see [`SlowMemberPolicy`] |
 ///
 /// Listeners are usually registered in the manager's `create` listener, so that they miss nobody. They are synchronous, run
 /// where the change was made, and one at a time for all groups of a manager; what a listener itself changes is told after
-/// it. A `join` listener that panics or returns `Err` fails the member's connection; one of `leave` fails nobody.
+/// it. A listener that panics or returns `Err` fails the member's connection.
 ///
 /// ```
 /// use react_websocket::GroupManager;
@@ -60,6 +61,8 @@ struct State {
     expected: usize,
     /// `destroy` is being told: nobody can enter any more.
     over: bool,
+    policy: SlowMemberPolicy,
+    dropped: AtomicU64,
     manager: WeakManager,
     listeners: Arc<Listeners<u8, WebSocketConnection>>,
 }
@@ -159,6 +162,19 @@ impl ConnectionGroup {
         });
     }
 
+    /// What is done about members that read too slowly; by default nothing, until they meet their own hard limit. It is best
+    /// set in the manager's `create` listener.
+    pub fn set_slow_member_policy(&self, policy: SlowMemberPolicy) {
+        if let Some(mut state) = self.write_state() {
+            state.policy = policy;
+        }
+    }
+
+    /// How many messages members have missed, because they read too slowly; see [`SlowMemberPolicy`].
+    pub fn dropped(&self) -> u64 {
+        self.read().map_or(0, |state| state.dropped.load(Ordering::Relaxed))
+    }
+
     /// Calls `listener` at every `event` from the next one on. On a group that is gone it is accepted and does nothing.
     ///
     /// # Panics
@@ -241,10 +257,19 @@ impl ConnectionGroup {
     fn broadcast(&self, opcode: Opcode, payload: &[u8], except: Option<WebSocketConnection>) {
         // The members stay locked while they are written to, which calls nobody, but not while sockets are.
         cork(|| {
-            if let Some(state) = self.read() {
-                let members = state.members.iter().copied().filter(|member| Some(*member) != except);
-                broadcast(members, opcode, payload);
+            let Some(state) = self.read() else { return };
+            let members = state.members.iter().copied().filter(|member| Some(*member) != except);
+            let missed = broadcast_to_group(members, opcode, payload, self.number, state.policy);
+            if missed.is_empty() {
+                return;
             }
+            state.dropped.fetch_add(missed.iter().map(|(_, count)| count).sum(), Ordering::Relaxed);
+            let Some(manager) = state.manager.upgrade() else { return };
+            for (member, _) in missed {
+                manager.push(Happening::Drop(*self, member));
+            }
+            drop(state);
+            manager.tell();
         });
     }
 }
@@ -308,7 +333,15 @@ impl ConnectionGroup {
         state.over
     }
 
-    pub(super) fn listeners(&self) -> Option<Arc<Listeners<u8, WebSocketConnection>>> {
+    /// Calls the listeners of an event. No lock is held.
+    pub(super) fn tell(&self, event: u8, member: WebSocketConnection) {
+        if let Some(listeners) = self.listeners() {
+            // It is about the member; of one that has left, nothing more is to be ended.
+            listeners.emit(&event, &member, |error| member.listener_failed(error));
+        }
+    }
+
+    fn listeners(&self) -> Option<Arc<Listeners<u8, WebSocketConnection>>> {
         self.read().map(|state| state.listeners.clone())
     }
 

@@ -5,7 +5,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
 use super::error::GroupError;
-use super::event::{CREATE, DESTROY, Happening, JOIN, LEAVE, MANAGER};
+use super::event::{CREATE, DESTROY, DROP, Happening, JOIN, LEAVE, MANAGER};
 use super::group::ConnectionGroup;
 use crate::emitter::{ListenerError, ListenerId, Listeners, Outcome, Rank, Turnstile};
 use crate::websocket::{Text, WebSocketConnection, cork};
@@ -228,16 +228,9 @@ impl GroupManager {
     pub(super) fn tell(&self) {
         self.inner.turnstile.pass(|happening| match happening {
             Happening::Create(group) => self.inner.listeners.emit(&CREATE, &group, |_| {}),
-            Happening::Join(group, member) => {
-                if let Some(listeners) = group.listeners() {
-                    listeners.emit(&JOIN, &member, |error| member.listener_failed(error));
-                }
-            }
-            Happening::Leave(group, member) => {
-                if let Some(listeners) = group.listeners() {
-                    listeners.emit(&LEAVE, &member, |_| {});
-                }
-            }
+            Happening::Join(group, member) => group.tell(JOIN, member),
+            Happening::Leave(group, member) => group.tell(LEAVE, member),
+            Happening::Drop(group, member) => group.tell(DROP, member),
             Happening::Emptied(group) => {
                 if self.unlist(group) {
                     self.inner.listeners.emit(&DESTROY, &group, |_| {});

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::cork;
 use super::error::{Closed, ConnectionError};
 use super::event::{BINARY, CLOSE, ConnectionEvents, DRAIN, END, ERROR, IntoListener, MESSAGE, NAMES, PING, PONG, TEXT};
+use super::lag::SlowMemberPolicy;
 use super::message::{Message, Text};
 use super::outbox::{Flushed, Log};
 use super::shared::Shared;
@@ -313,7 +314,7 @@ impl WebSocketConnection {
     }
 
     /// Cuts the connection now: nothing that is queued leaves, and no Close. `close` fires with 1006.
-    pub fn terminate(self) {
+    pub fn terminate(&self) {
         let Some(mut state) = self.lock() else { return };
         if state.phase == Phase::Closed {
             return;
@@ -392,6 +393,12 @@ impl WebSocketConnection {
     /// The subprotocol that was agreed on.
     pub fn subprotocol(&self) -> Option<Arc<str>> {
         self.lock()?.existing_extras()?.subprotocol.clone()
+    }
+
+    /// Messages of groups that this connection has missed, because it read too slowly and the group's
+    /// [policy](crate::SlowMemberPolicy) is to drop them then.
+    pub fn dropped(&self) -> u64 {
+        self.lock().and_then(|mut state| Some(state.existing_extras()?.dropped)).unwrap_or(0)
     }
 
     /// The fault that ended the connection: in listeners of `error` and `close`, and in those of the middleware's `error`.
@@ -601,6 +608,58 @@ impl WebSocketConnection {
         self.touched(state);
     }
 
+    /// The same for a member of a group that has a policy for slow ones. Returns how many messages were dropped.
+    pub(super) fn write_range_with_policy(
+        &self,
+        log: &Arc<Log>,
+        (start, end): (u32, u32),
+        group: u64,
+        policy: SlowMemberPolicy,
+    ) -> u64 {
+        let Some(mut state) = self.lock_for_message() else { return 0 };
+        let (unsent, limit) = (state.unsent(), soft_limit(&state));
+        if unsent < limit && !state.holds || policy == SlowMemberPolicy::Keep {
+            drop(state);
+            self.write_range(log, start, end);
+            return 0;
+        }
+        if policy == SlowMemberPolicy::Close {
+            self.fail_locked(state, ConnectionError::SlowReader { unsent, limit });
+            return 0;
+        }
+        let dropped = if policy == SlowMemberPolicy::DropNew {
+            1
+        } else {
+            state.holds = true;
+            let log = log.read().unwrap_or_else(PoisonError::into_inner);
+            let frame = log.get(start as usize..end as usize).unwrap_or_default();
+            state.extras().held.push(group, frame, policy == SlowMemberPolicy::KeepLatest, limit)
+        };
+        if dropped > 0 {
+            state.extras().dropped += dropped;
+        }
+        dropped
+    }
+
+    /// Adds what was held, as far as there is room, and says whether `drain` is to be said.
+    pub(super) fn release_held(&self) -> bool {
+        let Some(mut state) = self.lock() else { return false };
+        let says_drain = std::mem::take(&mut state.has_drained);
+        let limit = soft_limit(&state);
+        while state.holds && state.is_writable() && state.unsent() < limit {
+            match state.extras().held.pop() {
+                Some(frame) if state.streaming => state.extras().stream.push_encoded(&frame),
+                Some(frame) => state.outbox.own().extend_from_slice(&frame),
+                None => state.holds = false,
+            }
+        }
+        state.trim_extras();
+        if state.outbox.unsent() > 0 {
+            self.touched_without_answer(state);
+        }
+        says_drain
+    }
+
     async fn send_frame(&self, opcode: Opcode, payload: &[u8]) -> Result<(), Closed> {
         std::future::poll_fn(|cx| {
             let Some(mut state) = self.lock().filter(|state| state.is_writable()) else {
@@ -720,13 +779,18 @@ impl WebSocketConnection {
     #[inline(always)]
     pub(super) fn touched(&self, mut state: MutexGuard<'static, State>) -> bool {
         let room = self.room(&mut state);
+        self.touched_without_answer(state);
+        room
+    }
+
+    #[inline(always)]
+    fn touched_without_answer(&self, mut state: MutexGuard<'static, State>) {
         let token = cork::token();
         if state.corked_by != token && !state.blocked {
             state.corked_by = token;
             drop(state);
             cork::touch(*self);
         }
-        room
     }
 
     #[inline]
@@ -752,7 +816,7 @@ impl WebSocketConnection {
     pub(super) fn flushed(&self, state: &mut State, flushed: Flushed) -> bool {
         match flushed {
             Flushed::All => {
-                if state.wants_drain {
+                if state.wants_drain || state.holds {
                     self.drained(state);
                 }
                 true
@@ -797,11 +861,11 @@ impl WebSocketConnection {
         }
     }
 
-    /// If a `write` was answered `false` and there is room again: lets those know who wait for it.
+    /// If there is room again: lets those know who wait for it.
     #[cold]
     pub(super) fn drained(&self, state: &mut State) {
-        if state.wants_drain && state.unsent() < soft_limit(state) {
-            state.wants_drain = false;
+        if (state.wants_drain || state.holds) && state.unsent() < soft_limit(state) {
+            state.has_drained |= std::mem::take(&mut state.wants_drain);
             self.slot.signal(state, DRAINED);
         }
     }

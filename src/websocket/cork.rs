@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::connection::WebSocketConnection;
+use super::lag::SlowMemberPolicy;
 use super::outbox::Log;
 use crate::protocol::{Opcode, frame};
 
@@ -130,7 +131,43 @@ fn flush_later(touched: Vec<WebSocketConnection>) {
 }
 
 /// Writes one message to many, encoding it once.
-pub(crate) fn broadcast(members: impl Iterator<Item = WebSocketConnection>, opcode: Opcode, payload: &[u8]) {
+pub(super) fn broadcast(members: impl Iterator<Item = WebSocketConnection>, opcode: Opcode, payload: &[u8]) {
+    encode_once(opcode, payload, |log, range| match range {
+        Some((start, end)) => members.for_each(|member| member.write_range(log, start, end)),
+        // Of several gigabytes. It is not going to leave in one write either.
+        None => members.for_each(|member| {
+            member.write_frame(opcode, payload);
+        }),
+    });
+}
+
+/// Writes one message to the members of a group, heeding its policy for those that read too slowly. Returns those that have
+/// missed something, and how much.
+pub(crate) fn broadcast_to_group(
+    members: impl Iterator<Item = WebSocketConnection>,
+    opcode: Opcode,
+    payload: &[u8],
+    group: u64,
+    policy: SlowMemberPolicy,
+) -> Vec<(WebSocketConnection, u64)> {
+    let mut missed = Vec::new();
+    if policy == SlowMemberPolicy::Keep {
+        broadcast(members, opcode, payload);
+        return missed;
+    }
+    encode_once(opcode, payload, |log, range| {
+        for member in members {
+            let dropped = range.map_or(1, |range| member.write_range_with_policy(log, range, group, policy));
+            if dropped > 0 {
+                missed.push((member, dropped));
+            }
+        }
+    });
+    missed
+}
+
+/// Has `write` called with the turn's log, and where in it the message stands.
+fn encode_once(opcode: Opcode, payload: &[u8], write: impl FnOnce(&Arc<Log>, Option<(u32, u32)>)) {
     let _turn = Turn::begin();
     let log = LOG.take().filter(|log| length(log) <= LOG_MAX).unwrap_or_default();
     let range = {
@@ -139,13 +176,7 @@ pub(crate) fn broadcast(members: impl Iterator<Item = WebSocketConnection>, opco
         frame::encode(&mut bytes, true, opcode, payload);
         u32::try_from(start).ok().zip(u32::try_from(bytes.len()).ok())
     };
-    match range {
-        Some((start, end)) => members.for_each(|member| member.write_range(&log, start, end)),
-        // Of several gigabytes. It is not going to leave in one write either.
-        None => members.for_each(|member| {
-            member.write_frame(opcode, payload);
-        }),
-    }
+    write(&log, range);
     LOG.set(Some(log));
 }
 

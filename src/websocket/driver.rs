@@ -228,7 +228,9 @@ impl Driver {
         let asked = self.connection.slot.flags.fetch_and(!(DRAINED | ALARM | ATTEND), Ordering::Acquire);
         if asked & DRAINED != 0 {
             self.wake_senders();
-            self.delivery.drain();
+            if self.connection.release_held() {
+                self.delivery.drain();
+            }
         }
         if asked & ALARM != 0 {
             self.deadlines.rung();

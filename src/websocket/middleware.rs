@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::connection::WebSocketConnection;
+use super::cork;
 use super::delivery::Delivery;
 use super::driver::Driver;
 use super::error::{ConnectionError, HandshakeError};
@@ -153,17 +154,17 @@ impl WebSocketMiddleware {
 
     /// Sends a text message to all open connections. It waits for none of them.
     pub fn write_all(&self, text: impl AsRef<str>) {
-        super::broadcast(self.connections().into_iter(), Opcode::Text, text.as_ref().as_bytes());
+        cork::broadcast(self.connections().into_iter(), Opcode::Text, text.as_ref().as_bytes());
     }
 
     /// Sends a binary message to all open connections. It waits for none of them.
     pub fn write_all_binary(&self, bytes: impl AsRef<[u8]>) {
-        super::broadcast(self.connections().into_iter(), Opcode::Binary, bytes.as_ref());
+        cork::broadcast(self.connections().into_iter(), Opcode::Binary, bytes.as_ref());
     }
 
     /// [Closes](WebSocketConnection::close_with) all open connections. The reason is first, as in ReactPHP's `closeAll`.
     pub fn close_all(&self, reason: impl AsRef<str>, code: u16) {
-        super::cork(|| {
+        cork::cork(|| {
             for connection in self.connections() {
                 connection.close_with(code, reason.as_ref());
             }

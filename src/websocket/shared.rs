@@ -58,6 +58,6 @@ impl UpgradedConnections for Connections {
     }
 
     fn cut(&self, lifetime: u64) {
-        self.of(lifetime).into_iter().for_each(WebSocketConnection::terminate);
+        self.of(lifetime).iter().for_each(WebSocketConnection::terminate);
     }
 }

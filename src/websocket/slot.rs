@@ -7,6 +7,7 @@ use std::task::Waker;
 use super::connection::WebSocketConnection;
 use super::error::ConnectionError;
 use super::event::{ConnectionEvents, EVENTS};
+use super::lag::Held;
 use super::outbox::Outbox;
 use super::shared::Shared;
 use super::writer::Streaming;
@@ -28,7 +29,7 @@ pub(super) struct Slot {
 pub(super) const MAIL: u32 = 1 << 0;
 /// The socket is full: the task has to write.
 pub(super) const BLOCKED: u32 = 1 << 1;
-/// Fewer bytes than the soft limit are unsent again, after a `write` that said `false`.
+/// Fewer bytes than the soft limit are unsent again, and somebody waits for that.
 pub(super) const DRAINED: u32 = 1 << 2;
 /// A deadline may have passed.
 pub(super) const ALARM: u32 = 1 << 3;
@@ -66,6 +67,10 @@ pub(super) struct State {
     pub(super) broken: bool,
     /// A `write` has answered `false`.
     pub(super) wants_drain: bool,
+    /// Messages are [held](super::lag::Held) until there is room.
+    pub(super) holds: bool,
+    /// There is room, and `drain` is to be said.
+    pub(super) has_drained: bool,
     /// A [`MessageWriter`](super::writer::MessageWriter) has begun a message and not ended it.
     pub(super) streaming: bool,
     pub(super) next_listener: u32,
@@ -92,6 +97,10 @@ pub(super) struct Extras {
     pub(super) pong: Option<Vec<u8>>,
     /// The message that is being streamed, and what waits behind it.
     pub(super) stream: Streaming,
+    /// Messages of groups that wait until there is room.
+    pub(super) held: Held,
+    /// Messages that were dropped.
+    pub(super) dropped: u64,
     /// What `close_with` said.
     pub(super) closing: Option<(u16, String)>,
     /// A fault that somebody else than the task has found.
@@ -188,6 +197,8 @@ impl Extras {
             && self.senders.is_empty()
             && self.pong.is_none()
             && self.stream.is_idle()
+            && self.held.is_empty()
+            && self.dropped == 0
             && self.closing.is_none()
             && self.fault.is_none()
             && self.error.is_none()
