@@ -1,8 +1,11 @@
 use std::time::Duration;
 
+use super::driver::Driver;
+use super::error::ConnectionError;
 use super::options::WebSocketOptions;
 use super::slot::Slot;
 use crate::clock::{Clock, Moment};
+use crate::protocol::close_code;
 
 /// All that a connection waits for. One entry in the clock serves the whole table.
 #[derive(Debug)]
@@ -56,8 +59,66 @@ impl Deadlines {
     }
 }
 
+/// What is done when they have passed.
+impl Driver {
+    pub(super) fn meet_deadlines(&mut self) {
+        let (shared, lifetime) = (self.shared.clone(), self.lifetime.clone());
+        let (options, clock) = (&shared.options, lifetime.clock());
+        let now = clock.now();
+        if self.deadlines.message <= now {
+            self.deadlines.message = Moment::NEVER;
+            if let (Some(bucket), Some(rate)) = (&mut self.messages, options.message_rate) {
+                // The message that had to wait.
+                let _ = bucket.take(clock.millis(), rate, rate);
+            }
+        }
+        if self.deadlines.close <= now {
+            // First for the peer, then for listeners.
+            self.deadlines.close = clock.after(options.close_timeout);
+            if self.read.is_none() {
+                self.delivery.hurry();
+            }
+            self.hang_up();
+        }
+        if !self.connection.is_writable() {
+            return;
+        }
+        if self.deadlines.write <= now {
+            let limit = options.write_timeout.unwrap_or_default();
+            return self.connection.fail(ConnectionError::WriteTimeout { limit });
+        }
+        if self.deadlines.pong <= now {
+            let limit = options.pong_timeout.unwrap_or_default();
+            self.deadlines.pong = Moment::NEVER;
+            if !self.may_read() {
+                // Who is not read cannot be heard.
+                self.deadlines.pong = clock.after(limit);
+            } else if !self.progress.heard {
+                return self.connection.fail(ConnectionError::PongTimeout { limit });
+            }
+        }
+        if self.deadlines.ping <= now {
+            self.connection.ping([]);
+            self.deadlines.ping = next_ping(options, clock);
+            // The time of a ping that has not been answered runs on.
+            if std::mem::take(&mut self.progress.heard) || self.deadlines.pong == Moment::NEVER {
+                self.deadlines.pong = options.pong_timeout.map_or(Moment::NEVER, |limit| clock.after(limit));
+            }
+        }
+        if self.deadlines.idle <= now {
+            if self.may_read() {
+                return self.connection.close_with(close_code::GOING_AWAY, "idle");
+            }
+            self.note_message();
+        }
+        if self.deadlines.lifetime <= now {
+            self.connection.close_with(close_code::GOING_AWAY, "end of lifetime");
+        }
+    }
+}
+
 /// The interval, 10 % more or less, so that connections that were opened together do not ping together for ever.
-pub(super) fn next_ping(options: &WebSocketOptions, clock: &Clock) -> Moment {
+fn next_ping(options: &WebSocketOptions, clock: &Clock) -> Moment {
     options.ping_interval.map_or(Moment::NEVER, |interval| {
         let share = fastrand::f64() * 0.2 - 0.1;
         clock.after(

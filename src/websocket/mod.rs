@@ -1,24 +1,32 @@
 //! WebSocket connections with callbacks, on top of HTTP's upgrade.
 
 mod buffers;
+mod closing;
 mod connection;
 mod cork;
+mod data;
 mod deadlines;
 mod delivery;
+mod desk;
 mod driver;
+mod ending;
 mod error;
 mod event;
+mod flushing;
 mod handshake;
 mod inbox;
 mod lag;
+mod listeners;
 mod message;
 mod middleware;
 mod options;
 mod origins;
 mod outbox;
+mod reading;
 mod shared;
 mod slot;
 mod writer;
+mod writing;
 
 pub use connection::WebSocketConnection;
 pub(crate) use cork::broadcast_to_group;

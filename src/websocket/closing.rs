@@ -1,0 +1,140 @@
+use std::sync::MutexGuard;
+use std::sync::atomic::Ordering;
+
+use super::connection::WebSocketConnection;
+use super::error::ConnectionError;
+use super::slot::{ATTEND, DEAF, PAUSED, Phase, State};
+use super::writer::Streaming;
+use crate::http::Response;
+use crate::protocol::{close, close_code};
+
+/// # Ending
+impl WebSocketConnection {
+    /// Says that nothing more is written: what is queued leaves, then a Close with 1000. Messages of the peer are still
+    /// delivered until its Close.
+    pub fn end(&self) {
+        self.begin_close(close_code::NORMAL, "", false);
+    }
+
+    /// Writes a last text message and [ends](WebSocketConnection::end).
+    pub fn end_with(&self, text: impl AsRef<str>) {
+        self.write(text);
+        self.end();
+    }
+
+    /// Closes with 1000: what is queued leaves, then a Close. No message of the peer is delivered any more. `close` fires
+    /// when the peer has answered, or after [`close_timeout`](crate::WebSocketOptions::close_timeout).
+    pub fn close(&self) {
+        self.close_with(close_code::NORMAL, "");
+    }
+
+    /// Closes with a code and a reason.
+    ///
+    /// A code that RFC 6455 §7.4 does not allow is not sent: 1005 sends a Close without a code, any other becomes 1011. A
+    /// reason over 123 bytes is cut.
+    pub fn close_with(&self, code: u16, reason: impl AsRef<str>) {
+        self.begin_close(code, reason.as_ref(), true);
+    }
+
+    /// Cuts the connection now: nothing that is queued leaves, and no Close. `close` fires with 1006.
+    pub fn terminate(&self) {
+        let Some(mut state) = self.lock() else { return };
+        if state.phase == Phase::Closed {
+            return;
+        }
+        state.phase = Phase::Closing;
+        state.extras().terminated = true;
+        self.slot.signal(&state, ATTEND | DEAF);
+    }
+
+    /// In a `connection` listener: answers the handshake with `response` instead of the 101. The connection was never there,
+    /// and emits nothing. `false` if it is too late.
+    ///
+    /// ```
+    /// # use react_websocket::{Response, WebSocketConnection, WebSocketMiddleware};
+    /// # let websocket = WebSocketMiddleware::new();
+    /// websocket.on("connection", |connection: WebSocketConnection| {
+    ///     if connection.request().is_none_or(|request| request.query_params().get("token") != Some("secret")) {
+    ///         connection.reject(Response::plaintext("no").with_status(401));
+    ///     }
+    /// });
+    /// ```
+    pub fn reject(&self, response: Response) -> bool {
+        let Some(mut state) = self.lock().filter(|state| state.phase == Phase::Handshake) else { return false };
+        let before = state.extras().rejection.replace(response);
+        drop(state);
+        drop(before);
+        true
+    }
+
+    /// Stops reading, and delivering what has been read. TCP makes the peer wait. Deadlines that need reading wait too.
+    pub fn pause(&self) {
+        if let Some(state) = self.lock() {
+            self.slot.signal(&state, PAUSED);
+        }
+    }
+
+    /// Goes on reading.
+    pub fn resume(&self) {
+        if let Some(state) = self.lock() {
+            self.slot.flags.fetch_and(!PAUSED, Ordering::Release);
+            self.slot.signal(&state, ATTEND);
+        }
+    }
+
+    /// Whether messages of the peer may still be delivered, now or after [`resume`](WebSocketConnection::resume).
+    pub fn is_readable(&self) -> bool {
+        self.lock().is_some_and(|state| state.phase < Phase::Closed && self.slot.flags.load(Ordering::Relaxed) & DEAF == 0)
+    }
+}
+
+/// What the crate itself uses.
+impl WebSocketConnection {
+    /// Fails the connection: `error` fires, the peer is told, `close` follows. Nothing if there is a fault already, or the
+    /// end has begun to be told.
+    pub(super) fn fail(&self, error: ConnectionError) {
+        if let Some(state) = self.lock() {
+            self.fail_locked(state, error);
+        }
+    }
+
+    #[cold]
+    pub(super) fn fail_locked(&self, mut state: MutexGuard<'static, State>, error: ConnectionError) {
+        let is_known = state.existing_extras().is_some_and(|extras| extras.fault.is_some() || extras.error.is_some());
+        if is_known || state.phase == Phase::Closed {
+            return;
+        }
+        if state.is_writable() {
+            self.queue_close(&mut state, error.close_code(), &error.public_reason());
+        }
+        state.extras().fault = Some(error);
+        self.slot.signal(&state, ATTEND | DEAF);
+        self.touched(state);
+    }
+
+    fn begin_close(&self, code: u16, reason: &str, deaf: bool) {
+        let Some(mut state) = self.lock().filter(|state| state.phase < Phase::Closed) else { return };
+        if deaf {
+            self.slot.signal(&state, ATTEND | DEAF);
+        }
+        if state.phase == Phase::Closing {
+            return;
+        }
+        self.queue_close(&mut state, code, reason);
+        state.extras().closing = Some((code, reason.to_owned()));
+        self.slot.signal(&state, ATTEND);
+        self.touched(state);
+    }
+
+    /// Puts our Close behind what is queued. It passes a message that is being streamed, which cannot end any more.
+    pub(super) fn queue_close(&self, state: &mut State, code: u16, reason: &str) {
+        state.phase = Phase::Closing;
+        if state.streaming {
+            state.streaming = false;
+            state.extras().stream = Streaming::default();
+        }
+        if code != close_code::ABNORMAL {
+            close::encode(state.outbox.own(), code, reason);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Waker};
+
+use tokio::io::AsyncWrite;
+
+use super::driver::{Driver, Progress};
+use super::event::{self, Args};
+use super::flushing::Writing;
+use super::slot::{ATTEND, BLOCKED, Phase};
+use crate::clock::Moment;
+use crate::protocol::{close, close_code};
+use crate::stream::ReadHalf;
+
+/// What the peer's Close said.
+pub(super) struct PeerClose {
+    close: Option<(u16, String)>,
+    /// It came before ours.
+    first: bool,
+}
+
+/// How a connection comes to its end.
+impl Driver {
+    /// The peer has said Close (RFC 6455 §5.5.1): answers it, unless it is the answer to ours.
+    pub(super) fn answer_close(&mut self, close: Option<(u16, String)>, cx: &mut Context<'_>) {
+        let mut first = false;
+        if let Some(mut state) = self.connection.lock().filter(|state| state.is_writable()) {
+            first = true;
+            let code = close.as_ref().map_or(close_code::NO_STATUS, |(code, _)| *code);
+            self.connection.queue_close(&mut state, code, "");
+            self.connection.slot.signal(&state, ATTEND);
+            self.connection.touched(state);
+        }
+        self.progress.peer_close = Some(Box::new(PeerClose { close, first }));
+        self.emit(event::END, Args::Nothing, cx);
+    }
+
+    /// Lets the socket go when there is nothing more to do with it, and has `close` emitted then. Whether it has.
+    #[inline]
+    pub(super) fn end_if_over(&mut self) -> bool {
+        let Progress { ended, failed, peer_close, closed, .. } = &self.progress;
+        let may_be_over = *ended || *failed || peer_close.is_some() || self.read.is_none();
+        !closed && may_be_over && self.end_now()
+    }
+
+    #[inline(never)]
+    pub(super) fn end_now(&mut self) -> bool {
+        if self.read.is_some() {
+            let is_flushed = self.connection.buffered_amount() == 0;
+            let is_over = if self.progress.ended {
+                // What arrived before is delivered first.
+                self.inbox.is_empty() && self.delivery.is_free()
+            } else if self.progress.peer_close.is_some() {
+                is_flushed
+            } else {
+                if is_flushed {
+                    self.shut_down();
+                }
+                false
+            };
+            if !is_over {
+                return false;
+            }
+            self.hang_up();
+        }
+        self.progress.closed = true;
+        self.shared.connections.remove(self.connection);
+        let (code, reason) = self.close_args();
+        self.delivery.close(code, reason);
+        true
+    }
+
+    /// After a fault, when the peer has been told: a FIN, so that it ends its side too. Closing the socket while it still
+    /// sends would be a reset, which takes our Close from it.
+    fn shut_down(&mut self) {
+        if std::mem::replace(&mut self.progress.shut_down, true) {
+            return;
+        }
+        if let Some(mut state) = self.connection.lock() {
+            state.outbox.shut_down();
+        }
+        if let Some(ReadHalf::Other(stream)) = &mut self.read {
+            let mut cx = Context::from_waker(Waker::noop());
+            let _ = Pin::new(stream).poll_shutdown(&mut cx);
+        }
+    }
+
+    /// Lets the socket go.
+    pub(super) fn hang_up(&mut self) {
+        self.inbox.clear();
+        self.writing = Writing::default();
+        if let Some(mut state) = self.connection.lock() {
+            state.phase = state.phase.max(Phase::Closing);
+            state.blocked = false;
+            if let Some(local) = state.outbox.socket().and_then(|socket| socket.local_address()) {
+                state.extras().local = Some(local);
+            }
+            state.outbox.break_off();
+            self.connection.slot.flags.fetch_and(!BLOCKED, Ordering::Relaxed);
+        }
+        self.read = None;
+        if self.deadlines.close == Moment::NEVER {
+            self.deadlines.close = self.lifetime.clock().after(self.shared.options.close_timeout);
+        }
+    }
+
+    /// What `close` says: the fault, or what the side said that began to close; 1006 if none did, or it got no answer.
+    fn close_args(&self) -> (u16, String) {
+        if let Some(error) = self.connection.error() {
+            return (error.close_code(), error.reason().into_owned());
+        }
+        let Some(peer) = &self.progress.peer_close else { return (close_code::ABNORMAL, String::new()) };
+        if peer.first {
+            return peer.close.clone().unwrap_or((close_code::NO_STATUS, String::new()));
+        }
+        let ours = self.connection.lock().and_then(|mut state| state.existing_extras()?.closing.clone());
+        let (code, reason) = ours.unwrap_or((close_code::NORMAL, String::new()));
+        (close::sendable(code), reason)
+    }
+}

@@ -1,0 +1,109 @@
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::AsyncWrite;
+
+use super::buffers;
+use super::driver::Driver;
+use super::outbox::Flushed;
+use crate::clock::Moment;
+use crate::stream::ReadHalf;
+
+/// Bytes that the task has taken from the outbox, of a stream that only it can write.
+#[derive(Default)]
+pub(super) struct Writing {
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+/// From the outbox to the socket, where others could not.
+impl Driver {
+    /// Writes what others could not: the socket was full, or is one that only this task can write.
+    pub(super) fn write(&mut self, cx: &mut Context<'_>) {
+        match &self.read {
+            Some(ReadHalf::Other(_)) => self.write_stream(cx),
+            Some(_) => self.write_socket(cx),
+            None => {}
+        }
+    }
+
+    fn write_socket(&mut self, cx: &mut Context<'_>) {
+        loop {
+            let Some(mut state) = self.connection.lock() else { return };
+            let before = state.unsent();
+            match state.outbox.flush() {
+                Flushed::All | Flushed::NotYet => {
+                    if self.connection.unblock(&mut state) {
+                        self.deadlines.write = Moment::NEVER;
+                        return;
+                    }
+                }
+                Flushed::Full => {
+                    let has_moved = state.unsent() < before;
+                    self.connection.drained(&mut state);
+                    drop(state);
+                    self.note_write(has_moved);
+                    let Some(stream) = &self.read else { return };
+                    match stream.poll_write_ready(cx) {
+                        Poll::Ready(Ok(())) => {}
+                        Poll::Ready(Err(_)) => return self.connection.broken(),
+                        Poll::Pending => {
+                            self.progress.waits_for_socket = true;
+                            return;
+                        }
+                    }
+                }
+                Flushed::Broken => {
+                    drop(state);
+                    return self.connection.broken();
+                }
+            }
+        }
+    }
+
+    fn write_stream(&mut self, cx: &mut Context<'_>) {
+        let Some(ReadHalf::Other(stream)) = &mut self.read else { return };
+        loop {
+            let Writing { bytes, at } = &mut self.writing;
+            if *at == bytes.len() {
+                let taken = self.connection.lock().map(|mut state| state.outbox.take()).unwrap_or_default();
+                buffers::give(std::mem::replace(bytes, taken));
+                *at = 0;
+            }
+            let polled = match bytes.get(*at..) {
+                Some(rest @ [_, ..]) => Pin::new(&mut *stream).poll_write(cx, rest),
+                _ => Pin::new(&mut *stream).poll_flush(cx).map_ok(|()| 0),
+            };
+            match polled {
+                Poll::Ready(Ok(0)) if bytes.is_empty() => {
+                    let Some(mut state) = self.connection.lock() else { return };
+                    if self.connection.unblock(&mut state) {
+                        self.deadlines.write = Moment::NEVER;
+                        return;
+                    }
+                }
+                Poll::Ready(Ok(count @ 1..)) => {
+                    *at += count;
+                    if let Some(mut state) = self.connection.lock() {
+                        state.outbox.wrote(count);
+                        self.connection.drained(&mut state);
+                    }
+                    self.deadlines.write = Moment::NEVER;
+                }
+                Poll::Ready(_) => return self.connection.broken(),
+                Poll::Pending => {
+                    self.progress.waits_for_socket = true;
+                    return self.note_write(false);
+                }
+            }
+        }
+    }
+
+    /// The socket is full: the time that it may stay so runs anew if it has taken something.
+    fn note_write(&mut self, has_moved: bool) {
+        if has_moved || self.deadlines.write == Moment::NEVER {
+            let limit = self.shared.options.write_timeout;
+            self.deadlines.write = limit.map_or(Moment::NEVER, |limit| self.lifetime.clock().after(limit));
+        }
+    }
+}

@@ -1,0 +1,203 @@
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use super::connection::WebSocketConnection;
+use super::error::ConnectionError;
+use super::event::{BINARY, CLOSE, ConnectionEvents, DRAIN, END, ERROR, IntoListener, MESSAGE, NAMES, PING, PONG, TEXT};
+use super::message::{Message, Text};
+use super::slot::{MAIL, Phase};
+use crate::emitter::{Change, Entry, Listener, ListenerError, ListenerId, Outcome, Rank};
+
+/// # Listeners
+impl WebSocketConnection {
+    /// Calls `listener` at every `event` from the next one on.
+    ///
+    /// On a connection that has ended it is accepted and does nothing.
+    ///
+    /// ```
+    /// # use react_websocket::{WebSocketConnection, WebSocketMiddleware};
+    /// # let websocket = WebSocketMiddleware::new();
+    /// websocket.on("connection", |connection: WebSocketConnection| {
+    ///     connection.on("text", move |text: &str| connection.write(text));
+    ///     connection.on("close", |code: u16, reason: &str| println!("{code} {reason}"));
+    /// });
+    /// ```
+    ///
+    /// # Panics
+    /// If there is no such event, or the closure does not take what it gives; the message tells which there are.
+    #[track_caller]
+    pub fn on<M>(&self, event: &str, listener: impl IntoListener<M>) -> ListenerId {
+        self.try_on(event, listener).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Calls `listener` at the next `event` only, after all `on` listeners.
+    ///
+    /// # Panics
+    /// As [`on`](WebSocketConnection::on).
+    #[track_caller]
+    pub fn once<M>(&self, event: &str, listener: impl IntoListener<M>) -> ListenerId {
+        self.try_once(event, listener).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`on`](WebSocketConnection::on), a mistake being returned.
+    ///
+    /// # Errors
+    /// [`ListenerError::UnknownEvent`], [`ListenerError::WrongSignature`].
+    pub fn try_on<M>(&self, event: &str, listener: impl IntoListener<M>) -> Result<ListenerId, ListenerError> {
+        let event = NAMES.resolve(event)?;
+        Ok(self.add(event, Rank::On, listener.into_listener().fit(event)?))
+    }
+
+    /// As [`once`](WebSocketConnection::once), a mistake being returned.
+    ///
+    /// # Errors
+    /// As [`try_on`](WebSocketConnection::try_on).
+    pub fn try_once<M>(&self, event: &str, listener: impl IntoListener<M>) -> Result<ListenerId, ListenerError> {
+        let event = NAMES.resolve(event)?;
+        Ok(self.add(event, Rank::Once, listener.into_listener().fit(event)?))
+    }
+
+    /// Removes a listener. One that is not there any more is no error. During an emission it takes effect at the next one.
+    pub fn remove_listener(&self, id: ListenerId) {
+        self.change(Change::Remove(id), |counts| {
+            if let Some(count) = counts.get_mut(usize::from(id.event)) {
+                *count = count.saturating_sub(1);
+            }
+        });
+    }
+
+    /// Removes the listeners of one event, or with `None` of all.
+    ///
+    /// # Panics
+    /// If there is no such event.
+    #[track_caller]
+    pub fn remove_all_listeners(&self, event: Option<&str>) {
+        let event = event.map(|event| NAMES.resolve(event).unwrap_or_else(|error| panic!("{error}")));
+        self.change(Change::RemoveAll(event), |counts| match event {
+            None => counts.fill(0),
+            Some(event) => counts.iter_mut().skip(usize::from(event)).take(1).for_each(|count| *count = 0),
+        });
+    }
+
+    /// How many listeners an event has.
+    ///
+    /// # Panics
+    /// If there is no such event.
+    #[track_caller]
+    pub fn listener_count(&self, event: &str) -> usize {
+        let event = NAMES.resolve(event).unwrap_or_else(|error| panic!("{error}"));
+        self.lock().and_then(|state| state.listener_counts.get(usize::from(event)).copied()).map_or(0, usize::from)
+    }
+
+    /// `on("text", …)`, the name and the argument checked by the compiler, the argument's type inferred.
+    pub fn on_text<R: Outcome>(&self, listener: impl FnMut(&str) -> R + Send + 'static) -> ListenerId {
+        self.add_typed(TEXT, listener)
+    }
+
+    /// `on("binary", …)`, as [`on_text`](WebSocketConnection::on_text).
+    pub fn on_binary<R: Outcome>(&self, listener: impl FnMut(&[u8]) -> R + Send + 'static) -> ListenerId {
+        self.add_typed(BINARY, listener)
+    }
+
+    /// `on("message", …)`, as [`on_text`](WebSocketConnection::on_text).
+    pub fn on_message<R: Outcome>(&self, listener: impl FnMut(Message) -> R + Send + 'static) -> ListenerId {
+        self.add_typed(MESSAGE, listener)
+    }
+
+    /// `on("ping", …)`, as [`on_text`](WebSocketConnection::on_text).
+    pub fn on_ping<R: Outcome>(&self, listener: impl FnMut(&[u8]) -> R + Send + 'static) -> ListenerId {
+        self.add_typed(PING, listener)
+    }
+
+    /// `on("pong", …)`, as [`on_text`](WebSocketConnection::on_text).
+    pub fn on_pong<R: Outcome>(&self, listener: impl FnMut(&[u8]) -> R + Send + 'static) -> ListenerId {
+        self.add_typed(PONG, listener)
+    }
+
+    /// `on("drain", …)`, as [`on_text`](WebSocketConnection::on_text).
+    pub fn on_drain<R: Outcome>(&self, listener: impl FnMut() -> R + Send + 'static) -> ListenerId {
+        self.add_typed(DRAIN, listener)
+    }
+
+    /// `on("end", …)`, as [`on_text`](WebSocketConnection::on_text).
+    pub fn on_end<R: Outcome>(&self, listener: impl FnMut() -> R + Send + 'static) -> ListenerId {
+        self.add_typed(END, listener)
+    }
+
+    /// `on("error", …)`, as [`on_text`](WebSocketConnection::on_text).
+    pub fn on_error<R: Outcome>(&self, listener: impl FnMut(&ConnectionError) -> R + Send + 'static) -> ListenerId {
+        self.add_typed(ERROR, listener)
+    }
+
+    /// `on("close", …)`, as [`on_text`](WebSocketConnection::on_text).
+    pub fn on_close<R: Outcome>(&self, listener: impl FnMut(u16, &str) -> R + Send + 'static) -> ListenerId {
+        self.add_typed(CLOSE, listener)
+    }
+
+    /// `on("text", …)` with an asynchronous closure, as [`on_text`](WebSocketConnection::on_text).
+    pub fn on_text_async<F, Fut, R>(&self, listener: F) -> ListenerId
+    where
+        F: AsyncFn(Text) -> R + FnOnce(Text) -> Fut + Clone + Send + 'static,
+        Fut: Future<Output = R> + Send + 'static,
+        R: Outcome,
+    {
+        self.add_typed(TEXT, listener)
+    }
+
+    /// `on("binary", …)` with an asynchronous closure, as [`on_text`](WebSocketConnection::on_text).
+    pub fn on_binary_async<F, Fut, R>(&self, listener: F) -> ListenerId
+    where
+        F: AsyncFn(Bytes) -> R + FnOnce(Bytes) -> Fut + Clone + Send + 'static,
+        Fut: Future<Output = R> + Send + 'static,
+        R: Outcome,
+    {
+        self.add_typed(BINARY, listener)
+    }
+
+    /// `on("message", …)` with an asynchronous closure, as [`on_text`](WebSocketConnection::on_text).
+    pub fn on_message_async<F, Fut, R>(&self, listener: F) -> ListenerId
+    where
+        F: AsyncFn(Message) -> R + FnOnce(Message) -> Fut + Clone + Send + 'static,
+        Fut: Future<Output = R> + Send + 'static,
+        R: Outcome,
+    {
+        self.add_typed(MESSAGE, listener)
+    }
+}
+
+impl WebSocketConnection {
+    pub(super) fn add(&self, event: u8, rank: Rank, listener: Box<dyn Listener<ConnectionEvents>>) -> ListenerId {
+        let Some(mut state) = self.lock().filter(|state| state.phase < Phase::Closed) else {
+            return ListenerId { event, number: u32::MAX };
+        };
+        let id = ListenerId { event, number: state.next_listener };
+        state.next_listener = state.next_listener.wrapping_add(1);
+        if rank != Rank::Last
+            && let Some(count) = state.listener_counts.get_mut(usize::from(event))
+        {
+            *count = count.saturating_add(1);
+        }
+        // Few connections have more than a handful of listeners: room for each, none to spare.
+        state.mail.reserve_exact(1);
+        state.mail.push(Change::Add(Entry { id, rank, listener }));
+        self.slot.flags.fetch_or(MAIL, Ordering::Release);
+        id
+    }
+
+    fn add_typed<M>(&self, event: u8, listener: impl IntoListener<M>) -> ListenerId {
+        match listener.into_listener().fit(event) {
+            Ok(listener) => self.add(event, Rank::On, listener),
+            // The signatures of the typed methods are those of their events.
+            Err(error) => unreachable!("{error}"),
+        }
+    }
+
+    fn change(&self, change: Change<ConnectionEvents>, count: impl FnOnce(&mut [u16])) {
+        if let Some(mut state) = self.lock() {
+            count(&mut state.listener_counts);
+            state.mail.push(change);
+            self.slot.flags.fetch_or(MAIL, Ordering::Release);
+        }
+    }
+}

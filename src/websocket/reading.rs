@@ -1,0 +1,234 @@
+use std::borrow::Cow;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::BufMut;
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+
+use super::desk::Desk;
+use super::driver::{Budget, Driver};
+use super::error::ConnectionError;
+use super::event::{self, Args};
+use super::slot::{DEAF, PAUSED};
+use crate::clock::Moment;
+use crate::protocol::{Event, ProtocolError, Spare};
+
+/// Frames that are read ahead while a listener runs.
+const READ_AHEAD_FRAMES: usize = 64;
+
+/// From the socket to the listeners.
+impl Driver {
+    /// Whether there is room for what a read would bring.
+    #[inline]
+    pub(super) fn may_read(&self) -> bool {
+        if self.read.is_none() || self.progress.ended || self.progress.peer_close.is_some() {
+            return false;
+        }
+        if self.progress.failed {
+            return true;
+        }
+        if self.flags() & PAUSED != 0 || self.deadlines.message != Moment::NEVER {
+            return false;
+        }
+        if self.delivery.is_free() {
+            return self.inbox.is_empty();
+        }
+        self.inbox.len() < self.shared.options.read_ahead && self.inbox.frames() < READ_AHEAD_FRAMES
+    }
+
+    /// Reads once, and has it delivered.
+    #[inline]
+    pub(super) fn poll_read(&mut self, desk: &mut Desk, cx: &mut Context<'_>, budget: &mut Budget) -> Poll<()> {
+        let Some(stream) = &mut self.read else { return Poll::Pending };
+        if self.inbox.is_empty()
+            && self.delivery.is_free()
+            && let Some((buffer, room)) = self.session.direct(&mut desk.spare)
+        {
+            let read = {
+                let mut buffer = buffer.limit(room);
+                let read = std::pin::pin!(stream.read_buf(&mut buffer));
+                ready!(read.poll(cx))
+            };
+            self.received_direct(read, desk, cx, budget);
+            return Poll::Ready(());
+        }
+        let mut buffer = ReadBuf::uninit(&mut desk.scratch);
+        let read = ready!(Pin::new(stream).poll_read(cx, &mut buffer));
+        let mut bytes = buffer.filled_mut();
+        if read.is_err() || bytes.is_empty() {
+            self.ended(read.err());
+            return Poll::Ready(());
+        }
+        self.progress.heard = true;
+        budget.bytes = budget.bytes.saturating_sub(bytes.len());
+        if self.progress.failed {
+            return Poll::Ready(());
+        }
+        if self.delivery.is_free() {
+            self.feed(&mut bytes, &mut desk.spare, cx, budget);
+            self.inbox.push(bytes);
+        } else {
+            let (connection, auto_pong) = (self.connection, self.shared.options.auto_pong);
+            self.inbox.push_and_look(bytes, &self.session, |ping| {
+                if auto_pong {
+                    connection.answer_ping(ping);
+                }
+            });
+        }
+        Poll::Ready(())
+    }
+
+    /// More of a large message is in the buffer that it is put together in.
+    #[inline(never)]
+    fn received_direct(&mut self, read: io::Result<usize>, desk: &mut Desk, cx: &mut Context<'_>, budget: &mut Budget) {
+        let count = match read {
+            Ok(count @ 1..) => count,
+            Ok(_) => return self.ended(None),
+            Err(error) => return self.ended(Some(error)),
+        };
+        self.progress.heard = true;
+        budget.bytes = budget.bytes.saturating_sub(count);
+        match self.session.receive_direct(count) {
+            Ok((event, following)) => {
+                if let Some(event) = event {
+                    self.take(event, &mut desk.spare, cx, budget);
+                }
+                self.inbox.push(&following);
+            }
+            Err(error) => self.connection.fail(error.into()),
+        }
+    }
+
+    fn ended(&mut self, error: Option<io::Error>) {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
+        self.progress.ended = true;
+        match error {
+            // A peer that leaves, however rudely, is no fault.
+            Some(error)
+                if !matches!(
+                    error.kind(),
+                    BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof
+                ) =>
+            {
+                self.connection.fail(ConnectionError::Io(Arc::new(error)));
+            }
+            _ => {}
+        }
+    }
+
+    /// Delivers what has been kept.
+    #[inline]
+    pub(super) fn deliver_inbox(&mut self, desk: &mut Desk, cx: &mut Context<'_>, budget: &mut Budget) {
+        if !self.inbox.is_empty() {
+            self.deliver_kept(desk, cx, budget);
+        }
+    }
+
+    #[inline(never)]
+    fn deliver_kept(&mut self, desk: &mut Desk, cx: &mut Context<'_>, budget: &mut Budget) {
+        if self.progress.failed {
+            return self.inbox.clear();
+        }
+        let Some((mut bytes, at)) = self.inbox.take() else { return };
+        let mut rest = bytes.get_mut(at..).unwrap_or_default();
+        self.feed(&mut rest, &mut desk.spare, cx, budget);
+        let left = rest.len();
+        let at = bytes.len() - left;
+        self.inbox.put_back(bytes, at);
+    }
+
+    /// Has messages delivered until there are no more in `input`, or no more can be delivered now.
+    #[inline]
+    fn feed(&mut self, input: &mut &mut [u8], spare: &mut Spare, cx: &mut Context<'_>, budget: &mut Budget) {
+        while self.delivery.is_free() && !budget.is_spent() && !self.is_held_up() {
+            match self.session.receive(input, &self.shared.options.limits, spare) {
+                Ok(Some(event)) => self.take(event, spare, cx, budget),
+                Ok(None) => return,
+                Err(error) => return self.connection.fail(error.into()),
+            }
+        }
+    }
+
+    #[inline]
+    fn is_held_up(&self) -> bool {
+        self.flags() & PAUSED != 0 || self.deadlines.message != Moment::NEVER
+    }
+
+    /// One thing that the peer has said.
+    #[inline]
+    fn take(&mut self, event: Event<'_>, spare: &mut Spare, cx: &mut Context<'_>, budget: &mut Budget) {
+        budget.frames = budget.frames.saturating_sub(1);
+        match event {
+            Event::Text(text) => {
+                self.emit(event::TEXT, Args::Text(&text), cx);
+                if let Cow::Owned(text) = text {
+                    spare.give(text.into_bytes());
+                }
+                self.note_message();
+            }
+            Event::Binary(bytes) => {
+                self.emit(event::BINARY, Args::Bytes(&bytes), cx);
+                if let Cow::Owned(bytes) = bytes {
+                    spare.give(bytes);
+                }
+                self.note_message();
+            }
+            Event::Ping(payload) => {
+                if self.admit_control() {
+                    if !self.inbox.was_answered() && self.shared.options.auto_pong {
+                        self.connection.answer_ping(&payload);
+                    }
+                    self.emit(event::PING, Args::Bytes(&payload), cx);
+                }
+            }
+            Event::Pong(payload) => {
+                if self.admit_control() {
+                    self.emit(event::PONG, Args::Bytes(&payload), cx);
+                }
+            }
+            Event::Close(close) => self.answer_close(close, cx),
+        }
+    }
+
+    /// Emits an event of the wire, if that is still wanted.
+    #[inline]
+    pub(super) fn emit(&mut self, event: u8, args: Args<'_>, cx: &mut Context<'_>) {
+        if self.flags() & DEAF == 0 && !self.delivery.emit(event, args, cx) {
+            self.note_failure();
+        }
+    }
+
+    /// A message has come: for the deadline and the limit that some apps set.
+    #[inline]
+    pub(super) fn note_message(&mut self) {
+        if self.deadlines.idle != Moment::NEVER || self.messages.is_some() {
+            self.count_message();
+        }
+    }
+
+    #[inline(never)]
+    fn count_message(&mut self) {
+        let (options, clock) = (&self.shared.options, self.lifetime.clock());
+        if let Some(limit) = options.idle_timeout {
+            self.deadlines.idle = clock.after(limit);
+        }
+        if let (Some(bucket), Some(rate)) = (&mut self.messages, options.message_rate)
+            && let Err(wait) = bucket.take(clock.millis(), rate, rate)
+        {
+            self.deadlines.message = clock.after(Duration::from_millis(wait));
+        }
+    }
+
+    /// Whether one more control frame is accepted. If not, the connection fails.
+    fn admit_control(&mut self) -> bool {
+        let Some(rate) = self.shared.options.control_rate else { return true };
+        let admitted = self.control.take(self.lifetime.clock().millis(), rate.burst, rate.per_second).is_ok();
+        if !admitted {
+            self.connection.fail(ProtocolError::TooManyControlFrames.into());
+        }
+        admitted
+    }
+}

@@ -1,0 +1,359 @@
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::task::Poll;
+
+use super::connection::WebSocketConnection;
+use super::cork;
+use super::error::{Closed, ConnectionError};
+use super::lag::SlowMemberPolicy;
+use super::outbox::{Flushed, Log};
+use super::slot::{ATTEND, BLOCKED, DRAINED, State};
+use super::writer::{BinaryPayload, MessageWriter, Streaming, TextPayload};
+use crate::protocol::Opcode;
+
+/// Payloads of this size and above leave at once, without a copy; for smaller ones a copy is cheaper than a system call.
+const LARGE: usize = 16 * 1024;
+
+/// The longest payload of a control frame (RFC 6455 §5.5).
+const CONTROL_MAX: usize = 125;
+
+/// # Writing
+impl WebSocketConnection {
+    /// Sends a text message.
+    ///
+    /// `true` while fewer bytes than the soft limit (64 KiB) are unsent. `false` from there on: the message is accepted all
+    /// the same, but stop until `drain`; and on a connection that is closed or closing: the message is dropped. Who is
+    /// written to past the hard limit (4 MiB) reads too slowly, and is closed with 1013.
+    ///
+    /// The message leaves when the present turn ends: when the listeners of what has arrived are done. Outside of listeners
+    /// it leaves at once; see [`cork`](crate::cork). Written in a `connection` listener, it leaves behind the 101.
+    pub fn write(&self, text: impl AsRef<str>) -> bool {
+        self.write_frame(Opcode::Text, text.as_ref().as_bytes())
+    }
+
+    /// Sends a binary message. It answers as [`write`](WebSocketConnection::write) does.
+    pub fn write_binary(&self, bytes: impl AsRef<[u8]>) -> bool {
+        self.write_frame(Opcode::Binary, bytes.as_ref())
+    }
+
+    /// Waits until fewer bytes than the soft limit are unsent, and sends a text message: [`write`](WebSocketConnection::write)
+    /// and `drain` for asynchronous code. In a listener of the same connection it waits for the socket only, which goes on.
+    ///
+    /// # Errors
+    /// [`Closed`], if the connection ends or closes first.
+    pub async fn send(&self, text: impl AsRef<str>) -> Result<(), Closed> {
+        self.send_frame(Opcode::Text, text.as_ref().as_bytes()).await
+    }
+
+    /// The same for a binary message.
+    ///
+    /// # Errors
+    /// As [`send`](WebSocketConnection::send).
+    pub async fn send_binary(&self, bytes: impl AsRef<[u8]>) -> Result<(), Closed> {
+        self.send_frame(Opcode::Binary, bytes.as_ref()).await
+    }
+
+    /// Begins a text message that is written piece by piece.
+    pub fn begin_text(&self) -> MessageWriter<TextPayload> {
+        MessageWriter::begin(*self)
+    }
+
+    /// Begins a binary message that is written piece by piece.
+    pub fn begin_binary(&self) -> MessageWriter<BinaryPayload> {
+        MessageWriter::begin(*self)
+    }
+
+    /// Sends a ping; the answer is a `pong` event with the same payload. `false` if the connection is closed or closing, or
+    /// the payload has more than 125 bytes (RFC 6455 §5.5).
+    ///
+    /// Connections are pinged by themselves, see [`WebSocketOptions::ping_interval`](crate::WebSocketOptions::ping_interval).
+    pub fn ping(&self, payload: impl AsRef<[u8]>) -> bool {
+        self.write_control(Opcode::Ping, payload.as_ref())
+    }
+
+    /// Sends a pong: the answer to a `ping`, where [`auto_pong`](crate::WebSocketOptions::auto_pong) is off. It answers as
+    /// [`ping`](WebSocketConnection::ping) does.
+    pub fn pong(&self, payload: impl AsRef<[u8]>) -> bool {
+        self.write_control(Opcode::Pong, payload.as_ref())
+    }
+
+    /// Bytes written and not yet in the socket.
+    pub fn buffered_amount(&self) -> usize {
+        self.lock().map_or(0, |state| state.unsent())
+    }
+
+    /// Whether messages are accepted.
+    pub fn is_writable(&self) -> bool {
+        self.lock().is_some_and(|state| state.is_writable())
+    }
+}
+
+/// What the crate itself uses.
+impl WebSocketConnection {
+    /// The state, if one more message may be added to it.
+    #[inline(always)]
+    fn lock_for_message(&self) -> Option<MutexGuard<'static, State>> {
+        let state = self.lock()?;
+        if !state.is_writable() {
+            return None;
+        }
+        let (unsent, limit) = (state.unsent(), hard_limit(&state));
+        if unsent >= limit {
+            self.fail_locked(state, ConnectionError::SlowReader { unsent, limit });
+            return None;
+        }
+        Some(state)
+    }
+
+    /// Adds a message to what is to be sent.
+    #[inline]
+    pub(super) fn write_frame(&self, opcode: Opcode, payload: &[u8]) -> bool {
+        let Some(mut state) = self.lock_for_message() else { return false };
+        if state.streaming {
+            state.extras().stream.push_behind(opcode, payload);
+            return self.room(&mut state);
+        }
+        if payload.len() >= LARGE && !state.blocked {
+            let flushed = state.outbox.push_large(opcode, payload);
+            return self.flushed(&mut state, flushed);
+        }
+        state.outbox.push(true, opcode, payload);
+        self.touched(state)
+    }
+
+    /// Adds a message that stands in a broadcast's log.
+    #[inline]
+    pub(super) fn write_range(&self, log: &Arc<Log>, start: u32, end: u32) {
+        let Some(mut state) = self.lock_for_message() else { return };
+        if state.streaming {
+            let log = log.read().unwrap_or_else(PoisonError::into_inner);
+            state.extras().stream.push_encoded(log.get(start as usize..end as usize).unwrap_or_default());
+            self.room(&mut state);
+            return;
+        }
+        state.outbox.push_range(log, start, end);
+        self.touched(state);
+    }
+
+    /// The same for a member of a group that has a policy for slow ones. Returns how many messages were dropped.
+    pub(super) fn write_range_with_policy(
+        &self,
+        log: &Arc<Log>,
+        (start, end): (u32, u32),
+        group: u64,
+        policy: SlowMemberPolicy,
+    ) -> u64 {
+        let Some(mut state) = self.lock_for_message() else { return 0 };
+        let (unsent, limit) = (state.unsent(), soft_limit(&state));
+        if unsent < limit && !state.holds || policy == SlowMemberPolicy::Keep {
+            drop(state);
+            self.write_range(log, start, end);
+            return 0;
+        }
+        if policy == SlowMemberPolicy::Close {
+            self.fail_locked(state, ConnectionError::SlowReader { unsent, limit });
+            return 0;
+        }
+        let dropped = if policy == SlowMemberPolicy::DropNew {
+            1
+        } else {
+            state.holds = true;
+            let log = log.read().unwrap_or_else(PoisonError::into_inner);
+            let frame = log.get(start as usize..end as usize).unwrap_or_default();
+            state.extras().held.push(group, frame, policy == SlowMemberPolicy::KeepLatest, limit)
+        };
+        if dropped > 0 {
+            state.extras().dropped += dropped;
+        }
+        dropped
+    }
+
+    /// Adds what was held, as far as there is room, and says whether `drain` is to be said.
+    pub(super) fn release_held(&self) -> bool {
+        let Some(mut state) = self.lock() else { return false };
+        let says_drain = std::mem::take(&mut state.has_drained);
+        let limit = soft_limit(&state);
+        while state.holds && state.is_writable() && state.unsent() < limit {
+            match state.extras().held.pop() {
+                Some(frame) if state.streaming => state.extras().stream.push_encoded(&frame),
+                Some(frame) => state.outbox.own().extend_from_slice(&frame),
+                None => state.holds = false,
+            }
+        }
+        state.trim_extras();
+        if state.outbox.unsent() > 0 {
+            self.touched_without_answer(state);
+        }
+        says_drain
+    }
+
+    async fn send_frame(&self, opcode: Opcode, payload: &[u8]) -> Result<(), Closed> {
+        std::future::poll_fn(|cx| {
+            let Some(mut state) = self.lock().filter(|state| state.is_writable()) else {
+                return Poll::Ready(Err(Closed));
+            };
+            if state.unsent() < soft_limit(&state) {
+                return Poll::Ready(Ok(()));
+            }
+            state.wants_drain = true;
+            state.extras().senders.push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await?;
+        self.write_frame(opcode, payload);
+        if self.is_writable() { Ok(()) } else { Err(Closed) }
+    }
+
+    fn write_control(&self, opcode: Opcode, payload: &[u8]) -> bool {
+        if payload.len() > CONTROL_MAX {
+            return false;
+        }
+        let Some(mut state) = self.lock().filter(|state| state.is_writable()) else { return false };
+        state.outbox.push(true, opcode, payload);
+        self.touched(state);
+        true
+    }
+
+    /// Answers a ping. While the socket is full only the latest answer waits, so that a peer that pings and does not read
+    /// cannot make us keep more (RFC 6455 §5.5.3 allows it).
+    pub(super) fn answer_ping(&self, payload: &[u8]) {
+        let Some(mut state) = self.lock().filter(|state| state.is_writable()) else { return };
+        if state.blocked {
+            state.extras().pong = Some(payload.to_vec());
+        } else {
+            state.outbox.push(true, Opcode::Pong, payload);
+            self.touched(state);
+        }
+    }
+
+    pub(super) fn begin_stream(&self) -> u64 {
+        self.lock().filter(|state| state.is_writable()).map_or(0, |mut state| {
+            state.streaming = true;
+            state.extras().stream.begin()
+        })
+    }
+
+    pub(super) fn write_fragment(&self, ticket: u64, fin: bool, opcode: Opcode, payload: &[u8]) -> bool {
+        let Some(mut state) = self.lock_for_message() else { return false };
+        let mut stream = std::mem::take(&mut state.extras().stream);
+        stream.push_fragment(state.outbox.own(), ticket, fin, opcode, payload);
+        self.put_back(state, stream)
+    }
+
+    pub(super) fn forget_stream(&self, ticket: u64) {
+        let Some(mut state) = self.lock() else { return };
+        let mut stream = std::mem::take(&mut state.extras().stream);
+        stream.forget(state.outbox.own(), ticket);
+        self.put_back(state, stream);
+    }
+
+    fn put_back(&self, mut state: MutexGuard<'static, State>, stream: Streaming) -> bool {
+        state.streaming = !stream.is_idle();
+        state.extras().stream = stream;
+        state.trim_extras();
+        self.touched(state)
+    }
+
+    /// Something was added: has it flushed when the turn ends, and says whether there is room for more.
+    #[inline(always)]
+    pub(super) fn touched(&self, mut state: MutexGuard<'static, State>) -> bool {
+        let room = self.room(&mut state);
+        self.touched_without_answer(state);
+        room
+    }
+
+    #[inline(always)]
+    fn touched_without_answer(&self, mut state: MutexGuard<'static, State>) {
+        let token = cork::token();
+        if state.corked_by != token && !state.blocked {
+            state.corked_by = token;
+            drop(state);
+            cork::touch(*self);
+        }
+    }
+
+    #[inline]
+    fn room(&self, state: &mut State) -> bool {
+        let room = state.unsent() < soft_limit(state);
+        state.wants_drain |= !room;
+        room
+    }
+
+    /// Sends what can be sent now.
+    #[inline]
+    pub(super) fn flush(self) {
+        let Some(mut state) = self.lock() else { return };
+        state.corked_by = 0;
+        if !state.blocked {
+            let flushed = state.outbox.flush();
+            self.flushed(&mut state, flushed);
+        }
+    }
+
+    /// Takes note of how a flush ended, and says whether there is room for more.
+    #[inline]
+    pub(super) fn flushed(&self, state: &mut State, flushed: Flushed) -> bool {
+        match flushed {
+            Flushed::All => {
+                if state.wants_drain || state.holds {
+                    self.drained(state);
+                }
+                true
+            }
+            Flushed::NotYet => self.room(state),
+            Flushed::Full => {
+                state.blocked = true;
+                self.slot.signal(state, BLOCKED);
+                self.room(state)
+            }
+            Flushed::Broken => {
+                state.broken = true;
+                self.slot.signal(state, ATTEND);
+                false
+            }
+        }
+    }
+
+    /// Everything was sent: others may write to the socket again. `false` if there is more to send first.
+    pub(super) fn unblock(&self, state: &mut State) -> bool {
+        let pong = state.existing_extras().and_then(|extras| extras.pong.take());
+        if let Some(pong) = pong.filter(|_| state.is_writable()) {
+            state.outbox.push(true, Opcode::Pong, &pong);
+        }
+        if state.outbox.unsent() > 0 {
+            return false;
+        }
+        state.trim_extras();
+        state.blocked = false;
+        self.slot.flags.fetch_and(!BLOCKED, Ordering::Relaxed);
+        self.drained(state);
+        true
+    }
+
+    /// The socket has failed.
+    pub(super) fn broken(&self) {
+        if let Some(mut state) = self.lock() {
+            let flushed = state.outbox.break_off();
+            state.blocked = false;
+            self.slot.flags.fetch_and(!BLOCKED, Ordering::Relaxed);
+            self.flushed(&mut state, flushed);
+        }
+    }
+
+    /// If there is room again: lets those know who wait for it.
+    #[cold]
+    pub(super) fn drained(&self, state: &mut State) {
+        if (state.wants_drain || state.holds) && state.unsent() < soft_limit(state) {
+            state.has_drained |= std::mem::take(&mut state.wants_drain);
+            self.slot.signal(state, DRAINED);
+        }
+    }
+}
+
+fn soft_limit(state: &State) -> usize {
+    state.shared.as_ref().map_or(usize::MAX, |shared| shared.options.write_buffer_soft_limit)
+}
+
+fn hard_limit(state: &State) -> usize {
+    state.shared.as_ref().map_or(usize::MAX, |shared| shared.options.write_buffer_hard_limit)
+}
