@@ -1,5 +1,6 @@
-//! The server that the Autobahn TestSuite is run against: it echoes text as text and binary as binary, with limits high
-//! enough for messages of 16 MiB in 65,536 fragments. `tests/autobahn/run` starts it.
+//! The server that outside judges are run against: the Autobahn TestSuite (`tests/autobahn/run`) and other people's clients
+//! (`tests/clients/run`). It echoes text as text and binary as binary, speaks the subprotocol `echo`, and has limits high
+//! enough for messages of 16 MiB in 65,536 fragments.
 //!
 //! The port may be given as an argument.
 
@@ -15,7 +16,8 @@ async fn main() -> Result<(), Error> {
         .max_frame_size(64 << 20)
         .max_fragments(100_000)
         .write_buffer_hard_limit(64 << 20)
-        .control_rate(ControlRate { burst: 10_000, per_second: 10_000 });
+        .control_rate(ControlRate { burst: 10_000, per_second: 10_000 })
+        .subprotocols(["echo"]);
     let websocket = WebSocketMiddleware::new().with_options(options);
     websocket.on("connection", |connection: WebSocketConnection| {
         connection.on("text", move |text: &str| connection.write(text));
