@@ -1,6 +1,35 @@
-//! WebSocket servers with callbacks.
+//! WebSocket servers with callbacks: the API of ReactPHP's WebSocket servers as an async tokio crate.
+//!
+//! ```no_run
+#![doc = include_str!("../examples/echo.rs")]
+//! ```
+//!
+//! Line by line: a [`WebSocketMiddleware`] makes WebSockets of the requests that ask for it and calls its `connection`
+//! listeners, which register what is to be done with each [`WebSocketConnection`]. A router answers all other requests. An
+//! [`HttpServer`] passes requests through them, the first first; a [`SocketServer`] is where they come from.
+//!
+//! # Where to look
+//!
+//! * **Connections**: [`WebSocketConnection`] has the table of their events, [`IntoListener`] the closures that fit, and
+//!   [`WebSocketOptions`] their limits and timeouts.
+//! * **Groups**: [`GroupManager`] and [`ConnectionGroup`].
+//! * **HTTP**: [`ServerRequest`], [`Response`], [`BodyStream`]; [`HttpServer::new`] tells what middlewares and routers are,
+//!   [`HttpOptions`] the limits.
+//! * **The end**: [`Listening::close`].
+//! * **The loop**: [`Loop`] has timers and signals; [`EventEmitter`] is for events of your own.
+//! * **Errors**: each layer has its own; [`Error`] is the union, for `?` in `main`.
+//! * [`protocol`] is RFC 6455 as pure code, for those who want to drive it themselves.
+//!
+//! The guides, in the repository: `docs/events.md`, `docs/ARCHITECTURE.md`, `docs/DESIGN.md`.
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `json` | [`Response::json`](Response), on serde |
 #![forbid(unsafe_code)]
 #![warn(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod clock;
 mod emitter;
@@ -13,11 +42,28 @@ mod socket;
 mod stream;
 mod websocket;
 
-pub use emitter::*;
-pub use error::*;
-pub use event_loop::*;
-pub use groups::*;
-pub use http::*;
-pub use protocol::{ControlRate, ProtocolError};
-pub use socket::*;
-pub use websocket::*;
+pub use emitter::{BoxError, EventEmitter, ListenerError, ListenerId, Outcome, Reaction};
+pub use error::Error;
+pub use event_loop::{Interval, Loop, Signal, SignalListener, Timer};
+pub use groups::{ConnectionGroup, GroupError, GroupManager};
+pub use http::{
+    Answer, Body, BodyStream, Chain, Closing, Form, HttpError, HttpOptions, HttpServer, IntoAnswer, IntoChain,
+    IntoMiddleware, IntoRouter, Listening, Middleware, Next, Params, Response, ServerRequest, Serving, Sockets,
+    UploadedFile,
+};
+pub use protocol::{ControlRate, Limits, ProtocolError, close_code};
+pub use socket::{SocketError, SocketOptions, SocketServer};
+pub use websocket::{
+    BinaryPayload, Closed, ConnectionError, ConnectionListener, HandshakeError, IntoListener, Message, MessageWriter,
+    Origins, Payload, SlowMemberPolicy, Text, TextPayload, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
+    cork,
+};
+
+/// What a reader copies from these pages is compiled.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../docs/events.md")]
+    mod events {}
+}
