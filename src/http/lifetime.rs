@@ -53,8 +53,8 @@ impl Drop for Member {
 }
 
 impl Lifetime {
-    /// Begins a life on the present runtime.
-    pub(crate) fn new() -> Arc<Lifetime> {
+    /// Begins a life on the present runtime. `has_io`: it can wait for descriptors.
+    pub(crate) fn new(has_io: bool) -> Arc<Lifetime> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Arc::new(Lifetime {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -62,7 +62,7 @@ impl Lifetime {
             tasks: AtomicUsize::new(0),
             empty: Notify::new(),
             upgraded: Mutex::default(),
-            clock: Clock::new(),
+            clock: Clock::new(has_io),
             runtime: Handle::current(),
         })
     }

@@ -117,7 +117,7 @@ impl HttpServer {
     /// # Panics
     /// Outside of a tokio runtime with I/O and time enabled.
     pub fn listen(&self, sockets: impl Into<Sockets>) -> Listening {
-        let lifetime = Lifetime::new();
+        let lifetime = Lifetime::new(true);
         let mut failed = None;
         let mut addresses = Vec::new();
         for socket in sockets.into().0 {
@@ -155,7 +155,7 @@ impl HttpServer {
         local: Option<SocketAddr>,
     ) -> Serving {
         let stream = Stream { remote, local, ..Stream::other(stream) };
-        let lifetime = Lifetime::new();
+        let lifetime = Lifetime::new(false);
         let member = lifetime.enter();
         tokio::spawn(take(stream, self.inner.clone(), lifetime.clone(), member));
         let options = &self.inner.options;

@@ -3,6 +3,8 @@
 //! A connection on which nothing happens costs what its entry here costs, 24 bytes, and not a timer of its own. The price
 //! is precision: a deadline rings up to [`RESOLUTION`] late, never early.
 
+mod sleeper;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -10,7 +12,9 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
+
+use sleeper::Sleeper;
 
 /// Deadlines within one such span ring together. A twentieth of a second is nothing to the timeouts that people set, and
 /// lets a server of a million connections that ping every 20 s wake its clock twenty times a second.
@@ -39,6 +43,7 @@ pub(crate) struct Clock(Arc<Inner>);
 
 struct Inner {
     start: Instant,
+    has_io: bool,
     wheel: Mutex<Wheel>,
     /// Tells the task that an earlier deadline than the one it sleeps for has come, or that it is to end.
     changed: Arc<Notify>,
@@ -51,8 +56,9 @@ struct Wheel {
 }
 
 impl Clock {
-    pub(crate) fn new() -> Clock {
-        let inner = Inner { start: Instant::now(), wheel: Mutex::default(), changed: Arc::default() };
+    /// A clock that starts now. `has_io`: it is going to run in a runtime that can wait for descriptors.
+    pub(crate) fn new(has_io: bool) -> Clock {
+        let inner = Inner { start: Instant::now(), has_io, wheel: Mutex::default(), changed: Arc::default() };
         Clock(Arc::new(inner))
     }
 
@@ -84,7 +90,7 @@ impl Clock {
         let first = wheel.due.first_key_value().is_none_or(|(first, _)| moment < *first);
         wheel.due.entry(moment).or_default().push((alarm, key));
         if wheel.task.is_none() {
-            wheel.task = Some(tokio::spawn(run(Arc::downgrade(&self.0), self.0.changed.clone())));
+            wheel.task = Some(tokio::spawn(run(Arc::downgrade(&self.0), self.0.changed.clone(), self.0.has_io)));
         } else if first {
             self.0.changed.notify_one();
         }
@@ -120,7 +126,8 @@ impl fmt::Debug for Clock {
 }
 
 /// The clock's task. It ends when the clock is dropped.
-async fn run(clock: Weak<Inner>, changed: Arc<Notify>) {
+async fn run(clock: Weak<Inner>, changed: Arc<Notify>, has_io: bool) {
+    let sleeper = Sleeper::new(has_io);
     loop {
         let Some(inner) = clock.upgrade() else { return };
         let next = lock(&inner.wheel).due.first_key_value().map(|(moment, _)| RESOLUTION * moment.0);
@@ -131,7 +138,7 @@ async fn run(clock: Weak<Inner>, changed: Arc<Notify>) {
             continue;
         };
         tokio::select! {
-            () = sleep_until(wake) => {}
+            () = sleeper.sleep_until(wake) => {}
             () = changed.notified() => continue,
         }
         let Some(inner) = clock.upgrade() else { return };
@@ -181,7 +188,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn deadlines_ring_never_early_and_at_most_a_resolution_late() {
-        let (clock, bell) = (Clock::new(), Bell::new());
+        let (clock, bell) = (Clock::new(false), Bell::new());
         clock.ring_at(after(&clock, 1_001), bell, 1);
         clock.ring_at(after(&clock, 500), bell, 10);
         tokio::time::sleep(Duration::from_millis(499)).await;
@@ -196,7 +203,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_earlier_deadline_wakes_a_clock_that_sleeps_for_a_later_one() {
-        let (clock, bell) = (Clock::new(), Bell::new());
+        let (clock, bell) = (Clock::new(false), Bell::new());
         clock.ring_at(after(&clock, 3_600_000), bell, 1);
         clock.ring_at(clock.after(Duration::MAX), bell, 100);
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -205,11 +212,21 @@ mod tests {
         assert_eq!(bell.rung(), 10);
     }
 
+    #[tokio::test]
+    async fn it_rings_in_real_time_too() {
+        let (clock, bell, start) = (Clock::new(true), Bell::new(), Instant::now());
+        clock.ring_at(after(&clock, 100), bell, 1);
+        while bell.rung() == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(start.elapsed() >= Duration::from_millis(100));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn the_task_ends_with_the_clock() {
         let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
         let before = alive();
-        let clock = Clock::new();
+        let clock = Clock::new(false);
         clock.ring_at(after(&clock, 1_000_000), Bell::new(), 1);
         assert_eq!(alive(), before + 1);
         drop(clock);
@@ -220,7 +237,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nothing_runs_once_it_is_stopped() {
         let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
-        let (before, clock, bell) = (alive(), Clock::new(), Bell::new());
+        let (before, clock, bell) = (alive(), Clock::new(false), Bell::new());
         clock.ring_at(after(&clock, 1_000), bell, 1);
         clock.stop().await;
         assert_eq!(alive(), before);
