@@ -7,8 +7,10 @@ use super::parser::Framing;
 #[derive(Debug)]
 pub(crate) struct BodyDecoder {
     state: State,
-    /// What of the present chunk line or of the trailers has been seen, in bytes.
-    seen: usize,
+    /// Bytes of extensions and trailers so far.
+    ignored: usize,
+    /// Digits of the present chunk's size.
+    digits: usize,
     limit: usize,
 }
 
@@ -34,9 +36,11 @@ enum State {
     Done,
 }
 
-/// Bytes of extensions on one chunk line, and of all trailers together. There is no use for either; a peer that sends more
-/// only keeps us busy.
+/// Bytes of extensions and trailers in one body. There is no use for either; a peer that sends more only keeps us busy.
 const IGNORED_MAX: usize = 8 * 1024;
+
+/// Digits of a chunk's size: those of the largest number there is.
+const DIGITS_MAX: usize = 16;
 
 impl BodyDecoder {
     /// # Errors
@@ -48,7 +52,7 @@ impl BodyDecoder {
             Framing::Length(length) => State::Length(length),
             Framing::Chunked => State::Size(None),
         };
-        Ok(BodyDecoder { state, seen: 0, limit })
+        Ok(BodyDecoder { state, ignored: 0, digits: 0, limit })
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -85,7 +89,7 @@ impl BodyDecoder {
                 }
                 State::SizeEnd(size) => {
                     expect(byte, b'\n')?;
-                    self.seen = 0;
+                    self.digits = 0;
                     self.state = if size == 0 { State::Trailer(false) } else { State::Chunk(self.admit(size, body)?) };
                 }
                 State::ChunkCr => {
@@ -110,9 +114,10 @@ impl BodyDecoder {
         Ok(input.len().saturating_sub(rest.len()))
     }
 
-    fn size(&self, size: Option<u64>, byte: u8) -> Result<State, HttpError> {
+    fn size(&mut self, size: Option<u64>, byte: u8) -> Result<State, HttpError> {
+        self.digits = self.digits.saturating_add(1);
         match (char::from(byte).to_digit(16), size) {
-            (Some(digit), size) => {
+            (Some(digit), size) if self.digits <= DIGITS_MAX => {
                 let larger = size.unwrap_or(0).checked_mul(16).and_then(|size| size.checked_add(u64::from(digit)));
                 Ok(State::Size(Some(larger.ok_or(HttpError::Chunk)?)))
             }
@@ -133,9 +138,9 @@ impl BodyDecoder {
 
     /// Counts a byte of what is dropped.
     fn ignore(&mut self, byte: u8) -> Result<(), HttpError> {
-        self.seen = self.seen.saturating_add(1);
+        self.ignored = self.ignored.saturating_add(1);
         let is_text = byte == b'\t' || byte == b'\r' || (byte >= b' ' && byte != 0x7F);
-        if is_text && self.seen <= IGNORED_MAX { Ok(()) } else { Err(HttpError::Chunk) }
+        if is_text && self.ignored <= IGNORED_MAX { Ok(()) } else { Err(HttpError::Chunk) }
     }
 }
 

@@ -15,7 +15,7 @@ const CLOSE: u8 = 1;
 const SOFT_LIMIT: usize = 64 * 1024;
 
 /// With so many unsent bytes, the app does not heed `false`; the response is cut before memory is.
-const HARD_LIMIT: usize = 4 << 20;
+pub(super) const HARD_LIMIT: usize = 4 << 20;
 
 /// A response body that is written while it is sent: server-sent events, downloads, anything that takes time. What a
 /// `ThroughStream` is as a body in ReactPHP.
@@ -247,6 +247,11 @@ pub(super) enum Piece {
 impl BodyReader {
     pub(super) fn new(stream: BodyStream) -> BodyReader {
         BodyReader(stream)
+    }
+
+    /// Whether there is nothing to send any more, because the app has closed the stream.
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.lock().phase == Phase::Closed
     }
 
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Piece> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::{CONNECTION, EXPECT, HeaderMap};
-use http::{Method, Version};
+use http::{StatusCode, Version};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, timeout, timeout_at};
@@ -20,7 +20,7 @@ use super::lifetime::Phase;
 use super::middleware::{Answer, poll_contained};
 use super::parser::{Head, HeadScanner};
 use super::request::ServerRequest;
-use super::response::{Body, Response};
+use super::response::{BodyKind, Response};
 use super::server::Server;
 use super::upgrade::Upgrade;
 use crate::stream::Stream;
@@ -36,6 +36,8 @@ pub(super) struct Connection {
     /// The client has said that it sends nothing more. It still gets its answers.
     half_closed: bool,
     answered: u32,
+    /// That of the request under way, as far as it is known.
+    line: Option<RequestLine>,
 }
 
 /// What a connection goes on as, and the bytes that came behind the request.
@@ -84,7 +86,7 @@ const LINGER_MAX: usize = 64 * 1024;
 impl Connection {
     pub(super) fn new(stream: Stream, server: Arc<Server>, phase: watch::Receiver<Phase>) -> Connection {
         let (buffer, accepted) = (BytesMut::new(), Instant::now());
-        Connection { stream, buffer, server, phase, accepted, half_closed: false, answered: 0 }
+        Connection { stream, buffer, server, phase, accepted, half_closed: false, answered: 0, line: None }
     }
 
     /// Serves the connection until it ends or goes on as something else.
@@ -128,16 +130,18 @@ impl Connection {
     }
 
     async fn read_head(&mut self) -> Result<Head, Stop> {
-        let options = &self.server.options;
-        let (limits, header_timeout) = (options.head, options.header_timeout);
-        let mut started = self.accepted;
-        if self.buffer.is_empty() {
-            let wait = if self.answered > 0 { Some(options.keep_alive_timeout) } else { header_timeout };
-            self.wait_for_request(wait).await?;
+        self.line = None;
+        let server = self.server.clone();
+        let (limits, header_timeout) = (server.options.head, server.options.header_timeout);
+        let is_first = self.answered == 0;
+        let wait = if is_first { header_timeout } else { Some(server.options.keep_alive_timeout) };
+        let wait_from = if is_first { self.accepted } else { Instant::now() };
+        let wait_until = wait.and_then(|wait| wait_from.checked_add(wait));
+        // An empty line, which may follow a request (RFC 9112 §2.2), is not the beginning of another.
+        while b"\r\n".starts_with(&self.buffer) {
+            self.wait_for_request(wait_until).await?;
         }
-        if self.answered > 0 {
-            started = Instant::now();
-        }
+        let started = if is_first { self.accepted } else { Instant::now() };
         let deadline = header_timeout.and_then(|limit| Some((started.checked_add(limit)?, limit)));
         let mut scanner = HeadScanner::default();
         loop {
@@ -158,16 +162,16 @@ impl Connection {
         }
     }
 
-    /// Waits for the first bytes of a request. A client that sends none is not told anything, and neither is one whose
-    /// server ends meanwhile.
-    async fn wait_for_request(&mut self, limit: Option<Duration>) -> Result<(), Stop> {
+    /// Waits for bytes of a request. A client that sends none is not told anything, and neither is one whose server ends
+    /// meanwhile.
+    async fn wait_for_request(&mut self, deadline: Option<Instant>) -> Result<(), Stop> {
         if self.half_closed {
             return Err(Stop::Quiet);
         }
         let mut phase = self.phase.clone();
         let read = async {
-            match limit {
-                Some(limit) => timeout(limit, self.fill()).await.map_err(|_| Stop::Quiet)?.map_err(Stop::from),
+            match deadline {
+                Some(deadline) => timeout_at(deadline, self.fill()).await.map_err(|_| Stop::Quiet)?.map_err(Stop::from),
                 None => self.fill().await.map_err(Stop::from),
             }
         };
@@ -185,6 +189,7 @@ impl Connection {
             version: head.version,
             connection: ConnectionOptions::read(head.headers.get_all(CONNECTION).iter().map(|value| value.as_bytes())),
         };
+        self.line = Some(line.clone());
         let body = self.read_body(&head).await?;
         let request = ServerRequest::new(head, body, self.stream.remote, self.stream.local);
         let answer = self.server.chain.run(request);
@@ -259,77 +264,98 @@ impl Connection {
 
     async fn send(&mut self, response: Response, line: &RequestLine) -> Result<Then, Stop> {
         let mut response = response.checked();
-        if let Some(error) = response.error.take() {
-            self.server.emit_error(error);
-        }
+        let failed = response.error.take();
         let is_last = self.answered >= self.server.options.max_keep_alive_requests;
         let is_closing = *self.phase.borrow() > Phase::Serving;
+        let has_more = !self.half_closed || !self.buffer.is_empty();
         let mut head = Vec::with_capacity(256);
-        let plan = encoder::encode(&mut head, &response, line, !is_last && !is_closing && !self.half_closed);
-        if let Some(upgrade) = response.upgrade.filter(|_| response.status == http::StatusCode::SWITCHING_PROTOCOLS) {
+        let may_persist = failed.is_none() && !is_last && !is_closing && has_more;
+        let plan = encoder::encode(&mut head, &response, line, may_persist);
+        if let Some(error) = failed {
+            self.server.emit_error(error);
+        }
+        if let Some(upgrade) = response.upgrade.filter(|_| response.status == StatusCode::SWITCHING_PROTOCOLS) {
             self.write(&head[..]).await?;
             return Ok(Then::Upgrade(upgrade));
         }
-        let complete = match response.body {
-            Body::Bytes(_) if plan.body == BodyPlan::None => self.write(&head[..]).await.map(|()| true)?,
-            Body::Bytes(body) if body.len() < COPY_MAX => {
-                head.extend_from_slice(&body);
-                self.write(&head[..]).await.map(|()| true)?
+        let is_complete = match response.body.0 {
+            BodyKind::Stream(reader) => self.send_stream(head, reader, plan).await?,
+            BodyKind::Bytes(body) => {
+                self.send_bytes(head, body, plan).await?;
+                true
             }
-            Body::Bytes(body) => self.write(Buf::chain(&head[..], body)).await.map(|()| true)?,
-            Body::Stream(stream) => self.send_stream(head, BodyReader::new(stream), plan).await?,
         };
-        Ok(if complete && plan.keep_alive { Then::NextRequest } else { Then::End })
+        Ok(if is_complete && plan.keep_alive { Then::NextRequest } else { Then::End })
+    }
+
+    async fn send_bytes(&mut self, mut head: Vec<u8>, body: Bytes, plan: Plan) -> Result<(), Stop> {
+        if plan.body == BodyPlan::None {
+            return self.write(&head[..]).await;
+        }
+        if body.len() < COPY_MAX {
+            head.extend_from_slice(&body);
+            return self.write(&head[..]).await;
+        }
+        self.write(Buf::chain(&head[..], body)).await
     }
 
     /// Sends what is written to a stream. `false` if the client did not get what it was told to expect.
     async fn send_stream(&mut self, mut out: Vec<u8>, mut reader: BodyReader, plan: Plan) -> Result<bool, Stop> {
+        let is_chunked = plan.body == BodyPlan::Chunked;
         let mut left = match plan.body {
-            BodyPlan::None => {
-                self.write(&out[..]).await?;
-                return Ok(true);
-            }
             BodyPlan::Length(length) => Some(length),
-            BodyPlan::Chunked | BodyPlan::UntilClose => None,
+            BodyPlan::None | BodyPlan::Chunked | BodyPlan::UntilClose => None,
         };
+        // One that was closed before it was sent is an empty body.
+        let is_empty = plan.body == BodyPlan::None || reader.is_closed();
+        if is_empty && is_chunked {
+            out.extend_from_slice(b"0\r\n\r\n");
+        }
+        if is_empty {
+            self.write(&out[..]).await?;
+            return Ok(left.unwrap_or(0) == 0);
+        }
         loop {
-            let piece = std::future::poll_fn(|cx| match reader.poll_next(cx) {
-                // The head goes ahead if there is nothing to go with it.
-                Poll::Pending if !out.is_empty() => Poll::Ready(None),
-                piece => piece.map(Some),
-            });
-            match piece.await {
-                None => {}
-                Some(Piece::Cut) => return Err(Stop::Quiet),
-                Some(Piece::End) => {
-                    if plan.body == BodyPlan::Chunked {
+            // The head does not wait for the first piece.
+            if out.is_empty() {
+                self.wait_for_piece(&mut reader).await?;
+            }
+            match std::future::poll_fn(|cx| Poll::Ready(reader.poll_next(cx))).await {
+                Poll::Pending => self.write(&out[..]).await?,
+                Poll::Ready(Piece::Cut) => return Err(Stop::Quiet),
+                Poll::Ready(Piece::End) => {
+                    if is_chunked {
                         out.extend_from_slice(b"0\r\n\r\n");
                     }
                     self.write(&out[..]).await?;
                     return Ok(left.unwrap_or(0) == 0);
                 }
-                Some(Piece::Chunks(chunks)) => {
+                Poll::Ready(Piece::Chunks(chunks)) => {
                     let length: usize = chunks.iter().map(Bytes::len).sum();
-                    if plan.body == BodyPlan::Chunked {
+                    if is_chunked {
                         out.extend_from_slice(format!("{length:x}\r\n").as_bytes());
                     }
+                    let start = out.len();
                     chunks.iter().for_each(|chunk| out.extend_from_slice(chunk));
-                    if plan.body == BodyPlan::Chunked {
+                    if is_chunked {
                         out.extend_from_slice(b"\r\n");
                     }
-                    if let Some(left) = &mut left {
-                        let Some(rest) = left.checked_sub(length as u64) else { return Err(Stop::Quiet) };
-                        *left = rest;
+                    let is_too_long = left.is_some_and(|left| length as u64 > left);
+                    if is_too_long {
+                        // As much as was promised, so that nobody takes the rest for another response.
+                        out.truncate(start.saturating_add(left.map_or(0, |left| left as usize)));
                     }
                     self.write(&out[..]).await?;
+                    if is_too_long {
+                        let mistake = "a stream longer than its Content-Length";
+                        self.server.emit_error(HttpError::Handler(mistake.into()));
+                        return Ok(false);
+                    }
+                    left = left.map(|left| left.saturating_sub(length as u64));
                     reader.sent(length);
-                    out.clear();
-                    continue;
                 }
             }
-            self.write(&out[..]).await?;
             out.clear();
-            self.wait_for_piece(&mut reader).await?;
         }
     }
 
@@ -351,12 +377,8 @@ impl Connection {
         let response = error.status().map(Response::error_page);
         self.server.emit_error(error);
         let Some(response) = response else { return };
-        let line = RequestLine { method: Method::GET, version: Version::HTTP_11, connection: ConnectionOptions::default() };
-        let mut page = Vec::new();
-        encoder::encode(&mut page, &response, &line, false);
-        if let Body::Bytes(body) = &response.body {
-            page.extend_from_slice(body);
-        }
+        let line = self.line.take().unwrap_or_default();
+        let page = page(&response, &line);
         if self.write(&page[..]).await.is_ok() {
             self.linger().await;
         }
@@ -407,4 +429,16 @@ impl Connection {
 /// RFC 9110 §10.1.1. Other expectations are ignored, as in ReactPHP.
 fn expects_continue(headers: &HeaderMap) -> bool {
     headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+/// A response whose body is bytes, and which ends its connection.
+pub(super) fn page(response: &Response, line: &RequestLine) -> Vec<u8> {
+    let mut page = Vec::new();
+    let plan = encoder::encode(&mut page, response, line, false);
+    if let BodyKind::Bytes(body) = &response.body.0
+        && plan.body != BodyPlan::None
+    {
+        page.extend_from_slice(body);
+    }
+    page
 }

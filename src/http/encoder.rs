@@ -6,7 +6,7 @@
 use http::{Method, StatusCode, Version};
 
 use super::date::append_date;
-use super::response::{Body, Header, Response};
+use super::response::{BodyKind, Header, Response};
 
 /// What of a request decides how it is answered.
 #[derive(Clone, Debug)]
@@ -15,6 +15,13 @@ pub(crate) struct RequestLine {
     pub(crate) version: Version,
     /// The request's `Connection` options.
     pub(crate) connection: ConnectionOptions,
+}
+
+impl Default for RequestLine {
+    /// What a request is taken for whose line could not be read.
+    fn default() -> RequestLine {
+        RequestLine { method: Method::GET, version: Version::HTTP_11, connection: ConnectionOptions::default() }
+    }
 }
 
 /// The options of `Connection` that a server heeds, from all lines of the field (RFC 9110 §7.6.1).
@@ -64,9 +71,9 @@ pub(crate) fn encode(out: &mut Vec<u8>, response: &Response, request: &RequestLi
     let set = |name: &str| response.header_value(name);
     let has_no_body = status.is_informational() || status == StatusCode::NO_CONTENT;
     let explicit = set("Content-Length").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    let length = match &response.body {
-        Body::Bytes(bytes) => Some(bytes.len() as u64),
-        Body::Stream(_) => None,
+    let length = match &response.body.0 {
+        BodyKind::Bytes(bytes) => Some(bytes.len() as u64),
+        BodyKind::Stream(_) => None,
     };
 
     // What Content-Length says: a response to HEAD, and a 304, may say what a GET would get.
@@ -105,7 +112,9 @@ pub(crate) fn encode(out: &mut Vec<u8>, response: &Response, request: &RequestLi
     out.push(b' ');
     out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
     out.extend_from_slice(b"\r\n");
-    for (name, value) in response.headers.iter().filter(|header| !is_ours(header)) {
+    for (name, value) in
+        response.headers.iter().filter(|header| !is_ours(header, connection.is_some() || version != Version::HTTP_11))
+    {
         line(out, name, value.as_bytes());
     }
     if set("Server").is_none() {
@@ -129,10 +138,14 @@ pub(crate) fn encode(out: &mut Vec<u8>, response: &Response, request: &RequestLi
     Plan { body, keep_alive }
 }
 
-/// Whether the server writes this header itself, or leaves it out because it is empty.
-fn is_ours((name, value): &Header) -> bool {
+/// Whether the server writes this header itself, or leaves it out because it is empty. What an app says in `Connection` to
+/// an HTTP/1.1 client is its own affair where the server has nothing to say, as in ReactPHP.
+fn is_ours((name, value): &Header, decides_connection: bool) -> bool {
     let is = |other: &str| name.eq_ignore_ascii_case(other);
-    is("Content-Length") || is("Transfer-Encoding") || is("Connection") || value.is_empty() && (is("Server") || is("Date"))
+    is("Content-Length")
+        || is("Transfer-Encoding")
+        || decides_connection && is("Connection")
+        || value.is_empty() && (is("Server") || is("Date"))
 }
 
 fn line(out: &mut Vec<u8>, name: &str, value: &[u8]) {

@@ -21,7 +21,7 @@ pub enum HttpError {
     /// A header line is none: no colon, a space before it, a folded line, a control character (RFC 9112 §5).
     #[error("malformed header")]
     Header,
-    /// Lines end in CR LF; a lone CR or LF is how requests are smuggled (RFC 9112 §2.2).
+    /// Lines end in CR LF; a lone LF is how requests are smuggled (RFC 9112 §2.2).
     #[error("line without CR LF")]
     LineEnd,
     /// An HTTP/1.1 request names one host, exactly (RFC 9112 §3.2).

@@ -90,8 +90,8 @@ impl HttpOptions {
     }
 
     /// How long a connection that the server ends is read on, at most 64 KiB, so that the client gets to read the answer
-    /// instead of a reset; and how long a router may still take when its client has sent a FIN, which may mean that it waits
-    /// for the answer, or that it has left. 1 s.
+    /// instead of a reset; and how long a router may still take, or a stream pause, when the client has sent a FIN, which may
+    /// mean that it waits for the answer, or that it has left. 1 s.
     pub fn linger(mut self, time: Duration) -> HttpOptions {
         self.linger = time;
         self
@@ -156,6 +156,15 @@ impl HttpOptions {
     pub fn shutdown_spread(mut self, time: Duration) -> HttpOptions {
         self.shutdown_spread = time;
         self
+    }
+
+    /// What one connection can take of memory at worst while it speaks HTTP, in bytes: a head, what has been read ahead, a
+    /// body that is put together, what a [`BodyStream`](crate::BodyStream) holds, and 8 KiB for all else. A response's own
+    /// bytes come on top, and for a WebSocket it is [`WebSocketOptions::worst_case_bytes`](crate::WebSocketOptions).
+    pub fn worst_case_bytes(&self) -> usize {
+        let head = self.head.head.saturating_add(32 * 1024);
+        let body = self.max_body_size.saturating_mul(2);
+        head.saturating_add(body).saturating_add(2 * super::body_stream::HARD_LIMIT).saturating_add(8 * 1024)
     }
 }
 

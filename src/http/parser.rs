@@ -219,21 +219,18 @@ fn percent_encode(target: &[u8]) -> Vec<u8> {
 }
 
 fn syntax_error(error: httparse::Error, head: &[u8]) -> HttpError {
-    match error {
-        httparse::Error::Version => {
-            let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-            match line.rsplit(|byte| *byte == b' ').next() {
-                Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
-                    if major.is_ascii_digit() && minor.is_ascii_digit() =>
-                {
-                    HttpError::Version
-                }
-                _ => HttpError::RequestLine,
-            }
+    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let mut words = line.split(|byte| *byte == b' ');
+    let version = words.by_ref().nth(2);
+    let version = version.filter(|_| words.next().is_none()).and_then(|version| version.strip_prefix(b"HTTP/"));
+    match (error, version) {
+        (httparse::Error::Version, Some([major, b'.', minor])) if major.is_ascii_digit() && minor.is_ascii_digit() => {
+            HttpError::Version
         }
-        httparse::Error::Token | httparse::Error::Status => HttpError::RequestLine,
-        // A lone CR, or one in the request line.
-        httparse::Error::NewLine => HttpError::LineEnd,
+        (httparse::Error::Version | httparse::Error::Token | httparse::Error::Status, _) => HttpError::RequestLine,
+        // What follows the version is not the end of the line.
+        (httparse::Error::NewLine, _) if version != Some(b"1.0") && version != Some(b"1.1") => HttpError::RequestLine,
+        (httparse::Error::NewLine, _) => HttpError::LineEnd,
         _ => HttpError::Header,
     }
 }

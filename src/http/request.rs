@@ -61,9 +61,12 @@ impl ServerRequest {
         String::from_utf8_lossy(&self.inner.head.target)
     }
 
-    /// The path, not decoded: `/`, `/chat`; `*` for `OPTIONS *`.
+    /// The path, not decoded: `/`, `/chat`; empty for `OPTIONS *`.
     pub fn path(&self) -> &str {
-        self.uri().path()
+        match self.uri().path() {
+            "*" => "",
+            path => path,
+        }
     }
 
     /// The query's parameters, decoded. As in PHP the last of several with the same name counts.
@@ -76,9 +79,9 @@ impl ServerRequest {
         self.inner.head.version
     }
 
-    /// A header by name, in any case: the first line of it, if that is visible ASCII.
+    /// A header by name, in any case: the first line of it, if that is UTF-8.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers().get(name)?.to_str().ok()
+        std::str::from_utf8(self.headers().get(name)?.as_bytes()).ok()
     }
 
     /// All headers.

@@ -6,7 +6,7 @@ use http::StatusCode;
 use http::header::{HeaderName, HeaderValue};
 
 use super::HttpError;
-use super::body_stream::BodyStream;
+use super::body_stream::{BodyReader, BodyStream};
 use super::upgrade::Upgrade;
 
 /// An answer to a request: ReactPHP's `Response`.
@@ -34,24 +34,37 @@ pub struct Response {
 
 pub(super) type Header = (Cow<'static, str>, HeaderValue);
 
-/// A response's body: bytes, text or a [`BodyStream`].
+/// A response's body: bytes, text or a [`BodyStream`], by `into()`.
+///
+/// A stream is closed when the body is dropped, sent or not.
 #[derive(Debug)]
-pub enum Body {
-    /// All of it.
+pub struct Body(pub(super) BodyKind);
+
+#[derive(Debug)]
+pub(super) enum BodyKind {
     Bytes(Bytes),
-    /// What is written to the stream.
-    Stream(BodyStream),
+    Stream(BodyReader),
+}
+
+impl Body {
+    /// The bytes, unless it is a stream.
+    pub fn as_bytes(&self) -> Option<&Bytes> {
+        match &self.0 {
+            BodyKind::Bytes(bytes) => Some(bytes),
+            BodyKind::Stream(_) => None,
+        }
+    }
 }
 
 impl Response {
     /// A response without headers or body.
     ///
-    /// A status outside of 100 to 999 is a mistake of the app, answered with a 500.
+    /// A status outside of 200 to 999 is a mistake of the app, answered with a 500: those below do not end an exchange.
     pub fn new(status: u16) -> Response {
         let response = Response {
             status: StatusCode::OK,
             headers: Vec::new(),
-            body: Body::Bytes(Bytes::new()),
+            body: Body(BodyKind::Bytes(Bytes::new())),
             upgrade: None,
             error: None,
             mistake: None,
@@ -88,7 +101,7 @@ impl Response {
         }
     }
 
-    /// Replaces the status. One outside of 100 to 999 is a mistake of the app, answered with a 500.
+    /// Replaces the status. One outside of 200 to 999 is a mistake of the app, answered with a 500.
     pub fn with_status(mut self, status: u16) -> Response {
         match StatusCode::from_u16(status) {
             Ok(status) => self.status = status,
@@ -119,6 +132,12 @@ impl Response {
         self
     }
 
+    /// Removes the headers of that name, in any case.
+    pub fn without_header(mut self, name: &str) -> Response {
+        self.headers.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
+        self
+    }
+
     /// Replaces the body.
     pub fn with_body(mut self, body: impl Into<Body>) -> Response {
         self.body = body.into();
@@ -133,6 +152,11 @@ impl Response {
     /// The first header of that name, in any case, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.header_value(name)?.to_str().ok()
+    }
+
+    /// The headers that the app has set, in its order and spelling.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &HeaderValue)> {
+        self.headers.iter().map(|(name, value)| (&**name, value))
     }
 
     /// The body.
@@ -204,7 +228,7 @@ macro_rules! body_from {
     ($($from:ty: $bytes:expr),+ $(,)?) => {$(
         impl From<$from> for Body {
             fn from(body: $from) -> Body {
-                Body::Bytes($bytes(body))
+                Body(BodyKind::Bytes($bytes(body)))
             }
         }
     )+};
@@ -220,6 +244,6 @@ body_from! {
 
 impl From<BodyStream> for Body {
     fn from(stream: BodyStream) -> Body {
-        Body::Stream(stream)
+        Body(BodyKind::Stream(BodyReader::new(stream)))
     }
 }

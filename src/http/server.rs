@@ -2,15 +2,18 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use http::StatusCode;
 use tokio::io::AsyncWriteExt;
 
 use super::HttpError;
 use super::admission::{Admission, Admitted, Pending, Refusal};
-use super::connection::Connection;
+use super::connection::{Connection, page};
+use super::encoder::RequestLine;
 use super::lifetime::{Lifetime, Member, Phase};
 use super::listening::{Listening, Serving};
 use super::middleware::{Chain, IntoChain};
 use super::options::HttpOptions;
+use super::response::Response;
 use super::upgrade::Upgraded;
 use crate::emitter::{EventNames, ListenerError, ListenerId, Listeners, Outcome, Rank, Turnstile};
 use crate::socket::{Acceptor, SocketServer};
@@ -241,20 +244,15 @@ async fn speak_http(stream: Stream, server: Arc<Server>, lifetime: Arc<Lifetime>
 
 /// Tells a client that there is no room for it.
 async fn refuse(mut stream: Stream, server: Arc<Server>, refusal: Refusal) {
-    let Some(_place) = server.admission.refuse() else { return };
-    let answer: &[u8] = match refusal {
+    let status = match refusal {
         Refusal::TooManyPending => return,
-        Refusal::Full => {
-            b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nRetry-After: 1\r\n\
-              Content-Length: 30\r\nConnection: close\r\n\r\nError 503: Service Unavailable"
-        }
-        Refusal::TooManyFromAddress => {
-            b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain\r\nRetry-After: 1\r\n\
-              Content-Length: 28\r\nConnection: close\r\n\r\nError 429: Too Many Requests"
-        }
+        Refusal::Full => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::TooManyFromAddress => StatusCode::TOO_MANY_REQUESTS,
     };
+    let Some(_place) = server.admission.refuse() else { return };
+    let page = page(&Response::error_page(status).with_header("Retry-After", "1"), &RequestLine::default());
     let tell = async {
-        stream.write_all(answer).await?;
+        stream.write_all(&page).await?;
         stream.shutdown().await?;
         let mut rest = tokio::io::AsyncReadExt::take(&mut stream, 64 * 1024);
         tokio::io::copy(&mut rest, &mut tokio::io::sink()).await

@@ -73,11 +73,12 @@ impl Driver {
             }
         }
         if self.deadlines.close <= now {
-            // First for the peer, then for listeners.
-            self.deadlines.close = clock.after(options.close_timeout);
             if self.read.is_none() {
                 self.delivery.hurry();
             }
+            // Those of `error` and `close`, which are called now, have as much time again.
+            self.deadlines.close = clock.after(options.close_timeout);
+            self.delivery.abandon();
             self.hang_up();
         }
         if !self.connection.is_writable() {

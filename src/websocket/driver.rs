@@ -15,7 +15,6 @@ use super::flushing::Writing;
 use super::inbox::Inbox;
 use super::shared::Shared;
 use super::slot::{ALARM, ATTEND, BLOCKED, DRAINED, Phase};
-use crate::clock::Moment;
 use crate::emitter::panic_error;
 use crate::http::{Lifetime, Upgraded};
 use crate::protocol::{Bucket, Session, close_code};
@@ -222,9 +221,7 @@ impl Driver {
         self.connection.flush();
         if is_closing {
             self.wake_senders();
-            if self.deadlines.close == Moment::NEVER {
-                self.deadlines.close = self.lifetime.clock().after(self.shared.options.close_timeout);
-            }
+            self.begin_to_end();
         }
         let is_cut = terminated || fault.as_ref().is_some_and(|fault| fault.close_code() == close_code::ABNORMAL);
         if let Some(fault) = fault {

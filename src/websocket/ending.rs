@@ -99,6 +99,11 @@ impl Driver {
             self.connection.slot.flags.fetch_and(!BLOCKED, Ordering::Relaxed);
         }
         self.read = None;
+        self.begin_to_end();
+    }
+
+    /// From now on there is a time by which it has to be over.
+    pub(super) fn begin_to_end(&mut self) {
         if self.deadlines.close == Moment::NEVER {
             self.deadlines.close = self.lifetime.clock().after(self.shared.options.close_timeout);
         }

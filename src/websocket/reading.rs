@@ -105,6 +105,7 @@ impl Driver {
     fn ended(&mut self, error: Option<io::Error>) {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
         self.progress.ended = true;
+        self.begin_to_end();
         match error {
             // A peer that leaves, however rudely, is no fault.
             Some(error)
