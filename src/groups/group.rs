@@ -9,7 +9,7 @@ use super::error::GroupError;
 use super::event::{GROUP, Happening};
 use super::manager::{GroupManager, WeakManager};
 use super::membership::Membership;
-use crate::emitter::{ListenerError, ListenerId, Listeners, Outcome, Rank};
+use crate::emitter::{Listeners, listener_methods};
 use crate::protocol::Opcode;
 use crate::websocket::{SlowMemberPolicy, Text, WebSocketConnection, broadcast_to_group, cork};
 
@@ -175,85 +175,6 @@ impl ConnectionGroup {
         self.read().map_or(0, |state| state.dropped.load(Ordering::Relaxed))
     }
 
-    /// Calls `listener` at every `event` from the next one on. On a group that is gone it is accepted and does nothing.
-    ///
-    /// # Panics
-    /// If there is no such event.
-    #[track_caller]
-    pub fn on<F, R>(&self, event: &str, listener: F) -> ListenerId
-    where
-        F: FnMut(WebSocketConnection) -> R + Send + 'static,
-        R: Outcome,
-    {
-        self.try_on(event, listener).unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    /// Calls `listener` at the next `event` only, after all `on` listeners.
-    ///
-    /// # Panics
-    /// If there is no such event.
-    #[track_caller]
-    pub fn once<F, R>(&self, event: &str, listener: F) -> ListenerId
-    where
-        F: FnMut(WebSocketConnection) -> R + Send + 'static,
-        R: Outcome,
-    {
-        self.add_listener(event, Rank::Once, listener).unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    /// As [`on`](ConnectionGroup::on), a mistake being returned.
-    ///
-    /// # Errors
-    /// [`ListenerError::UnknownEvent`].
-    pub fn try_on<F, R>(&self, event: &str, listener: F) -> Result<ListenerId, ListenerError>
-    where
-        F: FnMut(WebSocketConnection) -> R + Send + 'static,
-        R: Outcome,
-    {
-        self.add_listener(event, Rank::On, listener)
-    }
-
-    /// Removes a listener. One that is not there any more is no error.
-    pub fn remove_listener(&self, id: ListenerId) {
-        if let Some(listeners) = self.listeners() {
-            listeners.remove(id.number);
-        }
-    }
-
-    /// Removes the listeners of one event, or with `None` of all.
-    ///
-    /// # Panics
-    /// If there is no such event.
-    #[track_caller]
-    pub fn remove_all_listeners(&self, event: Option<&str>) {
-        let event = event.map(|event| GROUP.resolve(event).unwrap_or_else(|error| panic!("{error}")));
-        if let Some(listeners) = self.listeners() {
-            listeners.remove_all(event.as_ref());
-        }
-    }
-
-    /// How many listeners an event has.
-    ///
-    /// # Panics
-    /// If there is no such event.
-    #[track_caller]
-    pub fn listener_count(&self, event: &str) -> usize {
-        let event = GROUP.resolve(event).unwrap_or_else(|error| panic!("{error}"));
-        self.listeners().map_or(0, |listeners| listeners.count(&event))
-    }
-
-    fn add_listener<F, R>(&self, event: &str, rank: Rank, mut listener: F) -> Result<ListenerId, ListenerError>
-    where
-        F: FnMut(WebSocketConnection) -> R + Send + 'static,
-        R: Outcome,
-    {
-        let event = GROUP.resolve(event)?;
-        let add = |listeners: Arc<Listeners<u8, WebSocketConnection>>| {
-            listeners.add(event, rank, move |member: &WebSocketConnection| listener(*member))
-        };
-        Ok(ListenerId { event, number: self.listeners().map_or(u32::MAX, add) })
-    }
-
     fn broadcast(&self, opcode: Opcode, payload: &[u8], except: Option<WebSocketConnection>) {
         // The members stay locked while they are written to, which calls nobody, but not while sockets are.
         cork(|| {
@@ -271,6 +192,18 @@ impl ConnectionGroup {
             drop(state);
             manager.tell();
         });
+    }
+}
+
+/// # Listeners
+///
+/// The events are `join`, `leave` and `drop`.
+impl ConnectionGroup {
+    listener_methods! {
+        GROUP,
+        FnMut(WebSocketConnection),
+        |listener, member: &WebSocketConnection| listener(*member),
+        |group| group.listeners(),
     }
 }
 

@@ -7,7 +7,7 @@ use dashmap::mapref::entry::Entry;
 use super::error::GroupError;
 use super::event::{CREATE, DESTROY, DROP, Happening, JOIN, LEAVE, MANAGER};
 use super::group::ConnectionGroup;
-use crate::emitter::{ListenerError, ListenerId, Listeners, Outcome, Rank, Turnstile};
+use crate::emitter::{Listeners, Turnstile, listener_methods};
 use crate::websocket::{Text, WebSocketConnection, cork};
 
 /// The groups of a server: ReactPHP's `GroupManager`. Clones are the same manager.
@@ -143,77 +143,17 @@ impl GroupManager {
             }
         });
     }
+}
 
-    /// Calls `listener` at every `event` from the next one on.
-    ///
-    /// # Panics
-    /// If there is no such event.
-    #[track_caller]
-    pub fn on<F, R>(&self, event: &str, listener: F) -> ListenerId
-    where
-        F: FnMut(ConnectionGroup) -> R + Send + 'static,
-        R: Outcome,
-    {
-        self.try_on(event, listener).unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    /// Calls `listener` at the next `event` only, after all `on` listeners.
-    ///
-    /// # Panics
-    /// If there is no such event.
-    #[track_caller]
-    pub fn once<F, R>(&self, event: &str, listener: F) -> ListenerId
-    where
-        F: FnMut(ConnectionGroup) -> R + Send + 'static,
-        R: Outcome,
-    {
-        self.add_listener(event, Rank::Once, listener).unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    /// As [`on`](GroupManager::on), a mistake being returned.
-    ///
-    /// # Errors
-    /// [`ListenerError::UnknownEvent`].
-    pub fn try_on<F, R>(&self, event: &str, listener: F) -> Result<ListenerId, ListenerError>
-    where
-        F: FnMut(ConnectionGroup) -> R + Send + 'static,
-        R: Outcome,
-    {
-        self.add_listener(event, Rank::On, listener)
-    }
-
-    /// Removes a listener. One that is not there any more is no error.
-    pub fn remove_listener(&self, id: ListenerId) {
-        self.inner.listeners.remove(id.number);
-    }
-
-    /// Removes the listeners of one event, or with `None` of all.
-    ///
-    /// # Panics
-    /// If there is no such event.
-    #[track_caller]
-    pub fn remove_all_listeners(&self, event: Option<&str>) {
-        let event = event.map(|event| MANAGER.resolve(event).unwrap_or_else(|error| panic!("{error}")));
-        self.inner.listeners.remove_all(event.as_ref());
-    }
-
-    /// How many listeners an event has.
-    ///
-    /// # Panics
-    /// If there is no such event.
-    #[track_caller]
-    pub fn listener_count(&self, event: &str) -> usize {
-        self.inner.listeners.count(&MANAGER.resolve(event).unwrap_or_else(|error| panic!("{error}")))
-    }
-
-    fn add_listener<F, R>(&self, event: &str, rank: Rank, mut listener: F) -> Result<ListenerId, ListenerError>
-    where
-        F: FnMut(ConnectionGroup) -> R + Send + 'static,
-        R: Outcome,
-    {
-        let event = MANAGER.resolve(event)?;
-        let number = self.inner.listeners.add(event, rank, move |group: &ConnectionGroup| listener(*group));
-        Ok(ListenerId { event, number })
+/// # Listeners
+///
+/// The events are `create` and `destroy`.
+impl GroupManager {
+    listener_methods! {
+        MANAGER,
+        FnMut(ConnectionGroup),
+        |listener, group: &ConnectionGroup| listener(*group),
+        |manager| Some(&manager.inner.listeners),
     }
 }
 

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
-use crate::emitter::{EventNames, ListenerError, ListenerId, Listeners, Outcome, Rank, Turnstile};
+use crate::emitter::{EventNames, Listeners, Turnstile, listener_methods};
 
 const EVENTS: EventNames = EventNames { object: "a BodyStream", names: &["drain", "close"], aliases: &[] };
 const DRAIN: u8 = 0;
@@ -171,38 +171,6 @@ impl BodyStream {
         self.lock().unsent
     }
 
-    /// Registers a listener for `"drain"` or `"close"`. On a stream that is closed already, `close` does not fire again.
-    ///
-    /// # Panics
-    /// If there is no such event.
-    #[track_caller]
-    pub fn on<F, R>(&self, event: &str, listener: F) -> ListenerId
-    where
-        F: FnMut() -> R + Send + 'static,
-        R: Outcome,
-    {
-        self.try_on(event, listener).unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    /// The same, a mistake being returned.
-    ///
-    /// # Errors
-    /// [`ListenerError::UnknownEvent`].
-    pub fn try_on<F, R>(&self, event: &str, mut listener: F) -> Result<ListenerId, ListenerError>
-    where
-        F: FnMut() -> R + Send + 'static,
-        R: Outcome,
-    {
-        let event = EVENTS.resolve(event)?;
-        let number = self.inner.listeners.add(event, Rank::On, move |()| listener());
-        Ok(ListenerId { event, number })
-    }
-
-    /// Removes a listener.
-    pub fn remove_listener(&self, id: ListenerId) {
-        self.inner.listeners.remove(id.number);
-    }
-
     fn emit(&self, event: u8) {
         self.inner.turnstile.push(event);
         self.inner.turnstile.pass(|event| {
@@ -216,6 +184,13 @@ impl BodyStream {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// # Listeners
+///
+/// The events are `drain` and `close`. On a stream that is closed already, `close` does not fire again.
+impl BodyStream {
+    listener_methods! { EVENTS, FnMut(), |listener, _nothing: &()| listener(), |stream| Some(&stream.inner.listeners) }
 }
 
 impl Default for BodyStream {

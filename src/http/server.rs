@@ -15,7 +15,7 @@ use super::middleware::{Chain, IntoChain};
 use super::options::HttpOptions;
 use super::response::Response;
 use super::upgrade::Upgraded;
-use crate::emitter::{EventNames, ListenerError, ListenerId, Listeners, Outcome, Rank, Turnstile};
+use crate::emitter::{EventNames, Listeners, Turnstile, listener_methods};
 use crate::socket::{Acceptor, SocketServer};
 use crate::stream::{ByteStream, Stream};
 
@@ -81,38 +81,6 @@ impl HttpServer {
         HttpServer::of(self.inner.chain.clone(), options, self.inner.events.clone())
     }
 
-    /// Registers a listener for `"error"`, the only event.
-    ///
-    /// # Panics
-    /// If there is no such event.
-    #[track_caller]
-    pub fn on<F, R>(&self, event: &str, listener: F) -> ListenerId
-    where
-        F: FnMut(&HttpError) -> R + Send + 'static,
-        R: Outcome,
-    {
-        self.try_on(event, listener).unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    /// The same, a mistake being returned.
-    ///
-    /// # Errors
-    /// [`ListenerError::UnknownEvent`].
-    pub fn try_on<F, R>(&self, event: &str, mut listener: F) -> Result<ListenerId, ListenerError>
-    where
-        F: FnMut(&HttpError) -> R + Send + 'static,
-        R: Outcome,
-    {
-        let event = EVENTS.resolve(event)?;
-        let number = self.inner.events.listeners.add(event, Rank::On, move |error: &Arc<HttpError>| listener(error));
-        Ok(ListenerId { event, number })
-    }
-
-    /// Removes a listener.
-    pub fn remove_listener(&self, id: ListenerId) {
-        self.inner.events.listeners.remove(id.number);
-    }
-
     /// Serves what connects to a socket, or to several: a [`SocketServer`], or a `Vec` or an array of them.
     ///
     /// Serving has begun when this returns. The [`Listening`] can be awaited, closed, or dropped, which stops nothing.
@@ -167,6 +135,18 @@ impl HttpServer {
 
     fn of(chain: Chain, options: HttpOptions, events: Arc<ServerEvents>) -> HttpServer {
         HttpServer { inner: Arc::new(Server { chain, options, admission: Arc::default(), events }) }
+    }
+}
+
+/// # Listeners
+///
+/// The only event is `error`.
+impl HttpServer {
+    listener_methods! {
+        EVENTS,
+        FnMut(&HttpError),
+        |listener, error: &Arc<HttpError>| listener(error),
+        |server| Some(&server.inner.events.listeners),
     }
 }
 

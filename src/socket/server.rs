@@ -10,7 +10,7 @@ use super::address::Address;
 use super::error::SocketError;
 #[cfg(unix)]
 use super::unix_path::UnixPath;
-use crate::emitter::{EventNames, ListenerError, ListenerId, Listeners, Outcome, Rank, Turnstile};
+use crate::emitter::{EventNames, Listeners, Turnstile, listener_methods};
 
 const EVENTS: EventNames = EventNames { object: "a SocketServer", names: &["error"], aliases: &[] };
 const ERROR: u8 = 0;
@@ -131,33 +131,6 @@ impl SocketServer {
         }
     }
 
-    /// Registers a listener for `"error"`, the only event.
-    ///
-    /// # Panics
-    /// If there is no such event.
-    #[track_caller]
-    pub fn on<F, R>(&self, event: &str, listener: F) -> ListenerId
-    where
-        F: FnMut(&SocketError) -> R + Send + 'static,
-        R: Outcome,
-    {
-        self.try_on(event, listener).unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    /// The same, a mistake being returned.
-    ///
-    /// # Errors
-    /// [`ListenerError::UnknownEvent`].
-    pub fn try_on<F, R>(&self, event: &str, mut listener: F) -> Result<ListenerId, ListenerError>
-    where
-        F: FnMut(&SocketError) -> R + Send + 'static,
-        R: Outcome,
-    {
-        let event = EVENTS.resolve(event)?;
-        let number = self.events.listeners.add(event, Rank::On, move |error: &Arc<SocketError>| listener(error));
-        Ok(ListenerId { event, number })
-    }
-
     /// Begins to accept, on the present runtime.
     pub(crate) fn into_acceptor(self) -> Result<Acceptor, SocketError> {
         Acceptor::new(self)
@@ -232,6 +205,18 @@ impl TryFrom<tokio::net::UnixListener> for SocketServer {
             Ok(listener) => Ok(listener.into()),
             Err(source) => Err(SocketError::Listen { uri: "a Unix listener".to_owned(), source }),
         }
+    }
+}
+
+/// # Listeners
+///
+/// The only event is `error`.
+impl SocketServer {
+    listener_methods! {
+        EVENTS,
+        FnMut(&SocketError),
+        |listener, error: &Arc<SocketError>| listener(error),
+        |socket| Some(&socket.events.listeners),
     }
 }
 

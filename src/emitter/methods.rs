@@ -1,0 +1,107 @@
+/// The methods by which an object's listeners are registered, for those whose events all have one signature.
+///
+/// * the names of the events;
+/// * what a listener takes;
+/// * how a listener is called with what is stored;
+/// * where the listeners are, if the object is still there.
+macro_rules! listener_methods {
+    (
+        $names:expr,
+        FnMut($($argument:ty)?),
+        |$listener:ident, $stored:ident: &$type:ty| $call:expr,
+        |$object:ident| $listeners:expr $(,)?
+    ) => {
+        /// Calls `listener` at every `event` from the next one on. The argument's type need not be written. On an object that
+        /// is gone it is accepted and does nothing.
+        ///
+        /// # Panics
+        /// If there is no such event; the message tells which there are.
+        #[track_caller]
+        pub fn on<F, R>(&self, event: &str, listener: F) -> $crate::emitter::ListenerId
+        where
+            F: FnMut($($argument)?) -> R + Send + 'static,
+            R: $crate::emitter::Outcome,
+        {
+            self.try_on(event, listener).unwrap_or_else(|error| panic!("{error}"))
+        }
+
+        /// Calls `listener` at the next `event` only, after all `on` listeners.
+        ///
+        /// # Panics
+        /// If there is no such event.
+        #[track_caller]
+        pub fn once<F, R>(&self, event: &str, listener: F) -> $crate::emitter::ListenerId
+        where
+            F: FnMut($($argument)?) -> R + Send + 'static,
+            R: $crate::emitter::Outcome,
+        {
+            self.add_listener(event, $crate::emitter::Rank::Once, listener).unwrap_or_else(|error| panic!("{error}"))
+        }
+
+        /// As [`on`](Self::on), a mistake being returned.
+        ///
+        /// # Errors
+        /// [`ListenerError::UnknownEvent`](crate::ListenerError::UnknownEvent).
+        pub fn try_on<F, R>(
+            &self,
+            event: &str,
+            listener: F,
+        ) -> Result<$crate::emitter::ListenerId, $crate::emitter::ListenerError>
+        where
+            F: FnMut($($argument)?) -> R + Send + 'static,
+            R: $crate::emitter::Outcome,
+        {
+            self.add_listener(event, $crate::emitter::Rank::On, listener)
+        }
+
+        /// Removes a listener. One that is not there any more is no error.
+        pub fn remove_listener(&self, id: $crate::emitter::ListenerId) {
+            let $object = self;
+            if let Some(listeners) = $listeners {
+                listeners.remove(id.number);
+            }
+        }
+
+        /// Removes the listeners of one event, or with `None` of all.
+        ///
+        /// # Panics
+        /// If there is no such event.
+        #[track_caller]
+        pub fn remove_all_listeners(&self, event: Option<&str>) {
+            let event = event.map(|event| $names.resolve(event).unwrap_or_else(|error| panic!("{error}")));
+            let $object = self;
+            if let Some(listeners) = $listeners {
+                listeners.remove_all(event.as_ref());
+            }
+        }
+
+        /// How many listeners an event has.
+        ///
+        /// # Panics
+        /// If there is no such event.
+        #[track_caller]
+        pub fn listener_count(&self, event: &str) -> usize {
+            let event = $names.resolve(event).unwrap_or_else(|error| panic!("{error}"));
+            let $object = self;
+            $listeners.map_or(0, |listeners| listeners.count(&event))
+        }
+
+        fn add_listener<F, R>(
+            &self,
+            event: &str,
+            rank: $crate::emitter::Rank,
+            listener: F,
+        ) -> Result<$crate::emitter::ListenerId, $crate::emitter::ListenerError>
+        where
+            F: FnMut($($argument)?) -> R + Send + 'static,
+            R: $crate::emitter::Outcome,
+        {
+            let event = $names.resolve(event)?;
+            let mut $listener = listener;
+            let $object = self;
+            let number = $listeners.map(|listeners| listeners.add(event, rank, move |$stored: &$type| $call));
+            Ok($crate::emitter::ListenerId { event, number: number.unwrap_or(u32::MAX) })
+        }
+    };
+}
+pub(crate) use listener_methods;
