@@ -3,7 +3,7 @@ use std::sync::atomic::Ordering;
 
 use super::connection::WebSocketConnection;
 use super::error::ConnectionError;
-use super::slot::{ATTEND, DEAF, PAUSED, Phase, State};
+use super::slot::{ATTEND, CUT, DEAF, PAUSED, Phase, State};
 use super::writer::Streaming;
 use crate::http::Response;
 use crate::protocol::{close, close_code};
@@ -44,7 +44,7 @@ impl WebSocketConnection {
         }
         state.phase = Phase::Closing;
         state.extras().terminated = true;
-        self.slot.signal(&state, ATTEND | DEAF);
+        self.slot.signal(&state, ATTEND | DEAF | CUT);
     }
 
     /// In a `connection` listener: answers the handshake with `response` instead of the 101. The connection was never there,
@@ -100,7 +100,9 @@ impl WebSocketConnection {
 
     #[cold]
     pub(super) fn fail_locked(&self, mut state: MutexGuard<'static, State>, error: ConnectionError) {
-        let is_known = state.existing_extras().is_some_and(|extras| extras.fault.is_some() || extras.error.is_some());
+        let is_known = state
+            .existing_extras()
+            .is_some_and(|extras| extras.fault.is_some() || extras.error.is_some() || extras.terminated);
         if is_known || state.phase == Phase::Closed {
             return;
         }
@@ -120,6 +122,8 @@ impl WebSocketConnection {
         if state.phase == Phase::Closing {
             return;
         }
+        let code = close::sendable(code);
+        let reason = if code == close_code::NO_STATUS { "" } else { reason };
         self.queue_close(&mut state, code, reason);
         state.extras().closing = Some((code, reason.to_owned()));
         self.slot.signal(&state, ATTEND);

@@ -50,7 +50,7 @@ impl WebSocketConnection {
         self.number
     }
 
-    /// The request that began the connection: in `connection` listeners, and later only with
+    /// The request that began the connection: in `connection` and `error` listeners of the middleware, and later only with
     /// [`WebSocketOptions::keep_request`](crate::WebSocketOptions::keep_request). It is cheap to clone into a closure.
     pub fn request(&self) -> Option<ServerRequest> {
         self.lock()?.existing_extras()?.request.clone()

@@ -140,7 +140,7 @@ impl Driver {
                 self.deliver_inbox(desk, cx, &mut budget);
             }
             turn.flush();
-            if self.end_if_over() || self.needs_attention() {
+            if self.needs_attention() || self.end_if_over() {
                 continue;
             }
             if budget.is_spent() {

@@ -9,7 +9,7 @@ use super::event::{self, Args};
 use super::flushing::Writing;
 use super::slot::{ATTEND, BLOCKED, Phase};
 use crate::clock::Moment;
-use crate::protocol::{close, close_code};
+use crate::protocol::close_code;
 use crate::stream::ReadHalf;
 
 /// What the peer's Close said.
@@ -23,13 +23,15 @@ pub(super) struct PeerClose {
 impl Driver {
     /// The peer has said Close (RFC 6455 §5.5.1): answers it, unless it is the answer to ours.
     pub(super) fn answer_close(&mut self, close: Option<(u16, String)>, cx: &mut Context<'_>) {
-        let mut first = false;
-        if let Some(mut state) = self.connection.lock().filter(|state| state.is_writable()) {
-            first = true;
+        let Some(mut state) = self.connection.lock() else { return };
+        let first = state.existing_extras().is_none_or(|extras| extras.closing.is_none());
+        if state.is_writable() {
             let code = close.as_ref().map_or(close_code::NO_STATUS, |(code, _)| *code);
             self.connection.queue_close(&mut state, code, "");
             self.connection.slot.signal(&state, ATTEND);
             self.connection.touched(state);
+        } else {
+            drop(state);
         }
         self.progress.peer_close = Some(Box::new(PeerClose { close, first }));
         self.emit(event::END, Args::Nothing, cx);
@@ -48,8 +50,8 @@ impl Driver {
         if self.read.is_some() {
             let is_flushed = self.connection.buffered_amount() == 0;
             let is_over = if self.progress.ended {
-                // What arrived before is delivered first.
-                self.inbox.is_empty() && self.delivery.is_free()
+                // What arrived before is delivered first, and answered.
+                self.inbox.is_empty() && self.delivery.is_free() && is_flushed
             } else if self.progress.peer_close.is_some() {
                 is_flushed
             } else {
@@ -119,7 +121,6 @@ impl Driver {
             return peer.close.clone().unwrap_or((close_code::NO_STATUS, String::new()));
         }
         let ours = self.connection.lock().and_then(|mut state| state.existing_extras()?.closing.clone());
-        let (code, reason) = ours.unwrap_or((close_code::NORMAL, String::new()));
-        (close::sendable(code), reason)
+        ours.unwrap_or((close_code::NORMAL, String::new()))
     }
 }

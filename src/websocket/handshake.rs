@@ -69,9 +69,11 @@ impl HandshakeError {
             HandshakeError::Timeout { .. } => "Error 503: Service Unavailable".to_owned(),
             error => format!("Error {}: {error}", self.status()),
         };
-        let page = Response::plaintext(text).with_status(self.status()).with_header("Connection", "close");
+        let page = Response::new(self.status()).with_header("Content-Type", "text/plain").with_body(text);
+        let page = page.with_header("Connection", "close");
         match self {
-            HandshakeError::Version => page.with_header("Sec-WebSocket-Version", "13"),
+            // RFC 9110 §15.5.22: what to upgrade to.
+            HandshakeError::Version => page.with_header("Upgrade", "websocket").with_header("Sec-WebSocket-Version", "13"),
             _ => page,
         }
     }

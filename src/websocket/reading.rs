@@ -12,7 +12,7 @@ use super::desk::Desk;
 use super::driver::{Budget, Driver};
 use super::error::ConnectionError;
 use super::event::{self, Args};
-use super::slot::{DEAF, PAUSED};
+use super::slot::{CUT, DEAF, PAUSED};
 use crate::clock::Moment;
 use crate::protocol::{Event, ProtocolError, Spare};
 
@@ -155,7 +155,7 @@ impl Driver {
 
     #[inline]
     fn is_held_up(&self) -> bool {
-        self.flags() & PAUSED != 0 || self.deadlines.message != Moment::NEVER
+        self.flags() & (PAUSED | CUT) != 0 || self.deadlines.message != Moment::NEVER
     }
 
     /// One thing that the peer has said.

@@ -39,6 +39,8 @@ pub(super) const ATTEND: u32 = 1 << 4;
 pub(super) const DEAF: u32 = 1 << 5;
 /// No message is to be delivered for now.
 pub(super) const PAUSED: u32 = 1 << 6;
+/// Nothing that has been read counts any more: `terminate` was called.
+pub(super) const CUT: u32 = 1 << 7;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

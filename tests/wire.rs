@@ -1,0 +1,1071 @@
+//! Frames in, frames and events out (RFC 6455 §5 to §8).
+
+mod support;
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use react_websocket::{ControlRate, HttpServer, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
+use support::*;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+
+/// All at once, and in pieces of so many bytes.
+const SIZES: [usize; 4] = [usize::MAX, 1, 2, 7];
+
+/// What a peer got and what the app saw.
+#[derive(Debug)]
+struct Transcript {
+    frames: Vec<String>,
+    /// Whether the server had ended its side before the peer ended the other.
+    ended: bool,
+    events: Vec<String>,
+}
+
+impl Transcript {
+    /// A fault: the peer is told once, the app hears of it once, and nothing follows.
+    #[track_caller]
+    fn assert_failed(&self, code: u16, frames: &[&str], events: &[&str], case: &str) {
+        let told = self.frames.last().and_then(|close| close.strip_prefix(&format!("Close {code} ")));
+        let reason = told.unwrap_or_else(|| panic!("{case}: no Close {code} with a reason: {self:?}"));
+        assert_eq!(self.frames[..self.frames.len() - 1], *frames, "{case}");
+        assert!(self.ended, "{case}: the server waits");
+        let (error, close) = (format!("error {code} {reason}"), format!("close {code} {reason}"));
+        assert_eq!(self.events, [events, &[&error, &close]].concat(), "{case}");
+    }
+
+    /// Nothing was wrong, and the connection stayed open until the peer left.
+    #[track_caller]
+    fn assert_open(&self, frames: &[&str], events: &[&str], case: &str) {
+        assert_eq!(self.frames, frames, "{case}");
+        assert!(!self.ended, "{case}: it should have stayed open");
+        assert_eq!(self.events, [events, &["close 1006 "]].concat(), "{case}");
+    }
+}
+
+/// A server that echoes and does what it is told to, and notes all events.
+fn server(options: WebSocketOptions) -> (HttpServer, Log) {
+    let log = Log::default();
+    let websocket = WebSocketMiddleware::new().with_options(options);
+    websocket.on("connection", {
+        let log = log.clone();
+        move |connection: WebSocketConnection| {
+            log.watch(connection);
+            connection.on("text", obey);
+            connection.on("binary", move |bytes: &[u8]| connection.write_binary(bytes));
+        }
+    });
+    (HttpServer::new((websocket, router)), log)
+}
+
+fn obey(connection: &WebSocketConnection, text: &str) {
+    match *text.split(' ').collect::<Vec<_>>() {
+        ["close"] => connection.close(),
+        ["close", code, reason] => connection.close_with(code.parse().unwrap(), reason),
+        ["end"] => connection.end(),
+        ["end", last] => connection.end_with(last),
+        ["terminate"] => connection.terminate(),
+        _ => drop(connection.write(text)),
+    }
+}
+
+/// Opens a connection, sends bytes in pieces of `size`, each when the one before has been used up, and then a FIN.
+async fn exchange_with(options: WebSocketOptions, bytes: &[u8], size: usize) -> Transcript {
+    let (http, log) = server(options);
+    let (peer, serving) = Peer::open_in_memory(&http).await;
+    let (mut read, mut write) = tokio::io::split(peer.stream);
+    let reading = tokio::spawn(async move {
+        let mut received = Vec::new();
+        read.read_to_end(&mut received).await.unwrap();
+        received
+    });
+    for piece in bytes.chunks(size) {
+        // The server may have gone: what follows its Close, or the peer's, is sent all the same.
+        let _ = write.write_all(piece).await;
+        settle().await;
+    }
+    let ended = reading.is_finished();
+    let _ = write.shutdown().await;
+    let received = reading.await.unwrap();
+    drop(write);
+    serving.await;
+    let events = log.take();
+    let is_close = |event: &String| event.starts_with("close ");
+    assert!(events.iter().position(is_close) == Some(events.len() - 1), "close is once and last: {events:?}");
+    Transcript { frames: describe(&received), ended, events }
+}
+
+async fn exchange(bytes: impl AsRef<[u8]>, size: usize) -> Transcript {
+    exchange_with(WebSocketOptions::new(), bytes.as_ref(), size).await
+}
+
+/// The frames of a server, which are whole, unmasked, and have lengths in their shortest form.
+fn describe(mut bytes: &[u8]) -> Vec<String> {
+    let mut frames = Vec::new();
+    while let [first, second, rest @ ..] = bytes {
+        let (length, rest) = match (second, rest) {
+            (126, [a, b, rest @ ..]) => (u16::from_be_bytes([*a, *b]).into(), rest),
+            (127, [a, b, c, d, e, f, g, h, rest @ ..]) => (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), rest),
+            (second, rest) => (u64::from(*second), rest),
+        };
+        let shortest = if length < 126 { length as u8 } else { 126 + u8::from(length > 0xFFFF) };
+        assert_eq!(*second, shortest, "a length of {length}, unmasked");
+        let (payload, rest) = rest.split_at(length as usize);
+        let shown = || match payload.len() {
+            0..=125 => String::from_utf8(payload.to_vec()).expect("text"),
+            length => format!("of {length} bytes"),
+        };
+        frames.push(match (first, payload) {
+            (0x81, _) => format!("text {}", shown()),
+            (0x82, _) => format!("binary {length}"),
+            (0x88, []) => "Close".to_owned(),
+            (0x88, [a, b]) => format!("Close {}", u16::from_be_bytes([*a, *b])),
+            (0x88, [a, b, reason @ ..]) => {
+                format!("Close {} {}", u16::from_be_bytes([*a, *b]), std::str::from_utf8(reason).expect("text"))
+            }
+            (0x89, _) => format!("ping {}", shown()),
+            (0x8A, _) => format!("pong {}", shown()),
+            (first, _) => panic!("a frame that begins with {first:#x}"),
+        });
+        bytes = rest;
+    }
+    assert!(bytes.is_empty(), "half a frame: {bytes:x?}");
+    frames
+}
+
+/// The header of a client's frame, with the longest form of the length that it needs.
+fn header(first: u8, length: u64) -> Vec<u8> {
+    let mut header = vec![first];
+    match length {
+        0..=125 => header.push(0x80 | length as u8),
+        126..=0xFFFF => header.extend([&[0xFE], &(length as u16).to_be_bytes()[..]].concat()),
+        _ => header.extend([&[0xFF], &length.to_be_bytes()[..]].concat()),
+    }
+    header.extend([0x12, 0x34, 0x56, 0x78]);
+    header
+}
+
+/// The beginning of a frame that announces `length` bytes of payload and has brought only these.
+fn beginning(first: u8, length: usize, payload: &[u8]) -> Vec<u8> {
+    let mut all = payload.to_vec();
+    all.resize(length, b' ');
+    let mut frame = frame(first, all);
+    frame.truncate(header(first, length as u64).len() + payload.len());
+    frame
+}
+
+// Messages.
+
+#[tokio::test(start_paused = true)]
+async fn messages_of_all_lengths_are_echoed_as_they_are() {
+    let log = Log::default();
+    let http = websockets({
+        let log = log.clone();
+        move |connection| {
+            log.watch(connection);
+            connection.on("text", obey);
+            connection.on("binary", move |bytes: &[u8]| connection.write_binary(bytes));
+        }
+    });
+    for length in [0, 1, 125, 126, 127, 65_535, 65_536, 65_537, 1 << 20] {
+        for (first, byte, name) in [(0x81, b'a', "text"), (0x82, 0xFF, "binary")] {
+            let payload = vec![byte; length];
+            let expected = match length {
+                0..=125 => vec![first, length as u8],
+                126..=0xFFFF => [&[first, 126], &(length as u16).to_be_bytes()[..]].concat(),
+                _ => [&[first, 127], &(length as u64).to_be_bytes()[..]].concat(),
+            };
+            let expected = [expected, payload.clone()].concat();
+            let sent = frame(first, &payload);
+            for size in [usize::MAX, 100_000, 1_000] {
+                let (mut peer, serving) = Peer::open_in_memory(&http).await;
+                for piece in sent.chunks(size) {
+                    peer.send(piece).await;
+                    settle().await;
+                }
+                assert!(peer.exactly(expected.len()).await == expected, "{name} of {length} in pieces of {size}");
+                drop(peer);
+                serving.await;
+                let event = if first == 0x81 { format!("text {}", "a".repeat(length)) } else { format!("binary {length}") };
+                let events: Vec<String> = log.take().into_iter().filter(|event| event != "drain").collect();
+                assert!(events == [event, "close 1006 ".to_owned()], "{name} of {length} in pieces of {size}");
+            }
+        }
+    }
+}
+
+/// A name, what is sent, the frames that come back, and the events.
+type Case = (&'static str, Vec<u8>, &'static [&'static str], &'static [&'static str]);
+
+#[tokio::test(start_paused = true)]
+async fn messages_are_delivered_in_wire_order_however_the_bytes_are_cut() {
+    let cases: Vec<Case> = vec![
+        (
+            "three messages",
+            [text("a"), frame(0x82, [1, 2]), text("c")].concat(),
+            &["text a", "binary 2", "text c"],
+            &["text a", "binary 2", "text c"],
+        ),
+        ("an empty text", text(""), &["text "], &["text "]),
+        ("an empty binary", frame(0x82, ""), &["binary 0"], &["binary 0"]),
+        ("an empty text in two fragments", [frame(0x01, ""), frame(0x80, "")].concat(), &["text "], &["text "]),
+        (
+            "fragments, some of them empty",
+            [frame(0x01, "a"), frame(0x00, ""), frame(0x00, "b"), frame(0x80, "c"), text("d")].concat(),
+            &["text abc", "text d"],
+            &["text abc", "text d"],
+        ),
+        ("binary fragments", [frame(0x02, [1]), frame(0x80, [2])].concat(), &["binary 2"], &["binary 2"]),
+        (
+            "control frames between fragments",
+            [frame(0x01, "a"), frame(0x89, "p"), frame(0x00, "b"), frame(0x8A, "q"), frame(0x89, ""), frame(0x80, "c")]
+                .concat(),
+            &["pong p", "pong ", "text abc"],
+            &["ping 1", "pong 1", "ping 0", "text abc"],
+        ),
+        (
+            "a character cut by fragments",
+            [frame(0x01, b"\xe2"), frame(0x89, ""), frame(0x00, b"\x82"), frame(0x80, b"\xac")].concat(),
+            &["pong ", "text €"],
+            &["ping 0", "text €"],
+        ),
+        ("a byte order mark and a NUL", text("\u{feff}\0"), &["text \u{feff}\0"], &["text \u{feff}\0"]),
+        (
+            "the first and last characters of each length",
+            text("\u{80}\u{7ff}\u{800}\u{d7ff}\u{e000}\u{ffff}\u{10000}\u{10ffff}"),
+            &["text \u{80}\u{7ff}\u{800}\u{d7ff}\u{e000}\u{ffff}\u{10000}\u{10ffff}"],
+            &["text \u{80}\u{7ff}\u{800}\u{d7ff}\u{e000}\u{ffff}\u{10000}\u{10ffff}"],
+        ),
+    ];
+    for (case, bytes, frames, events) in cases {
+        for size in SIZES {
+            exchange(&bytes, size).await.assert_open(frames, events, &format!("{case} in pieces of {size}"));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_number_of_messages_may_come_in_one_segment() {
+    let many: Vec<String> = (0..1000).map(|n| format!("text {n}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let bytes: Vec<u8> = (0..1000).flat_map(|n| text(n.to_string())).collect();
+    exchange(&bytes, usize::MAX).await.assert_open(&many, &many, "a thousand");
+    // Also if the last thing in it is a fault, or a Close.
+    let failed = exchange([&bytes[..], &[0xFF]].concat(), usize::MAX).await;
+    failed.assert_failed(1002, &many, &many, "a thousand and a fault");
+    let closed = exchange([bytes, close(1000, "")].concat(), usize::MAX).await;
+    assert_eq!(closed.frames, [&many[..], &["Close 1000"]].concat());
+    assert_eq!(closed.events, [&many[..], &["end", "close 1000 "]].concat());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_follows_a_large_message_is_not_lost() {
+    let large = frame(0x82, vec![7; 300_000]);
+    for size in [usize::MAX, 100_000, 65_536, 1_000] {
+        let good = [&large[..], &text("a"), &large, &text("b"), &text("c")].concat();
+        let frames = ["binary 300000", "text a", "binary 300000", "text b", "text c"];
+        let mut transcript = exchange(&good, size).await;
+        transcript.events.retain(|event| event != "drain");
+        transcript.assert_open(&frames, &frames, &format!("in pieces of {size}"));
+        let bad = [&large[..], &text("a"), &[0xFF], &text("b")].concat();
+        let mut transcript = exchange(&bad, size).await;
+        transcript.events.retain(|event| event != "drain");
+        transcript.assert_failed(1002, &frames[..2], &frames[..2], &format!("in pieces of {size}"));
+    }
+}
+
+#[tokio::test]
+async fn all_of_it_holds_over_a_socket() {
+    let (http, log) = server(WebSocketOptions::new());
+    let (address, listening) = listen_with(http);
+    let mut peer = Peer::open(address).await;
+    let large = vec![7; 1 << 20];
+    let fragments = [frame(0x01, "a"), frame(0x89, "p"), frame(0x80, "b")].concat();
+    peer.send([text("one"), text(""), fragments, frame(0x82, &large), frame(0x8A, "q")].concat()).await;
+    assert_eq!((peer.text().await, peer.text().await), ("one".into(), "".into()));
+    assert_eq!(peer.frame().await, Some(Frame { fin: true, opcode: 10, payload: b"p".to_vec() }));
+    assert_eq!(peer.text().await, "ab");
+    assert!(peer.frame().await == Some(Frame { fin: true, opcode: 2, payload: large }));
+    peer.send(beginning(0x81, 1_000, b"\xff")).await;
+    assert_eq!(peer.closed().await.0, Some(1007));
+    assert!(peer.ended().await);
+    drop(peer);
+    listening.close().await;
+    let mut events = log.take();
+    events.retain(|event| event != "drain");
+    let failed = ["error 1007 text is not UTF-8", "close 1007 text is not UTF-8"];
+    assert_eq!(events, [&["text one", "text ", "ping 1", "text ab", "binary 1048576", "pong 1"][..], &failed].concat());
+}
+
+// Broken rules.
+
+/// Each ends with the byte that breaks the rule, as far as it shows before the payload.
+fn broken_rules() -> Vec<(&'static str, u16, Vec<u8>)> {
+    let mut cases = vec![
+        ("RSV1", 1002, vec![0xC1]),
+        ("RSV2", 1002, vec![0xA1]),
+        ("RSV3", 1002, vec![0x91]),
+        ("RSV1 in a ping", 1002, vec![0xC9]),
+        ("RSV1 in a continuation", 1002, [frame(0x01, "a"), vec![0xC0]].concat()),
+        ("a fragmented ping", 1002, vec![0x09]),
+        ("a fragmented pong", 1002, vec![0x0A]),
+        ("a fragmented Close", 1002, vec![0x08]),
+        ("a fragmented ping inside a message", 1002, [frame(0x01, "a"), vec![0x09]].concat()),
+        ("an unmasked text", 1002, vec![0x81, 0x01]),
+        ("an unmasked empty text", 1002, vec![0x81, 0x00]),
+        ("an unmasked ping", 1002, vec![0x89, 0x00]),
+        ("an unmasked Close", 1002, vec![0x88, 0x00]),
+        ("an unmasked continuation", 1002, [frame(0x01, "a"), vec![0x80, 0x01]].concat()),
+        ("a ping of 126", 1002, vec![0x89, 0xFE]),
+        ("a pong with a length of 64 bits", 1002, vec![0x8A, 0xFF]),
+        ("a Close of 126", 1002, vec![0x88, 0xFE]),
+        ("0 in 16 bits", 1002, vec![0x81, 0xFE, 0, 0]),
+        ("125 in 16 bits", 1002, vec![0x82, 0xFE, 0, 125]),
+        ("0 in 64 bits", 1002, vec![0x81, 0xFF, 0, 0, 0, 0, 0, 0, 0, 0]),
+        ("65,535 in 64 bits", 1002, vec![0x82, 0xFF, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF]),
+        ("a length with the top bit", 1002, vec![0x82, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0]),
+        ("a length of all ones", 1002, vec![0x82, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF]),
+        ("a stray continuation", 1002, header(0x80, 5)),
+        ("a stray continuation without an end", 1002, header(0x00, 5)),
+        ("an empty stray continuation", 1002, header(0x80, 0)),
+        ("a text inside a message", 1002, [frame(0x01, "a"), header(0x81, 5)].concat()),
+        ("a fragment of another text inside a message", 1002, [frame(0x01, "a"), header(0x01, 5)].concat()),
+        ("a binary inside a text", 1002, [frame(0x01, "a"), frame(0x89, ""), header(0x82, 5)].concat()),
+        ("a text inside an empty fragment's message", 1002, [frame(0x02, ""), header(0x81, 0)].concat()),
+        ("half a close code", 1002, frame(0x88, [3])),
+        ("a reason that is not UTF-8", 1007, frame(0x88, b"\x03\xe8\xff")),
+        ("a reason that ends in a character", 1007, frame(0x88, b"\x03\xe8\xe2\x82")),
+        ("a text that ends in a character", 1007, frame(0x81, b"ok\xe2\x82")),
+        ("a fragmented text that ends in a character", 1007, [frame(0x01, b"\xe2"), frame(0x80, b"\x82")].concat()),
+        ("a character that a fragment breaks", 1007, [frame(0x01, b"\xe2"), beginning(0x00, 9, b"a")].concat()),
+        ("a frame of 1 MiB and a byte", 1009, header(0x82, (1 << 20) + 1)),
+        ("a text of 1 MiB and a byte", 1009, header(0x81, (1 << 20) + 1)),
+        ("a fragment of 1 MiB and a byte", 1009, header(0x02, (1 << 20) + 1)),
+        ("a frame of 2^63 - 1", 1009, header(0x82, u64::MAX >> 1)),
+        ("a message of 1 MiB and a byte", 1009, [frame(0x02, vec![0; 1 << 20]), header(0x80, 1)].concat()),
+        ("4,097 fragments", 1008, [frame(0x02, ""), frame(0x00, "").repeat(4095), header(0x80, 0)].concat()),
+    ];
+    for opcode in [3, 4, 5, 6, 7, 11, 12, 13, 14, 15] {
+        cases.push(("a reserved opcode", 1002, vec![0x80 | opcode]));
+        cases.push(("a fragment with a reserved opcode", 1002, vec![opcode]));
+    }
+    for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535] {
+        cases.push(("a close code that must not be sent", 1002, close(code, "no")));
+    }
+    for text in [
+        &b"\xff"[..],
+        b"\x80",
+        b"\xc0",
+        b"\xc1",
+        b"\xc3\x28",
+        b"\xe0\x80",
+        b"\xe0\x9f",
+        b"\xe2\x28",
+        b"\xe2\x82\x28",
+        b"\xed\xa0",
+        b"\xf0\x80",
+        b"\xf0\x8f",
+        b"\xf4\x90",
+        b"\xf5",
+        b"\xf8",
+        b"a long way \xf0\x9f\x98\x80 and then \xbf",
+    ] {
+        cases.push(("an impossible byte in a frame under way", 1007, beginning(0x81, 1_000, text)));
+        cases.push(("an impossible byte in a large frame under way", 1007, beginning(0x81, 100_000, text)));
+        let in_fragment = [frame(0x01, "ok"), frame(0x89, ""), beginning(0x00, 1_000, text)].concat();
+        cases.push(("an impossible byte in a fragment under way", 1007, in_fragment));
+    }
+    cases
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_rule_ends_the_connection_with_its_code() {
+    for (rule, code, bytes) in broken_rules() {
+        let has_ping = bytes.windows(6).any(|frame| *frame == *self::frame(0x89, ""));
+        let (frames, events): (&[_], &[_]) = if has_ping {
+            (&["text before", "pong "], &["text before", "ping 0"])
+        } else {
+            (&["text before"], &["text before"])
+        };
+        let broken = [text("before"), bytes].concat();
+        let followed = [&broken[..], &text("after"), &frame(0x89, ""), &close(1000, "")].concat();
+        // Those that take long in the smallest pieces are cut into larger ones.
+        let small = if broken.len() < 10_000 { 1 } else { 5_001 };
+        for (bytes, size) in [(&broken, usize::MAX), (&broken, small), (&followed, usize::MAX), (&followed, small)] {
+            let case = format!("{rule} {:x?} in pieces of {size}", &bytes[..bytes.len().min(40)]);
+            exchange(bytes, size).await.assert_failed(code, frames, events, &case);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_continuation_after_its_message_is_stray() {
+    for size in SIZES {
+        let transcript = exchange([frame(0x01, "a"), frame(0x80, "b"), header(0x80, 0)].concat(), size).await;
+        transcript.assert_failed(1002, &["text ab"], &["text ab"], &format!("in pieces of {size}"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_wrong_as_long_as_it_may_still_become_right() {
+    for (first, length, payload) in [
+        (0x81, 1_000, &b"\xf4\x8f\xbf"[..]),
+        (0x81, 1_000, b"\xed\x9f"),
+        (0x81, 1_000, b"\xe0\xa0"),
+        (0x01, 3, b"ok\xe2"),
+        (0x82, 1 << 20, b"\xff"),
+    ] {
+        for size in SIZES {
+            let case = format!("{payload:x?} in pieces of {size}");
+            exchange(beginning(first, length, payload), size).await.assert_open(&[], &[], &case);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_hold_at_the_bound_and_fail_one_past_it() {
+    let default = WebSocketOptions::new;
+    let sizes = || default().max_message_size(10).max_frame_size(5);
+    let fragments = |count: usize, payload: &[u8]| {
+        [frame(0x02, payload), frame(0x00, payload).repeat(count - 2), frame(0x80, payload)].concat()
+    };
+    for (options, good, echoed) in [
+        (default(), fragments(4096, &[0; 256]), "binary 1048576"),
+        (default(), fragments(4096, b""), "binary 0"),
+        (default(), frame(0x82, vec![0; 1 << 20]), "binary 1048576"),
+        (sizes(), text("12345"), "text 12345"),
+        (sizes(), [frame(0x01, "12345"), frame(0x80, "67890")].concat(), "text 1234567890"),
+        (sizes(), [frame(0x01, "12345"), frame(0x00, "67890"), frame(0x80, "")].concat(), "text 1234567890"),
+        (default().max_message_size(3), text("123"), "text 123"),
+        (default().max_message_size(3), text("€"), "text €"),
+        (default().max_message_size(0), text(""), "text "),
+        (default().max_fragments(1), text("a"), "text a"),
+        (default().max_fragments(3), fragments(3, b"a"), "binary 3"),
+        (default().max_fragments(3), fragments(3, b""), "binary 0"),
+        // A message's count ends with it, and control frames do not count.
+        (default().max_fragments(2), [fragments(2, b""), frame(0x02, "a"), frame(0x80, "")].concat(), "binary 1"),
+        (default().max_fragments(2), [frame(0x02, "a"), frame(0x8A, "").repeat(5), frame(0x80, "")].concat(), "binary 1"),
+        (default().max_message_size(1), frame(0x8A, [0; 125]), ""),
+    ] {
+        for size in [usize::MAX, if good.len() < 1_000 { 1 } else { 1_001 }] {
+            let mut transcript = exchange_with(options.clone(), &good, size).await;
+            transcript.events.retain(|event| event != "drain" && !event.starts_with("pong"));
+            let frames: Vec<&str> = transcript.frames.last().map(String::as_str).into_iter().collect();
+            assert_eq!(frames.first().copied().unwrap_or(""), echoed);
+            assert_eq!(transcript.events.last().unwrap(), "close 1006 ", "{options:?}");
+        }
+    }
+    for (options, code, bad) in [
+        (sizes(), 1009, header(0x81, 6)),
+        (sizes(), 1009, header(0x01, 6)),
+        (sizes(), 1009, [frame(0x01, "12345"), frame(0x00, "67890"), header(0x80, 1)].concat()),
+        (sizes(), 1009, [frame(0x01, "1234"), frame(0x00, "5678"), header(0x00, 3)].concat()),
+        (default().max_message_size(3), 1009, header(0x81, 4)),
+        (default().max_message_size(0), 1009, header(0x81, 1)),
+        (default().max_fragments(1), 1008, [frame(0x01, "a"), header(0x80, 1)].concat()),
+        (default().max_fragments(3), 1008, [frame(0x02, ""), frame(0x00, "").repeat(2), header(0x00, 0)].concat()),
+        (default().max_fragments(3), 1008, [frame(0x02, ""), frame(0x00, "").repeat(2), header(0x80, 9)].concat()),
+    ] {
+        for size in [usize::MAX, 1] {
+            let transcript = exchange_with(options.clone(), &bad, size).await;
+            transcript.assert_failed(code, &[], &[], &format!("{bad:x?} with {options:?}"));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_fault_the_peer_is_not_waited_for_longer_than_the_close_timeout() {
+    let (http, log) = server(WebSocketOptions::new());
+    let (mut peer, serving) = Peer::open_in_memory(&http).await;
+    let start = Instant::now();
+    peer.send([0xFF]).await;
+    assert_eq!(peer.closed().await.0, Some(1002));
+    assert!(peer.ended().await);
+    // It goes on for ever.
+    while peer.stream.write_all(&text("more")).await.is_ok() {
+        sleep(Duration::from_millis(100)).await;
+    }
+    serving.await;
+    let took = start.elapsed().as_millis();
+    assert!((10_000..10_300).contains(&took), "{took}");
+    let events = log.take();
+    assert!(events[0].starts_with("error 1002 ") && events[1].starts_with("close 1002 "), "{events:?}");
+    assert_eq!(events.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_take_our_close_is_cut_after_the_close_timeout() {
+    for (last, frames) in [(vec![0xFF], ["error 1002", "close 1002"]), (close(4001, "bye"), ["end", "close 4001"])] {
+        let (http, log) = server(WebSocketOptions::new());
+        let (mut peer, serving) = Peer::serve_with_capacity(&http, 200);
+        peer.shake_hands().await;
+        peer.send([text("x".repeat(1_000)), last].concat()).await;
+        settle().await;
+        let start = Instant::now();
+        let events = log.take();
+        assert!(events.len() == 2 && events[1].starts_with(frames[0]), "{events:?}");
+        serving.await;
+        let took = start.elapsed().as_millis();
+        assert!((9_900..10_100).contains(&took), "{took}");
+        let events = log.take();
+        assert!(events.len() == 1 && events[0].starts_with(frames[1]), "{events:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_goes_on_sending_still_gets_the_close_that_tells_it_why() {
+    let (http, log) = server(WebSocketOptions::new());
+    let (address, listening) = listen_with(http);
+    let mut peer = Peer::open(address).await;
+    // Closing a socket that has not been read to its end would be a reset, which takes the Close away.
+    peer.send([text("before"), vec![0xFF]].concat()).await;
+    peer.send(vec![0; 4 << 20]).await;
+    assert_eq!(peer.text().await, "before");
+    assert_eq!(peer.closed().await.0, Some(1002));
+    assert!(peer.ended().await);
+    drop(peer);
+    listening.close().await;
+    assert_eq!(log.take().len(), 3);
+}
+
+// Pings and pongs.
+
+#[tokio::test(start_paused = true)]
+async fn pings_are_answered_with_their_payload_and_pongs_are_told() {
+    let longest = "p".repeat(125);
+    for size in SIZES {
+        let bytes = [frame(0x89, ""), frame(0x89, &longest), frame(0x8A, "unasked"), frame(0x8A, "")].concat();
+        let pong = format!("pong {longest}");
+        let events = ["ping 0", "ping 125", "pong 7", "pong 0"];
+        exchange(bytes, size).await.assert_open(&["pong ", &pong], &events, &format!("in pieces of {size}"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_auto_pong_the_app_answers() {
+    let bytes = [frame(0x89, "p"), text("a"), frame(0x89, "q")].concat();
+    for size in SIZES {
+        let transcript = exchange_with(WebSocketOptions::new().auto_pong(false), &bytes, size).await;
+        transcript.assert_open(&["text a"], &["ping 1", "text a", "ping 1"], &format!("in pieces of {size}"));
+    }
+    let websocket = WebSocketMiddleware::new().with_options(WebSocketOptions::new().auto_pong(false));
+    websocket.on("connection", |connection: WebSocketConnection| {
+        connection.on("ping", move |payload: &[u8]| connection.pong([b"re: ", payload].concat()));
+    });
+    let (mut peer, _serving) = Peer::open_in_memory(&HttpServer::new((websocket, router))).await;
+    peer.send(frame(0x89, "p")).await;
+    assert_eq!(peer.frame().await, Some(Frame { fin: true, opcode: 10, payload: b"re: p".to_vec() }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pong_leaves_before_what_a_ping_listener_writes() {
+    let http = websockets(|connection| {
+        connection.on("ping", move || connection.write("pinged"));
+    });
+    let (mut peer, _serving) = Peer::open_in_memory(&http).await;
+    peer.send(frame(0x89, "p")).await;
+    assert_eq!(peer.frame().await.unwrap().opcode, 10);
+    assert_eq!(peer.text().await, "pinged");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_of_many_pings_is_answered_in_order() {
+    let bytes: Vec<u8> = (0..10_000).flat_map(|n| frame(0x89, n.to_string())).collect();
+    let pongs: Vec<String> = (0..10_000).map(|n| format!("pong {n}")).collect();
+    for size in [usize::MAX, 10_001] {
+        let transcript = exchange_with(WebSocketOptions::new().control_rate(None), &bytes, size).await;
+        assert!(transcript.frames == pongs, "{} pongs in pieces of {size}", transcript.frames.len());
+        assert_eq!(transcript.events.len(), 10_001);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_peer_does_not_read_only_the_latest_pong_waits() {
+    let log = Log::default();
+    let noted = log.clone();
+    let http = websockets(move |connection| {
+        noted.watch(connection);
+        connection.on("text", obey);
+    });
+    let (mut peer, _serving) = Peer::serve_with_capacity(&http, 200);
+    peer.shake_hands().await;
+    // The echo fills what is in flight, and more of it waits.
+    let stopper = "x".repeat(1_000);
+    peer.send(text(&stopper)).await;
+    settle().await;
+    for n in 0..100 {
+        peer.send(frame(0x89, n.to_string())).await;
+        settle().await;
+    }
+    assert_eq!(log.take().len(), 101, "all are told");
+    assert_eq!(peer.text().await, stopper);
+    assert_eq!(peer.frame().await, Some(Frame { fin: true, opcode: 10, payload: b"99".to_vec() }));
+    // Then they are answered one by one again.
+    peer.send([frame(0x89, "a"), frame(0x89, "b"), text("c")].concat()).await;
+    assert_eq!((peer.frame().await.unwrap().payload, peer.frame().await.unwrap().payload), (b"a".into(), b"b".into()));
+    assert_eq!(peer.text().await, "c");
+}
+
+#[tokio::test(start_paused = true)]
+async fn control_frames_have_a_burst_and_a_rate() {
+    // (options, pings at once, milliseconds, pings then, how many are answered in all, whether it fails)
+    let rate = |burst, per_second| WebSocketOptions::new().control_rate(ControlRate { burst, per_second });
+    for (options, first, wait, then, answered, fails) in [
+        (WebSocketOptions::new(), 200, 0, 0, 200, false),
+        (WebSocketOptions::new(), 201, 0, 0, 200, true),
+        (WebSocketOptions::new(), 200, 1_000, 100, 300, false),
+        (WebSocketOptions::new(), 200, 1_000, 102, 301, true),
+        (WebSocketOptions::new(), 200, 60_000, 200, 400, false),
+        (WebSocketOptions::new(), 200, 60_000, 201, 400, true),
+        (rate(2, 1), 2, 1_000, 1, 3, false),
+        (rate(2, 1), 3, 0, 0, 2, true),
+        (WebSocketOptions::new().control_rate(None), 1_000, 0, 1_000, 2_000, false),
+    ] {
+        for (first_byte, name) in [(0x89, "ping"), (0x8A, "pong")] {
+            let (http, log) = server(options.clone().ping_interval(None));
+            let (mut peer, serving) = Peer::open_in_memory(&http).await;
+            peer.send(frame(first_byte, "").repeat(first)).await;
+            settle().await;
+            // A millisecond has been waited already.
+            sleep(Duration::from_millis(u64::saturating_sub(wait, 1))).await;
+            peer.send([frame(first_byte, "").repeat(then), text("after")].concat()).await;
+            settle().await;
+            peer.stream.shutdown().await.unwrap();
+            let frames = describe(&peer.rest().await);
+            drop(peer);
+            serving.await;
+            let case = format!("{first} {name}s, {then} after {wait} ms, {options:?}");
+            let events = log.take();
+            let told = events.iter().filter(|event| event.starts_with(name)).count();
+            // The clock counts whole milliseconds, so that one frame more may be in time.
+            assert!(told.abs_diff(answered) <= usize::from(wait == 1_000 && fails), "{told} of {answered}: {case}");
+            let pongs = frames.iter().filter(|frame| *frame == "pong ").count();
+            assert_eq!(pongs, if name == "ping" { told } else { 0 }, "{case}");
+            assert_eq!(frames.iter().any(|frame| frame == "text after"), !fails, "{case}");
+            assert_eq!(frames.last().is_some_and(|frame| frame.starts_with("Close 1008 ")), fails, "{case}");
+            let [.., error, close] = &events[..] else { panic!("{events:?}") };
+            assert_eq!((error.starts_with("error 1008 "), close.starts_with("close 1008 ")), (fails, fails), "{case}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ping_of_more_than_125_bytes_is_not_sent() {
+    let http = websockets(|connection| {
+        assert!(connection.ping([b'p'; 125]) && !connection.ping([b'p'; 126]));
+        assert!(connection.pong([b'q'; 125]) && !connection.pong([b'q'; 126]));
+    });
+    let (mut peer, _serving) = Peer::open_in_memory(&http).await;
+    assert_eq!(peer.frame().await, Some(Frame { fin: true, opcode: 9, payload: vec![b'p'; 125] }));
+    assert_eq!(peer.frame().await, Some(Frame { fin: true, opcode: 10, payload: vec![b'q'; 125] }));
+    settle().await;
+    peer.stream.shutdown().await.unwrap();
+    assert_eq!(peer.rest().await, b"");
+}
+
+// The close handshake.
+
+#[tokio::test(start_paused = true)]
+async fn the_peers_close_is_answered_with_its_code_and_nothing_after_it_counts() {
+    let longest = "r".repeat(123);
+    let mut cases = vec![
+        (frame(0x88, ""), "Close".to_owned(), "close 1005 ".to_owned()),
+        (close(1000, "bye"), "Close 1000".to_owned(), "close 1000 bye".to_owned()),
+        (close(1000, &longest), "Close 1000".to_owned(), format!("close 1000 {longest}")),
+        (
+            close(4999, "auf Wiedersehen, größte Sorge"),
+            "Close 4999".to_owned(),
+            "close 4999 auf Wiedersehen, größte Sorge".to_owned(),
+        ),
+    ];
+    for code in (1000..=1003).chain(1007..=1014).chain([3000, 3999, 4000, 4999]) {
+        cases.push((close(code, ""), format!("Close {code}"), format!("close {code} ")));
+    }
+    for (bytes, answer, event) in cases {
+        let late = [text("late"), frame(0x89, "late"), vec![0xFF], close(1000, "again")].concat();
+        for size in SIZES {
+            for late in [&[][..], &late] {
+                let bytes = [&text("before"), &bytes[..], late].concat();
+                let transcript = exchange(bytes, size).await;
+                assert_eq!(transcript.frames, ["text before", &answer], "in pieces of {size}");
+                assert!(transcript.ended);
+                assert_eq!(transcript.events, ["text before", "end", &event], "in pieces of {size}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_inside_a_fragmented_message_ends_it_unheard() {
+    for size in SIZES {
+        let transcript = exchange([frame(0x01, "half"), close(1001, ""), frame(0x80, "")].concat(), size).await;
+        assert_eq!((transcript.frames, transcript.ended), (vec!["Close 1001".to_owned()], true));
+        assert_eq!(transcript.events, ["end", "close 1001 "]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_can_be_written_when_the_peer_has_said_close() {
+    let log = Log::default();
+    let noted = log.clone();
+    let http = websockets(move |connection| {
+        for event in ["end", "close"] {
+            let noted = noted.clone();
+            connection.on(event, move || {
+                noted.add(format_args!("{event} {} {}", connection.write("late"), connection.is_writable()));
+                connection.close_with(4001, "late");
+            });
+        }
+    });
+    let (mut peer, serving) = Peer::open_in_memory(&http).await;
+    peer.send(close(1000, "")).await;
+    assert_eq!(describe(&peer.rest().await), ["Close 1000"]);
+    serving.await;
+    assert_eq!(log.take(), ["end false false", "close false false"]);
+}
+
+/// A stream whose writes fail from some time on, as a socket's do when the peer has closed it.
+struct HalfBroken {
+    stream: DuplexStream,
+    fails: Arc<AtomicBool>,
+}
+
+impl AsyncRead for HalfBroken {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for HalfBroken {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.fails.load(Ordering::Relaxed) {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_peer_said_before_it_left_counts_also_when_writing_has_failed() {
+    for (last, events) in [
+        (text("b"), &["text b", "close 1006 "][..]),
+        (close(1001, "bye"), &["end", "close 1001 bye"]),
+        (frame(0x88, ""), &["end", "close 1005 "]),
+    ] {
+        let (http, log) = server(WebSocketOptions::new());
+        let fails = Arc::new(AtomicBool::new(false));
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        let serving = http.serve(HalfBroken { stream: theirs, fails: fails.clone() });
+        let mut peer = Peer::new(ours);
+        peer.shake_hands().await;
+        fails.store(true, Ordering::Relaxed);
+        // The answer to this cannot be written.
+        peer.send(text("a")).await;
+        settle().await;
+        peer.send(last).await;
+        settle().await;
+        drop(peer);
+        serving.await;
+        assert_eq!(log.take(), [&["text a"], events].concat());
+    }
+}
+
+/// Has the server close, answers as `answer` says, and returns the Close and the events.
+async fn be_closed(command: &str, answer: &[u8]) -> ((Option<u16>, String), Vec<String>) {
+    let (http, log) = server(WebSocketOptions::new());
+    let (mut peer, serving) = Peer::open_in_memory(&http).await;
+    peer.send(text(command)).await;
+    let closed = peer.closed().await;
+    assert_eq!(log.take(), [format!("text {command}")], "close waits for the peer");
+    peer.send(answer).await;
+    assert!(peer.ended().await);
+    drop(peer);
+    serving.await;
+    (closed, log.take())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_app_closes_with_a_code_that_may_be_sent_or_else_with_1011() {
+    let sendable = (1000..=1003).chain(1007..=1014).chain([3000, 3999, 4000, 4999]);
+    let others = [0, 1, 999, 1004, 1015, 1016, 2000, 2999, 5000, 65_535];
+    for (code, sent) in sendable.map(|code| (code, code)).chain(others.map(|code| (code, 1011))) {
+        let (closed, events) = be_closed(&format!("close {code} bye"), &close(sent, "")).await;
+        assert_eq!(closed, (Some(sent), "bye".to_owned()), "{code}");
+        assert_eq!(events, [format!("close {sent} bye")], "{code}");
+    }
+    let (closed, events) = be_closed("close", &close(1000, "")).await;
+    assert_eq!((closed, events), ((Some(1000), String::new()), vec!["close 1000 ".to_owned()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_app_that_closes_with_1005_sends_a_close_without_a_code() {
+    let (closed, events) = be_closed("close 1005 bye", &frame(0x88, "")).await;
+    assert_eq!(closed, (None, String::new()));
+    assert!(events.len() == 1 && events[0].starts_with("close 1005 "), "{events:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_app_that_closes_with_1006_sends_1011() {
+    let (closed, events) = be_closed("close 1006 bye", &close(1011, "")).await;
+    assert_eq!(closed, (Some(1011), "bye".to_owned()));
+    assert_eq!(events, ["close 1011 bye"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reason_is_cut_to_123_bytes_between_characters() {
+    for (reason, sent) in [
+        ("r".repeat(123), "r".repeat(123)),
+        ("r".repeat(124), "r".repeat(123)),
+        ("é".repeat(62), "é".repeat(61)),
+        (format!("r{}", "é".repeat(61)), format!("r{}", "é".repeat(61))),
+        ("😀".repeat(31), "😀".repeat(30)),
+    ] {
+        let (closed, _) = be_closed(&format!("close 4000 {reason}"), &close(4000, "")).await;
+        assert_eq!(closed, (Some(4000), sent));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_close_nothing_is_heard_and_after_end_messages_still_are() {
+    let between =
+        [text("a"), frame(0x82, [1]), frame(0x89, "p"), frame(0x8A, "q"), frame(0x01, "b"), frame(0x80, "c")].concat();
+    for (command, sent, heard, event) in [
+        ("close", vec!["Close 1000"], false, "close 1000 "),
+        ("close 4001 bye", vec!["Close 4001 bye"], false, "close 4001 bye"),
+        ("end", vec!["Close 1000"], true, "close 1000 "),
+        ("end last", vec!["text last", "Close 1000"], true, "close 1000 "),
+    ] {
+        let command_event = format!("text {command}");
+        let heard: &[&str] = if heard { &["text a", "binary 1", "ping 1", "pong 1", "text bc", "end"] } else { &[] };
+        let events = [&[&command_event[..]], heard, &[event]].concat();
+        for answer in [close(1000, ""), close(3000, "whatever"), frame(0x88, "")] {
+            for size in SIZES {
+                // Nothing is written behind a Close, no pong either.
+                let transcript = exchange([text(command), between.clone(), answer.clone()].concat(), size).await;
+                assert_eq!(transcript.frames, sent, "{command} in pieces of {size}");
+                assert!(transcript.ended);
+                assert_eq!(transcript.events, events, "{command} in pieces of {size}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_closes_that_cross_are_one_close_handshake() {
+    let (http, log) = server(WebSocketOptions::new());
+    let (mut peer, serving) = Peer::open_in_memory(&http).await;
+    // The app closes when it hears the text; the peer's Close is there already.
+    peer.send([text("close 4001 ours"), close(4002, "theirs")].concat()).await;
+    assert_eq!(peer.closed().await, (Some(4001), "ours".to_owned()));
+    assert!(peer.ended().await, "theirs is not answered");
+    serving.await;
+    assert_eq!(log.take(), ["text close 4001 ours", "close 4001 ours"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_first_close_counts() {
+    let log = Log::default();
+    let noted = log.clone();
+    let http = websockets(move |connection| {
+        noted.watch(connection);
+        let noted = noted.clone();
+        connection.on("text", move || {
+            noted.add(connection.write("first"));
+            connection.close_with(4001, "one");
+            noted.add(connection.write("second"));
+            noted.add(connection.write_binary("second"));
+            noted.add(connection.ping(""));
+            connection.close_with(4002, "two");
+            connection.end_with("three");
+            noted.add(format_args!("{} {}", connection.is_writable(), connection.is_readable()));
+        });
+    });
+    let (mut peer, serving) = Peer::open_in_memory(&http).await;
+    peer.send(text("go")).await;
+    assert_eq!(peer.text().await, "first");
+    assert_eq!(peer.closed().await, (Some(4001), "one".to_owned()));
+    peer.send(close(4001, "")).await;
+    assert!(peer.ended().await);
+    serving.await;
+    assert_eq!(log.take(), ["text go", "true", "false", "false", "false", "false false", "close 4001 one"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_after_end_makes_the_rest_unheard() {
+    let transcript = exchange([text("end"), text("a"), text("close 4001 x"), text("b"), close(1000, "")].concat(), 1).await;
+    assert_eq!(transcript.frames, ["Close 1000"]);
+    assert_eq!(transcript.events, ["text end", "text a", "text close 4001 x", "close 1000 "]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_that_is_not_answered_is_a_1006() {
+    for (command, says_fin) in [("close 4001 bye", true), ("close 4001 bye", false), ("end", true), ("end", false)] {
+        let (http, log) = server(WebSocketOptions::new());
+        let (mut peer, serving) = Peer::open_in_memory(&http).await;
+        peer.send(text(command)).await;
+        peer.closed().await;
+        let start = Instant::now();
+        if says_fin {
+            peer.stream.shutdown().await.unwrap();
+        }
+        assert!(peer.ended().await);
+        let took = start.elapsed().as_millis();
+        assert!(if says_fin { took < 100 } else { (10_000..10_100).contains(&took) }, "{took}");
+        serving.await;
+        assert_eq!(log.take(), [&format!("text {command}"), "close 1006 "]);
+    }
+}
+
+// Ends without a Close.
+
+#[tokio::test(start_paused = true)]
+async fn a_fin_without_a_close_is_a_1006_and_no_error() {
+    for bytes in [
+        vec![],
+        text("a")[..1].to_vec(),
+        text("abc")[..7].to_vec(),
+        frame(0x01, "a"),
+        [frame(0x01, "a"), frame(0x80, "b")[..3].to_vec()].concat(),
+        close(1000, "bye")[..8].to_vec(),
+        frame(0x89, "ping")[..7].to_vec(),
+        beginning(0x82, 1 << 20, &[0; 200_000]),
+    ] {
+        for size in SIZES.map(|size| if bytes.len() < 1_000 { size } else { size.max(10_000) }) {
+            let transcript = exchange([text("before"), bytes.clone()].concat(), size).await;
+            transcript.assert_open(&["text before"], &["text before"], &format!("{:x?}", &bytes[..bytes.len().min(20)]));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_fin_or_a_reset_on_a_socket_is_a_1006_once_and_no_error() {
+    let log = Log::default();
+    let (closed, mut has_closed) = mpsc::unbounded_channel();
+    let (address, listening) = listen_with(websockets({
+        let log = log.clone();
+        move |connection| {
+            log.watch(connection);
+            connection.on("text", obey);
+            let closed = closed.clone();
+            connection.on("close", move || closed.send(()).map_err(|_| "nobody waits"));
+        }
+    }));
+    for reset in [false, true] {
+        for sent in [vec![], text("abc")[..7].to_vec(), frame(0x01, "a")] {
+            let mut peer = Peer::open(address).await;
+            peer.send(text("before")).await;
+            assert_eq!(peer.text().await, "before");
+            peer.send(sent).await;
+            if reset {
+                socket2::SockRef::from(&peer.stream).set_linger(Some(Duration::ZERO)).unwrap();
+            }
+            drop(peer);
+            timeout(Duration::from_secs(5), has_closed.recv()).await.expect("the server hears of it");
+            assert_eq!(log.take(), ["text before", "close 1006 "], "reset {reset}");
+        }
+    }
+    listening.close().await;
+    assert_eq!(log.take(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_reset_while_the_server_writes_is_a_1006_once_and_no_error() {
+    let log = Log::default();
+    let (closed, mut has_closed) = mpsc::unbounded_channel();
+    let (address, _listening) = listen_with(websockets({
+        let log = log.clone();
+        move |connection| {
+            log.watch(connection);
+            connection.on("text", move || {
+                // More than the sockets between us hold.
+                for _ in 0..20 {
+                    connection.write_binary(vec![0; 1 << 20]);
+                    if connection.buffered_amount() > 0 {
+                        break;
+                    }
+                }
+            });
+            let closed = closed.clone();
+            connection.on("close", move || closed.send(()).map_err(|_| "nobody waits"));
+        }
+    }));
+    let mut peer = Peer::open(address).await;
+    peer.send(text("go")).await;
+    peer.exactly(1_000).await;
+    socket2::SockRef::from(&peer.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(peer);
+    timeout(Duration::from_secs(5), has_closed.recv()).await.expect("the server hears of it");
+    assert_eq!(log.take(), ["text go", "close 1006 "]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn terminate_cuts_the_connection_without_a_close() {
+    for last in [vec![], text("not heard"), vec![0xFF], close(1001, "bye")] {
+        for size in SIZES {
+            let transcript = exchange([&text("terminate")[..], &last].concat(), size).await;
+            assert_eq!((transcript.frames, transcript.ended), (vec![], true));
+            assert_eq!(transcript.events, ["text terminate", "close 1006 "], "{last:x?} in pieces of {size}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_messages_before_a_fin_are_delivered_and_answered() {
+    let (http, log) = server(WebSocketOptions::new());
+    let (mut peer, serving) = Peer::open_in_memory(&http).await;
+    peer.send([text("a"), text("b")].concat()).await;
+    peer.stream.shutdown().await.unwrap();
+    assert_eq!(describe(&peer.rest().await), ["text a", "text b"]);
+    serving.await;
+    assert_eq!(log.take(), ["text a", "text b", "close 1006 "]);
+}
+
+/// Sends a text whose listener takes its time, something behind it, and a FIN. The server has read it all by then.
+async fn fin_behind(last: Vec<u8>) -> (Vec<String>, Vec<String>) {
+    let log = Log::default();
+    let http = websockets({
+        let log = log.clone();
+        move |connection| {
+            log.watch(connection);
+            connection.on("text", || sleep(Duration::from_secs(1)));
+        }
+    });
+    let (mut peer, serving) = Peer::open_in_memory(&http).await;
+    peer.send([text("a"), last].concat()).await;
+    peer.stream.shutdown().await.unwrap();
+    let frames = describe(&peer.rest().await);
+    serving.await;
+    (frames, log.take())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fin_does_not_hide_a_fault_before_it() {
+    let (frames, events) = fin_behind(vec![0xFF]).await;
+    Transcript { frames, ended: true, events }.assert_failed(1002, &[], &["text a"], "behind a slow listener");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fin_does_not_hide_a_close_before_it() {
+    let (frames, events) = fin_behind(close(1001, "bye")).await;
+    assert_eq!(events, ["text a", "end", "close 1001 bye"]);
+    assert_eq!(frames, ["Close 1001"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fin_does_not_hide_messages_before_it() {
+    let (_, events) = fin_behind(text("b")).await;
+    assert_eq!(events, ["text a", "text b", "close 1006 "]);
+}
