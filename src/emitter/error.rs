@@ -23,3 +23,12 @@ pub enum ListenerError {
         found: &'static str,
     },
 }
+
+/// What a mistake in a registration does: it panics at the line of whoever called, which a closure could not.
+#[track_caller]
+pub(crate) fn expect_fit<T>(result: Result<T, ListenerError>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => panic!("{error}"),
+    }
+}

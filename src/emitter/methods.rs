@@ -22,7 +22,7 @@ macro_rules! listener_methods {
             F: FnMut($($argument)?) -> R + Send + 'static,
             R: $crate::emitter::Outcome,
         {
-            self.try_on(event, listener).unwrap_or_else(|error| panic!("{error}"))
+            $crate::emitter::expect_fit(self.try_on(event, listener))
         }
 
         /// Calls `listener` at the next `event` only, after all `on` listeners.
@@ -35,7 +35,7 @@ macro_rules! listener_methods {
             F: FnMut($($argument)?) -> R + Send + 'static,
             R: $crate::emitter::Outcome,
         {
-            self.add_listener(event, $crate::emitter::Rank::Once, listener).unwrap_or_else(|error| panic!("{error}"))
+            $crate::emitter::expect_fit(self.add_listener(event, $crate::emitter::Rank::Once, listener))
         }
 
         /// As [`on`](Self::on), a mistake being returned.
@@ -68,7 +68,7 @@ macro_rules! listener_methods {
         /// If there is no such event.
         #[track_caller]
         pub fn remove_all_listeners(&self, event: Option<&str>) {
-            let event = event.map(|event| $names.resolve(event).unwrap_or_else(|error| panic!("{error}")));
+            let event = $crate::emitter::expect_fit(event.map(|event| $names.resolve(event)).transpose());
             let $object = self;
             if let Some(listeners) = $listeners {
                 listeners.remove_all(event.as_ref());
@@ -81,7 +81,7 @@ macro_rules! listener_methods {
         /// If there is no such event.
         #[track_caller]
         pub fn listener_count(&self, event: &str) -> usize {
-            let event = $names.resolve(event).unwrap_or_else(|error| panic!("{error}"));
+            let event = $crate::emitter::expect_fit($names.resolve(event));
             let $object = self;
             $listeners.map_or(0, |listeners| listeners.count(&event))
         }

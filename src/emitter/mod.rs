@@ -19,6 +19,7 @@ mod table;
 pub use concurrent::Reaction;
 pub(crate) use concurrent::{ConcurrentListener, ConcurrentListeners, Reacting};
 pub use error::ListenerError;
+pub(crate) use error::expect_fit;
 pub use event_emitter::EventEmitter;
 pub(crate) use listener::{Asynchronous, Events, Listener, Rank, Step, Synchronous};
 pub use listener::{BoxError, ListenerId, Outcome};

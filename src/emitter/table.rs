@@ -36,8 +36,6 @@ pub(crate) enum Change<E: Events> {
 pub(crate) enum Emission {
     /// All listeners have been called.
     Done,
-    /// The same, and those for once have been dropped.
-    DoneOnce,
     /// The listener at this place is asynchronous: [`poll`](Table::poll) it to its end, then go on after it.
     Started(usize),
     /// A listener returned an error; those after it were not called, as after an exception.
@@ -55,11 +53,6 @@ impl<E: Events> Table<E> {
     #[inline]
     pub(crate) fn listens_to(&self, event: u8) -> bool {
         self.present & 1 << event != 0
-    }
-
-    /// How many listeners an event has, our own not counted.
-    pub(crate) fn count(&self, event: u8) -> usize {
-        self.entries.iter().filter(|entry| entry.id.event == event && entry.rank != Rank::Last).count()
     }
 
     /// Applies a change that came by mail.
@@ -92,11 +85,21 @@ impl<E: Events> Table<E> {
                 Step::Started => return Emission::Started(place),
             }
         }
-        if self.once & 1 << event != 0 {
-            self.retain(|entry| entry.id.event != event || entry.rank != Rank::Once);
-            return Emission::DoneOnce;
-        }
         Emission::Done
+    }
+
+    /// Whether an event has listeners for once, which are to be [removed](Table::remove_once) when it has been emitted.
+    #[inline]
+    pub(crate) fn has_once(&self, event: u8) -> bool {
+        self.once & 1 << event != 0
+    }
+
+    /// Removes those for once, and tells which they were.
+    pub(crate) fn remove_once(&mut self, event: u8) -> Vec<ListenerId> {
+        let is_over = |entry: &Entry<E>| entry.id.event == event && entry.rank == Rank::Once;
+        let over = self.entries.iter().filter(|entry| is_over(entry)).map(|entry| entry.id).collect();
+        self.retain(|entry| !is_over(entry));
+        over
     }
 
     /// Where the first listener of `event` at or after `place` stands, for emissions that go on whatever a listener does.

@@ -1,14 +1,14 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use indexmap::IndexSet;
 
 use super::error::GroupError;
 use super::event::{GROUP, Happening};
-use super::manager::{GroupManager, WeakManager};
-use super::membership::Membership;
+use super::manager::GroupManager;
+use super::membership::{Choice, Membership};
 use crate::emitter::{Listeners, listener_methods};
 use crate::protocol::Opcode;
 use crate::websocket::{SlowMemberPolicy, Text, WebSocketConnection, broadcast_to_group, cork};
@@ -59,11 +59,14 @@ struct State {
     members: IndexSet<WebSocketConnection>,
     /// Connections that are about to join: `create` is being told first. The group does not end before they are in.
     expected: usize,
+    /// What has happened in the group and not been told yet.
+    untold: AtomicUsize,
     /// `destroy` is being told: nobody can enter any more.
     over: bool,
     policy: SlowMemberPolicy,
     dropped: AtomicU64,
-    manager: WeakManager,
+    /// A manager lives as long as it has groups.
+    manager: Option<GroupManager>,
     listeners: Arc<Listeners<u8, WebSocketConnection>>,
 }
 
@@ -80,29 +83,19 @@ impl ConnectionGroup {
     /// # Errors
     /// [`GroupError::Gone`]; [`GroupError::Closed`] and [`GroupError::TooManyGroups`] of the connection.
     pub fn add(&self, connection: WebSocketConnection) -> Result<(), GroupError> {
-        let manager = {
-            let mut state = self.write_state().filter(|state| !state.over).ok_or(GroupError::Gone)?;
-            let manager = state.manager.upgrade().ok_or(GroupError::Gone)?;
-            state.expected += 1;
-            manager
-        };
-        self.admit(&manager, connection)
+        self.write_state().filter(|state| !state.over).ok_or(GroupError::Gone)?.expected += 1;
+        self.admit(connection, Choice::OneMore)
     }
 
     /// Takes a connection out. `false` if it was not in.
     pub fn remove(&self, connection: WebSocketConnection) -> bool {
         let Some(mut state) = self.write_state() else { return false };
-        let Some(manager) = state.manager.upgrade() else { return false };
         if !state.members.swap_remove(&connection) {
             return false;
         }
         Membership::forget(connection, *self);
-        manager.push(Happening::Leave(*self, connection));
-        if state.members.is_empty() {
-            manager.push(Happening::Emptied(*self));
-        }
-        drop(state);
-        manager.tell();
+        state.has_happened(Happening::Leave(*self, connection));
+        self.tell_all(state);
         true
     }
 
@@ -185,12 +178,12 @@ impl ConnectionGroup {
                 return;
             }
             state.dropped.fetch_add(missed.iter().map(|(_, count)| count).sum(), Ordering::Relaxed);
-            let Some(manager) = state.manager.upgrade() else { return };
             for (member, _) in missed {
-                manager.push(Happening::Drop(*self, member));
+                state.has_happened(Happening::Drop(*self, member));
             }
+            let manager = state.manager.clone();
             drop(state);
-            manager.tell();
+            manager.iter().for_each(GroupManager::tell);
         });
     }
 }
@@ -210,13 +203,13 @@ impl ConnectionGroup {
 /// What the manager uses.
 impl ConnectionGroup {
     /// A group in a free slot, that nobody is in and one is expected in.
-    pub(super) fn begin(name: Text, manager: WeakManager) -> ConnectionGroup {
+    pub(super) fn begin(name: Text, manager: GroupManager) -> ConnectionGroup {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let free = FREE.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let slot = free.unwrap_or_else(|| Box::leak(Box::new(Slot { state: RwLock::default() })));
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         *slot.state.write().unwrap_or_else(PoisonError::into_inner) =
-            State { number, name, expected: 1, manager, ..State::default() };
+            State { number, name, expected: 1, manager: Some(manager), ..State::default() };
         ConnectionGroup { slot, number }
     }
 
@@ -238,38 +231,51 @@ impl ConnectionGroup {
     }
 
     /// Lets a connection in that is expected, or does not expect it any more.
-    pub(super) fn admit(&self, manager: &GroupManager, connection: WebSocketConnection) -> Result<(), GroupError> {
+    pub(super) fn admit(&self, connection: WebSocketConnection, choice: Choice) -> Result<(), GroupError> {
         // Before the lock is taken, since a connection that has just ended leaves its other groups here.
         let membership = Membership::of(connection);
         let mut state = self.write_state().ok_or(GroupError::Gone)?;
         state.expected = state.expected.saturating_sub(1);
-        let admitted = match membership {
-            Ok(_) if state.members.contains(&connection) => Ok(()),
-            Ok(membership) => membership.enter(connection, *self).map(|()| {
-                state.members.insert(connection);
-                manager.push(Happening::Join(*self, connection));
-            }),
-            Err(error) => Err(error),
-        };
-        if state.members.is_empty() {
-            manager.push(Happening::Emptied(*self));
+        let is_in = state.members.contains(&connection);
+        let admitted = membership.and_then(|membership| membership.enter(connection, *self, is_in, choice));
+        if admitted.is_ok() && state.members.insert(connection) {
+            state.has_happened(Happening::Join(*self, connection));
         }
-        drop(state);
-        manager.tell();
-        admitted
+        let manager = self.end_if_empty(state);
+        // The one that was chosen before, by somebody else at the same time. It is left before a listener can choose again.
+        if let Ok(Some(former)) = &admitted {
+            former.remove(connection);
+        }
+        manager.iter().for_each(GroupManager::tell);
+        admitted.map(drop)
+    }
+
+    /// Has everything told that has happened, and the end if nobody is in.
+    fn tell_all(&self, state: RwLockWriteGuard<'static, State>) {
+        self.end_if_empty(state).iter().for_each(GroupManager::tell);
+    }
+
+    fn end_if_empty(&self, state: RwLockWriteGuard<'static, State>) -> Option<GroupManager> {
+        if state.members.is_empty() {
+            state.has_happened(Happening::Emptied(*self));
+        }
+        state.manager.clone()
     }
 
     /// Begins the end, if nobody is in and nobody is expected. To be called under the lock of the list.
     pub(super) fn close_if_empty(&self) -> bool {
         let Some(mut state) = self.write_state() else { return false };
-        state.over = state.members.is_empty() && state.expected == 0;
+        // Who came and went since is told of first; that leave is followed by another look.
+        state.over = state.members.is_empty() && state.expected == 0 && state.untold.load(Ordering::Relaxed) == 0;
         state.over
     }
 
     /// Calls the listeners of an event. No lock is held.
     pub(super) fn tell(&self, event: u8, member: WebSocketConnection) {
-        if let Some(listeners) = self.listeners() {
-            // It is about the member; of one that has left, nothing more is to be ended.
+        if let Some(state) = self.read() {
+            let listeners = state.listeners.clone();
+            state.untold.fetch_sub(1, Ordering::Relaxed);
+            drop(state);
             listeners.emit(&event, &member, |error| member.listener_failed(error));
         }
     }
@@ -286,6 +292,18 @@ impl ConnectionGroup {
     fn write_state(&self) -> Option<RwLockWriteGuard<'static, State>> {
         let state = self.slot.state.write().unwrap_or_else(PoisonError::into_inner);
         (state.number == self.number).then_some(state)
+    }
+}
+
+impl State {
+    /// Notes what has happened, under the lock that it happened under, so that the order of telling is that of happening.
+    fn has_happened(&self, happening: Happening) {
+        if !matches!(happening, Happening::Emptied(_)) {
+            self.untold.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(manager) = &self.manager {
+            manager.push(happening);
+        }
     }
 }
 

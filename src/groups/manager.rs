@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
@@ -7,6 +7,7 @@ use dashmap::mapref::entry::Entry;
 use super::error::GroupError;
 use super::event::{CREATE, DESTROY, DROP, Happening, JOIN, LEAVE, MANAGER};
 use super::group::ConnectionGroup;
+use super::membership::Choice;
 use crate::emitter::{Listeners, Turnstile, listener_methods};
 use crate::websocket::{Text, WebSocketConnection, cork};
 
@@ -44,16 +45,6 @@ struct Inner {
     turnstile: Turnstile<Happening>,
 }
 
-/// A manager that may be gone.
-#[derive(Clone, Default)]
-pub(super) struct WeakManager(Weak<Inner>);
-
-impl WeakManager {
-    pub(super) fn upgrade(&self) -> Option<GroupManager> {
-        self.0.upgrade().map(|inner| GroupManager { inner })
-    }
-}
-
 impl GroupManager {
     /// A manager without groups.
     pub fn new() -> GroupManager {
@@ -69,31 +60,7 @@ impl GroupManager {
     /// # Errors
     /// [`GroupError::Closed`], [`GroupError::TooManyGroups`], [`GroupError::NameTooLong`].
     pub fn join(&self, name: impl Into<Text>, connection: WebSocketConnection) -> Result<ConnectionGroup, GroupError> {
-        let name = name.into();
-        if let Some(limit) = connection.max_group_name()
-            && name.len() > limit
-        {
-            return Err(GroupError::NameTooLong { length: name.len(), limit });
-        }
-        if !connection.is_writable() {
-            return Err(GroupError::Closed);
-        }
-        let group = match self.inner.groups.entry(name) {
-            Entry::Occupied(entry) => {
-                let group = *entry.get();
-                // A group that can be found is not gone: it is unlisted under this entry's lock.
-                group.expect_one();
-                group
-            }
-            Entry::Vacant(entry) => {
-                let group = ConnectionGroup::begin(entry.key().clone(), WeakManager(Arc::downgrade(&self.inner)));
-                entry.insert(group);
-                self.push(Happening::Create(group));
-                group
-            }
-        };
-        self.tell();
-        group.admit(self, connection).map(|()| group)
+        self.join_as(name.into(), connection, Choice::OneMore)
     }
 
     /// Takes a connection out of the group of that name. `false` if it was not in.
@@ -157,8 +124,41 @@ impl GroupManager {
     }
 }
 
-/// What groups use.
+/// What groups and connections use.
 impl GroupManager {
+    pub(super) fn join_as(
+        &self,
+        name: Text,
+        connection: WebSocketConnection,
+        choice: Choice,
+    ) -> Result<ConnectionGroup, GroupError> {
+        if !connection.is_writable() {
+            return Err(GroupError::Closed);
+        }
+        if let Some(limit) = connection.max_group_name()
+            && name.len() > limit
+        {
+            return Err(GroupError::NameTooLong { length: name.len(), limit });
+        }
+        let group = match self.inner.groups.entry(name) {
+            Entry::Occupied(entry) => {
+                let group = *entry.get();
+                // A group that can be found is not gone: it is unlisted under this entry's lock.
+                group.expect_one();
+                group
+            }
+            Entry::Vacant(entry) => {
+                let group = ConnectionGroup::begin(entry.key().clone(), self.clone());
+                // Before others find it, so that nothing of it is told before it.
+                self.push(Happening::Create(group));
+                entry.insert(group);
+                group
+            }
+        };
+        self.tell();
+        group.admit(connection, choice).map(|()| group)
+    }
+
     /// Takes note of a happening, under the lock that made it, so that the order of telling is that of happening.
     pub(super) fn push(&self, happening: Happening) {
         self.inner.turnstile.push(happening);

@@ -5,6 +5,15 @@ use super::group::ConnectionGroup;
 use super::manager::GroupManager;
 use crate::websocket::{Text, WebSocketConnection, WebSocketMiddleware};
 
+/// How a connection gets into a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// By `join` or `add`: beside the others.
+    OneMore,
+    /// By `set_group`: instead of the one that was chosen so before.
+    TheOne,
+}
+
 /// The groups of a connection. It is attached to the connection as an app's data is, and told of its end by `close`.
 #[derive(Default)]
 pub(super) struct Membership {
@@ -21,18 +30,30 @@ struct State {
 }
 
 impl Membership {
-    /// Takes note that a connection is in a group. To be called under the lock of the group.
-    pub(super) fn enter(&self, connection: WebSocketConnection, group: ConnectionGroup) -> Result<(), GroupError> {
+    /// Takes note that a connection is in a group, or, if it `is_in` already, that it is the chosen one. To be called under the
+    /// lock of the group. Returns the group that was chosen before and has to be left.
+    pub(super) fn enter(
+        &self,
+        connection: WebSocketConnection,
+        group: ConnectionGroup,
+        is_in: bool,
+        choice: Choice,
+    ) -> Result<Option<ConnectionGroup>, GroupError> {
         let mut state = self.lock();
         if state.over || !connection.is_writable() {
             return Err(GroupError::Closed);
         }
-        let limit = connection.max_groups().unwrap_or(usize::MAX);
-        if state.groups.len() >= limit {
-            return Err(GroupError::TooManyGroups { limit });
+        if !is_in {
+            let limit = connection.max_groups().unwrap_or(usize::MAX);
+            if state.groups.len() >= limit {
+                return Err(GroupError::TooManyGroups { limit });
+            }
+            state.groups.push(group);
         }
-        state.groups.push(group);
-        Ok(())
+        match choice {
+            Choice::OneMore => Ok(None),
+            Choice::TheOne => Ok(state.current.replace(group).filter(|former| *former != group)),
+        }
     }
 
     /// Takes note that a connection is out of a group.
@@ -47,19 +68,21 @@ impl Membership {
     /// That of a connection, made if there is none.
     pub(super) fn of(connection: WebSocketConnection) -> Result<Arc<Membership>, GroupError> {
         let (membership, is_new) = connection.get_or_set::<Membership>().ok_or(GroupError::Closed)?;
-        if is_new && !connection.at_the_end(Membership::end) {
-            // It ended just now, and others may have entered meanwhile.
-            Membership::end(connection);
-            return Err(GroupError::Closed);
+        if is_new {
+            let at_the_end = membership.clone();
+            if !connection.at_the_end(move |connection| at_the_end.end(connection)) {
+                // It ended just now, and others may have entered meanwhile.
+                membership.end(connection);
+                return Err(GroupError::Closed);
+            }
         }
         Ok(membership)
     }
 
     /// The connection has ended: it leaves all its groups.
-    fn end(connection: WebSocketConnection) {
-        let Some(membership) = connection.get::<Membership>() else { return };
+    fn end(&self, connection: WebSocketConnection) {
         let groups = {
-            let mut state = membership.lock();
+            let mut state = self.lock();
             state.over = true;
             state.groups.clone()
         };
@@ -92,15 +115,11 @@ impl WebSocketConnection {
             current.remove(*self);
         }
         let Some(name) = name else { return Ok(()) };
-        let manager = self.extension::<GroupManager>().ok_or(GroupError::NoManager)?;
-        let group = manager.join(name, *self)?;
-        if let Some(membership) = self.get::<Membership>() {
-            let mut state = membership.lock();
-            if state.groups.contains(&group) {
-                state.current = Some(group);
-            }
+        if !self.is_writable() {
+            return Err(GroupError::Closed);
         }
-        Ok(())
+        let manager = self.extension::<GroupManager>().ok_or(GroupError::NoManager)?;
+        manager.join_as(name.into(), *self, Choice::TheOne).map(drop)
     }
 
     /// The group that [`set_group`](WebSocketConnection::set_group) put the connection into. It still answers in `close`

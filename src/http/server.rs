@@ -95,7 +95,7 @@ impl HttpServer {
             addresses.extend(socket.local_address());
             match socket.into_acceptor() {
                 Ok(acceptor) => {
-                    let accepting = accept(acceptor, self.inner.clone(), lifetime.clone(), lifetime.enter());
+                    let accepting = accept(lifetime.enter(), acceptor, self.inner.clone(), lifetime.clone());
                     tokio::spawn(accepting);
                 }
                 Err(error) => failed = failed.or(Some(error)),
@@ -178,8 +178,9 @@ impl<const N: usize> From<[SocketServer; N]> for Sockets {
     }
 }
 
-/// Accepts until the lifetime's end begins.
-async fn accept(mut acceptor: Acceptor, server: Arc<Server>, lifetime: Arc<Lifetime>, _member: Member) {
+/// Accepts until the lifetime's end begins. The member, being the first argument, is dropped last: who waits for the end finds
+/// the address free and the socket's file gone.
+async fn accept(_member: Member, mut acceptor: Acceptor, server: Arc<Server>, lifetime: Arc<Lifetime>) {
     let mut phase = lifetime.phase();
     loop {
         let stream = tokio::select! {

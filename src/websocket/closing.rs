@@ -124,6 +124,13 @@ impl WebSocketConnection {
         }
         let code = close::sendable(code);
         let reason = if code == close_code::NO_STATUS { "" } else { reason };
+        // What a slow member still has coming.
+        while state.holds
+            && !state.streaming
+            && let Some(frame) = state.extras().held.pop()
+        {
+            state.outbox.own().extend_from_slice(&frame);
+        }
         self.queue_close(&mut state, code, reason);
         state.extras().closing = Some((code, reason.to_owned()));
         self.slot.signal(&state, ATTEND);

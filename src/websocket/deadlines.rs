@@ -29,17 +29,24 @@ pub(super) struct Deadlines {
 }
 
 impl Deadlines {
+    const NONE: Deadlines = Deadlines {
+        ping: Moment::NEVER,
+        pong: Moment::NEVER,
+        idle: Moment::NEVER,
+        lifetime: Moment::NEVER,
+        write: Moment::NEVER,
+        close: Moment::NEVER,
+        message: Moment::NEVER,
+        told: Moment::NEVER,
+    };
+
     pub(super) fn new(options: &WebSocketOptions, clock: &Clock) -> Deadlines {
         let after = |limit: Option<Duration>| limit.map_or(Moment::NEVER, |limit| clock.after(limit));
         Deadlines {
             ping: next_ping(options, clock),
-            pong: Moment::NEVER,
             idle: after(options.idle_timeout),
             lifetime: after(options.max_lifetime),
-            write: Moment::NEVER,
-            close: Moment::NEVER,
-            message: Moment::NEVER,
-            told: Moment::NEVER,
+            ..Deadlines::NONE
         }
     }
 
@@ -51,6 +58,12 @@ impl Deadlines {
             self.told = earliest;
             clock.ring_at(earliest, slot, number);
         }
+    }
+
+    /// Nothing else is waited for any more.
+    fn forget_all_but_close(&mut self) {
+        let (close, told) = (self.close, self.told);
+        *self = Deadlines { close, told, ..Deadlines::NONE };
     }
 
     /// The clock has rung.
@@ -73,15 +86,18 @@ impl Driver {
             }
         }
         if self.deadlines.close <= now {
+            // First for the peer, and what its messages have begun; then as much for listeners of `error` and `close`.
+            self.deadlines.close = clock.after(options.close_timeout);
             if self.read.is_none() {
                 self.delivery.hurry();
             }
-            // Those of `error` and `close`, which are called now, have as much time again.
-            self.deadlines.close = clock.after(options.close_timeout);
-            self.delivery.abandon();
+            if !self.progress.closed {
+                self.delivery.abandon();
+            }
             self.hang_up();
         }
         if !self.connection.is_writable() {
+            self.deadlines.forget_all_but_close();
             return;
         }
         if self.deadlines.write <= now {

@@ -1,12 +1,13 @@
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
 use super::connection::WebSocketConnection;
 use super::error::ConnectionError;
-use super::event::{Args, BINARY, CLOSE, ConnectionEvents, DRAIN, ERROR, EVENTS, MESSAGE, TEXT};
+use super::event::{Args, BINARY, CLOSE, ConnectionEvents, DRAIN, ERROR, MESSAGE, TEXT};
 use super::message::{Message, Text};
-use super::slot::{MAIL, Phase};
+use super::slot::{DEAF, MAIL, Phase};
 use crate::emitter::{BoxError, Change, Emission, Step, Table, contain};
 
 /// Calls a connection's listeners: one at a time, an asynchronous one to its end before the next.
@@ -97,10 +98,7 @@ impl Delivery {
         if self.listeners.listens_to(event) {
             self.emit_from(event, 0, args, cx);
         }
-        if self.is_message(event) && self.is_free() && self.failure.is_none() {
-            self.read_mail();
-            self.emit_from(MESSAGE, 0, args, cx);
-        }
+        self.emit_message(event, args, cx);
         self.failure.is_none()
     }
 
@@ -142,11 +140,13 @@ impl Delivery {
         self.connection.retire();
     }
 
-    /// Does not wait for the listener that is running any more.
+    /// Does not wait for the listener that is running any more. Of `error` and `close` the later listeners have their turn.
     pub(super) fn abandon(&mut self) {
-        if let Some(running) = &mut self.running {
-            running.active = false;
-            running.args = OwnedArgs::Nothing;
+        let Some(running) = self.running.take().filter(|running| running.active) else { return };
+        if running.event == ERROR || running.event == CLOSE {
+            // Whom they wait for they say when they are polled next.
+            let mut cx = Context::from_waker(Waker::noop());
+            self.emit_to_each(running.event, running.place + 1, running.args.as_args(), &mut cx);
         }
     }
 
@@ -171,6 +171,10 @@ impl Delivery {
             self.poll_running(cx);
             if !self.is_free() {
                 return Poll::Pending;
+            }
+            if self.failure.is_some() && !self.due.hurry {
+                // It makes a fault of it, which is told first.
+                return Poll::Ready(());
             }
             if std::mem::take(&mut self.due.drain) {
                 self.emit(DRAIN, Args::Nothing, cx);
@@ -206,11 +210,27 @@ impl Delivery {
                 continue;
             }
             self.emit_from(event, place + 1, args.as_args(), cx);
-            if self.is_message(event) && self.is_free() && self.failure.is_none() {
-                self.read_mail();
-                self.emit_from(MESSAGE, 0, args.as_args(), cx);
-            }
+            self.emit_message(event, args.as_args(), cx);
         }
+    }
+
+    /// After `text` and `binary`: `message`, to those who listen by then.
+    #[inline]
+    fn emit_message(&mut self, event: u8, args: Args<'_>, cx: &mut Context<'_>) {
+        if (event == TEXT || event == BINARY)
+            && self.is_free()
+            && self.failure.is_none()
+            && (self.listeners.listens_to(MESSAGE) || self.flags() & MAIL != 0)
+            && self.flags() & DEAF == 0
+        {
+            self.read_mail();
+            self.emit_from(MESSAGE, 0, args, cx);
+        }
+    }
+
+    #[inline]
+    fn flags(&self) -> u32 {
+        self.connection.slot.flags.load(Ordering::Acquire)
     }
 
     /// Calls the listeners from one on. The first that fails is the last that is called.
@@ -219,22 +239,22 @@ impl Delivery {
         let mut place = place;
         loop {
             match self.listeners.emit(event, place, &self.connection, args) {
-                Emission::Done => return,
-                Emission::DoneOnce => return self.tell_counts(),
+                Emission::Done => break,
                 Emission::Failed(error) => {
                     self.failure = Some(error);
-                    return;
+                    break;
                 }
                 Emission::Started(started) => match self.listeners.poll(started, cx) {
                     Poll::Ready(Ok(())) => place = started + 1,
                     Poll::Ready(Err(error)) => {
                         self.failure = Some(error);
-                        return;
+                        break;
                     }
                     Poll::Pending => return self.run(event, started, args),
                 },
             }
         }
+        self.remove_once(event);
     }
 
     /// Calls the listeners from one on, all of them: nothing that one of `error` or `close` does keeps the others from
@@ -252,27 +272,34 @@ impl Delivery {
                 return self.run(event, place, args);
             }
         }
+        self.remove_once(event);
+    }
+
+    /// An event has been emitted: those that listened to it for once do not any more.
+    #[inline]
+    fn remove_once(&mut self, event: u8) {
+        if self.listeners.has_once(event) {
+            let over = self.listeners.remove_once(event);
+            if let Some(mut state) = self.connection.lock() {
+                state.registered.retain(|id| !over.contains(id));
+            }
+        }
     }
 
     #[cold]
     fn run(&mut self, event: u8, place: usize, args: Args<'_>) {
-        let is_needed = self.listeners.place_of(event, place + 1).is_some() || self.is_message(event);
+        let is_message = (event == TEXT || event == BINARY) && self.listeners.listens_to(MESSAGE);
+        let is_needed = is_message || self.listeners.place_of(event, place + 1).is_some();
         let running =
             self.running.get_or_insert_with(|| Box::new(Running { active: false, event, place, args: OwnedArgs::Nothing }));
         let args = if is_needed { OwnedArgs::new(args) } else { OwnedArgs::Nothing };
         **running = Running { active: true, event, place, args };
     }
 
-    /// Whether listeners of `message` are to hear of it too.
-    #[inline]
-    fn is_message(&self, event: u8) -> bool {
-        (event == TEXT || event == BINARY) && self.listeners.listens_to(MESSAGE)
-    }
-
     /// Applies what others changed in the listeners: nothing but a look at a flag if there was nothing.
     #[inline]
     fn read_mail(&mut self) {
-        if self.connection.slot.flags.load(std::sync::atomic::Ordering::Acquire) & MAIL != 0 {
+        if self.flags() & MAIL != 0 {
             self.apply_mail();
         }
     }
@@ -280,34 +307,23 @@ impl Delivery {
     #[cold]
     fn apply_mail(&mut self) {
         let Some(mut state) = self.connection.lock() else { return };
-        self.connection.slot.flags.fetch_and(!MAIL, std::sync::atomic::Ordering::Relaxed);
+        self.connection.slot.flags.fetch_and(!MAIL, Ordering::Relaxed);
         let mail = std::mem::take(&mut state.mail);
         drop(state);
         for change in mail {
             self.listeners.apply(change);
         }
-        self.tell_counts();
-    }
-
-    fn tell_counts(&self) {
-        if let Some(mut state) = self.connection.lock()
-            && state.mail.is_empty()
-        {
-            let mut counts = [0; EVENTS];
-            for (event, count) in (0u8..).zip(&mut counts) {
-                *count = u16::try_from(self.listeners.count(event)).unwrap_or(u16::MAX);
-            }
-            state.listener_counts = counts;
-        }
     }
 
     /// Nothing is written or registered any more.
     fn begin_to_close(&mut self) {
+        if let Some(mut state) = self.connection.lock() {
+            state.phase = Phase::Closed;
+            let senders = state.existing_extras().map(|extras| std::mem::take(&mut extras.senders));
+            drop(state);
+            senders.into_iter().flatten().for_each(Waker::wake);
+        }
+        // Those that were registered until then hear of it.
         self.read_mail();
-        let Some(mut state) = self.connection.lock() else { return };
-        state.phase = Phase::Closed;
-        let senders = state.existing_extras().map(|extras| std::mem::take(&mut extras.senders));
-        drop(state);
-        senders.into_iter().flatten().for_each(Waker::wake);
     }
 }

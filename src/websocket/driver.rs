@@ -140,7 +140,7 @@ impl Driver {
                 self.deliver_inbox(desk, cx, &mut budget);
             }
             turn.flush();
-            if self.needs_attention() || self.end_if_over() {
+            if !self.needs_attention() && self.end_if_over() {
                 continue;
             }
             if budget.is_spent() {
@@ -149,7 +149,11 @@ impl Driver {
                 break;
             }
             if !self.may_read() || self.poll_read(desk, cx, &mut budget).is_pending() {
-                break;
+                if !self.needs_attention() {
+                    break;
+                }
+                // A listener of `drain` that writes may be asked for again and again.
+                budget.frames -= 1;
             }
         }
         self.deadlines.tell(self.lifetime.clock(), self.connection.slot, self.connection.id());
@@ -227,6 +231,10 @@ impl Driver {
         if let Some(fault) = fault {
             self.progress.failed = true;
             self.delivery.fail(fault);
+            if self.progress.closed {
+                let (code, reason) = self.close_args();
+                self.delivery.close(code, reason);
+            }
         }
         if is_cut {
             self.hang_up();
@@ -285,7 +293,9 @@ impl Drop for Driver {
         if !self.delivery.is_over() {
             self.look_at_state();
             self.hang_up();
-            self.end_now();
+            if !self.progress.closed {
+                self.end_now();
+            }
             self.delivery.finish();
         }
         self.connection.retire();

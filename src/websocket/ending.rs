@@ -48,7 +48,7 @@ impl Driver {
     #[inline(never)]
     pub(super) fn end_now(&mut self) -> bool {
         if self.read.is_some() {
-            let is_flushed = self.connection.buffered_amount() == 0;
+            let is_flushed = self.connection.lock().is_none_or(|state| state.broken || state.unsent() == 0);
             let is_over = if self.progress.ended {
                 // What arrived before is delivered first, and answered.
                 self.inbox.is_empty() && self.delivery.is_free() && is_flushed
@@ -112,7 +112,7 @@ impl Driver {
     }
 
     /// What `close` says: the fault, or what the side said that began to close; 1006 if none did, or it got no answer.
-    fn close_args(&self) -> (u16, String) {
+    pub(super) fn close_args(&self) -> (u16, String) {
         if let Some(error) = self.connection.error() {
             return (error.close_code(), error.reason().into_owned());
         }

@@ -22,9 +22,6 @@ pub(super) const END: u8 = 6;
 pub(super) const ERROR: u8 = 7;
 pub(super) const CLOSE: u8 = 8;
 
-/// How many events there are.
-pub(super) const EVENTS: usize = NAMES.names.len();
-
 /// The events of a connection, to the emitter.
 pub(crate) enum ConnectionEvents {}
 

@@ -7,7 +7,7 @@ use super::error::ConnectionError;
 use super::event::{BINARY, CLOSE, ConnectionEvents, DRAIN, END, ERROR, IntoListener, MESSAGE, NAMES, PING, PONG, TEXT};
 use super::message::{Message, Text};
 use super::slot::{MAIL, Phase};
-use crate::emitter::{Change, Entry, Listener, ListenerError, ListenerId, Outcome, Rank};
+use crate::emitter::{Change, Entry, Listener, ListenerError, ListenerId, Outcome, Rank, expect_fit};
 
 /// # Listeners
 impl WebSocketConnection {
@@ -28,7 +28,7 @@ impl WebSocketConnection {
     /// If there is no such event, or the closure does not take what it gives; the message tells which there are.
     #[track_caller]
     pub fn on<M>(&self, event: &str, listener: impl IntoListener<M>) -> ListenerId {
-        self.try_on(event, listener).unwrap_or_else(|error| panic!("{error}"))
+        expect_fit(self.try_on(event, listener))
     }
 
     /// Calls `listener` at the next `event` only, after all `on` listeners.
@@ -37,7 +37,7 @@ impl WebSocketConnection {
     /// As [`on`](WebSocketConnection::on).
     #[track_caller]
     pub fn once<M>(&self, event: &str, listener: impl IntoListener<M>) -> ListenerId {
-        self.try_once(event, listener).unwrap_or_else(|error| panic!("{error}"))
+        expect_fit(self.try_once(event, listener))
     }
 
     /// As [`on`](WebSocketConnection::on), a mistake being returned.
@@ -60,11 +60,7 @@ impl WebSocketConnection {
 
     /// Removes a listener. One that is not there any more is no error. During an emission it takes effect at the next one.
     pub fn remove_listener(&self, id: ListenerId) {
-        self.change(Change::Remove(id), |counts| {
-            if let Some(count) = counts.get_mut(usize::from(id.event)) {
-                *count = count.saturating_sub(1);
-            }
-        });
+        self.change(Change::Remove(id), |registered| registered.retain(|other| *other != id));
     }
 
     /// Removes the listeners of one event, or with `None` of all.
@@ -73,10 +69,9 @@ impl WebSocketConnection {
     /// If there is no such event.
     #[track_caller]
     pub fn remove_all_listeners(&self, event: Option<&str>) {
-        let event = event.map(|event| NAMES.resolve(event).unwrap_or_else(|error| panic!("{error}")));
-        self.change(Change::RemoveAll(event), |counts| match event {
-            None => counts.fill(0),
-            Some(event) => counts.iter_mut().skip(usize::from(event)).take(1).for_each(|count| *count = 0),
+        let event = expect_fit(event.map(|event| NAMES.resolve(event)).transpose());
+        self.change(Change::RemoveAll(event), |registered| {
+            registered.retain(|id| event.is_some_and(|event| id.event != event));
         });
     }
 
@@ -86,8 +81,8 @@ impl WebSocketConnection {
     /// If there is no such event.
     #[track_caller]
     pub fn listener_count(&self, event: &str) -> usize {
-        let event = NAMES.resolve(event).unwrap_or_else(|error| panic!("{error}"));
-        self.lock().and_then(|state| state.listener_counts.get(usize::from(event)).copied()).map_or(0, usize::from)
+        let event = expect_fit(NAMES.resolve(event));
+        self.lock().map_or(0, |state| state.registered.iter().filter(|id| id.event == event).count())
     }
 
     /// `on("text", …)`, the name and the argument checked by the compiler, the argument's type inferred.
@@ -173,12 +168,11 @@ impl WebSocketConnection {
         };
         let id = ListenerId { event, number: state.next_listener };
         state.next_listener = state.next_listener.wrapping_add(1);
-        if rank != Rank::Last
-            && let Some(count) = state.listener_counts.get_mut(usize::from(event))
-        {
-            *count = count.saturating_add(1);
-        }
         // Few connections have more than a handful of listeners: room for each, none to spare.
+        if rank != Rank::Last {
+            state.registered.reserve_exact(1);
+            state.registered.push(id);
+        }
         state.mail.reserve_exact(1);
         state.mail.push(Change::Add(Entry { id, rank, listener }));
         self.slot.flags.fetch_or(MAIL, Ordering::Release);
@@ -193,9 +187,9 @@ impl WebSocketConnection {
         }
     }
 
-    fn change(&self, change: Change<ConnectionEvents>, count: impl FnOnce(&mut [u16])) {
+    fn change(&self, change: Change<ConnectionEvents>, forget: impl FnOnce(&mut Vec<ListenerId>)) {
         if let Some(mut state) = self.lock() {
-            count(&mut state.listener_counts);
+            forget(&mut state.registered);
             state.mail.push(change);
             self.slot.flags.fetch_or(MAIL, Ordering::Release);
         }

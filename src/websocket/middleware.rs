@@ -14,7 +14,7 @@ use super::options::WebSocketOptions;
 use super::shared::Shared;
 use super::slot::{Phase, Slot};
 use crate::emitter::{
-    BoxError, ConcurrentListener, EventNames, ListenerError, ListenerId, Rank, Reacting, Reaction, contain,
+    BoxError, ConcurrentListener, EventNames, ListenerError, ListenerId, Rank, Reacting, Reaction, contain, expect_fit,
 };
 use crate::http::{Answer, Middleware, Next, Response, ServerRequest, Upgrade, Upgraded};
 use crate::protocol::Opcode;
@@ -85,7 +85,7 @@ impl WebSocketMiddleware {
         F: Fn(WebSocketConnection) -> R + Send + Sync + 'static,
         R: Reaction<K>,
     {
-        self.try_on(event, listener).unwrap_or_else(|error| panic!("{error}"))
+        expect_fit(self.try_on(event, listener))
     }
 
     /// Calls `listener` at the next `event` only, after all `on` listeners.
@@ -98,7 +98,7 @@ impl WebSocketMiddleware {
         F: Fn(WebSocketConnection) -> R + Send + Sync + 'static,
         R: Reaction<K>,
     {
-        self.add(event, Rank::Once, listener).unwrap_or_else(|error| panic!("{error}"))
+        expect_fit(self.add(event, Rank::Once, listener))
     }
 
     /// As [`on`](WebSocketMiddleware::on), a mistake being returned.
@@ -124,7 +124,7 @@ impl WebSocketMiddleware {
     /// If there is no such event.
     #[track_caller]
     pub fn remove_all_listeners(&self, event: Option<&str>) {
-        let event = event.map(|event| EVENTS.resolve(event).unwrap_or_else(|error| panic!("{error}")));
+        let event = expect_fit(event.map(|event| EVENTS.resolve(event)).transpose());
         self.shared.listeners.remove_all(event);
     }
 
@@ -134,7 +134,7 @@ impl WebSocketMiddleware {
     /// If there is no such event.
     #[track_caller]
     pub fn listener_count(&self, event: &str) -> usize {
-        self.shared.listeners.count(EVENTS.resolve(event).unwrap_or_else(|error| panic!("{error}")))
+        self.shared.listeners.count(expect_fit(EVENTS.resolve(event)))
     }
 
     /// The connections that are open now, as Node's `wss.clients`.

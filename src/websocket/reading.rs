@@ -69,16 +69,26 @@ impl Driver {
         }
         if self.delivery.is_free() {
             self.feed(&mut bytes, &mut desk.spare, cx, budget);
-            self.inbox.push(bytes);
-        } else {
-            let (connection, auto_pong) = (self.connection, self.shared.options.auto_pong);
-            self.inbox.push_and_look(bytes, &self.session, |ping| {
-                if auto_pong {
-                    connection.answer_ping(ping);
-                }
-            });
+            if bytes.is_empty() {
+                return Poll::Ready(());
+            }
         }
+        self.keep(bytes);
         Poll::Ready(())
+    }
+
+    /// Keeps what cannot be delivered now. A ping behind a message whose listener runs is answered now all the same.
+    #[inline(never)]
+    fn keep(&mut self, bytes: &[u8]) {
+        if self.delivery.is_free() {
+            return self.inbox.push(bytes);
+        }
+        let (connection, auto_pong) = (self.connection, self.shared.options.auto_pong);
+        self.inbox.push_and_look(bytes, &self.session, |ping| {
+            if auto_pong {
+                connection.answer_ping(ping);
+            }
+        });
     }
 
     /// More of a large message is in the buffer that it is put together in.
@@ -96,7 +106,7 @@ impl Driver {
                 if let Some(event) = event {
                     self.take(event, &mut desk.spare, cx, budget);
                 }
-                self.inbox.push(&following);
+                self.keep(&following);
             }
             Err(error) => self.connection.fail(error.into()),
         }
@@ -139,6 +149,7 @@ impl Driver {
         let left = rest.len();
         let at = bytes.len() - left;
         self.inbox.put_back(bytes, at);
+        self.keep(&[]);
     }
 
     /// Has messages delivered until there are no more in `input`, or no more can be delivered now.

@@ -6,13 +6,13 @@ use std::task::Waker;
 
 use super::connection::WebSocketConnection;
 use super::error::ConnectionError;
-use super::event::{ConnectionEvents, EVENTS};
+use super::event::ConnectionEvents;
 use super::lag::Held;
 use super::outbox::Outbox;
 use super::shared::Shared;
 use super::writer::Streaming;
 use crate::clock::Alarm;
-use crate::emitter::Change;
+use crate::emitter::{Change, ListenerId};
 use crate::http::{Response, ServerRequest};
 
 /// What a handle points to: the part of a connection that any thread may touch.
@@ -76,7 +76,8 @@ pub(super) struct State {
     /// A [`MessageWriter`](super::writer::MessageWriter) has begun a message and not ended it.
     pub(super) streaming: bool,
     pub(super) next_listener: u32,
-    pub(super) listener_counts: [u16; EVENTS],
+    /// The listeners there are, our own left out. They themselves are with the task.
+    pub(super) registered: Vec<ListenerId>,
     pub(super) mail: Vec<Change<ConnectionEvents>>,
     pub(super) task: Option<Waker>,
     pub(super) shared: Option<Arc<Shared>>,

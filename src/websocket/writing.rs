@@ -144,7 +144,13 @@ impl WebSocketConnection {
         policy: SlowMemberPolicy,
     ) -> u64 {
         let Some(mut state) = self.lock_for_message() else { return 0 };
-        let (unsent, limit) = (state.unsent(), soft_limit(&state));
+        let limit = soft_limit(&state);
+        if state.unsent() >= limit && !state.blocked {
+            // It has not been asked in this turn yet.
+            let flushed = state.outbox.flush();
+            self.flushed(&mut state, flushed);
+        }
+        let unsent = state.unsent();
         if unsent < limit && !state.holds || policy == SlowMemberPolicy::Keep {
             drop(state);
             self.write_range(log, start, end);

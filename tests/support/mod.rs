@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use react_websocket::{
     HttpServer, IntoChain, Listening, Response, ServerRequest, Serving, SocketServer, WebSocketConnection,
-    WebSocketMiddleware,
+    WebSocketMiddleware, WebSocketOptions,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpStream;
@@ -323,5 +323,70 @@ impl Log {
             let log = log();
             move |code: u16, reason: &str| log.add(format_args!("close {code} {reason}"))
         });
+    }
+}
+
+/// Both ends of a connection: the server's handle, all of its events being noted, and the peer.
+pub struct Pair<S> {
+    pub connection: WebSocketConnection,
+    pub peer: Peer<S>,
+    pub log: Log,
+}
+
+impl Pair<DuplexStream> {
+    pub async fn in_memory(options: WebSocketOptions) -> Pair<DuplexStream> {
+        Pair::with_capacity(options, 1 << 20).await
+    }
+
+    /// A connection of which so many bytes are in flight at most.
+    pub async fn with_capacity(options: WebSocketOptions, capacity: usize) -> Pair<DuplexStream> {
+        let (http, log, opened) = Pair::<DuplexStream>::server(options);
+        let (mut peer, _) = Peer::serve_with_capacity(&http, capacity);
+        peer.shake_hands().await;
+        Pair { connection: opened.try_recv().expect("a connection"), peer, log }
+    }
+}
+
+impl Pair<TcpStream> {
+    pub async fn over_tcp(options: WebSocketOptions) -> Pair<TcpStream> {
+        let (http, log, opened) = Pair::<TcpStream>::server(options);
+        let (address, _) = listen_with(http);
+        let peer = Peer::open(address).await;
+        Pair { connection: opened.try_recv().expect("a connection"), peer, log }
+    }
+}
+
+impl<S> Pair<S> {
+    fn server(options: WebSocketOptions) -> (HttpServer, Log, std::sync::mpsc::Receiver<WebSocketConnection>) {
+        let (log, (open, opened)) = (Log::default(), std::sync::mpsc::channel());
+        let (watched, websocket) = (log.clone(), WebSocketMiddleware::new().with_options(options));
+        websocket.on("connection", move |connection: WebSocketConnection| {
+            watched.watch(connection);
+            open.send(connection).is_ok()
+        });
+        (HttpServer::new((websocket, router)), log, opened)
+    }
+}
+
+/// For tests in paused time: everything that can run has run when this is ready, a millisecond later.
+pub async fn settle() {
+    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+}
+
+/// For tests in paused time, which passes when all tasks wait for it: fails where one never does, and the test would hang.
+pub async fn while_time_passes<T>(test: impl Future<Output = T>) -> T {
+    let (over, is_over) = std::sync::mpsc::channel::<()>();
+    let (alarm, rung) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        if is_over.recv_timeout(std::time::Duration::from_secs(30)) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            let _ = alarm.send(());
+        }
+    });
+    tokio::select! {
+        result = test => {
+            drop(over);
+            result
+        }
+        Ok(()) = rung => panic!("time stands still: a task never waits"),
     }
 }
