@@ -72,11 +72,13 @@ impl Clock {
         millis(self.0.start.elapsed())
     }
 
-    /// The first moment at which `duration` has passed, from now on.
+    /// The first moment at which `duration` has passed, from now on; one that is still to come, so that what is to be done
+    /// every 0 s is done at the clock's pace.
     pub(crate) fn after(&self, duration: Duration) -> Moment {
-        let passed = self.0.start.elapsed().saturating_add(duration);
-        let spans = passed.as_millis().div_ceil(RESOLUTION.as_millis());
-        Moment(u32::try_from(spans).unwrap_or(u32::MAX))
+        let now = self.0.start.elapsed();
+        let spans = now.saturating_add(duration).as_millis().div_ceil(RESOLUTION.as_millis());
+        let next = now.as_millis() / RESOLUTION.as_millis() + 1;
+        Moment(u32::try_from(spans.max(next)).unwrap_or(u32::MAX))
     }
 
     /// Rings `alarm` when `moment` has come.

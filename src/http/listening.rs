@@ -1,7 +1,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub struct Listening {
 
 struct Inner {
     lifetime: Arc<Lifetime>,
-    failed: Mutex<Option<SocketError>>,
+    failed: Option<SocketError>,
     addresses: Vec<SocketAddr>,
     /// How long the end may take, and over how long it is spread.
     limits: (Duration, Duration),
@@ -33,7 +33,7 @@ impl Listening {
         limits: (Duration, Duration),
     ) -> Listening {
         let is_dead = failed.is_some();
-        let inner = Inner { lifetime, failed: Mutex::new(failed), addresses, limits };
+        let inner = Inner { lifetime, failed, addresses, limits };
         let listening = Listening { inner: Arc::new(inner) };
         if is_dead {
             listening.close();
@@ -58,7 +58,7 @@ impl Listening {
     /// Waits until the server is over, and says why if it never began.
     pub(crate) async fn over(&self) -> Result<(), SocketError> {
         self.inner.lifetime.over().await;
-        self.inner.failed.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
+        self.inner.failed.clone().map_or(Ok(()), Err)
     }
 }
 

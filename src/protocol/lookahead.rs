@@ -17,6 +17,8 @@ pub struct Lookahead {
     ping: Option<(MaskKey, Vec<u8>)>,
     over: bool,
     frames: usize,
+    /// Those among them that are not control frames.
+    data_frames: usize,
 }
 
 impl Lookahead {
@@ -30,6 +32,7 @@ impl Lookahead {
             ping: None,
             over: session.is_over(),
             frames: 0,
+            data_frames: 0,
         };
         for byte in header {
             lookahead.add_to_header(*byte);
@@ -40,6 +43,11 @@ impl Lookahead {
     /// Frames that have begun in the bytes walked over.
     pub fn frames(&self) -> usize {
         self.frames
+    }
+
+    /// How many of them are part of a message.
+    pub fn data_frames(&self) -> usize {
+        self.data_frames
     }
 
     /// Walks over the bytes that follow those of the last call, and hands out the payloads of the pings that are complete.
@@ -79,6 +87,7 @@ impl Lookahead {
             Ok(Some(header)) if header.opcode != Opcode::Close => {
                 self.header_length = 0;
                 self.frames = self.frames.saturating_add(1);
+                self.data_frames = self.data_frames.saturating_add(usize::from(!header.opcode.is_control()));
                 self.remaining = header.payload_length;
                 self.ping = (header.opcode == Opcode::Ping).then(|| (header.mask, Vec::new()));
             }
@@ -123,7 +132,7 @@ mod tests {
                 assert!(all[received..].ends_with(&pings), "{pings:?} from {start}");
                 if start == 0 {
                     assert_eq!(pings, all);
-                    assert_eq!(lookahead.frames(), 4);
+                    assert_eq!((lookahead.frames(), lookahead.data_frames()), (4, 2));
                 }
             }
         }

@@ -46,11 +46,27 @@ impl Bucket {
         }
         Err(over.div_ceil(u64::from(per_second.max(1))))
     }
+
+    /// Takes a token, there or not, and says after how many milliseconds there will be another.
+    pub fn spend(&mut self, now: u64, burst: u32, per_second: u32) -> u64 {
+        if self.take(now, burst, per_second).is_err() {
+            self.taken = self.taken.saturating_add(1000);
+        }
+        let over = self.taken.saturating_add(1000).saturating_sub(u64::from(burst).saturating_mul(1000));
+        over.div_ceil(u64::from(per_second.max(1)))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_spends_is_told_when_there_will_be_more() {
+        let mut bucket = Bucket::full(0);
+        assert_eq!([0, 0, 0].map(|now| bucket.spend(now, 2, 2)), [0, 500, 1000]);
+        assert_eq!(bucket.spend(1_000, 2, 2), 500);
+    }
 
     #[test]
     fn a_burst_and_then_the_rate() {

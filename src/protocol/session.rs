@@ -142,6 +142,11 @@ impl Session {
         self.over
     }
 
+    /// Whether a message has begun to arrive and not ended.
+    pub fn is_amid_message(&self) -> bool {
+        self.partial.as_ref().is_some_and(|partial| partial.message.is_some())
+    }
+
     /// Where the next byte will fall: the start of a frame's header that has arrived, and the payload of the frame under way
     /// that has not.
     pub(super) fn position(&self) -> (&[u8], u64) {

@@ -41,7 +41,7 @@ impl Acceptor {
         };
         match listener {
             Ok(listener) => Ok(Acceptor { listener, events: socket.events, back_off: BackOff::default() }),
-            Err(source) => Err(SocketError::Listen { uri: name, source }),
+            Err(source) => Err(SocketError::Listen { uri: name, source: Arc::new(source) }),
         }
     }
 
@@ -74,7 +74,7 @@ impl Acceptor {
                 Err(source) => {
                     let (wait, tell) = self.back_off.failed(Instant::now());
                     if tell {
-                        self.events.emit_error(SocketError::Accept { source });
+                        self.events.emit_error(SocketError::Accept { source: Arc::new(source) });
                     }
                     sleep(wait).await;
                 }

@@ -21,14 +21,19 @@ impl Address {
             Some(_) => return Err(invalid()),
             None => uri,
         };
-        if authority.parse::<u16>().is_ok() {
+        if is_port(authority) {
             return Ok(Address::Tcp(format!("127.0.0.1:{authority}")));
         }
         match authority.rsplit_once(':') {
-            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(Address::Tcp(authority.to_owned())),
+            Some((host, port)) if !host.is_empty() && is_port(port) => Ok(Address::Tcp(authority.to_owned())),
             _ => Err(invalid()),
         }
     }
+}
+
+/// Digits and nothing else: `parse` alone would take a sign.
+fn is_port(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
 }
 
 #[cfg(test)]

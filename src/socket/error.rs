@@ -1,7 +1,8 @@
 use std::io;
+use std::sync::Arc;
 
 /// Something that the environment refused a server's socket.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SocketError {
     /// The address is none that a server can listen on.
@@ -16,12 +17,12 @@ pub enum SocketError {
         /// The address.
         uri: String,
         /// What the system said.
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// The system could not give us a connection, for lack of descriptors or memory. Accepting goes on when it can.
     #[error("cannot accept a connection: {source}")]
     Accept {
         /// What the system said.
-        source: io::Error,
+        source: Arc<io::Error>,
     },
 }

@@ -108,7 +108,7 @@ impl SocketServer {
     /// As [`new`](SocketServer::new).
     pub fn with_options(uri: impl AsRef<str>, options: SocketOptions) -> Result<SocketServer, SocketError> {
         let uri = uri.as_ref();
-        let failed = |source| SocketError::Listen { uri: uri.to_owned(), source };
+        let failed = |source| SocketError::Listen { uri: uri.to_owned(), source: Arc::new(source) };
         let listener = match Address::parse(uri)? {
             Address::Tcp(authority) => Listener::Tcp(listen_tcp(&authority, &options).map_err(failed)?),
             #[cfg(unix)]
@@ -181,7 +181,7 @@ impl TryFrom<tokio::net::TcpListener> for SocketServer {
         let uri = listener.local_addr().map_or_else(|_| "a TCP listener".to_owned(), |address| format!("tcp://{address}"));
         match listener.into_std() {
             Ok(listener) => Ok(listener.into()),
-            Err(source) => Err(SocketError::Listen { uri, source }),
+            Err(source) => Err(SocketError::Listen { uri, source: Arc::new(source) }),
         }
     }
 }
@@ -203,7 +203,7 @@ impl TryFrom<tokio::net::UnixListener> for SocketServer {
     fn try_from(listener: tokio::net::UnixListener) -> Result<SocketServer, SocketError> {
         match listener.into_std() {
             Ok(listener) => Ok(listener.into()),
-            Err(source) => Err(SocketError::Listen { uri: "a Unix listener".to_owned(), source }),
+            Err(source) => Err(SocketError::Listen { uri: "a Unix listener".to_owned(), source: Arc::new(source) }),
         }
     }
 }

@@ -3,8 +3,7 @@ use std::sync::atomic::Ordering;
 
 use super::connection::WebSocketConnection;
 use super::error::ConnectionError;
-use super::slot::{ATTEND, CUT, DEAF, PAUSED, Phase, State};
-use super::writer::Streaming;
+use super::slot::{ATTEND, CUT, DEAF, HEARD_OUT, PAUSED, Phase, State};
 use crate::http::Response;
 use crate::protocol::{close, close_code};
 
@@ -38,13 +37,11 @@ impl WebSocketConnection {
 
     /// Cuts the connection now: nothing that is queued leaves, and no Close. `close` fires with 1006.
     pub fn terminate(&self) {
-        let Some(mut state) = self.lock() else { return };
-        if state.phase == Phase::Closed {
-            return;
+        if let Some(mut state) = self.lock().filter(|state| state.phase < Phase::Closed) {
+            state.phase = Phase::Closing;
+            state.extras().terminated = true;
+            self.slot.signal(&state, ATTEND | DEAF | CUT);
         }
-        state.phase = Phase::Closing;
-        state.extras().terminated = true;
-        self.slot.signal(&state, ATTEND | DEAF | CUT);
     }
 
     /// In a `connection` listener: answers the handshake with `response` instead of the 101. The connection was never there,
@@ -84,12 +81,22 @@ impl WebSocketConnection {
 
     /// Whether messages of the peer may still be delivered, now or after [`resume`](WebSocketConnection::resume).
     pub fn is_readable(&self) -> bool {
-        self.lock().is_some_and(|state| state.phase < Phase::Closed && self.slot.flags.load(Ordering::Relaxed) & DEAF == 0)
+        let says_something = || self.slot.flags.load(Ordering::Relaxed) & (DEAF | HEARD_OUT) == 0;
+        self.lock().is_some_and(|state| state.phase < Phase::Closed && says_something())
     }
 }
 
 /// What the crate itself uses.
 impl WebSocketConnection {
+    /// The server's grace is over: as [`terminate`](WebSocketConnection::terminate), and no listener is waited for.
+    pub(super) fn cut(&self) {
+        self.terminate();
+        if let Some(mut state) = self.lock() {
+            state.extras().hurried = true;
+            self.slot.signal(&state, ATTEND);
+        }
+    }
+
     /// Fails the connection: `error` fires, the peer is told, `close` follows. Nothing if there is a fault already, or the
     /// end has begun to be told.
     pub(super) fn fail(&self, error: ConnectionError) {
@@ -111,7 +118,7 @@ impl WebSocketConnection {
         }
         state.extras().fault = Some(error);
         self.slot.signal(&state, ATTEND | DEAF);
-        self.touched(state);
+        self.touched_without_answer(state);
     }
 
     fn begin_close(&self, code: u16, reason: &str, deaf: bool) {
@@ -134,15 +141,17 @@ impl WebSocketConnection {
         self.queue_close(&mut state, code, reason);
         state.extras().closing = Some((code, reason.to_owned()));
         self.slot.signal(&state, ATTEND);
-        self.touched(state);
+        self.touched_without_answer(state);
     }
 
-    /// Puts our Close behind what is queued. It passes a message that is being streamed, which cannot end any more.
+    /// Puts our Close behind what is queued. It passes a message that is being
+    /// streamed, which cannot end any more.
     pub(super) fn queue_close(&self, state: &mut State, code: u16, reason: &str) {
         state.phase = Phase::Closing;
         if state.streaming {
             state.streaming = false;
-            state.extras().stream = Streaming::default();
+            let stream = std::mem::take(&mut state.extras().stream);
+            stream.give_up(state.outbox.own());
         }
         if code != close_code::ABNORMAL {
             close::encode(state.outbox.own(), code, reason);

@@ -80,10 +80,6 @@ impl Driver {
         let now = clock.now();
         if self.deadlines.message <= now {
             self.deadlines.message = Moment::NEVER;
-            if let (Some(bucket), Some(rate)) = (&mut self.messages, options.message_rate) {
-                // The message that had to wait.
-                let _ = bucket.take(clock.millis(), rate, rate);
-            }
         }
         if self.deadlines.close <= now {
             // First for the peer, and what its messages have begun; then as much for listeners of `error` and `close`.
@@ -107,9 +103,8 @@ impl Driver {
         if self.deadlines.pong <= now {
             let limit = options.pong_timeout.unwrap_or_default();
             self.deadlines.pong = Moment::NEVER;
-            if !self.may_read() {
-                // Who is not read cannot be heard.
-                self.deadlines.pong = clock.after(limit);
+            if !self.progress.waits_for_peer {
+                self.deadlines.pong = clock.after(self.time_to_be_heard(limit));
             } else if !self.progress.heard {
                 return self.connection.fail(ConnectionError::PongTimeout { limit });
             }
@@ -123,14 +118,21 @@ impl Driver {
             }
         }
         if self.deadlines.idle <= now {
-            if self.may_read() {
+            let limit = options.idle_timeout.unwrap_or_default();
+            if self.progress.waits_for_peer {
                 return self.connection.close_with(close_code::GOING_AWAY, "idle");
             }
-            self.note_message();
+            self.deadlines.idle = clock.after(self.time_to_be_heard(limit));
         }
         if self.deadlines.lifetime <= now {
             self.connection.close_with(close_code::GOING_AWAY, "end of lifetime");
         }
+    }
+
+    /// Who is not read cannot be heard, and gets as much time again. If reading goes on from now on, what has come meanwhile
+    /// is in the socket, and is read at once.
+    fn time_to_be_heard(&self, limit: Duration) -> Duration {
+        if self.may_read() { Duration::ZERO } else { limit }
     }
 }
 

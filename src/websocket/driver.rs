@@ -48,6 +48,8 @@ pub(super) struct Progress {
     pub(super) introduced: bool,
     /// The socket is full, and the task is told when it is not.
     pub(super) waits_for_socket: bool,
+    /// All that has arrived has been read, and the task is told when there is more.
+    pub(super) waits_for_peer: bool,
     /// Something has arrived since the last ping.
     pub(super) heard: bool,
     /// The stream has ended or failed.
@@ -130,6 +132,9 @@ impl Driver {
     #[inline]
     fn turns(&mut self, turn: &Turn, desk: &mut Desk, cx: &mut Context<'_>) -> Poll<()> {
         let mut budget = Budget { frames: TURN_FRAMES, bytes: TURN_BYTES };
+        // What is asked for is done before more is read. Yet a listener of `drain` that writes may be asked for again and
+        // again, and must not keep the peer from being heard.
+        let mut attends_again = false;
         loop {
             self.attend(cx);
             if self.delivery.poll(cx).is_ready() {
@@ -140,21 +145,27 @@ impl Driver {
                 self.deliver_inbox(desk, cx, &mut budget);
             }
             turn.flush();
-            if !self.needs_attention() && self.end_if_over() {
+            let is_asked = self.needs_attention();
+            if is_asked && !std::mem::replace(&mut attends_again, true) || !is_asked && self.end_if_over() {
                 continue;
             }
+            attends_again = false;
+            self.progress.waits_for_peer = false;
             if budget.is_spent() {
                 // Others first. What is left is in the inbox, or in the socket.
                 cx.waker().wake_by_ref();
                 break;
             }
-            if !self.may_read() || self.poll_read(desk, cx, &mut budget).is_pending() {
-                if !self.needs_attention() {
-                    break;
+            if self.may_read() {
+                if self.poll_read(desk, cx, &mut budget).is_ready() {
+                    continue;
                 }
-                // A listener of `drain` that writes may be asked for again and again.
-                budget.frames -= 1;
+                self.progress.waits_for_peer = true;
             }
+            if !self.needs_attention() {
+                break;
+            }
+            budget.frames -= 1;
         }
         self.deadlines.tell(self.lifetime.clock(), self.connection.slot, self.connection.id());
         Poll::Pending
@@ -213,6 +224,7 @@ impl Driver {
         let Some(mut state) = self.connection.lock() else { return };
         let fault = state.existing_extras().and_then(|extras| extras.fault.take());
         let terminated = state.existing_extras().is_some_and(|extras| extras.terminated);
+        let hurried = state.existing_extras().is_some_and(|extras| extras.hurried);
         if let Some(fault) = &fault {
             state.extras().error = Some(fault.clone());
         }
@@ -238,6 +250,9 @@ impl Driver {
         }
         if is_cut {
             self.hang_up();
+        }
+        if hurried {
+            self.delivery.hurry();
         }
     }
 
@@ -298,6 +313,7 @@ impl Drop for Driver {
             }
             self.delivery.finish();
         }
+        self.shared.connections.remove(self.connection);
         self.connection.retire();
     }
 }

@@ -7,7 +7,7 @@ use tokio::io::AsyncWrite;
 use super::driver::{Driver, Progress};
 use super::event::{self, Args};
 use super::flushing::Writing;
-use super::slot::{ATTEND, BLOCKED, Phase};
+use super::slot::{ATTEND, BLOCKED, HEARD_OUT, Phase};
 use crate::clock::Moment;
 use crate::protocol::close_code;
 use crate::stream::ReadHalf;
@@ -25,11 +25,12 @@ impl Driver {
     pub(super) fn answer_close(&mut self, close: Option<(u16, String)>, cx: &mut Context<'_>) {
         let Some(mut state) = self.connection.lock() else { return };
         let first = state.existing_extras().is_none_or(|extras| extras.closing.is_none());
+        self.connection.slot.flags.fetch_or(HEARD_OUT, Ordering::Relaxed);
         if state.is_writable() {
             let code = close.as_ref().map_or(close_code::NO_STATUS, |(code, _)| *code);
             self.connection.queue_close(&mut state, code, "");
             self.connection.slot.signal(&state, ATTEND);
-            self.connection.touched(state);
+            self.connection.touched_without_answer(state);
         } else {
             drop(state);
         }
@@ -66,7 +67,7 @@ impl Driver {
             self.hang_up();
         }
         self.progress.closed = true;
-        self.shared.connections.remove(self.connection);
+        self.shared.connections.begin_to_end(self.connection);
         let (code, reason) = self.close_args();
         self.delivery.close(code, reason);
         true

@@ -50,10 +50,11 @@ impl Inbox {
         kept.bytes.extend_from_slice(bytes);
     }
 
-    /// Adds what has been read while a listener runs, and hands out the pings in all that waits.
-    pub(super) fn push_and_look(&mut self, bytes: &[u8], session: &Session, ping: impl FnMut(&[u8])) {
+    /// Adds what has been read while a listener runs, and hands out the pings in all that waits. Whether there were frames of
+    /// messages among it.
+    pub(super) fn push_and_look(&mut self, bytes: &[u8], session: &Session, ping: impl FnMut(&[u8])) -> bool {
         self.push(bytes);
-        let Some(kept) = &mut self.0 else { return };
+        let Some(kept) = &mut self.0 else { return false };
         let fresh = match &kept.lookahead {
             Some(_) => bytes,
             None => kept.bytes.get(kept.at..).unwrap_or_default(),
@@ -61,11 +62,13 @@ impl Inbox {
         let mut answered = 0;
         let mut ping = ping;
         let lookahead = kept.lookahead.get_or_insert_with(|| Lookahead::new(session));
+        let data_frames = lookahead.data_frames();
         lookahead.walk(fresh, |payload| {
             answered += 1;
             ping(payload);
         });
         kept.answered += answered;
+        lookahead.data_frames() > data_frames
     }
 
     /// Whether the ping that is being received has been answered already.

@@ -30,7 +30,8 @@ impl Driver {
         if self.progress.failed {
             return true;
         }
-        if self.flags() & PAUSED != 0 || self.deadlines.message != Moment::NEVER {
+        // A pause ends when nothing more is delivered anyhow.
+        if self.flags() & (PAUSED | DEAF) == PAUSED || self.deadlines.message != Moment::NEVER {
             return false;
         }
         if self.delivery.is_free() {
@@ -69,6 +70,9 @@ impl Driver {
         }
         if self.delivery.is_free() {
             self.feed(&mut bytes, &mut desk.spare, cx, budget);
+            if self.session.is_amid_message() {
+                self.note_data();
+            }
             if bytes.is_empty() {
                 return Poll::Ready(());
             }
@@ -84,11 +88,14 @@ impl Driver {
             return self.inbox.push(bytes);
         }
         let (connection, auto_pong) = (self.connection, self.shared.options.auto_pong);
-        self.inbox.push_and_look(bytes, &self.session, |ping| {
+        let has_data = self.inbox.push_and_look(bytes, &self.session, |ping| {
             if auto_pong {
                 connection.answer_ping(ping);
             }
         });
+        if has_data {
+            self.note_data();
+        }
     }
 
     /// More of a large message is in the buffer that it is put together in.
@@ -103,6 +110,7 @@ impl Driver {
         budget.bytes = budget.bytes.saturating_sub(count);
         match self.session.receive_direct(count) {
             Ok((event, following)) => {
+                self.note_data();
                 if let Some(event) = event {
                     self.take(event, &mut desk.spare, cx, budget);
                 }
@@ -166,7 +174,8 @@ impl Driver {
 
     #[inline]
     fn is_held_up(&self) -> bool {
-        self.flags() & (PAUSED | CUT) != 0 || self.deadlines.message != Moment::NEVER
+        let flags = self.flags();
+        flags & (PAUSED | DEAF) == PAUSED || flags & CUT != 0 || self.deadlines.message != Moment::NEVER
     }
 
     /// One thing that the peer has said.
@@ -215,7 +224,7 @@ impl Driver {
 
     /// A message has come: for the deadline and the limit that some apps set.
     #[inline]
-    pub(super) fn note_message(&mut self) {
+    fn note_message(&mut self) {
         if self.deadlines.idle != Moment::NEVER || self.messages.is_some() {
             self.count_message();
         }
@@ -223,14 +232,20 @@ impl Driver {
 
     #[inline(never)]
     fn count_message(&mut self) {
-        let (options, clock) = (&self.shared.options, self.lifetime.clock());
-        if let Some(limit) = options.idle_timeout {
-            self.deadlines.idle = clock.after(limit);
+        self.note_data();
+        let clock = self.lifetime.clock();
+        if let (Some(bucket), Some(rate)) = (&mut self.messages, self.shared.options.message_rate) {
+            let wait = bucket.spend(clock.millis(), rate, rate);
+            if wait > 0 {
+                self.deadlines.message = clock.after(Duration::from_millis(wait));
+            }
         }
-        if let (Some(bucket), Some(rate)) = (&mut self.messages, options.message_rate)
-            && let Err(wait) = bucket.take(clock.millis(), rate, rate)
-        {
-            self.deadlines.message = clock.after(Duration::from_millis(wait));
+    }
+
+    /// A frame of a message has come: the peer is not idle.
+    pub(super) fn note_data(&mut self) {
+        if let Some(limit) = self.shared.options.idle_timeout {
+            self.deadlines.idle = self.lifetime.clock().after(limit);
         }
     }
 

@@ -25,6 +25,8 @@ pub(crate) struct Shared {
 #[derive(Default)]
 pub(super) struct Connections {
     open: DashMap<WebSocketConnection, u64>,
+    /// Those whose `close` listeners are waited for.
+    ending: DashMap<WebSocketConnection, u64>,
 }
 
 impl Connections {
@@ -32,8 +34,15 @@ impl Connections {
         self.open.insert(connection, lifetime);
     }
 
+    pub(super) fn begin_to_end(&self, connection: WebSocketConnection) {
+        if let Some((_, lifetime)) = self.open.remove(&connection) {
+            self.ending.insert(connection, lifetime);
+        }
+    }
+
     pub(super) fn remove(&self, connection: WebSocketConnection) {
         self.open.remove(&connection);
+        self.ending.remove(&connection);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -45,7 +54,8 @@ impl Connections {
     }
 
     fn of(&self, lifetime: u64) -> Vec<WebSocketConnection> {
-        self.open.iter().filter(|entry| *entry.value() == lifetime).map(|entry| *entry.key()).collect()
+        let all = self.open.iter().chain(self.ending.iter());
+        all.filter(|entry| *entry.value() == lifetime).map(|entry| *entry.key()).collect()
     }
 }
 
@@ -58,6 +68,6 @@ impl UpgradedConnections for Connections {
     }
 
     fn cut(&self, lifetime: u64) {
-        self.of(lifetime).iter().for_each(WebSocketConnection::terminate);
+        self.of(lifetime).iter().for_each(WebSocketConnection::cut);
     }
 }

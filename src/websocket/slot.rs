@@ -41,6 +41,8 @@ pub(super) const DEAF: u32 = 1 << 5;
 pub(super) const PAUSED: u32 = 1 << 6;
 /// Nothing that has been read counts any more: `terminate` was called.
 pub(super) const CUT: u32 = 1 << 7;
+/// The peer has said Close: nothing more comes from it.
+pub(super) const HEARD_OUT: u32 = 1 << 8;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,6 +113,8 @@ pub(super) struct Extras {
     /// The fault that ended the connection, for whoever asks.
     pub(super) error: Option<ConnectionError>,
     pub(super) terminated: bool,
+    /// No listener is waited for any more.
+    pub(super) hurried: bool,
 }
 
 static FREE: Mutex<Vec<&'static Slot>> = Mutex::new(Vec::new());
@@ -206,6 +210,7 @@ impl Extras {
             && self.fault.is_none()
             && self.error.is_none()
             && !self.terminated
+            && !self.hurried
     }
 }
 

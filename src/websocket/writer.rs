@@ -97,7 +97,7 @@ impl<T: Payload> Drop for MessageWriter<T> {
         if self.ended {
             return;
         }
-        if self.begun {
+        if self.begun && self.connection.is_writable() {
             self.connection.fail(ConnectionError::MessageAbandoned);
         } else {
             self.connection.forget_stream(self.ticket);
@@ -117,6 +117,8 @@ pub(super) struct Streaming {
     last_ticket: u64,
     /// Whose fragments go straight out.
     live: Option<u64>,
+    /// Some of its fragments have.
+    begun: bool,
     behind: VecDeque<Segment>,
     waiting: usize,
 }
@@ -172,6 +174,7 @@ impl Streaming {
     pub(super) fn push_fragment(&mut self, out: &mut Vec<u8>, ticket: u64, fin: bool, opcode: Opcode, payload: &[u8]) {
         if self.live == Some(ticket) {
             frame::encode(out, fin, opcode, payload);
+            self.begun = true;
             if fin {
                 self.next(out);
             }
@@ -194,14 +197,21 @@ impl Streaming {
 
     /// The live message is over: lets out what waits, up to and with the next one that is not complete.
     fn next(&mut self, out: &mut Vec<u8>) {
-        self.live = None;
+        (self.live, self.begun) = (None, false);
         while let Some(segment) = self.behind.pop_front() {
             self.waiting -= segment.frames.len();
             out.extend_from_slice(&segment.frames);
             if !segment.ended {
-                self.live = segment.ticket;
+                (self.live, self.begun) = (segment.ticket, !segment.frames.is_empty());
                 return;
             }
+        }
+    }
+
+    /// A Close follows: of what waits, lets out what is complete. Behind half a message nothing can follow but the Close.
+    pub(super) fn give_up(self, out: &mut Vec<u8>) {
+        if !self.begun {
+            self.behind.iter().filter(|segment| segment.ended).for_each(|segment| out.extend_from_slice(&segment.frames));
         }
     }
 }

@@ -216,7 +216,7 @@ impl WebSocketConnection {
         }
         let Some(mut state) = self.lock().filter(|state| state.is_writable()) else { return false };
         state.outbox.push(true, opcode, payload);
-        self.touched(state);
+        self.touched_without_answer(state);
         true
     }
 
@@ -228,7 +228,7 @@ impl WebSocketConnection {
             state.extras().pong = Some(payload.to_vec());
         } else {
             state.outbox.push(true, Opcode::Pong, payload);
-            self.touched(state);
+            self.touched_without_answer(state);
         }
     }
 
@@ -269,7 +269,7 @@ impl WebSocketConnection {
     }
 
     #[inline(always)]
-    fn touched_without_answer(&self, mut state: MutexGuard<'static, State>) {
+    pub(super) fn touched_without_answer(&self, mut state: MutexGuard<'static, State>) {
         let token = cork::token();
         if state.corked_by != token && !state.blocked {
             state.corked_by = token;
@@ -357,7 +357,8 @@ impl WebSocketConnection {
 }
 
 fn soft_limit(state: &State) -> usize {
-    state.shared.as_ref().map_or(usize::MAX, |shared| shared.options.write_buffer_soft_limit)
+    // Of 0, what is unsent could never be below it.
+    state.shared.as_ref().map_or(usize::MAX, |shared| shared.options.write_buffer_soft_limit.max(1))
 }
 
 fn hard_limit(state: &State) -> usize {

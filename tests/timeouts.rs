@@ -1,0 +1,1018 @@
+//! What a connection does about time: its own pings, peers that are dead, silent, slow or too quick.
+//!
+//! All of it in memory and in paused time, which passes only when every task waits.
+
+mod support;
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use react_websocket::{
+    ConnectionError, ControlRate, HandshakeError, HttpServer, Text, WebSocketConnection, WebSocketMiddleware,
+    WebSocketOptions,
+};
+use support::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::sync::Notify;
+use tokio::time::{Instant, advance, sleep, sleep_until, timeout};
+
+/// How late a deadline may be met. The runtime's own timers round up to a whole millisecond.
+const LATE: Duration = Duration::from_millis(50 + 1);
+
+const PING: u8 = 9;
+const PONG: u8 = 10;
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// Nothing is timed but what a test sets.
+fn no_timeouts() -> WebSocketOptions {
+    WebSocketOptions::new().ping_interval(None).pong_timeout(None).write_timeout(None)
+}
+
+#[track_caller]
+fn assert_on_time(took: Duration, limit: Duration) {
+    assert!(took >= limit, "too early: {took:?} of {limit:?}");
+    assert!(took <= limit + LATE, "too late: {took:?} of {limit:?}");
+}
+
+type InMemory = Pair<DuplexStream>;
+
+/// The next frame, which is a ping.
+async fn pinged(pair: &mut InMemory) -> Instant {
+    let frame = pair.peer.frame().await.expect("a ping");
+    assert_eq!(frame, Frame { fin: true, opcode: PING, payload: vec![] });
+    Instant::now()
+}
+
+async fn answer_ping(pair: &mut InMemory) {
+    pinged(pair).await;
+    pair.peer.send(frame(0x8A, "")).await;
+}
+
+/// Reads until the server lets the connection go.
+async fn ended(pair: &mut InMemory) -> Instant {
+    pair.peer.rest().await;
+    let end = Instant::now();
+    settle().await;
+    end
+}
+
+/// Answers pings for so long, and says how many.
+async fn live(pair: &mut InMemory, time: Duration) -> u32 {
+    let end = Instant::now() + time;
+    let mut pings = 0;
+    while let Ok(frame) = tokio::time::timeout_at(end, pair.peer.frame()).await {
+        let frame = frame.expect("the connection lives");
+        assert_eq!(frame.opcode, PING, "{frame:?}");
+        pair.peer.send(masked_pong()).await;
+        pings += 1;
+    }
+    pings
+}
+
+fn masked_pong() -> Vec<u8> {
+    frame(0x8A, "")
+}
+
+// ------------------------------------------------------------------------------------------------ pings
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_pongs_lives_for_ever_and_is_pinged_every_20_s_give_or_take_a_tenth() {
+    while_time_passes(async {
+        let mut pair = Pair::in_memory(WebSocketOptions::new()).await;
+        let mut last = Instant::now();
+        let mut intervals = Vec::new();
+        for _ in 0..500 {
+            answer_ping(&mut pair).await;
+            intervals.push(last.elapsed());
+            last = Instant::now();
+        }
+        let (least, most) = (*intervals.iter().min().unwrap(), *intervals.iter().max().unwrap());
+        assert!(least >= seconds(18) && most <= seconds(22) + LATE, "from {least:?} to {most:?}");
+        assert!(least < millis(18_500) && most > millis(21_500), "spread over all of it: from {least:?} to {most:?}");
+        settle().await;
+        assert!(pair.connection.is_writable());
+        assert_eq!(pair.log.take(), vec!["pong 0"; 500]);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_of_the_same_moment_are_not_pinged_together() {
+    let websocket = WebSocketMiddleware::new();
+    let http = HttpServer::new((websocket, router));
+    let start = Instant::now();
+    let mut peers = Vec::new();
+    for _ in 0..40 {
+        peers.push(Peer::open_in_memory(&http).await.0);
+    }
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    let pinged: Vec<_> = peers
+        .into_iter()
+        .map(|mut peer| {
+            tokio::spawn(async move {
+                assert_eq!(peer.frame().await.expect("a ping").opcode, PING);
+                start.elapsed()
+            })
+        })
+        .collect();
+    let mut moments = Vec::new();
+    for moment in pinged {
+        moments.push(moment.await.unwrap());
+    }
+    assert!(moments.iter().all(|moment| (seconds(18)..=seconds(22) + LATE).contains(moment)), "{moments:?}");
+    let (early, late) = (moments.iter().min().unwrap(), moments.iter().max().unwrap());
+    assert!(*late - *early > seconds(2), "{moments:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_an_interval_nobody_is_pinged_and_silence_is_no_fault() {
+    let mut pair = Pair::in_memory(WebSocketOptions::new().ping_interval(None)).await;
+    assert!(timeout(seconds(86_400), pair.peer.frame()).await.is_err(), "a frame, or the end");
+    assert_eq!(pair.log.take(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_pong_timeout_a_silent_peer_is_pinged_for_ever() {
+    let mut pair = Pair::in_memory(WebSocketOptions::new().pong_timeout(None)).await;
+    for _ in 0..100 {
+        pinged(&mut pair).await;
+    }
+    assert_eq!(pair.log.take(), [""; 0]);
+}
+
+// ------------------------------------------------------------------------------------------------ dead peers
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_peer_fails_when_the_pong_timeout_has_passed() {
+    let mut pair = Pair::in_memory(WebSocketOptions::new()).await;
+    let failed = Arc::new(Mutex::new(None));
+    pair.connection.on_error({
+        let failed = failed.clone();
+        move |error: &ConnectionError| *failed.lock().unwrap() = Some(error.clone())
+    });
+    let ping = pinged(&mut pair).await;
+    pair.connection.write("still there?");
+    assert_eq!(pair.peer.text().await, "still there?");
+    let mut pings_and_end = Vec::new();
+    while let Some(frame) = pair.peer.frame().await {
+        assert_eq!(frame.opcode, PING, "nothing else, and no Close: {frame:?}");
+        pings_and_end.push(frame);
+    }
+    assert!(pings_and_end.len() <= 1, "another ping may fall in between: {pings_and_end:?}");
+    assert_on_time(ping.elapsed(), seconds(20));
+    settle().await;
+    assert_eq!(pair.log.take(), ["error 1006 no pong within 20s", "close 1006 no pong within 20s"]);
+    let failed = failed.lock().unwrap().take();
+    assert!(matches!(failed, Some(ConnectionError::PongTimeout { limit }) if limit == seconds(20)), "{failed:?}");
+    assert!(!pair.connection.write("x"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_falls_silent_after_some_pongs_fails_in_time_after_the_first_ping_without_an_answer() {
+    while_time_passes(async {
+        for (interval, limit) in [(20, 20), (20, 5), (20, 50), (5, 20), (5, 100), (60, 1)] {
+            for answered in [1, 2, 7] {
+                let options = WebSocketOptions::new().ping_interval(seconds(interval)).pong_timeout(seconds(limit));
+                let mut pair = Pair::in_memory(options).await;
+                for _ in 0..answered {
+                    answer_ping(&mut pair).await;
+                }
+                let unanswered = pinged(&mut pair).await;
+                let end = ended(&mut pair).await;
+                assert_on_time(end - unanswered, seconds(limit));
+                let log = pair.log.take();
+                assert_eq!(log.len(), answered + 2, "{log:?}");
+                assert_eq!(log[answered], format!("error 1006 no pong within {limit}s"));
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_byte_is_a_sign_of_life() {
+    while_time_passes(async {
+        let mut pair = Pair::in_memory(WebSocketOptions::new()).await;
+        let message = text("never a pong, never a whole message");
+        for byte in &message[..message.len() - 1] {
+            sleep(seconds(15)).await;
+            pair.peer.send([*byte]).await;
+        }
+        assert_eq!(pair.log.take(), [""; 0]);
+        assert!(pair.connection.is_writable());
+        let last_byte = Instant::now();
+        let end = ended(&mut pair).await;
+        // The first ping after the last byte comes within an interval of it.
+        assert!((seconds(20)..=seconds(42) + LATE).contains(&(end - last_byte)), "{:?}", end - last_byte);
+        assert_eq!(pair.log.take(), ["error 1006 no pong within 20s", "close 1006 no pong within 20s"]);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_not_read_cannot_be_heard_and_does_not_fail() {
+    while_time_passes(async {
+        let mut pair = Pair::in_memory(WebSocketOptions::new()).await;
+        pair.connection.pause();
+        assert!(live(&mut pair, seconds(1_000)).await > 40);
+        assert_eq!(pair.log.take(), [""; 0]);
+        pair.connection.resume();
+        assert!(live(&mut pair, seconds(1_000)).await > 40);
+        let log = pair.log.take();
+        assert!(log.len() > 80 && log.iter().all(|entry| entry == "pong 0"), "{log:?}");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_died_while_it_was_not_read_fails_after_reading_has_gone_on() {
+    let mut pair = Pair::in_memory(WebSocketOptions::new()).await;
+    pair.connection.pause();
+    sleep(seconds(1_000)).await;
+    assert!(pair.connection.is_writable());
+    pair.connection.resume();
+    let resumed = Instant::now();
+    let end = ended(&mut pair).await;
+    assert!(end - resumed <= seconds(42) + LATE, "{:?}", end - resumed);
+    assert_eq!(pair.log.take(), ["error 1006 no pong within 20s", "close 1006 no pong within 20s"]);
+}
+
+/// The pong is in the socket all the time. Whenever reading goes on, it is read before the peer is judged.
+#[tokio::test(start_paused = true)]
+async fn a_pong_that_waits_in_the_socket_counts_whenever_reading_goes_on() {
+    for resume_after in [0, 1, 19_000, 19_950, 19_999, 20_000, 20_001, 20_050, 39_950, 40_000, 40_001] {
+        let mut pair = Pair::in_memory(WebSocketOptions::new().ping_interval(seconds(60))).await;
+        pair.connection.pause();
+        let ping = pinged(&mut pair).await;
+        pair.peer.send(masked_pong()).await;
+        sleep_until(ping + millis(resume_after)).await;
+        pair.connection.resume();
+        settle().await;
+        assert_eq!(pair.log.take(), ["pong 0"], "resumed {resume_after} ms after the ping");
+        assert!(pair.connection.is_writable());
+    }
+}
+
+/// A listener of `text` that waits until it is let go on, and notes the texts of which it was told.
+fn slow_listener(pair: &InMemory) -> (Arc<Notify>, Arc<Mutex<Vec<Text>>>) {
+    let (go_on, texts) = (Arc::new(Notify::new()), Arc::new(Mutex::new(Vec::new())));
+    let (gate, told) = (go_on.clone(), texts.clone());
+    pair.connection.on("text", move |text: Text| {
+        let (gate, told) = (gate.clone(), told.clone());
+        async move {
+            let is_first = told.lock().unwrap().is_empty();
+            told.lock().unwrap().push(text);
+            if is_first {
+                gate.notified().await;
+            }
+        }
+    });
+    (go_on, texts)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_does_not_fail_while_the_bytes_read_ahead_are_as_many_as_are_allowed() {
+    while_time_passes(async {
+        let mut pair = Pair::in_memory(WebSocketOptions::new().read_ahead(1024)).await;
+        let (go_on, texts) = slow_listener(&pair);
+        pair.peer.send(text("first")).await;
+        settle().await;
+        for n in 0..100 {
+            pair.peer.send(text(format!("{n} {}", "x".repeat(2_000)))).await;
+        }
+        assert!(live(&mut pair, seconds(500)).await > 20);
+        assert_eq!(texts.lock().unwrap().len(), 1);
+        go_on.notify_one();
+        assert!(live(&mut pair, seconds(500)).await > 20);
+        let texts = texts.lock().unwrap();
+        assert_eq!(texts.len(), 101);
+        assert!(texts[1..].iter().enumerate().all(|(n, text)| text.starts_with(&format!("{n} "))));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_pongs_while_an_asynchronous_listener_runs_lives() {
+    while_time_passes(async {
+        let mut pair = Pair::in_memory(WebSocketOptions::new()).await;
+        let (go_on, _) = slow_listener(&pair);
+        pair.peer.send(text("first")).await;
+        assert!(live(&mut pair, seconds(500)).await > 20);
+        go_on.notify_one();
+        settle().await;
+        assert!(pair.connection.is_writable());
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_dies_while_an_asynchronous_listener_runs_fails_and_the_listener_has_the_close_timeout_to_end() {
+    while_time_passes(async {
+        let mut pair = Pair::in_memory(WebSocketOptions::new().close_timeout(seconds(3))).await;
+        let (_go_on, _) = slow_listener(&pair);
+        pair.peer.send(text("first")).await;
+        let ping = pinged(&mut pair).await;
+        ended(&mut pair).await;
+        assert_on_time(ping.elapsed() - millis(1), seconds(20));
+        assert_eq!(pair.log.take(), ["text first"], "one listener at a time");
+        sleep(seconds(3) + LATE).await;
+        assert_eq!(pair.log.take(), ["error 1006 no pong within 20s", "close 1006 no pong within 20s"]);
+    })
+    .await;
+}
+
+// ------------------------------------------------------------------------------------------------ idle, age
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_sends_no_message_for_the_idle_timeout_is_closed_with_1001() {
+    let mut pair = Pair::in_memory(no_timeouts().idle_timeout(seconds(7))).await;
+    let mut last = Instant::now();
+    for message in [text("a"), frame(0x82, "b"), text(""), frame(0x82, "")] {
+        sleep(millis(6_990)).await;
+        pair.peer.send(message).await;
+        last = Instant::now();
+    }
+    assert_eq!(pair.peer.closed().await, (Some(1001), "idle".into()));
+    assert_on_time(last.elapsed(), seconds(7));
+    pair.peer.send(close(1001, "")).await;
+    assert!(pair.peer.ended().await);
+    settle().await;
+    assert_eq!(pair.log.take(), ["text a", "binary 1", "text ", "binary 0", "close 1001 idle"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn control_frames_do_not_keep_an_idle_peer() {
+    let mut pair = Pair::in_memory(no_timeouts().auto_pong(false).idle_timeout(seconds(7))).await;
+    let opened = Instant::now();
+    for control in [frame(0x89, "ping"), frame(0x8A, "pong"), frame(0x89, "")] {
+        sleep(seconds(2)).await;
+        pair.peer.send(control).await;
+    }
+    assert_eq!(pair.peer.closed().await, (Some(1001), "idle".into()));
+    assert_on_time(opened.elapsed(), seconds(7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_that_are_written_do_not_keep_an_idle_peer() {
+    let mut pair = Pair::in_memory(no_timeouts().idle_timeout(seconds(7))).await;
+    sleep(seconds(6)).await;
+    pair.connection.write("x");
+    assert_eq!(pair.peer.text().await, "x");
+    assert_eq!(pair.peer.closed().await, (Some(1001), "idle".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn fragments_of_a_message_are_data_frames_to_the_idle_timeout() {
+    while_time_passes(async {
+        let mut pair = Pair::in_memory(no_timeouts().idle_timeout(seconds(7))).await;
+        for first in [0x01, 0x00, 0x00, 0x00, 0x80] {
+            pair.peer.send(frame(first, "x")).await;
+            sleep(seconds(5)).await;
+        }
+        assert_eq!(pair.log.take(), ["text xxxxx"]);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_is_not_idle_while_it_is_not_read() {
+    while_time_passes(async {
+        let mut pair = Pair::in_memory(no_timeouts().idle_timeout(seconds(7))).await;
+        pair.connection.pause();
+        sleep(seconds(100)).await;
+        pair.peer.send(text("a")).await;
+        sleep(seconds(100)).await;
+        pair.connection.resume();
+        settle().await;
+        assert_eq!(pair.log.take(), ["text a"]);
+        let resumed = Instant::now();
+        assert_eq!(pair.peer.closed().await, (Some(1001), "idle".into()));
+        assert!(resumed.elapsed() <= seconds(7) + LATE);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_waits_in_the_socket_counts_whenever_reading_goes_on() {
+    for resume_after in [0, 6_950, 6_999, 7_000, 7_001, 13_950, 14_000, 14_001] {
+        let mut pair = Pair::in_memory(no_timeouts().idle_timeout(seconds(7))).await;
+        let opened = Instant::now();
+        pair.connection.pause();
+        pair.peer.send(text("a")).await;
+        sleep_until(opened + millis(resume_after)).await;
+        pair.connection.resume();
+        settle().await;
+        assert_eq!(pair.log.take(), ["text a"], "resumed after {resume_after} ms");
+        assert!(pair.connection.is_writable(), "resumed after {resume_after} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_is_not_idle_while_the_listener_of_its_message_runs() {
+    while_time_passes(async {
+        let mut pair = Pair::in_memory(no_timeouts().idle_timeout(seconds(7))).await;
+        let (go_on, texts) = slow_listener(&pair);
+        pair.peer.send(text("a")).await;
+        for n in 0..10 {
+            sleep(seconds(3)).await;
+            pair.peer.send(text(n.to_string())).await;
+        }
+        assert!(pair.connection.is_writable(), "a message came every 3 seconds");
+        go_on.notify_one();
+        settle().await;
+        assert_eq!(texts.lock().unwrap().len(), 11);
+        assert_eq!(pair.peer.closed().await, (Some(1001), "idle".into()));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_old_enough_is_closed_with_1001_however_busy_it_is() {
+    let mut pair = Pair::in_memory(no_timeouts().max_lifetime(seconds(60))).await;
+    let opened = Instant::now();
+    for _ in 0..59 {
+        sleep(seconds(1)).await;
+        pair.peer.send(text("busy")).await;
+    }
+    assert_eq!(pair.peer.closed().await, (Some(1001), "end of lifetime".into()));
+    assert_on_time(opened.elapsed(), seconds(60));
+    pair.peer.send(close(1001, "")).await;
+    assert!(pair.peer.ended().await);
+    settle().await;
+    assert_eq!(pair.log.take().last().unwrap(), "close 1001 end of lifetime");
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_timeout_and_lifetime_are_off_if_not_set() {
+    for options in [WebSocketOptions::new(), WebSocketOptions::new().idle_timeout(None).max_lifetime(None)] {
+        let mut pair = Pair::in_memory(options.ping_interval(None)).await;
+        assert!(timeout(seconds(400 * 86_400), pair.peer.frame()).await.is_err(), "a frame, or the end");
+    }
+}
+
+// ------------------------------------------------------------------------------------------------ close_timeout
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_answer_our_close_is_dropped_after_the_close_timeout() {
+    while_time_passes(async {
+        for limit in [millis(300), seconds(3), seconds(10)] {
+            let mut pair = Pair::in_memory(no_timeouts().close_timeout(limit)).await;
+            sleep(seconds(5)).await;
+            pair.connection.close_with(4000, "bye");
+            assert_eq!(pair.peer.closed().await, (Some(4000), "bye".into()));
+            let closed = Instant::now();
+            // What it says instead does not count.
+            while pair.peer.stream.write_all(&text("not yet")).await.is_ok() {
+                sleep(millis(1)).await;
+            }
+            assert_on_time(closed.elapsed(), limit);
+            assert_eq!(pair.log.take(), ["close 1006 "]);
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_leave_after_its_fault_is_dropped_after_the_close_timeout() {
+    while_time_passes(async {
+        let mut pair = Pair::in_memory(no_timeouts()).await;
+        pair.peer.send([0xFF, 0xFF]).await;
+        assert_eq!(pair.peer.closed().await.0, Some(1002));
+        assert!(pair.peer.ended().await, "no more comes from the server");
+        let told = Instant::now();
+        settle().await;
+        assert_eq!(pair.log.take().len(), 1, "error");
+        while pair.log.take().is_empty() {
+            assert!(told.elapsed() < seconds(20), "no close");
+            sleep(millis(10)).await;
+        }
+        assert_on_time(told.elapsed(), seconds(10));
+    })
+    .await;
+}
+
+/// One deadline that has passed while our Close is being waited for must not keep the server busy: the time goes on.
+#[tokio::test(start_paused = true)]
+async fn deadlines_that_pass_while_the_peers_close_is_awaited_are_quiet() {
+    type Ending = (&'static str, WebSocketOptions, fn(&InMemory));
+    let endings: [Ending; 5] = [
+        ("a ping", WebSocketOptions::new().ping_interval(seconds(4)), |pair| pair.connection.close()),
+        ("a pong", WebSocketOptions::new().pong_timeout(seconds(3)), |_| {}),
+        ("idle", no_timeouts().idle_timeout(seconds(1)), |_| {}),
+        ("age", no_timeouts().max_lifetime(seconds(1)), |_| {}),
+        ("idle and age", no_timeouts().idle_timeout(seconds(4)).max_lifetime(seconds(5)), |pair| pair.connection.close()),
+    ];
+    for (what, options, end) in endings {
+        eprintln!("{what}");
+        while_time_passes(async {
+            let mut pair = Pair::in_memory(options).await;
+            end(&pair);
+            let end = timeout(seconds(60), ended(&mut pair)).await;
+            assert!(end.is_ok(), "{what}: the end");
+            assert!(pair.log.take().last().unwrap().starts_with("close 1006 "), "{what}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_is_stuck_is_quiet_while_listeners_are_waited_for() {
+    while_time_passes(async {
+        let mut pair = Pair::with_capacity(WebSocketOptions::new().ping_interval(None), 64).await;
+        let (_go_on, _) = slow_listener(&pair);
+        pair.peer.send(text("first")).await;
+        settle().await;
+        pair.connection.write("x".repeat(1_000));
+        sleep(seconds(30 + 10) + LATE + LATE).await;
+        assert_eq!(
+            pair.log.take(),
+            ["text first", "error 1006 nothing could be sent for 30s", "close 1006 nothing could be sent for 30s"]
+        );
+    })
+    .await;
+}
+
+// ------------------------------------------------------------------------------------------------ write_timeout
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_nothing_for_the_write_timeout_fails() {
+    while_time_passes(async {
+        let mut pair = Pair::with_capacity(WebSocketOptions::new().ping_interval(None), 1_000).await;
+        sleep(seconds(100)).await;
+        let written = Instant::now();
+        assert!(pair.connection.write("x".repeat(2_000)));
+        sleep(seconds(30) - millis(1)).await;
+        assert_eq!(pair.log.take(), [""; 0]);
+        sleep(LATE).await;
+        assert_eq!(
+            pair.log.take(),
+            ["error 1006 nothing could be sent for 30s", "close 1006 nothing could be sent for 30s"]
+        );
+        assert_eq!(pair.peer.rest().await.len(), 1_000, "what had been taken, and no Close");
+        assert_on_time(written.elapsed() - LATE, seconds(30) - millis(1));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_progress_is_no_fault() {
+    while_time_passes(async {
+        let mut pair = Pair::with_capacity(WebSocketOptions::new().ping_interval(None), 64).await;
+        pair.connection.write("x".repeat(1_000));
+        for n in 0..100 {
+            sleep(seconds(29)).await;
+            pair.peer.stream.read_exact(&mut [0]).await.unwrap();
+            assert!(pair.connection.is_writable(), "after {n} bytes");
+        }
+        assert_eq!(pair.log.take(), [""; 0]);
+        let last = Instant::now();
+        settle().await;
+        sleep(seconds(30) - millis(2)).await;
+        assert_eq!(pair.log.take(), [""; 0]);
+        sleep(LATE).await;
+        assert_eq!(pair.log.take()[0], "error 1006 nothing could be sent for 30s");
+        assert!(last.elapsed() < seconds(31));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_has_taken_everything_owes_nothing() {
+    let mut pair = Pair::with_capacity(WebSocketOptions::new().ping_interval(None), 64).await;
+    for _ in 0..10 {
+        pair.connection.write("x".repeat(500));
+        sleep(seconds(25)).await;
+        assert_eq!(pair.peer.text().await.len(), 500);
+        sleep(seconds(100)).await;
+    }
+    assert_eq!(pair.log.take(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_write_timeout_a_peer_may_take_nothing_for_ever() {
+    let mut pair = Pair::with_capacity(WebSocketOptions::new().ping_interval(None).write_timeout(None), 64).await;
+    pair.connection.write("x".repeat(500));
+    sleep(seconds(86_400)).await;
+    assert_eq!(pair.log.take(), [""; 0]);
+    assert_eq!(pair.peer.text().await.len(), 500);
+}
+
+// ------------------------------------------------------------------------------------------------ handshake_timeout
+
+/// A server whose `connection` listener takes so long, what the `error` event told, and whether the listener's future is
+/// there.
+fn undecided(options: WebSocketOptions, time: Duration) -> (HttpServer, Arc<Mutex<Vec<ConnectionError>>>, Arc<AtomicBool>) {
+    struct Alive(Arc<AtomicBool>);
+    impl Drop for Alive {
+        fn drop(&mut self) {
+            self.0.store(false, Ordering::SeqCst);
+        }
+    }
+    let (errors, alive) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+    let websocket = WebSocketMiddleware::new().with_options(options);
+    websocket.on("connection", {
+        let alive = alive.clone();
+        move |_: WebSocketConnection| {
+            alive.store(true, Ordering::SeqCst);
+            let guard = Alive(alive.clone());
+            async move {
+                sleep(time).await;
+                drop(guard);
+            }
+        }
+    });
+    websocket.on("error", {
+        let errors = errors.clone();
+        move |connection: WebSocketConnection| errors.lock().unwrap().extend(connection.error())
+    });
+    (HttpServer::new((websocket, router)), errors, alive)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_that_is_not_decided_in_time_is_answered_with_503() {
+    for (options, limit) in
+        [(WebSocketOptions::new(), seconds(10)), (WebSocketOptions::new().handshake_timeout(millis(250)), millis(250))]
+    {
+        let (http, errors, alive) = undecided(options, Duration::MAX);
+        let (mut peer, serving) = Peer::serve(&http);
+        let asked = Instant::now();
+        let answer = peer.ask(HANDSHAKE).await;
+        assert_eq!(answer.status(), 503, "{answer:?}");
+        assert_on_time(asked.elapsed(), limit);
+        assert_eq!(answer.header("Connection"), Some("close"), "{answer:?}");
+        assert!(peer.ended().await);
+        assert!(!alive.load(Ordering::SeqCst), "the listener's future is dropped");
+        let errors = std::mem::take(&mut *errors.lock().unwrap());
+        let [ConnectionError::Handshake(error @ HandshakeError::Timeout { limit: told })] = &errors[..] else {
+            panic!("{errors:?}")
+        };
+        assert_eq!((*told, error.status()), (limit, 503));
+        drop(peer);
+        serving.await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_listeners_together_have_the_handshake_timeout() {
+    let websocket = WebSocketMiddleware::new();
+    for _ in 0..3 {
+        websocket.on("connection", |_: WebSocketConnection| sleep(seconds(4)));
+    }
+    let (mut peer, _) = Peer::serve(&HttpServer::new((websocket, router)));
+    let asked = Instant::now();
+    assert_eq!(peer.ask(HANDSHAKE).await.status(), 503);
+    assert_on_time(asked.elapsed(), seconds(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_that_is_decided_in_time_goes_on() {
+    for (options, time) in [
+        (WebSocketOptions::new(), millis(9_990)),
+        (WebSocketOptions::new().handshake_timeout(None), seconds(86_400)),
+        (WebSocketOptions::new().handshake_timeout(Duration::MAX), seconds(86_400)),
+    ] {
+        let (http, errors, _) = undecided(options, time);
+        let (mut peer, _) = Peer::serve(&http);
+        let asked = Instant::now();
+        peer.shake_hands().await;
+        assert_on_time(asked.elapsed(), time);
+        assert!(errors.lock().unwrap().is_empty());
+    }
+}
+
+// ------------------------------------------------------------------------------------------------ rates
+
+/// How many of so many control frames are answered or heard before 1008; `None` for all of them.
+async fn flood(pair: &mut InMemory, control: Vec<u8>, count: usize) -> Option<usize> {
+    pair.log.take();
+    pair.peer.send(control.repeat(count)).await;
+    settle().await;
+    let heard = pair.log.take();
+    match heard.iter().position(|entry| entry.starts_with("error")) {
+        None => {
+            assert_eq!(heard.len(), count);
+            None
+        }
+        Some(place) => {
+            assert_eq!(heard[place], "error 1008 too many control frames");
+            Some(place)
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_hundred_control_frames_may_come_at_once_and_one_more_is_1008() {
+    for control in [frame(0x89, "are you there"), frame(0x89, ""), frame(0x8A, "")] {
+        let mut pair = Pair::in_memory(WebSocketOptions::new().ping_interval(None)).await;
+        assert_eq!(flood(&mut pair, control.clone(), 200).await, None);
+        let pongs = if control[0] == 0x89 { 200 } else { 0 };
+        for _ in 0..pongs {
+            assert_eq!(pair.peer.frame().await.unwrap().opcode, PONG);
+        }
+        assert_eq!(flood(&mut pair, control.clone(), 1).await, Some(0));
+        assert_eq!(pair.peer.closed().await.0, Some(1008));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_control_frames_come_back_each_second() {
+    for (wait, more) in [(10, 1), (95, 9), (1_000, 100), (1_990, 199), (60_000, 200)] {
+        let mut pair = Pair::in_memory(no_timeouts()).await;
+        let start = Instant::now();
+        assert_eq!(flood(&mut pair, frame(0x8A, ""), 200).await, None);
+        sleep_until(start + millis(wait)).await;
+        assert_eq!(flood(&mut pair, frame(0x8A, ""), more + 1).await, Some(more), "{wait} ms later");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_control_rate_can_be_set_and_switched_off() {
+    let rate = |burst, per_second| Some(ControlRate { burst, per_second });
+    for (rate, bound) in [
+        (rate(1, 0), Some(1)),
+        (rate(0, 100), Some(0)),
+        (rate(3, 1), Some(3)),
+        (rate(u32::MAX, u32::MAX), None),
+        (None, None),
+    ] {
+        let mut pair = Pair::in_memory(no_timeouts().control_rate(rate)).await;
+        assert_eq!(flood(&mut pair, frame(0x8A, ""), 20_000).await, bound, "{rate:?}");
+        sleep(seconds(86_400)).await;
+        assert_eq!(pair.connection.is_writable(), bound.is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_are_no_control_frames() {
+    let pair = &mut Pair::in_memory(no_timeouts().control_rate(ControlRate { burst: 1, per_second: 0 })).await;
+    let fragmented = [frame(0x01, ""), frame(0x00, ""), frame(0x80, ""), frame(0x82, "")].concat();
+    pair.peer.send(fragmented.repeat(1_000)).await;
+    settle().await;
+    assert_eq!(pair.log.take().len(), 2_000);
+    assert_eq!(flood(pair, frame(0x8A, ""), 2).await, Some(1));
+}
+
+/// Sends so many messages at once, and says when each was delivered.
+async fn deliveries(options: WebSocketOptions, count: usize) -> Vec<Duration> {
+    let mut pair = Pair::in_memory(options).await;
+    let delivered = Arc::new(Mutex::new(Vec::new()));
+    let opened = Instant::now();
+    pair.connection.on("text", {
+        let delivered = delivered.clone();
+        move |text: &str| {
+            let mut delivered = delivered.lock().unwrap();
+            assert_eq!(text, delivered.len().to_string(), "in order, and none dropped");
+            delivered.push(opened.elapsed());
+        }
+    });
+    for n in 0..count {
+        pair.peer.send(text(n.to_string())).await;
+    }
+    sleep(seconds(3_600)).await;
+    assert!(pair.connection.is_writable(), "nobody is closed for it");
+    std::mem::take(&mut *delivered.lock().unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_many_messages_as_the_rate_come_at_once_and_the_next_waits() {
+    for rate in [1, 2, 10, 100] {
+        let times = deliveries(no_timeouts().message_rate(rate), rate as usize + 1).await;
+        assert_eq!(times.len(), rate as usize + 1);
+        let at_once = times.iter().filter(|time| time.is_zero()).count();
+        assert_eq!(at_once, rate as usize, "{rate} messages a second");
+        let wait = Duration::from_secs(1) / rate;
+        assert!((wait..=wait + LATE).contains(&times[rate as usize]), "{rate} a second: {times:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_keep_the_pace_of_the_rate_and_none_is_dropped() {
+    for rate in [1, 7, 20, 100, 1_000] {
+        let count = rate as usize * 11;
+        let times = deliveries(no_timeouts().message_rate(rate), count).await;
+        assert_eq!(times.len(), count);
+        // A burst in the first moment, and then so many each second, give or take one and a span of the clock.
+        let (took, one) = (*times.last().unwrap(), Duration::from_secs(1) / rate);
+        assert!((seconds(10) - one - LATE..=seconds(10) + LATE).contains(&took), "{count} messages in {took:?}");
+        for second in 1..9 {
+            let of_second = times.iter().filter(|time| time.as_secs() == second).count();
+            assert!(
+                of_second.abs_diff(rate as usize) <= 1 + rate as usize / 20,
+                "{of_second} of {rate} in second {second}"
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_message_rate_nothing_waits() {
+    for options in [no_timeouts(), no_timeouts().message_rate(None), no_timeouts().message_rate(u32::MAX)] {
+        let times = deliveries(options, 5_000).await;
+        assert_eq!(times.len(), 5_000);
+        assert_eq!(*times.last().unwrap(), Duration::ZERO);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_held_up_by_the_message_rate_is_not_dead() {
+    while_time_passes(async {
+        let options = WebSocketOptions::new().ping_interval(seconds(2)).pong_timeout(seconds(1)).message_rate(1);
+        let mut pair = Pair::in_memory(options).await;
+        for n in 0..100 {
+            pair.peer.send(text(n.to_string())).await;
+        }
+        // Its pongs stand behind its messages.
+        assert!(live(&mut pair, seconds(200)).await > 80);
+        let log = pair.log.take();
+        assert_eq!(log.iter().filter(|entry| entry.starts_with("text")).count(), 100);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_deadline_that_is_put_off_takes_nothing_of_the_message_rate() {
+    while_time_passes(async {
+        let mut pair = Pair::in_memory(no_timeouts().message_rate(1).idle_timeout(millis(300))).await;
+        pair.connection.pause();
+        pair.peer.send(text("a")).await;
+        for pause in [5_000, 5_100, 5_200, 5_300, 5_400, 5_500, 5_600, 5_700, 5_800, 5_900] {
+            sleep(millis(pause)).await;
+            pair.connection.resume();
+            settle().await;
+            assert_eq!(pair.log.take(), ["text a"], "nothing had been delivered for {pause} ms");
+            pair.connection.pause();
+            pair.peer.send(text("a")).await;
+        }
+    })
+    .await;
+}
+
+// ------------------------------------------------------------------------------------------------ all of them
+
+/// Never early, and at most 50 ms late, wherever in its second the deadline was set.
+#[tokio::test(start_paused = true)]
+async fn deadlines_are_met_within_50_ms_and_never_early() {
+    while_time_passes(async {
+        for limit in [1, 49, 50, 51, 99, 100, 1_001, 12_345] {
+            for offset in [0, 1, 400, 900, 999, 1_500, 33_333, 49_001, 49_999, 50_000, 50_001] {
+                let http = HttpServer::new((
+                    WebSocketMiddleware::new().with_options(no_timeouts().idle_timeout(millis(limit))),
+                    router,
+                ));
+                let (mut peer, _) = Peer::serve(&http);
+                advance(Duration::from_micros(offset)).await;
+                peer.shake_hands().await;
+                let opened = Instant::now();
+                assert_eq!(peer.closed().await, (Some(1001), "idle".into()));
+                let took = opened.elapsed();
+                assert!(took >= millis(limit), "{limit} ms, set {offset} µs after the start: early, {took:?}");
+                assert!(took <= millis(limit) + LATE, "{limit} ms, set {offset} µs after the start: late, {took:?}");
+            }
+        }
+    })
+    .await;
+}
+
+type Setter = (&'static str, fn(Duration) -> WebSocketOptions);
+
+const DURATIONS: [Setter; 7] = [
+    ("ping_interval", |time| no_timeouts().ping_interval(time)),
+    ("pong_timeout", |time| no_timeouts().ping_interval(seconds(1_000_000)).pong_timeout(time)),
+    ("idle_timeout", |time| no_timeouts().idle_timeout(time)),
+    ("max_lifetime", |time| no_timeouts().max_lifetime(time)),
+    ("close_timeout", |time| no_timeouts().close_timeout(time)),
+    ("write_timeout", |time| no_timeouts().write_timeout(time)),
+    ("handshake_timeout", |time| no_timeouts().handshake_timeout(time)),
+];
+
+#[tokio::test(start_paused = true)]
+async fn huge_durations_never_come() {
+    let years = |years: u64| seconds(years * 365 * 86_400);
+    for (name, options) in DURATIONS {
+        for time in [Duration::MAX, Duration::MAX - Duration::from_nanos(1), Duration::from_millis(u64::MAX), years(7)] {
+            while_time_passes(async {
+                let mut pair = Pair::in_memory(options(time)).await;
+                pair.connection.write("x".repeat(2 << 20));
+                sleep(seconds(100_000)).await;
+                assert_eq!(pair.peer.text().await.len(), 2 << 20, "{name} of {time:?}");
+                pair.connection.close();
+                if name == "close_timeout" {
+                    sleep(seconds(100_000)).await;
+                    assert_eq!(pair.log.take(), ["drain"], "{time:?}");
+                }
+                assert_eq!(pair.peer.closed().await.0, Some(1000), "{name} of {time:?}");
+                pair.peer.send(close(1000, "")).await;
+                assert!(pair.peer.ended().await, "{name} of {time:?}");
+            })
+            .await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tiny_durations_are_met_at_once_and_keep_nobody_busy() {
+    for (name, options) in DURATIONS {
+        for time in [Duration::ZERO, Duration::from_nanos(1), Duration::from_micros(999), millis(1)] {
+            eprintln!("{name} of {time:?}");
+            while_time_passes(async {
+                let mut pair = Pair::in_memory(options(time)).await;
+                settle().await;
+                pair.connection.close();
+                let closed = Instant::now();
+                let mut frames = 0;
+                while pair.peer.frame().await.is_some() {
+                    frames += 1;
+                    assert!(frames < 1_000, "{name} of {time:?}: frames without end");
+                }
+                assert!(closed.elapsed() <= seconds(10) + LATE, "{name} of {time:?}");
+                settle().await;
+                let log = pair.log.take();
+                assert!(log.last().unwrap().starts_with("close"), "{name} of {time:?}: {log:?}");
+            })
+            .await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pings_of_a_tiny_interval_come_at_the_pace_of_the_clock() {
+    for interval in [Duration::ZERO, Duration::from_nanos(1), Duration::from_micros(500), millis(1)] {
+        while_time_passes(async {
+            let mut pair = Pair::in_memory(no_timeouts().ping_interval(interval)).await;
+            let opened = Instant::now();
+            for _ in 0..50 {
+                pinged(&mut pair).await;
+            }
+            assert!(opened.elapsed() >= millis(50) * 49, "50 pings, one each {interval:?}, in {:?}", opened.elapsed());
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_is_switched_off_limits_nothing() {
+    while_time_passes(async {
+        let options = WebSocketOptions::new()
+            .ping_interval(None)
+            .pong_timeout(None)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .write_timeout(None)
+            .handshake_timeout(None)
+            .control_rate(None)
+            .message_rate(None);
+        let mut pair = Pair::with_capacity(options, 1_000).await;
+        let heard = Arc::new(AtomicUsize::new(0));
+        pair.connection.on("pong", {
+            let heard = heard.clone();
+            move || {
+                heard.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        pair.connection.write("x".repeat(10_000));
+        pair.peer.send([frame(0x8A, "").repeat(10_000), text("a").repeat(10_000)].concat()).await;
+        sleep(seconds(365 * 86_400)).await;
+        assert_eq!(heard.load(Ordering::Relaxed), 10_000);
+        let log = pair.log.take();
+        assert_eq!(log.len(), 20_000);
+        assert_eq!(pair.peer.text().await.len(), 10_000);
+        assert!(pair.connection.is_writable());
+    })
+    .await;
+}
+
+// ------------------------------------------------------------------------------------------------ memory
+
+#[test]
+fn the_worst_case_is_the_sum_of_its_bounds_and_does_not_overflow() {
+    let options = WebSocketOptions::new;
+    let mib = 1 << 20;
+    let defaults = options().worst_case_bytes();
+    // A message that is put together, what is read ahead, the hard limit and one message on top of it.
+    let bounds = mib + 64 * 1024 + 4 * mib + mib;
+    assert!((bounds..=2 * bounds + mib).contains(&defaults), "{defaults} for bounds of {bounds}");
+    let one_more_byte = [
+        options().max_message_size(mib + 1),
+        options().write_buffer_hard_limit(4 * mib + 1),
+        options().read_ahead(64 * 1024 + 1),
+    ];
+    for larger in one_more_byte {
+        assert!(larger.worst_case_bytes() > defaults, "{larger:?}");
+    }
+    for enormous in [
+        options().max_message_size(usize::MAX),
+        options().write_buffer_hard_limit(usize::MAX),
+        options().read_ahead(usize::MAX),
+        options().max_message_size(usize::MAX).write_buffer_hard_limit(usize::MAX).read_ahead(usize::MAX),
+    ] {
+        assert_eq!(enormous.worst_case_bytes(), usize::MAX, "{enormous:?}");
+    }
+}
