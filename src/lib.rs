@@ -38,6 +38,7 @@ mod event_loop;
 mod groups;
 mod http;
 pub mod protocol;
+mod slots;
 mod socket;
 mod stream;
 mod websocket;

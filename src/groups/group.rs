@@ -1,7 +1,8 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use indexmap::IndexSet;
 
@@ -11,6 +12,7 @@ use super::manager::GroupManager;
 use super::membership::{Choice, Membership};
 use crate::emitter::{Listeners, listener_methods};
 use crate::protocol::Opcode;
+use crate::slots::Slots;
 use crate::websocket::{SlowMemberPolicy, Text, WebSocketConnection, broadcast_to_group, cork};
 
 /// A group of connections, as an address: `Copy`, 16 bytes, usable from any thread. ReactPHP's `ConnectionGroup`.
@@ -41,15 +43,19 @@ use crate::websocket::{SlowMemberPolicy, Text, WebSocketConnection, broadcast_to
 /// ```
 #[derive(Clone, Copy)]
 pub struct ConnectionGroup {
-    slot: &'static Slot,
-    number: u64,
+    slot: u32,
+    /// Not 0, so that an `Option` of a handle is no larger.
+    number: NonZeroU64,
 }
 
 /// What a handle points to. As with connections, slots are used again and never freed, and a number that no two groups of a
 /// process share tells whether the group is still there.
+#[derive(Default)]
 struct Slot {
     state: RwLock<State>,
 }
+
+static SLOTS: Slots<Slot> = Slots::new();
 
 #[derive(Default)]
 struct State {
@@ -69,8 +75,6 @@ struct State {
     manager: Option<GroupManager>,
     listeners: Arc<Listeners<u8, WebSocketConnection>>,
 }
-
-static FREE: Mutex<Vec<&'static Slot>> = Mutex::new(Vec::new());
 
 impl ConnectionGroup {
     /// The name. Empty if the group is gone, which it is not yet in `destroy` listeners.
@@ -173,7 +177,7 @@ impl ConnectionGroup {
         cork(|| {
             let Some(state) = self.read() else { return };
             let members = state.members.iter().copied().filter(|member| Some(*member) != except);
-            let missed = broadcast_to_group(members, opcode, payload, self.number, state.policy);
+            let missed = broadcast_to_group(members, opcode, payload, self.number.get(), state.policy);
             if missed.is_empty() {
                 return;
             }
@@ -204,12 +208,11 @@ impl ConnectionGroup {
 impl ConnectionGroup {
     /// A group in a free slot, that nobody is in and one is expected in.
     pub(super) fn begin(name: Text, manager: GroupManager) -> ConnectionGroup {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let free = FREE.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let slot = free.unwrap_or_else(|| Box::leak(Box::new(Slot { state: RwLock::default() })));
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        *slot.state.write().unwrap_or_else(PoisonError::into_inner) =
-            State { number, name, expected: 1, manager: Some(manager), ..State::default() };
+        let (slot, number) = SLOTS.take();
+        if slot != u32::MAX {
+            *SLOTS.get(slot).state.write().unwrap_or_else(PoisonError::into_inner) =
+                State { number: number.get(), name, expected: 1, manager: Some(manager), ..State::default() };
+        }
         ConnectionGroup { slot, number }
     }
 
@@ -220,7 +223,7 @@ impl ConnectionGroup {
         drop(state);
         // Outside of the lock: what listeners captured may do anything when it is dropped.
         drop(before);
-        FREE.lock().unwrap_or_else(PoisonError::into_inner).push(self.slot);
+        SLOTS.give_back(self.slot);
     }
 
     /// Expects one more connection to be [admitted](ConnectionGroup::admit).
@@ -285,13 +288,13 @@ impl ConnectionGroup {
     }
 
     fn read(&self) -> Option<RwLockReadGuard<'static, State>> {
-        let state = self.slot.state.read().unwrap_or_else(PoisonError::into_inner);
-        (state.number == self.number).then_some(state)
+        let state = SLOTS.get(self.slot).state.read().unwrap_or_else(PoisonError::into_inner);
+        (state.number == self.number.get()).then_some(state)
     }
 
     fn write_state(&self) -> Option<RwLockWriteGuard<'static, State>> {
-        let state = self.slot.state.write().unwrap_or_else(PoisonError::into_inner);
-        (state.number == self.number).then_some(state)
+        let state = SLOTS.get(self.slot).state.write().unwrap_or_else(PoisonError::into_inner);
+        (state.number == self.number.get()).then_some(state)
     }
 }
 

@@ -40,7 +40,7 @@ impl WebSocketConnection {
         if let Some(mut state) = self.lock().filter(|state| state.phase < Phase::Closed) {
             state.phase = Phase::Closing;
             state.extras().terminated = true;
-            self.slot.signal(&state, ATTEND | DEAF | CUT);
+            self.slot().signal(&state, ATTEND | DEAF | CUT);
         }
     }
 
@@ -67,21 +67,21 @@ impl WebSocketConnection {
     /// Stops reading, and delivering what has been read. TCP makes the peer wait. Deadlines that need reading wait too.
     pub fn pause(&self) {
         if let Some(state) = self.lock() {
-            self.slot.signal(&state, PAUSED);
+            self.slot().signal(&state, PAUSED);
         }
     }
 
     /// Goes on reading.
     pub fn resume(&self) {
         if let Some(state) = self.lock() {
-            self.slot.flags.fetch_and(!PAUSED, Ordering::Release);
-            self.slot.signal(&state, ATTEND);
+            self.slot().flags.fetch_and(!PAUSED, Ordering::Release);
+            self.slot().signal(&state, ATTEND);
         }
     }
 
     /// Whether messages of the peer may still be delivered, now or after [`resume`](WebSocketConnection::resume).
     pub fn is_readable(&self) -> bool {
-        let says_something = || self.slot.flags.load(Ordering::Relaxed) & (DEAF | HEARD_OUT) == 0;
+        let says_something = || self.slot().flags.load(Ordering::Relaxed) & (DEAF | HEARD_OUT) == 0;
         self.lock().is_some_and(|state| state.phase < Phase::Closed && says_something())
     }
 }
@@ -93,7 +93,7 @@ impl WebSocketConnection {
         self.terminate();
         if let Some(mut state) = self.lock() {
             state.extras().hurried = true;
-            self.slot.signal(&state, ATTEND);
+            self.slot().signal(&state, ATTEND);
         }
     }
 
@@ -117,14 +117,14 @@ impl WebSocketConnection {
             self.queue_close(&mut state, error.close_code(), &error.public_reason());
         }
         state.extras().fault = Some(error);
-        self.slot.signal(&state, ATTEND | DEAF);
+        self.slot().signal(&state, ATTEND | DEAF);
         self.touched_without_answer(state);
     }
 
     fn begin_close(&self, code: u16, reason: &str, deaf: bool) {
         let Some(mut state) = self.lock().filter(|state| state.phase < Phase::Closed) else { return };
         if deaf {
-            self.slot.signal(&state, ATTEND | DEAF);
+            self.slot().signal(&state, ATTEND | DEAF);
         }
         if state.phase == Phase::Closing {
             return;
@@ -140,7 +140,7 @@ impl WebSocketConnection {
         }
         self.queue_close(&mut state, code, reason);
         state.extras().closing = Some((code, reason.to_owned()));
-        self.slot.signal(&state, ATTEND);
+        self.slot().signal(&state, ATTEND);
         self.touched_without_answer(state);
     }
 

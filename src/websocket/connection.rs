@@ -1,6 +1,7 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::sync::{Arc, MutexGuard};
 
 use super::error::ConnectionError;
@@ -39,15 +40,16 @@ use crate::http::ServerRequest;
 /// 1011 and ends this connection, no other.
 #[derive(Clone, Copy)]
 pub struct WebSocketConnection {
-    pub(super) slot: &'static Slot,
-    number: u64,
+    slot: u32,
+    /// Not 0, so that an `Option` of a handle is no larger.
+    number: NonZeroU64,
 }
 
 /// # Facts
 impl WebSocketConnection {
     /// A number that no other connection of this process has: `spl_object_id`, Ratchet's `resourceId`.
     pub fn id(&self) -> u64 {
-        self.number
+        self.number.get()
     }
 
     /// The request that began the connection: in `connection` and `error` listeners of the middleware, and later only with
@@ -87,19 +89,24 @@ impl WebSocketConnection {
 
 /// What the crate itself uses.
 impl WebSocketConnection {
-    pub(super) fn new(slot: &'static Slot, number: u64) -> WebSocketConnection {
+    pub(super) fn new(slot: u32, number: NonZeroU64) -> WebSocketConnection {
         WebSocketConnection { slot, number }
+    }
+
+    #[inline(always)]
+    pub(super) fn slot(&self) -> &'static Slot {
+        Slot::at(self.slot)
     }
 
     /// The state, if the connection is still there.
     #[inline(always)]
     pub(super) fn lock(&self) -> Option<MutexGuard<'static, State>> {
-        let state = self.slot.lock();
-        (state.number == self.number).then_some(state)
+        let state = self.slot().lock();
+        (state.number == self.number.get()).then_some(state)
     }
 
     pub(super) fn retire(self) {
-        self.slot.retire(self.number);
+        Slot::retire(self.slot, self.number.get());
     }
 
     pub(crate) fn max_group_name(&self) -> Option<usize> {

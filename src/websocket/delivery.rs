@@ -230,7 +230,7 @@ impl Delivery {
 
     #[inline]
     fn flags(&self) -> u32 {
-        self.connection.slot.flags.load(Ordering::Acquire)
+        self.connection.slot().flags.load(Ordering::Acquire)
     }
 
     /// Calls the listeners from one on. The first that fails is the last that is called.
@@ -307,7 +307,7 @@ impl Delivery {
     #[cold]
     fn apply_mail(&mut self) {
         let Some(mut state) = self.connection.lock() else { return };
-        self.connection.slot.flags.fetch_and(!MAIL, Ordering::Relaxed);
+        self.connection.slot().flags.fetch_and(!MAIL, Ordering::Relaxed);
         let mail = std::mem::take(&mut state.mail);
         drop(state);
         for change in mail {

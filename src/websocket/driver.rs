@@ -95,7 +95,7 @@ impl Driver {
             state.outbox.attach(write);
             state.phase = state.phase.max(Phase::Open);
             // What has been written so far is to leave with the first turn.
-            connection.slot.signal(&state, ATTEND);
+            connection.slot().signal(&state, ATTEND);
         }
         shared.connections.insert(connection, lifetime.number());
         lifetime.include(shared.connections.clone());
@@ -167,13 +167,13 @@ impl Driver {
             }
             budget.frames -= 1;
         }
-        self.deadlines.tell(self.lifetime.clock(), self.connection.slot, self.connection.id());
+        self.deadlines.tell(self.lifetime.clock(), self.connection.slot(), self.connection.id());
         Poll::Pending
     }
 
     #[inline]
     pub(super) fn flags(&self) -> u32 {
-        self.connection.slot.flags.load(Ordering::Acquire)
+        self.connection.slot().flags.load(Ordering::Acquire)
     }
 
     /// Whether others ask for something.
@@ -200,7 +200,7 @@ impl Driver {
                 state.task = Some(cx.waker().clone());
             }
         }
-        let asked = self.connection.slot.flags.fetch_and(!(DRAINED | ALARM | ATTEND), Ordering::Acquire);
+        let asked = self.connection.slot().flags.fetch_and(!(DRAINED | ALARM | ATTEND), Ordering::Acquire);
         if asked & DRAINED != 0 {
             self.wake_senders();
             if self.connection.release_held() {

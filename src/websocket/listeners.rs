@@ -175,7 +175,7 @@ impl WebSocketConnection {
         }
         state.mail.reserve_exact(1);
         state.mail.push(Change::Add(Entry { id, rank, listener }));
-        self.slot.flags.fetch_or(MAIL, Ordering::Release);
+        self.slot().flags.fetch_or(MAIL, Ordering::Release);
         id
     }
 
@@ -191,7 +191,7 @@ impl WebSocketConnection {
         if let Some(mut state) = self.lock() {
             forget(&mut state.registered);
             state.mail.push(change);
-            self.slot.flags.fetch_or(MAIL, Ordering::Release);
+            self.slot().flags.fetch_or(MAIL, Ordering::Release);
         }
     }
 }

@@ -1,6 +1,6 @@
 use std::any::Any;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -14,11 +14,13 @@ use super::writer::Streaming;
 use crate::clock::Alarm;
 use crate::emitter::{Change, ListenerId};
 use crate::http::{Response, ServerRequest};
+use crate::slots::Slots;
 
 /// What a handle points to: the part of a connection that any thread may touch.
 ///
-/// Slots are never freed but used again, so that a handle can be a plain address. The number in it, which no two
-/// connections of a process share, tells whether the connection that a handle means is still there.
+/// Slots are never freed but used again, so that a handle can be a plain index. The number in it, which no two connections of
+/// a process share, tells whether the connection that a handle means is still there.
+#[derive(Default)]
 pub(super) struct Slot {
     /// What the connection's task has to look at. Changed under the lock, read without.
     pub(super) flags: AtomicU32,
@@ -117,32 +119,36 @@ pub(super) struct Extras {
     pub(super) hurried: bool,
 }
 
-static FREE: Mutex<Vec<&'static Slot>> = Mutex::new(Vec::new());
+static SLOTS: Slots<Slot> = Slots::new();
 
 impl Slot {
     /// A connection in a free slot.
     pub(super) fn open(shared: Arc<Shared>, remote: Option<SocketAddr>) -> WebSocketConnection {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let free = FREE.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let slot = free
-            .unwrap_or_else(|| Box::leak(Box::new(Slot { flags: AtomicU32::new(0), state: Mutex::new(State::default()) })));
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        *slot.lock() = State { number, shared: Some(shared), remote, ..State::default() };
-        WebSocketConnection::new(slot, number)
+        let (index, number) = SLOTS.take();
+        if index != u32::MAX {
+            *Slot::at(index).lock() = State { number: number.get(), shared: Some(shared), remote, ..State::default() };
+        }
+        WebSocketConnection::new(index, number)
+    }
+
+    #[inline(always)]
+    pub(super) fn at(index: u32) -> &'static Slot {
+        SLOTS.get(index)
     }
 
     /// Frees the slot. Every handle of the connection is a closed one from now on.
-    pub(super) fn retire(&'static self, number: u64) {
-        let mut state = self.lock();
+    pub(super) fn retire(index: u32, number: u64) {
+        let slot = Slot::at(index);
+        let mut state = slot.lock();
         if state.number != number {
             return;
         }
         let before = std::mem::take(&mut *state);
-        self.flags.store(0, Ordering::Relaxed);
+        slot.flags.store(0, Ordering::Relaxed);
         drop(state);
         // Outside of the lock: what an app stored in it may do anything when it is dropped.
         drop(before);
-        FREE.lock().unwrap_or_else(PoisonError::into_inner).push(self);
+        SLOTS.give_back(index);
     }
 
     #[inline(always)]

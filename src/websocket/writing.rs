@@ -309,12 +309,12 @@ impl WebSocketConnection {
             Flushed::NotYet => self.room(state),
             Flushed::Full => {
                 state.blocked = true;
-                self.slot.signal(state, BLOCKED);
+                self.slot().signal(state, BLOCKED);
                 self.room(state)
             }
             Flushed::Broken => {
                 state.broken = true;
-                self.slot.signal(state, ATTEND);
+                self.slot().signal(state, ATTEND);
                 false
             }
         }
@@ -331,7 +331,7 @@ impl WebSocketConnection {
         }
         state.trim_extras();
         state.blocked = false;
-        self.slot.flags.fetch_and(!BLOCKED, Ordering::Relaxed);
+        self.slot().flags.fetch_and(!BLOCKED, Ordering::Relaxed);
         self.drained(state);
         true
     }
@@ -341,7 +341,7 @@ impl WebSocketConnection {
         if let Some(mut state) = self.lock() {
             let flushed = state.outbox.break_off();
             state.blocked = false;
-            self.slot.flags.fetch_and(!BLOCKED, Ordering::Relaxed);
+            self.slot().flags.fetch_and(!BLOCKED, Ordering::Relaxed);
             self.flushed(&mut state, flushed);
         }
     }
@@ -351,7 +351,7 @@ impl WebSocketConnection {
     pub(super) fn drained(&self, state: &mut State) {
         if (state.wants_drain || state.holds) && state.unsent() < soft_limit(state) {
             state.has_drained |= std::mem::take(&mut state.wants_drain);
-            self.slot.signal(state, DRAINED);
+            self.slot().signal(state, DRAINED);
         }
     }
 }

@@ -1,0 +1,110 @@
+//! Memory that handles point to: used again and again, never freed, so that a handle may outlive what it meant.
+
+use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// So many slots are made at a time.
+const PER_CHUNK: usize = 1024;
+
+/// For eight million slots.
+const CHUNKS: usize = 1 << 13;
+
+/// Slots, each known by an index.
+///
+/// A handle could hold a reference instead. But then it would have, to a linter's eyes, interior mutability, and everybody
+/// who keeps handles in a `HashSet` would be warned that their keys may change.
+pub(crate) struct Slots<T: 'static> {
+    chunks: [OnceLock<Box<[T]>>; CHUNKS],
+    unused: Mutex<Unused>,
+    /// What an index points to that was never given out.
+    nowhere: OnceLock<T>,
+    numbers: AtomicU64,
+}
+
+struct Unused {
+    /// Those that are free again.
+    free: Vec<u32>,
+    /// Those from here on were never taken.
+    next: u32,
+}
+
+impl<T: Default> Slots<T> {
+    pub(crate) const fn new() -> Slots<T> {
+        Slots {
+            chunks: [const { OnceLock::new() }; CHUNKS],
+            unused: Mutex::new(Unused { free: Vec::new(), next: 0 }),
+            nowhere: OnceLock::new(),
+            numbers: AtomicU64::new(1),
+        }
+    }
+
+    /// A free slot, and a number that was never given out before, for who uses it now to be told from who used it then.
+    ///
+    /// Should there ever be none, the slot is one that nobody owns: a handle to it is that of something that is gone.
+    pub(crate) fn take(&self) -> (u32, NonZeroU64) {
+        let number = NonZeroU64::new(self.numbers.fetch_add(1, Ordering::Relaxed)).unwrap_or(NonZeroU64::MAX);
+        let mut unused = self.unused.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(index) = unused.free.pop() {
+            return (index, number);
+        }
+        let index = unused.next;
+        let Some(chunk) = self.chunks.get(index as usize / PER_CHUNK) else { return (u32::MAX, number) };
+        unused.next += 1;
+        drop(unused);
+        chunk.get_or_init(|| std::iter::repeat_with(T::default).take(PER_CHUNK).collect());
+        (index, number)
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&self, index: u32) -> &T {
+        let chunk = self.chunks.get(index as usize / PER_CHUNK).and_then(OnceLock::get);
+        match chunk.and_then(|chunk| chunk.get(index as usize % PER_CHUNK)) {
+            Some(slot) => slot,
+            None => self.nowhere(),
+        }
+    }
+
+    /// Frees a slot. Whatever it is filled with is left to the caller.
+    pub(crate) fn give_back(&self, index: u32) {
+        self.unused.lock().unwrap_or_else(PoisonError::into_inner).free.push(index);
+    }
+
+    #[cold]
+    fn nowhere(&self) -> &T {
+        self.nowhere.get_or_init(T::default)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn slots_are_used_again_under_another_number() {
+        static SLOTS: Slots<AtomicU64> = Slots::new();
+        let taken: Vec<_> = (0..1000).map(|_| SLOTS.take()).collect();
+        for (index, number) in &taken {
+            SLOTS.get(*index).store(number.get(), Ordering::Relaxed);
+        }
+        for (index, number) in &taken {
+            assert_eq!(SLOTS.get(*index).load(Ordering::Relaxed), number.get(), "each has a place of its own");
+        }
+        SLOTS.give_back(taken[500].0);
+        let (index, number) = SLOTS.take();
+        assert_eq!(index, taken[500].0);
+        let numbers: HashSet<_> = taken.iter().map(|(_, number)| *number).chain([number]).collect();
+        assert_eq!(numbers.len(), 1001);
+    }
+
+    #[test]
+    fn an_index_that_was_never_given_out_points_to_what_nobody_owns() {
+        static SLOTS: Slots<AtomicU64> = Slots::new();
+        let (index, _) = SLOTS.take();
+        SLOTS.get(u32::MAX).store(7, Ordering::Relaxed);
+        assert_eq!(SLOTS.get(index).load(Ordering::Relaxed), 0);
+        assert_eq!(SLOTS.get(1 << 22).load(Ordering::Relaxed), 7);
+    }
+}
