@@ -84,7 +84,7 @@ pub(crate) trait Events: 'static {
 /// A listener has been called.
 pub(crate) enum Step {
     /// It is done.
-    Done(Result<(), BoxError>),
+    Done,
     /// It is asynchronous: poll it.
     Started,
 }
@@ -92,7 +92,7 @@ pub(crate) enum Step {
 /// A registered closure, its signature erased.
 pub(crate) trait Listener<E: Events>: Send {
     /// Begins a call.
-    fn call(&mut self, subject: &E::Subject, args: E::Args<'_>) -> Step;
+    fn call(&mut self, subject: &E::Subject, args: E::Args<'_>) -> Result<Step, BoxError>;
 
     /// Goes on with a call that was [`Started`](Step::Started).
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>>;
@@ -105,8 +105,8 @@ impl<E: Events, F> Listener<E> for Synchronous<F>
 where
     F: for<'a> FnMut(&E::Subject, E::Args<'a>) -> Result<(), BoxError> + Send,
 {
-    fn call(&mut self, subject: &E::Subject, args: E::Args<'_>) -> Step {
-        Step::Done((self.0)(subject, args))
+    fn call(&mut self, subject: &E::Subject, args: E::Args<'_>) -> Result<Step, BoxError> {
+        (self.0)(subject, args).map(|()| Step::Done)
     }
 
     fn poll(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
@@ -133,9 +133,9 @@ where
     F: for<'a> FnMut(&E::Subject, E::Args<'a>) -> Option<Fut> + Send,
     Fut: Future<Output: Outcome> + Send,
 {
-    fn call(&mut self, subject: &E::Subject, args: E::Args<'_>) -> Step {
+    fn call(&mut self, subject: &E::Subject, args: E::Args<'_>) -> Result<Step, BoxError> {
         self.running.set((self.start)(subject, args));
-        Step::Started
+        Ok(Step::Started)
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {

@@ -73,17 +73,18 @@ impl<E: Events> Table<E> {
     }
 
     /// Calls the listeners of `event`, from the one at `place` on (0 for all).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn emit(&mut self, event: u8, place: usize, subject: &E::Subject, args: E::Args<'_>) -> Emission {
-        for (place, entry) in self.entries.iter_mut().enumerate().skip(place) {
-            if entry.id.event != event {
-                continue;
+        let mut place = place;
+        while let Some(entry) = self.entries.get_mut(place) {
+            if entry.id.event == event {
+                match entry.listener.call(subject, args) {
+                    Ok(Step::Done) => {}
+                    Ok(Step::Started) => return Emission::Started(place),
+                    Err(error) => return Emission::Failed(error),
+                }
             }
-            match entry.listener.call(subject, args) {
-                Step::Done(Ok(())) => {}
-                Step::Done(Err(error)) => return Emission::Failed(error),
-                Step::Started => return Emission::Started(place),
-            }
+            place += 1;
         }
         Emission::Done
     }
@@ -108,10 +109,10 @@ impl<E: Events> Table<E> {
     }
 
     /// Calls the one listener at `place`.
-    pub(crate) fn call(&mut self, place: usize, subject: &E::Subject, args: E::Args<'_>) -> Step {
+    pub(crate) fn call(&mut self, place: usize, subject: &E::Subject, args: E::Args<'_>) -> Result<Step, BoxError> {
         match self.entries.get_mut(place) {
             Some(entry) => entry.listener.call(subject, args),
-            None => Step::Done(Ok(())),
+            None => Ok(Step::Done),
         }
     }
 

@@ -74,6 +74,32 @@ impl FrameHeader {
     }
 }
 
+/// Takes a message from the start of `input` that is one data frame, all there, of at most `limit` bytes of payload, and
+/// unmasks it: its opcode (text or binary) and its payload.
+///
+/// Nearly every message is such a one, and this is the short way for it. Anything else, mistakes included, is `None`, and left
+/// as it is for [`Session::receive`](super::Session::receive); so are payloads of 64 KiB and more, whose bytes are what costs.
+#[inline(always)]
+pub fn take_whole_message<'a>(input: &mut &'a mut [u8], limit: usize) -> Option<(Opcode, &'a mut [u8])> {
+    let &[first @ (0x81 | 0x82), second @ 0x80..=0xFE, ref after @ ..] = &**input else { return None };
+    let (length, header_length, key) = if second == 0xFE {
+        let (&[high, low], after) = after.split_first_chunk()?;
+        (usize::from(u16::from_be_bytes([high, low])), 8usize, after.first_chunk()?)
+    } else {
+        (usize::from(second & 0x7F), 6, after.first_chunk()?)
+    };
+    let (is_minimal, key) = (header_length == 6 || length >= 126, *key);
+    let end = header_length.wrapping_add(length);
+    if length > limit || end > input.len() || !is_minimal {
+        return None;
+    }
+    let (message, rest) = std::mem::take(input).split_at_mut_checked(end)?;
+    *input = rest;
+    let payload = message.get_mut(header_length..)?;
+    MaskKey::new(key).apply(payload);
+    Some((if first == 0x81 { Opcode::Text } else { Opcode::Binary }, payload))
+}
+
 /// The header of a frame that a server sends: unmasked, at most ten bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct EncodedHeader {
@@ -102,17 +128,20 @@ impl EncodedHeader {
     }
 }
 
-/// Appends one frame as a server sends it.
+/// Appends one frame as a server sends it, and returns of how many bytes it is.
 #[inline]
-pub fn encode(out: &mut Vec<u8>, fin: bool, opcode: Opcode, payload: &[u8]) {
+pub fn encode(out: &mut Vec<u8>, fin: bool, opcode: Opcode, payload: &[u8]) -> usize {
     out.reserve(payload.len().saturating_add(10));
     if payload.len() < 126 {
         let first = if fin { 0x80 | opcode as u8 } else { opcode as u8 };
         out.extend_from_slice(&[first, payload.len() as u8]);
-    } else {
-        out.extend_from_slice(EncodedHeader::new(fin, opcode, payload.len()).as_bytes());
+        out.extend_from_slice(payload);
+        return payload.len().wrapping_add(2);
     }
+    let header = EncodedHeader::new(fin, opcode, payload.len());
+    out.extend_from_slice(header.as_bytes());
     out.extend_from_slice(payload);
+    payload.len().wrapping_add(header.as_bytes().len())
 }
 
 #[cfg(test)]
@@ -175,6 +204,54 @@ mod tests {
         for (bytes, error) in cases {
             assert_eq!(decode(bytes), Err(*error), "{bytes:x?}");
         }
+    }
+
+    #[test]
+    fn only_a_whole_message_is_taken_and_nothing_else_is_touched() {
+        for (first, length, limit, is_taken) in [
+            (0x81, 0, 0, true),
+            (0x82, 5, 5, true),
+            (0x81, 125, 125, true),
+            (0x82, 126, 126, true),
+            (0x82, 65_535, 65_535, true),
+            // Over the limit; a fragment; a reserved bit; a continuation; a control frame; 64 KiB.
+            (0x81, 6, 5, false),
+            (0x01, 5, 1000, false),
+            (0xC1, 5, 1000, false),
+            (0x80, 5, 1000, false),
+            (0x89, 5, 1000, false),
+            (0x82, 65_536, 1 << 20, false),
+        ] {
+            let payload: Vec<u8> = (0..length).map(|n| n as u8).collect();
+            let mut masked = payload.clone();
+            MaskKey::new(KEY).apply(&mut masked);
+            let head = match length {
+                0..=125 => header(&[first, 0x80 | length as u8]),
+                126..=0xFFFF => header(&[first, 0xFE, (length >> 8) as u8, length as u8]),
+                _ => header(&[&[first, 0xFF][..], &(length as u64).to_be_bytes()].concat()),
+            };
+            let bytes = [&head[..], &masked, b"next"].concat();
+            for end in [bytes.len(), bytes.len() - 4, bytes.len() - 5, head.len().min(3), 1, 0] {
+                let mut bytes = bytes[..end].to_vec();
+                let before = bytes.clone();
+                let mut input = &mut bytes[..];
+                let taken = take_whole_message(&mut input, limit).map(|(opcode, payload)| (opcode as u8, payload.to_vec()));
+                let left = input.to_vec();
+                if is_taken && end >= head.len() + length {
+                    assert_eq!(
+                        (taken, &left[..]),
+                        (Some((first & 0x0F, payload.clone())), &b"next"[..end - head.len() - length])
+                    );
+                } else {
+                    assert_eq!((taken, &left), (None, &before), "{first:x} {length} to {end}");
+                }
+            }
+        }
+        let mut not_minimal = header(&[0x81, 0xFE, 0, 5]);
+        not_minimal.extend([0; 5]);
+        assert_eq!(take_whole_message(&mut &mut not_minimal[..], 1000), None);
+        let mut unmasked = *b"\x81\x01aaaaaaaa";
+        assert_eq!(take_whole_message(&mut &mut unmasked[..], 1000), None);
     }
 
     #[test]

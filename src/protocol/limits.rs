@@ -17,6 +17,15 @@ pub struct Limits {
     pub max_fragments: u32,
 }
 
+impl Limits {
+    /// The most bytes that a message of one frame may have.
+    #[inline]
+    pub fn max_whole_message(&self) -> usize {
+        // Whoever accepts no fragments accepts no message.
+        if self.max_fragments == 0 { 0 } else { self.max_message_size.min(self.max_frame_size) }
+    }
+}
+
 impl Default for Limits {
     /// 1 MiB in a message and in a frame, 4,096 fragments.
     fn default() -> Limits {

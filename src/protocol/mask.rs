@@ -20,11 +20,15 @@ impl MaskKey {
         for bytes in words {
             *bytes = (u64::from_ne_bytes(*bytes) ^ word).to_ne_bytes();
         }
-        for (byte, key) in rest.iter_mut().zip(word.to_ne_bytes()) {
+        let (halves, bytes) = rest.as_chunks_mut::<4>();
+        for half in halves {
+            *half = (u32::from_ne_bytes(*half) ^ self.0).to_ne_bytes();
+        }
+        for (byte, key) in bytes.iter_mut().zip(self.0.to_ne_bytes()) {
             *byte ^= key;
         }
-        // Only the rest, of at most seven bytes, can leave the key in mid-turn.
-        let turn = (rest.len() as u32 & 3) << 3;
+        // Only the rest, of at most three bytes, can leave the key in mid-turn.
+        let turn = (bytes.len() as u32 & 3) << 3;
         self.0 = if cfg!(target_endian = "little") { self.0.rotate_right(turn) } else { self.0.rotate_left(turn) };
     }
 }

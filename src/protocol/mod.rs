@@ -28,3 +28,4 @@ pub use opcode::Opcode;
 pub use rate::{Bucket, ControlRate};
 pub use session::{Event, Session};
 pub use spare::Spare;
+pub(crate) use utf8::check as check_text;

@@ -142,6 +142,13 @@ impl Session {
         self.over
     }
 
+    /// Whether the next byte begins a frame, and that frame a message: [`frame::take_whole_message`](super::frame::take_whole_message)
+    /// may be asked before [`receive`](Session::receive).
+    #[inline]
+    pub fn is_between_messages(&self) -> bool {
+        self.partial.is_none() && self.header_length == 0 && !self.over
+    }
+
     /// Whether a message has begun to arrive and not ended.
     pub fn is_amid_message(&self) -> bool {
         self.partial.as_ref().is_some_and(|partial| partial.message.is_some())

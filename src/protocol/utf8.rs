@@ -3,7 +3,7 @@ use super::spare::Spare;
 
 /// Checks text that is all there.
 #[inline]
-pub(super) fn check(bytes: &[u8]) -> Result<&str, ProtocolError> {
+pub(crate) fn check(bytes: &[u8]) -> Result<&str, ProtocolError> {
     simdutf8::basic::from_utf8(bytes).map_err(|_| ProtocolError::InvalidUtf8)
 }
 

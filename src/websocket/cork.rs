@@ -4,7 +4,7 @@
 //! ends: from the same thread, straight to its socket, without waking its task. That is what makes bursts and broadcasts
 //! cheap: one system call for many messages, none of them late by more than the turn.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -14,10 +14,25 @@ use super::outbox::Log;
 use crate::protocol::{Opcode, frame};
 
 thread_local! {
-    static IN_TURN: Cell<bool> = const { Cell::new(false) };
-    static TOUCHED: RefCell<Vec<WebSocketConnection>> = const { RefCell::new(Vec::new()) };
-    static TOKEN: Cell<u32> = const { Cell::new(0) };
-    static LOG: Cell<Option<Arc<Log>>> = const { Cell::new(None) };
+    // Two, since what needs no destructor is cheaper to get at.
+    static THREAD: Thread = const { Thread { in_turn: Cell::new(false), token: Cell::new(0), first: Cell::new(None), has_more: Cell::new(false) } };
+    static MORE: More = const { More { touched: Cell::new(Vec::new()), log: Cell::new(None) } };
+}
+
+struct Thread {
+    in_turn: Cell<bool>,
+    token: Cell<u32>,
+    /// The connection that was touched first: in most turns the only one.
+    first: Cell<Option<WebSocketConnection>>,
+    /// There is something to do about [`More`].
+    has_more: Cell<bool>,
+}
+
+struct More {
+    /// Those that were touched after the first.
+    touched: Cell<Vec<WebSocketConnection>>,
+    /// The turn's broadcasts.
+    log: Cell<Option<Arc<Log>>>,
 }
 
 /// So many connections are flushed in one go; the rest by a task that lets others run in between. A flush is a system call,
@@ -53,13 +68,13 @@ pub(super) struct Turn {
 impl Turn {
     #[inline]
     pub(super) fn begin() -> Turn {
-        Turn { outermost: !IN_TURN.replace(true) }
+        Turn { outermost: !THREAD.with(|thread| thread.in_turn.replace(true)) }
     }
 
     /// Sends what has been written so far.
     #[inline]
     pub(super) fn flush(&self) {
-        if self.outermost && TOUCHED.with_borrow(|touched| !touched.is_empty()) {
+        if self.outermost {
             flush_touched();
         }
     }
@@ -69,7 +84,7 @@ impl Drop for Turn {
     fn drop(&mut self) {
         if self.outermost {
             self.flush();
-            IN_TURN.set(false);
+            THREAD.with(|thread| thread.in_turn.set(false));
         }
     }
 }
@@ -82,37 +97,67 @@ pub(super) fn token() -> u32 {
     fn new_token() -> u32 {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let token = NEXT.fetch_add(1, Ordering::Relaxed);
-        let _ = TOKEN.try_with(|cell| cell.set(token));
+        THREAD.with(|thread| thread.token.set(token));
         token
     }
-    match TOKEN.try_with(Cell::get) {
-        Ok(0) | Err(_) => new_token(),
-        Ok(token) => token,
+    match THREAD.with(|thread| thread.token.get()) {
+        0 => new_token(),
+        token => token,
     }
 }
 
 /// Has a connection flushed at the end of the turn, or now if there is none.
 #[inline]
 pub(super) fn touch(connection: WebSocketConnection) {
+    THREAD.with(|thread| {
+        if !thread.in_turn.get() {
+            connection.flush();
+        } else if thread.first.get().is_none() {
+            thread.first.set(Some(connection));
+        } else {
+            touch_more(thread, connection);
+        }
+    });
+}
+
+fn touch_more(thread: &Thread, connection: WebSocketConnection) {
     // When a thread ends its list may be gone already.
-    if TOUCHED.try_with(|touched| touched.borrow_mut().push(connection)).is_err() {
+    let listed = MORE.try_with(|more| {
+        let mut touched = more.touched.take();
+        touched.push(connection);
+        more.touched.set(touched);
+        thread.has_more.set(true);
+    });
+    if listed.is_err() {
         connection.flush();
-    } else if !IN_TURN.get() {
-        flush_touched();
     }
 }
 
-#[inline(never)]
+/// Nothing that is flushed calls anybody, so nothing is touched meanwhile.
+#[inline]
 fn flush_touched() {
-    // Nothing that is flushed calls anybody, so the list does not change meanwhile.
-    let mut touched = TOUCHED.take();
-    let rest = if touched.len() > FLUSH_MAX { touched.split_off(FLUSH_MAX) } else { Vec::new() };
-    touched.drain(..).for_each(WebSocketConnection::flush);
-    TOUCHED.set(touched);
-    if !rest.is_empty() {
-        flush_later(rest);
-    }
-    recycle_log();
+    THREAD.with(|thread| {
+        if let Some(first) = thread.first.take() {
+            first.flush();
+        }
+        if thread.has_more.replace(false) {
+            flush_more();
+        }
+    });
+}
+
+#[inline(never)]
+fn flush_more() {
+    let _ = MORE.try_with(|more| {
+        let mut touched = more.touched.take();
+        let rest = if touched.len() > FLUSH_MAX { touched.split_off(FLUSH_MAX) } else { Vec::new() };
+        touched.drain(..).for_each(WebSocketConnection::flush);
+        more.touched.set(touched);
+        if !rest.is_empty() {
+            flush_later(rest);
+        }
+        recycle_log(more);
+    });
 }
 
 fn flush_later(touched: Vec<WebSocketConnection>) {
@@ -169,7 +214,8 @@ pub(crate) fn broadcast_to_group(
 /// Has `write` called with the turn's log, and where in it the message stands.
 fn encode_once(opcode: Opcode, payload: &[u8], write: impl FnOnce(&Arc<Log>, Option<(u32, u32)>)) {
     let _turn = Turn::begin();
-    let log = LOG.take().filter(|log| length(log) <= LOG_MAX).unwrap_or_default();
+    let log = MORE.try_with(|more| more.log.take()).ok().flatten();
+    let log = log.filter(|log| length(log) <= LOG_MAX).unwrap_or_default();
     let range = {
         let mut bytes = log.write().unwrap_or_else(PoisonError::into_inner);
         let start = bytes.len();
@@ -177,18 +223,19 @@ fn encode_once(opcode: Opcode, payload: &[u8], write: impl FnOnce(&Arc<Log>, Opt
         u32::try_from(start).ok().zip(u32::try_from(bytes.len()).ok())
     };
     write(&log, range);
-    LOG.set(Some(log));
+    let _ = MORE.try_with(|more| more.log.set(Some(log)));
+    THREAD.with(|thread| thread.has_more.set(true));
 }
 
 /// Uses the log again if nobody has anything of it left to send.
-fn recycle_log() {
-    if let Some(mut log) = LOG.take()
+fn recycle_log(more: &More) {
+    if let Some(mut log) = more.log.take()
         && let Some(bytes) = Arc::get_mut(&mut log)
     {
         let bytes = bytes.get_mut().unwrap_or_else(PoisonError::into_inner);
         if bytes.capacity() <= LOG_MAX {
             bytes.clear();
-            LOG.set(Some(log));
+            more.log.set(Some(log));
         }
     }
 }

@@ -7,12 +7,13 @@ use super::connection::WebSocketConnection;
 use super::error::ConnectionError;
 use super::event::{Args, BINARY, CLOSE, ConnectionEvents, DRAIN, ERROR, MESSAGE, TEXT};
 use super::message::{Message, Text};
-use super::slot::{DEAF, MAIL, Phase};
+use super::slot::{DEAF, MAIL, Phase, Slot};
 use crate::emitter::{BoxError, Change, Emission, Step, Table, contain};
 
 /// Calls a connection's listeners: one at a time, an asynchronous one to its end before the next.
 pub(super) struct Delivery {
     connection: WebSocketConnection,
+    slot: &'static Slot,
     listeners: Table<ConnectionEvents>,
     /// Made when the first asynchronous listener is not done at once, and used again.
     running: Option<Box<Running>>,
@@ -76,7 +77,14 @@ impl OwnedArgs {
 
 impl Delivery {
     pub(super) fn new(connection: WebSocketConnection) -> Delivery {
-        Delivery { connection, listeners: Table::default(), running: None, due: Due::default(), failure: None }
+        Delivery {
+            connection,
+            slot: connection.slot(),
+            listeners: Table::default(),
+            running: None,
+            due: Due::default(),
+            failure: None,
+        }
     }
 
     /// Whether no listener is running.
@@ -100,6 +108,23 @@ impl Delivery {
         }
         self.emit_message(event, args, cx);
         self.failure.is_none()
+    }
+
+    /// The same for a message, if there is neither mail nor a reason to be silent: for the many that come at once. `false` if it
+    /// is not all over: a listener is running, or has failed.
+    #[inline(always)]
+    pub(super) fn emit_quickly(&mut self, event: u8, args: Args<'_>, cx: &mut Context<'_>) -> bool {
+        let emission = self.listeners.emit(event, 0, &self.connection, args);
+        if matches!(emission, Emission::Done)
+            && !self.listeners.has_once(event)
+            && !self.listeners.listens_to(MESSAGE)
+            && self.flags() & MAIL == 0
+        {
+            return true;
+        }
+        self.conclude(event, emission, args, cx);
+        self.emit_message(event, args, cx);
+        self.is_free() && self.failure.is_none()
     }
 
     /// Says `drain` when it can.
@@ -215,14 +240,9 @@ impl Delivery {
     }
 
     /// After `text` and `binary`: `message`, to those who listen by then.
-    #[inline]
+    #[inline(never)]
     fn emit_message(&mut self, event: u8, args: Args<'_>, cx: &mut Context<'_>) {
-        if (event == TEXT || event == BINARY)
-            && self.is_free()
-            && self.failure.is_none()
-            && (self.listeners.listens_to(MESSAGE) || self.flags() & MAIL != 0)
-            && self.flags() & DEAF == 0
-        {
+        if (event == TEXT || event == BINARY) && self.is_free() && self.failure.is_none() && self.flags() & DEAF == 0 {
             self.read_mail();
             self.emit_from(MESSAGE, 0, args, cx);
         }
@@ -230,27 +250,32 @@ impl Delivery {
 
     #[inline]
     fn flags(&self) -> u32 {
-        self.connection.slot().flags.load(Ordering::Acquire)
+        self.slot.flags.load(Ordering::Acquire)
     }
 
     /// Calls the listeners from one on. The first that fails is the last that is called.
     #[inline]
     fn emit_from(&mut self, event: u8, place: usize, args: Args<'_>, cx: &mut Context<'_>) {
-        let mut place = place;
+        let emission = self.listeners.emit(event, place, &self.connection, args);
+        if !matches!(emission, Emission::Done) || self.listeners.has_once(event) {
+            self.conclude(event, emission, args, cx);
+        }
+    }
+
+    /// Brings an emission to its end, or to where it has to wait.
+    #[inline(never)]
+    fn conclude(&mut self, event: u8, mut emission: Emission, args: Args<'_>, cx: &mut Context<'_>) {
         loop {
-            match self.listeners.emit(event, place, &self.connection, args) {
+            emission = match emission {
                 Emission::Done => break,
                 Emission::Failed(error) => {
                     self.failure = Some(error);
                     break;
                 }
-                Emission::Started(started) => match self.listeners.poll(started, cx) {
-                    Poll::Ready(Ok(())) => place = started + 1,
-                    Poll::Ready(Err(error)) => {
-                        self.failure = Some(error);
-                        break;
-                    }
-                    Poll::Pending => return self.run(event, started, args),
+                Emission::Started(place) => match self.listeners.poll(place, cx) {
+                    Poll::Ready(Ok(())) => self.listeners.emit(event, place + 1, &self.connection, args),
+                    Poll::Ready(Err(error)) => Emission::Failed(error),
+                    Poll::Pending => return self.run(event, place, args),
                 },
             }
         }
@@ -265,8 +290,8 @@ impl Delivery {
             next = place + 1;
             let (listeners, connection) = (&mut self.listeners, &self.connection);
             let called = contain(|| match listeners.call(place, connection, args) {
-                Step::Done(_) => Ok(Poll::Ready(())),
-                Step::Started => Ok(listeners.poll(place, cx).map(drop)),
+                Ok(Step::Started) => Ok(listeners.poll(place, cx).map(drop)),
+                Ok(Step::Done) | Err(_) => Ok(Poll::Ready(())),
             });
             if matches!(called, Ok(Poll::Pending)) && !self.due.hurry {
                 return self.run(event, place, args);
@@ -276,7 +301,6 @@ impl Delivery {
     }
 
     /// An event has been emitted: those that listened to it for once do not any more.
-    #[inline]
     fn remove_once(&mut self, event: u8) {
         if self.listeners.has_once(event) {
             let over = self.listeners.remove_once(event);
@@ -307,7 +331,7 @@ impl Delivery {
     #[cold]
     fn apply_mail(&mut self) {
         let Some(mut state) = self.connection.lock() else { return };
-        self.connection.slot().flags.fetch_and(!MAIL, Ordering::Relaxed);
+        self.slot.flags.fetch_and(!MAIL, Ordering::Relaxed);
         let mail = std::mem::take(&mut state.mail);
         drop(state);
         for change in mail {

@@ -14,7 +14,7 @@ use super::error::ConnectionError;
 use super::flushing::Writing;
 use super::inbox::Inbox;
 use super::shared::Shared;
-use super::slot::{ALARM, ATTEND, BLOCKED, DRAINED, Phase};
+use super::slot::{ALARM, ATTEND, BLOCKED, DRAINED, Phase, Slot};
 use crate::emitter::panic_error;
 use crate::http::{Lifetime, Upgraded};
 use crate::protocol::{Bucket, Session, close_code};
@@ -26,6 +26,7 @@ use crate::stream::ReadHalf;
 /// was not done, what has been read and not been delivered, a read. Then all that was written in the turn leaves together.
 pub(super) struct Driver {
     pub(super) connection: WebSocketConnection,
+    pub(super) slot: &'static Slot,
     pub(super) shared: Arc<Shared>,
     pub(super) lifetime: Arc<Lifetime>,
     /// None when the socket has been let go.
@@ -107,6 +108,7 @@ impl Driver {
         inbox.push(&read_ahead);
         Driver {
             connection,
+            slot: connection.slot(),
             read: Some(read),
             session: Session::default(),
             delivery: Delivery::new(connection),
@@ -167,13 +169,13 @@ impl Driver {
             }
             budget.frames -= 1;
         }
-        self.deadlines.tell(self.lifetime.clock(), self.connection.slot(), self.connection.id());
+        self.deadlines.tell(self.lifetime.clock(), self.slot, self.connection.id());
         Poll::Pending
     }
 
     #[inline]
     pub(super) fn flags(&self) -> u32 {
-        self.connection.slot().flags.load(Ordering::Acquire)
+        self.slot.flags.load(Ordering::Acquire)
     }
 
     /// Whether others ask for something.
@@ -200,7 +202,7 @@ impl Driver {
                 state.task = Some(cx.waker().clone());
             }
         }
-        let asked = self.connection.slot().flags.fetch_and(!(DRAINED | ALARM | ATTEND), Ordering::Acquire);
+        let asked = self.slot.flags.fetch_and(!(DRAINED | ALARM | ATTEND), Ordering::Acquire);
         if asked & DRAINED != 0 {
             self.wake_senders();
             if self.connection.release_held() {

@@ -25,11 +25,11 @@ impl Driver {
     pub(super) fn answer_close(&mut self, close: Option<(u16, String)>, cx: &mut Context<'_>) {
         let Some(mut state) = self.connection.lock() else { return };
         let first = state.existing_extras().is_none_or(|extras| extras.closing.is_none());
-        self.connection.slot().flags.fetch_or(HEARD_OUT, Ordering::Relaxed);
+        self.slot.flags.fetch_or(HEARD_OUT, Ordering::Relaxed);
         if state.is_writable() {
             let code = close.as_ref().map_or(close_code::NO_STATUS, |(code, _)| *code);
             self.connection.queue_close(&mut state, code, "");
-            self.connection.slot().signal(&state, ATTEND);
+            self.slot.signal(&state, ATTEND);
             self.connection.touched_without_answer(state);
         } else {
             drop(state);
@@ -99,7 +99,7 @@ impl Driver {
                 state.extras().local = Some(local);
             }
             state.outbox.break_off();
-            self.connection.slot().flags.fetch_and(!BLOCKED, Ordering::Relaxed);
+            self.slot.flags.fetch_and(!BLOCKED, Ordering::Relaxed);
         }
         self.read = None;
         self.begin_to_end();

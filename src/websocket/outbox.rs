@@ -62,10 +62,10 @@ impl Outbox {
         self.socket.as_ref()
     }
 
-    /// Adds a frame.
+    /// Adds a frame, and returns of how many bytes it is.
     #[inline]
-    pub(super) fn push(&mut self, fin: bool, opcode: Opcode, payload: &[u8]) {
-        frame::encode(self.own(), fin, opcode, payload);
+    pub(super) fn push(&mut self, fin: bool, opcode: Opcode, payload: &[u8]) -> usize {
+        frame::encode(self.own(), fin, opcode, payload)
     }
 
     /// The bytes of its own, to add encoded frames to.

@@ -79,6 +79,9 @@ pub(super) struct State {
     pub(super) has_drained: bool,
     /// A [`MessageWriter`](super::writer::MessageWriter) has begun a message and not ended it.
     pub(super) streaming: bool,
+    /// [Options](super::options::WebSocketOptions) that every write asks for.
+    pub(super) soft_limit: usize,
+    pub(super) hard_limit: usize,
     pub(super) next_listener: u32,
     /// The listeners there are, our own left out. They themselves are with the task.
     pub(super) registered: Vec<ListenerId>,
@@ -126,7 +129,15 @@ impl Slot {
     pub(super) fn open(shared: Arc<Shared>, remote: Option<SocketAddr>) -> WebSocketConnection {
         let (index, number) = SLOTS.take();
         if index != u32::MAX {
-            *Slot::at(index).lock() = State { number: number.get(), shared: Some(shared), remote, ..State::default() };
+            *Slot::at(index).lock() = State {
+                number: number.get(),
+                // Of 0, what is unsent could never be below it.
+                soft_limit: shared.options.write_buffer_soft_limit.max(1),
+                hard_limit: shared.options.write_buffer_hard_limit,
+                shared: Some(shared),
+                remote,
+                ..State::default()
+            };
         }
         WebSocketConnection::new(index, number)
     }
@@ -184,13 +195,15 @@ impl State {
     }
 
     /// Bytes accepted and not in the socket.
-    #[inline]
+    #[inline(always)]
     pub(super) fn unsent(&self) -> usize {
-        let behind = match &self.extras {
-            Some(extras) if self.streaming => extras.stream.waiting(),
-            _ => 0,
-        };
-        self.outbox.unsent() + behind
+        self.outbox.unsent() + if self.streaming { self.waiting() } else { 0 }
+    }
+
+    /// Bytes that wait behind a message that is being streamed.
+    #[inline(never)]
+    fn waiting(&self) -> usize {
+        self.extras.as_ref().map_or(0, |extras| extras.stream.waiting())
     }
 
     /// Whether messages are accepted.

@@ -90,41 +90,55 @@ impl WebSocketConnection {
 
 /// What the crate itself uses.
 impl WebSocketConnection {
-    /// The state, if one more message may be added to it.
+    /// The state, if one more message may be added to it, and how many bytes are unsent.
     #[inline(always)]
-    fn lock_for_message(&self) -> Option<MutexGuard<'static, State>> {
+    fn lock_for_message(&self) -> Option<(MutexGuard<'static, State>, usize)> {
         let state = self.lock()?;
         if !state.is_writable() {
             return None;
         }
-        let (unsent, limit) = (state.unsent(), hard_limit(&state));
-        if unsent >= limit {
+        let unsent = state.unsent();
+        if unsent >= state.hard_limit {
+            let limit = state.hard_limit;
             self.fail_locked(state, ConnectionError::SlowReader { unsent, limit });
             return None;
         }
-        Some(state)
+        Some((state, unsent))
     }
 
     /// Adds a message to what is to be sent.
     #[inline]
     pub(super) fn write_frame(&self, opcode: Opcode, payload: &[u8]) -> bool {
-        let Some(mut state) = self.lock_for_message() else { return false };
+        let Some((mut state, unsent)) = self.lock_for_message() else { return false };
+        if state.streaming || payload.len() >= LARGE {
+            return self.write_slowly(state, opcode, payload);
+        }
+        let unsent = unsent + state.outbox.push(true, opcode, payload);
+        let room = unsent < state.soft_limit;
+        state.wants_drain |= !room;
+        self.touched_without_answer(state);
+        room
+    }
+
+    /// What is large leaves at once, and what comes while a message is being streamed waits.
+    #[inline(never)]
+    fn write_slowly(&self, mut state: MutexGuard<'static, State>, opcode: Opcode, payload: &[u8]) -> bool {
         if state.streaming {
             state.extras().stream.push_behind(opcode, payload);
             return self.room(&mut state);
         }
-        if payload.len() >= LARGE && !state.blocked {
-            let flushed = state.outbox.push_large(opcode, payload);
-            return self.flushed(&mut state, flushed);
+        if state.blocked {
+            state.outbox.push(true, opcode, payload);
+            return self.touched(state);
         }
-        state.outbox.push(true, opcode, payload);
-        self.touched(state)
+        let flushed = state.outbox.push_large(opcode, payload);
+        self.flushed(&mut state, flushed)
     }
 
     /// Adds a message that stands in a broadcast's log.
     #[inline]
     pub(super) fn write_range(&self, log: &Arc<Log>, start: u32, end: u32) {
-        let Some(mut state) = self.lock_for_message() else { return };
+        let Some((mut state, _)) = self.lock_for_message() else { return };
         if state.streaming {
             let log = log.read().unwrap_or_else(PoisonError::into_inner);
             state.extras().stream.push_encoded(log.get(start as usize..end as usize).unwrap_or_default());
@@ -143,8 +157,8 @@ impl WebSocketConnection {
         group: u64,
         policy: SlowMemberPolicy,
     ) -> u64 {
-        let Some(mut state) = self.lock_for_message() else { return 0 };
-        let limit = soft_limit(&state);
+        let Some((mut state, _)) = self.lock_for_message() else { return 0 };
+        let limit = state.soft_limit;
         if state.unsent() >= limit && !state.blocked {
             // It has not been asked in this turn yet.
             let flushed = state.outbox.flush();
@@ -178,7 +192,7 @@ impl WebSocketConnection {
     pub(super) fn release_held(&self) -> bool {
         let Some(mut state) = self.lock() else { return false };
         let says_drain = std::mem::take(&mut state.has_drained);
-        let limit = soft_limit(&state);
+        let limit = state.soft_limit;
         while state.holds && state.is_writable() && state.unsent() < limit {
             match state.extras().held.pop() {
                 Some(frame) if state.streaming => state.extras().stream.push_encoded(&frame),
@@ -198,7 +212,7 @@ impl WebSocketConnection {
             let Some(mut state) = self.lock().filter(|state| state.is_writable()) else {
                 return Poll::Ready(Err(Closed));
             };
-            if state.unsent() < soft_limit(&state) {
+            if state.unsent() < state.soft_limit {
                 return Poll::Ready(Ok(()));
             }
             state.wants_drain = true;
@@ -240,7 +254,7 @@ impl WebSocketConnection {
     }
 
     pub(super) fn write_fragment(&self, ticket: u64, fin: bool, opcode: Opcode, payload: &[u8]) -> bool {
-        let Some(mut state) = self.lock_for_message() else { return false };
+        let Some((mut state, _)) = self.lock_for_message() else { return false };
         let mut stream = std::mem::take(&mut state.extras().stream);
         stream.push_fragment(state.outbox.own(), ticket, fin, opcode, payload);
         self.put_back(state, stream)
@@ -280,7 +294,7 @@ impl WebSocketConnection {
 
     #[inline]
     fn room(&self, state: &mut State) -> bool {
-        let room = state.unsent() < soft_limit(state);
+        let room = state.unsent() < state.soft_limit;
         state.wants_drain |= !room;
         room
     }
@@ -349,18 +363,9 @@ impl WebSocketConnection {
     /// If there is room again: lets those know who wait for it.
     #[cold]
     pub(super) fn drained(&self, state: &mut State) {
-        if (state.wants_drain || state.holds) && state.unsent() < soft_limit(state) {
+        if (state.wants_drain || state.holds) && state.unsent() < state.soft_limit {
             state.has_drained |= std::mem::take(&mut state.wants_drain);
             self.slot().signal(state, DRAINED);
         }
     }
-}
-
-fn soft_limit(state: &State) -> usize {
-    // Of 0, what is unsent could never be below it.
-    state.shared.as_ref().map_or(usize::MAX, |shared| shared.options.write_buffer_soft_limit.max(1))
-}
-
-fn hard_limit(state: &State) -> usize {
-    state.shared.as_ref().map_or(usize::MAX, |shared| shared.options.write_buffer_hard_limit)
 }
