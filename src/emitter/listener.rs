@@ -81,20 +81,14 @@ pub(crate) trait Events: 'static {
     type Args<'a>: Copy;
 }
 
-/// A listener has been called.
-pub(crate) enum Step {
-    /// It is done.
-    Done,
-    /// It is asynchronous: poll it.
-    Started,
-}
-
 /// A registered closure, its signature erased.
 pub(crate) trait Listener<E: Events>: Send {
-    /// Begins a call.
-    fn call(&mut self, subject: &E::Subject, args: E::Args<'_>) -> Result<Step, BoxError>;
+    /// Calls the closure, which if it is asynchronous only begins the call.
+    fn call(&mut self, subject: &E::Subject, args: &E::Args<'_>) -> Result<(), BoxError>;
 
-    /// Goes on with a call that was [`Started`](Step::Started).
+    fn is_asynchronous(&self) -> bool;
+
+    /// Goes on with a call that has begun.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>>;
 }
 
@@ -105,8 +99,12 @@ impl<E: Events, F> Listener<E> for Synchronous<F>
 where
     F: for<'a> FnMut(&E::Subject, E::Args<'a>) -> Result<(), BoxError> + Send,
 {
-    fn call(&mut self, subject: &E::Subject, args: E::Args<'_>) -> Result<Step, BoxError> {
-        (self.0)(subject, args).map(|()| Step::Done)
+    fn call(&mut self, subject: &E::Subject, args: &E::Args<'_>) -> Result<(), BoxError> {
+        (self.0)(subject, *args)
+    }
+
+    fn is_asynchronous(&self) -> bool {
+        false
     }
 
     fn poll(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
@@ -133,9 +131,13 @@ where
     F: for<'a> FnMut(&E::Subject, E::Args<'a>) -> Option<Fut> + Send,
     Fut: Future<Output: Outcome> + Send,
 {
-    fn call(&mut self, subject: &E::Subject, args: E::Args<'_>) -> Result<Step, BoxError> {
-        self.running.set((self.start)(subject, args));
-        Ok(Step::Started)
+    fn call(&mut self, subject: &E::Subject, args: &E::Args<'_>) -> Result<(), BoxError> {
+        self.running.set((self.start)(subject, *args));
+        Ok(())
+    }
+
+    fn is_asynchronous(&self) -> bool {
+        true
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {

@@ -1,6 +1,6 @@
 use std::task::{Context, Poll};
 
-use super::listener::{BoxError, Events, Listener, ListenerId, Rank, Step};
+use super::listener::{BoxError, Events, Listener, ListenerId, Rank};
 
 /// The listeners of an object that one task owns.
 ///
@@ -19,7 +19,14 @@ pub(crate) struct Table<E: Events> {
 pub(crate) struct Entry<E: Events> {
     pub(crate) id: ListenerId,
     pub(crate) rank: Rank,
-    pub(crate) listener: Box<dyn Listener<E>>,
+    is_asynchronous: bool,
+    listener: Box<dyn Listener<E>>,
+}
+
+impl<E: Events> Entry<E> {
+    pub(crate) fn new(id: ListenerId, rank: Rank, listener: Box<dyn Listener<E>>) -> Entry<E> {
+        Entry { id, rank, is_asynchronous: listener.is_asynchronous(), listener }
+    }
 }
 
 /// What others want of a table.
@@ -36,7 +43,7 @@ pub(crate) enum Change<E: Events> {
 pub(crate) enum Emission {
     /// All listeners have been called.
     Done,
-    /// The listener at this place is asynchronous: [`poll`](Table::poll) it to its end, then go on after it.
+    /// The listener at this place has begun: [`poll`](Table::poll) it to its end, then go on after it.
     Started(usize),
     /// A listener returned an error; those after it were not called, as after an exception.
     Failed(BoxError),
@@ -74,14 +81,15 @@ impl<E: Events> Table<E> {
 
     /// Calls the listeners of `event`, from the one at `place` on (0 for all).
     #[inline(always)]
-    pub(crate) fn emit(&mut self, event: u8, place: usize, subject: &E::Subject, args: E::Args<'_>) -> Emission {
+    pub(crate) fn emit(&mut self, event: u8, place: usize, subject: &E::Subject, args: &E::Args<'_>) -> Emission {
         let mut place = place;
         while let Some(entry) = self.entries.get_mut(place) {
             if entry.id.event == event {
-                match entry.listener.call(subject, args) {
-                    Ok(Step::Done) => {}
-                    Ok(Step::Started) => return Emission::Started(place),
-                    Err(error) => return Emission::Failed(error),
+                if let Err(error) = entry.listener.call(subject, args) {
+                    return Emission::Failed(error);
+                }
+                if entry.is_asynchronous {
+                    return Emission::Started(place);
                 }
             }
             place += 1;
@@ -108,15 +116,20 @@ impl<E: Events> Table<E> {
         (place..self.entries.len()).find(|place| self.entries.get(*place).is_some_and(|entry| entry.id.event == event))
     }
 
-    /// Calls the one listener at `place`.
-    pub(crate) fn call(&mut self, place: usize, subject: &E::Subject, args: E::Args<'_>) -> Result<Step, BoxError> {
-        match self.entries.get_mut(place) {
-            Some(entry) => entry.listener.call(subject, args),
-            None => Ok(Step::Done),
-        }
+    /// Calls the one listener at `place`, and polls it once if it is asynchronous.
+    pub(crate) fn call(
+        &mut self,
+        place: usize,
+        subject: &E::Subject,
+        args: &E::Args<'_>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), BoxError>> {
+        let Some(entry) = self.entries.get_mut(place) else { return Poll::Ready(Ok(())) };
+        entry.listener.call(subject, args)?;
+        if entry.is_asynchronous { entry.listener.poll(cx) } else { Poll::Ready(Ok(())) }
     }
 
-    /// Goes on with the listener at `place`, which was [`Started`](Step::Started).
+    /// Goes on with the listener at `place`, which has [`Started`](Emission::Started).
     pub(crate) fn poll(&mut self, place: usize, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         match self.entries.get_mut(place) {
             Some(entry) => entry.listener.poll(cx),

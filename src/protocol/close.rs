@@ -63,8 +63,8 @@ pub const fn sendable(code: u16) -> u16 {
 }
 
 /// Appends a Close frame with the [`sendable`] code and what fits of the reason: [`REASON_MAX`] bytes, cut between
-/// characters. Returns of how many bytes it is.
-pub fn encode(out: &mut Vec<u8>, code: u16, reason: &str) -> usize {
+/// characters.
+pub fn encode(out: &mut Vec<u8>, code: u16, reason: &str) {
     let code = sendable(code);
     if code == close_code::NO_STATUS {
         return frame::encode(out, true, Opcode::Close, &[]);
@@ -72,7 +72,7 @@ pub fn encode(out: &mut Vec<u8>, code: u16, reason: &str) -> usize {
     let end = (0..=reason.len().min(REASON_MAX)).rev().find(|end| reason.is_char_boundary(*end));
     let reason = reason.get(..end.unwrap_or_default()).unwrap_or_default();
     let payload = [&code.to_be_bytes(), reason.as_bytes()].concat();
-    frame::encode(out, true, Opcode::Close, &payload)
+    frame::encode(out, true, Opcode::Close, &payload);
 }
 
 #[cfg(test)]

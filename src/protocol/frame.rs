@@ -128,20 +128,23 @@ impl EncodedHeader {
     }
 }
 
-/// Appends one frame as a server sends it, and returns of how many bytes it is.
-#[inline]
-pub fn encode(out: &mut Vec<u8>, fin: bool, opcode: Opcode, payload: &[u8]) -> usize {
-    out.reserve(payload.len().saturating_add(10));
+/// Appends one frame as a server sends it.
+#[inline(always)]
+pub fn encode(out: &mut Vec<u8>, fin: bool, opcode: Opcode, payload: &[u8]) {
     if payload.len() < 126 {
         let first = if fin { 0x80 | opcode as u8 } else { opcode as u8 };
         out.extend_from_slice(&[first, payload.len() as u8]);
-        out.extend_from_slice(payload);
-        return payload.len().wrapping_add(2);
+    } else {
+        push_long_header(out, fin, opcode, payload.len());
     }
-    let header = EncodedHeader::new(fin, opcode, payload.len());
-    out.extend_from_slice(header.as_bytes());
     out.extend_from_slice(payload);
-    payload.len().wrapping_add(header.as_bytes().len())
+}
+
+#[inline(never)]
+fn push_long_header(out: &mut Vec<u8>, fin: bool, opcode: Opcode, payload_length: usize) {
+    // Grows once, for the payload too.
+    out.reserve(payload_length.saturating_add(10));
+    out.extend_from_slice(EncodedHeader::new(fin, opcode, payload_length).as_bytes());
 }
 
 #[cfg(test)]

@@ -1,9 +1,15 @@
 //! Buffers that a thread uses again: idle connections own none.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 
 thread_local! {
-    static POOL: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static POOL: Pool = const { Pool { top: Cell::new(Vec::new()), others: Cell::new(Vec::new()) } };
+}
+
+struct Pool {
+    /// The one that is taken next, if it has a capacity: all that a usual turn needs.
+    top: Cell<Vec<u8>>,
+    others: Cell<Vec<Vec<u8>>>,
 }
 
 /// Room for a usual turn's answers.
@@ -21,7 +27,20 @@ const LARGE_MAX: usize = 16;
 #[inline]
 pub(super) fn take() -> Vec<u8> {
     // When a thread ends its pool may be gone already.
-    let pooled = POOL.try_with(|pool| pool.try_borrow_mut().ok()?.pop());
+    match POOL.try_with(|pool| pool.top.take()) {
+        Ok(buffer) if buffer.capacity() > 0 => buffer,
+        _ => take_other(),
+    }
+}
+
+#[inline(never)]
+fn take_other() -> Vec<u8> {
+    let pooled = POOL.try_with(|pool| {
+        let mut others = pool.others.take();
+        let buffer = others.pop();
+        pool.others.set(others);
+        buffer
+    });
     pooled.ok().flatten().unwrap_or_else(|| Vec::with_capacity(FIRST_CAPACITY))
 }
 
@@ -31,12 +50,20 @@ pub(super) fn give(mut buffer: Vec<u8>) {
     if buffer.capacity() == 0 || buffer.capacity() > LARGE {
         return;
     }
+    buffer.clear();
     let _ = POOL.try_with(|pool| {
-        if let Ok(mut pool) = pool.try_borrow_mut()
-            && pool.len() < if buffer.capacity() <= SMALL { SMALL_MAX } else { LARGE_MAX }
-        {
-            buffer.clear();
-            pool.push(std::mem::take(&mut buffer));
+        let before = pool.top.replace(buffer);
+        if before.capacity() > 0 {
+            give_other(pool, before);
         }
     });
+}
+
+#[inline(never)]
+fn give_other(pool: &Pool, buffer: Vec<u8>) {
+    let mut others = pool.others.take();
+    if others.len() < if buffer.capacity() <= SMALL { SMALL_MAX } else { LARGE_MAX } {
+        others.push(buffer);
+    }
+    pool.others.set(others);
 }

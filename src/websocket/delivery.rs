@@ -8,7 +8,7 @@ use super::error::ConnectionError;
 use super::event::{Args, BINARY, CLOSE, ConnectionEvents, DRAIN, ERROR, MESSAGE, TEXT};
 use super::message::{Message, Text};
 use super::slot::{DEAF, MAIL, Phase, Slot};
-use crate::emitter::{BoxError, Change, Emission, Step, Table, contain};
+use crate::emitter::{BoxError, Change, Emission, Table, contain};
 
 /// Calls a connection's listeners: one at a time, an asynchronous one to its end before the next.
 pub(super) struct Delivery {
@@ -17,7 +17,8 @@ pub(super) struct Delivery {
     listeners: Table<ConnectionEvents>,
     /// Made when the first asynchronous listener is not done at once, and used again.
     running: Option<Box<Running>>,
-    due: Due,
+    /// Made when something is due.
+    due: Option<Box<Due>>,
     failure: Option<BoxError>,
 }
 
@@ -35,8 +36,8 @@ struct Running {
 #[derive(Default)]
 struct Due {
     drain: bool,
-    error: Option<Box<ConnectionError>>,
-    close: Option<Box<(u16, String)>>,
+    error: Option<ConnectionError>,
+    close: Option<(u16, String)>,
     /// All has been emitted.
     done: bool,
     /// Nobody waits for asynchronous listeners any more.
@@ -82,7 +83,7 @@ impl Delivery {
             slot: connection.slot(),
             listeners: Table::default(),
             running: None,
-            due: Due::default(),
+            due: None,
             failure: None,
         }
     }
@@ -95,7 +96,13 @@ impl Delivery {
 
     /// Whether `close`, the last event, has been emitted.
     pub(super) fn is_over(&self) -> bool {
-        self.due.done && self.is_free()
+        self.is_free() && self.due.as_ref().is_some_and(|due| due.done)
+    }
+
+    /// Whether there is nothing that [`poll`](Delivery::poll) would go on with.
+    #[inline]
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_free() && self.due.is_none()
     }
 
     /// Emits an event, unless a listener is running. `false` if a listener returned an error, which is to be
@@ -114,7 +121,7 @@ impl Delivery {
     /// is not all over: a listener is running, or has failed.
     #[inline(always)]
     pub(super) fn emit_quickly(&mut self, event: u8, args: Args<'_>, cx: &mut Context<'_>) -> bool {
-        let emission = self.listeners.emit(event, 0, &self.connection, args);
+        let emission = self.listeners.emit(event, 0, &self.connection, &args);
         if matches!(emission, Emission::Done)
             && !self.listeners.has_once(event)
             && !self.listeners.listens_to(MESSAGE)
@@ -129,29 +136,29 @@ impl Delivery {
 
     /// Says `drain` when it can.
     pub(super) fn drain(&mut self) {
-        self.due.drain = true;
+        self.due().drain = true;
     }
 
     /// Says `error` when it can.
     pub(super) fn fail(&mut self, error: ConnectionError) {
-        self.due.error = Some(Box::new(error));
+        self.due().error = Some(error);
     }
 
     /// Says `close` when it can. Nothing else is said after it.
     pub(super) fn close(&mut self, code: u16, reason: String) {
-        self.due.close = Some(Box::new((code, reason)));
+        self.due().close = Some((code, reason));
     }
 
     /// From now on asynchronous listeners are polled once, and not waited for.
     pub(super) fn hurry(&mut self) {
-        self.due.hurry = true;
+        self.due().hurry = true;
         self.abandon();
     }
 
     /// Says what is due here and now, where there is no task any more to wait in.
     pub(super) fn finish(&mut self) {
         self.hurry();
-        self.due.drain = false;
+        self.due().drain = false;
         // What is said contains its panics, and nothing is waited for.
         let _ = self.poll(&mut Context::from_waker(Waker::noop()));
     }
@@ -176,13 +183,12 @@ impl Delivery {
     }
 
     /// Goes on with the listener that runs, and with what was due meanwhile. Ready when there is nothing more to do.
-    #[inline]
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Due { drain, error, close, .. } = &self.due;
-        if self.is_free() && !drain && error.is_none() && close.is_none() {
-            return Poll::Ready(());
-        }
-        self.poll_all(cx)
+        if self.is_idle() { Poll::Ready(()) } else { self.poll_all(cx) }
+    }
+
+    fn due(&mut self) -> &mut Due {
+        self.due.get_or_insert_default()
     }
 
     /// The error that a listener returned.
@@ -197,20 +203,24 @@ impl Delivery {
             if !self.is_free() {
                 return Poll::Pending;
             }
-            if self.failure.is_some() && !self.due.hurry {
+            let Some(due) = &mut self.due else { return Poll::Ready(()) };
+            if self.failure.is_some() && !due.hurry {
                 // It makes a fault of it, which is told first.
                 return Poll::Ready(());
             }
-            if std::mem::take(&mut self.due.drain) {
+            if std::mem::take(&mut due.drain) {
                 self.emit(DRAIN, Args::Nothing, cx);
-            } else if let Some(error) = self.due.error.take() {
+            } else if let Some(error) = due.error.take() {
                 self.read_mail();
                 self.emit_to_each(ERROR, 0, Args::Failed(&error), cx);
-            } else if let Some(close) = self.due.close.take() {
+            } else if let Some((code, reason)) = due.close.take() {
+                due.done = true;
                 self.begin_to_close();
-                self.due.done = true;
-                self.emit_to_each(CLOSE, 0, Args::Closed(close.0, &close.1), cx);
+                self.emit_to_each(CLOSE, 0, Args::Closed(code, &reason), cx);
             } else {
+                if !due.done && !due.hurry {
+                    self.due = None;
+                }
                 return Poll::Ready(());
             }
         }
@@ -256,7 +266,7 @@ impl Delivery {
     /// Calls the listeners from one on. The first that fails is the last that is called.
     #[inline]
     fn emit_from(&mut self, event: u8, place: usize, args: Args<'_>, cx: &mut Context<'_>) {
-        let emission = self.listeners.emit(event, place, &self.connection, args);
+        let emission = self.listeners.emit(event, place, &self.connection, &args);
         if !matches!(emission, Emission::Done) || self.listeners.has_once(event) {
             self.conclude(event, emission, args, cx);
         }
@@ -273,7 +283,7 @@ impl Delivery {
                     break;
                 }
                 Emission::Started(place) => match self.listeners.poll(place, cx) {
-                    Poll::Ready(Ok(())) => self.listeners.emit(event, place + 1, &self.connection, args),
+                    Poll::Ready(Ok(())) => self.listeners.emit(event, place + 1, &self.connection, &args),
                     Poll::Ready(Err(error)) => Emission::Failed(error),
                     Poll::Pending => return self.run(event, place, args),
                 },
@@ -289,11 +299,8 @@ impl Delivery {
         while let Some(place) = self.listeners.place_of(event, next) {
             next = place + 1;
             let (listeners, connection) = (&mut self.listeners, &self.connection);
-            let called = contain(|| match listeners.call(place, connection, args) {
-                Ok(Step::Started) => Ok(listeners.poll(place, cx).map(drop)),
-                Ok(Step::Done) | Err(_) => Ok(Poll::Ready(())),
-            });
-            if matches!(called, Ok(Poll::Pending)) && !self.due.hurry {
+            let called = contain(|| Ok(listeners.call(place, connection, &args, cx).map(drop)));
+            if matches!(called, Ok(Poll::Pending)) && !self.due.as_ref().is_some_and(|due| due.hurry) {
                 return self.run(event, place, args);
             }
         }

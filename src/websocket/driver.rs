@@ -14,7 +14,8 @@ use super::error::ConnectionError;
 use super::flushing::Writing;
 use super::inbox::Inbox;
 use super::shared::Shared;
-use super::slot::{ALARM, ATTEND, BLOCKED, DRAINED, Phase, Slot};
+use super::slot::{ALARM, ATTEND, BLOCKED, CUT, DEAF, DRAINED, PAUSED, Phase, Slot};
+use crate::clock::Moment;
 use crate::emitter::panic_error;
 use crate::http::{Lifetime, Upgraded};
 use crate::protocol::{Bucket, Session, close_code};
@@ -47,6 +48,8 @@ pub(super) struct Driver {
 pub(super) struct Progress {
     /// The task's waker is where others find it.
     pub(super) introduced: bool,
+    /// The connection has begun, and nothing of its end.
+    pub(super) is_calm: bool,
     /// The socket is full, and the task is told when it is not.
     pub(super) waits_for_socket: bool,
     /// All that has arrived has been read, and the task is told when there is more.
@@ -137,29 +140,35 @@ impl Driver {
         // What is asked for is done before more is read. Yet a listener of `drain` that writes may be asked for again and
         // again, and must not keep the peer from being heard.
         let mut attends_again = false;
+        let mut may_be_timed = self.is_counted();
         loop {
-            self.attend(cx);
-            if self.delivery.poll(cx).is_ready() {
-                if self.delivery.is_over() {
-                    return Poll::Ready(());
+            let is_calm = self.is_calm();
+            if !is_calm {
+                may_be_timed = true;
+                self.attend(cx);
+                if self.delivery.poll(cx).is_ready() {
+                    if self.delivery.is_over() {
+                        return Poll::Ready(());
+                    }
+                    self.note_failure();
+                    self.deliver_inbox(desk, cx, &mut budget);
                 }
-                self.note_failure();
-                self.deliver_inbox(desk, cx, &mut budget);
+                turn.flush();
+                let is_asked = self.needs_attention();
+                if is_asked && !std::mem::replace(&mut attends_again, true) || !is_asked && self.end_if_over() {
+                    continue;
+                }
+                attends_again = false;
             }
-            turn.flush();
-            let is_asked = self.needs_attention();
-            if is_asked && !std::mem::replace(&mut attends_again, true) || !is_asked && self.end_if_over() {
-                continue;
-            }
-            attends_again = false;
             self.progress.waits_for_peer = false;
             if budget.is_spent() {
                 // Others first. What is left is in the inbox, or in the socket.
                 cx.waker().wake_by_ref();
                 break;
             }
-            if self.may_read() {
+            if is_calm || self.may_read() {
                 if self.poll_read(desk, cx, &mut budget).is_ready() {
+                    turn.flush();
                     continue;
                 }
                 self.progress.waits_for_peer = true;
@@ -169,8 +178,20 @@ impl Driver {
             }
             budget.frames -= 1;
         }
-        self.deadlines.tell(self.lifetime.clock(), self.slot, self.connection.id());
+        if may_be_timed {
+            self.deadlines.tell(self.lifetime.clock(), self.slot, self.connection.id());
+        }
         Poll::Pending
+    }
+
+    /// Whether there is nothing to do but to read.
+    #[inline]
+    fn is_calm(&self) -> bool {
+        self.flags() & (DRAINED | ALARM | ATTEND | BLOCKED | PAUSED | DEAF | CUT) == 0
+            && self.progress.is_calm
+            && self.delivery.is_idle()
+            && self.inbox.is_empty()
+            && self.deadlines.message == Moment::NEVER
     }
 
     #[inline]
@@ -197,7 +218,7 @@ impl Driver {
     #[inline(never)]
     fn attend_now(&mut self, cx: &mut Context<'_>) {
         if !self.progress.introduced {
-            self.progress.introduced = true;
+            (self.progress.introduced, self.progress.is_calm) = (true, true);
             if let Some(mut state) = self.connection.lock() {
                 state.task = Some(cx.waker().clone());
             }
@@ -243,7 +264,7 @@ impl Driver {
         }
         let is_cut = terminated || fault.as_ref().is_some_and(|fault| fault.close_code() == close_code::ABNORMAL);
         if let Some(fault) = fault {
-            self.progress.failed = true;
+            (self.progress.failed, self.progress.is_calm) = (true, false);
             self.delivery.fail(fault);
             if self.progress.closed {
                 let (code, reason) = self.close_args();
@@ -289,7 +310,7 @@ impl Future for Driver {
                 Err(panic) => {
                     // A listener panicked, and what it was called with is lost. It ends this connection only.
                     panics += 1;
-                    driver.progress.failed = true;
+                    (driver.progress.failed, driver.progress.is_calm) = (true, false);
                     driver.delivery.abandon();
                     driver.connection.fail(ConnectionError::Listener(panic_error(panic.as_ref()).into()));
                     if panics > 1 {

@@ -34,6 +34,7 @@ impl Driver {
         } else {
             drop(state);
         }
+        self.progress.is_calm = false;
         self.progress.peer_close = Some(Box::new(PeerClose { close, first }));
         self.emit(event::END, Args::Nothing, cx);
     }
@@ -102,6 +103,7 @@ impl Driver {
             self.slot.flags.fetch_and(!BLOCKED, Ordering::Relaxed);
         }
         self.read = None;
+        self.progress.is_calm = false;
         self.begin_to_end();
     }
 

@@ -20,8 +20,9 @@ struct Kept {
 }
 
 impl Inbox {
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.0.is_none() || self.len() == 0
     }
 
     /// Bytes that wait.

@@ -174,7 +174,7 @@ impl WebSocketConnection {
             state.registered.push(id);
         }
         state.mail.reserve_exact(1);
-        state.mail.push(Change::Add(Entry { id, rank, listener }));
+        state.mail.push(Change::Add(Entry::new(id, rank, listener)));
         self.slot().flags.fetch_or(MAIL, Ordering::Release);
         id
     }

@@ -62,14 +62,27 @@ impl Outbox {
         self.socket.as_ref()
     }
 
-    /// Adds a frame, and returns of how many bytes it is.
-    #[inline]
+    /// Adds a frame, and returns how many bytes of its own are there then.
+    #[inline(always)]
     pub(super) fn push(&mut self, fin: bool, opcode: Opcode, payload: &[u8]) -> usize {
-        frame::encode(self.own(), fin, opcode, payload)
+        let own = self.own();
+        frame::encode(own, fin, opcode, payload);
+        own.len()
+    }
+
+    /// Whether there is nothing but bytes of its own, and as long as the socket is not full, all of them unsent.
+    #[inline(always)]
+    pub(super) fn is_plain(&self) -> bool {
+        self.range.is_none()
+    }
+
+    #[inline(always)]
+    pub(super) fn own_bytes(&self) -> usize {
+        self.buffer.len()
     }
 
     /// The bytes of its own, to add encoded frames to.
-    #[inline]
+    #[inline(always)]
     pub(super) fn own(&mut self) -> &mut Vec<u8> {
         if self.buffer.capacity() == 0 {
             self.buffer = buffers::take();
@@ -129,42 +142,55 @@ impl Outbox {
     }
 
     /// Writes to the socket, once: a socket that took less than all takes no more now.
-    #[inline]
+    #[inline(always)]
     pub(super) fn flush(&mut self) -> Flushed {
-        let Some(socket) = &self.socket else { return Flushed::NotYet };
-        if let Some(range) = &mut self.range {
-            let log = range.log.read().unwrap_or_else(PoisonError::into_inner);
-            let bytes = log.get(range.start as usize..range.end as usize).unwrap_or_default();
-            let Ok(written) = count(socket.try_write(bytes)) else {
-                drop(log);
-                return self.break_off();
-            };
-            let all = written == bytes.len();
-            drop(log);
-            if all {
-                self.range = None;
-                return Flushed::All;
-            }
-            // The log is the turn's, to be used again: what could not be sent now is copied out of it.
-            range.start += written as u32;
-            self.own();
-            return Flushed::Full;
+        if self.range.is_some() {
+            return self.flush_range();
         }
+        let Some(socket) = &self.socket else { return Flushed::NotYet };
         let bytes = self.buffer.get(self.sent..).unwrap_or_default();
         if bytes.is_empty() {
             return if self.taken == 0 { Flushed::All } else { Flushed::Full };
         }
-        match count(socket.try_write(bytes)) {
+        match socket.try_write(bytes) {
             Ok(written) if written == bytes.len() => {
                 self.release();
                 Flushed::All
             }
+            written => self.wrote_less(written),
+        }
+    }
+
+    #[inline(never)]
+    fn wrote_less(&mut self, written: io::Result<usize>) -> Flushed {
+        match count(written) {
             Ok(written) => {
                 self.sent += written;
                 Flushed::Full
             }
             Err(_) => self.break_off(),
         }
+    }
+
+    #[inline(never)]
+    fn flush_range(&mut self) -> Flushed {
+        let (Some(socket), Some(range)) = (&self.socket, &mut self.range) else { return Flushed::NotYet };
+        let log = range.log.read().unwrap_or_else(PoisonError::into_inner);
+        let bytes = log.get(range.start as usize..range.end as usize).unwrap_or_default();
+        let Ok(written) = count(socket.try_write(bytes)) else {
+            drop(log);
+            return self.break_off();
+        };
+        let all = written == bytes.len();
+        drop(log);
+        if all {
+            self.range = None;
+            return Flushed::All;
+        }
+        // The log is the turn's, to be used again: what could not be sent now is copied out of it.
+        range.start += written as u32;
+        self.own();
+        Flushed::Full
     }
 
     /// Takes out all that is to be sent, for the task of a stream that only its task can write. It counts as unsent until
@@ -199,6 +225,7 @@ impl Outbox {
         self.break_off();
     }
 
+    #[inline]
     fn release(&mut self) {
         self.sent = 0;
         buffers::give(std::mem::take(&mut self.buffer));

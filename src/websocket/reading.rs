@@ -122,7 +122,7 @@ impl Driver {
 
     fn ended(&mut self, error: Option<io::Error>) {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
-        self.progress.ended = true;
+        (self.progress.ended, self.progress.is_calm) = (true, false);
         self.begin_to_end();
         match error {
             // A peer that leaves, however rudely, is no fault.
@@ -161,13 +161,17 @@ impl Driver {
     }
 
     /// Has messages delivered until there are no more in `input`, or no more can be delivered now.
-    #[inline]
+    #[inline(always)]
     fn feed(&mut self, input: &mut &mut [u8], spare: &mut Spare, cx: &mut Context<'_>, budget: &mut Budget) {
+        if !self.feed_quickly(input, cx, budget) || !input.is_empty() {
+            self.feed_all(input, spare, cx, budget);
+        }
+    }
+
+    #[inline(never)]
+    fn feed_all(&mut self, input: &mut &mut [u8], spare: &mut Spare, cx: &mut Context<'_>, budget: &mut Budget) {
         while self.delivery.is_free() && !budget.is_spent() && !self.is_held_up() {
-            if self.session.is_between_messages() && self.feed_quickly(input, cx, budget) {
-                if input.is_empty() {
-                    return;
-                }
+            if self.feed_quickly(input, cx, budget) {
                 continue;
             }
             match self.session.receive(input, &self.shared.options.limits, spare) {
@@ -181,19 +185,23 @@ impl Driver {
     /// The short way, for messages that have come whole while nothing else is up. Whether there was one.
     #[inline(always)]
     fn feed_quickly(&mut self, input: &mut &mut [u8], cx: &mut Context<'_>, budget: &mut Budget) -> bool {
+        if !self.session.is_between_messages() || !self.delivery.is_free() || self.deadlines.message != Moment::NEVER {
+            return false;
+        }
         let limit = self.shared.options.limits.max_whole_message();
-        let is_counted = self.deadlines.idle != Moment::NEVER || self.messages.is_some();
+        let is_counted = self.is_counted();
         let frames = budget.frames;
+        let mut rest = std::mem::take(input);
         while self.flags() & (MAIL | DEAF | PAUSED | CUT) == 0
             && budget.frames > 0
-            && let Some((opcode, payload)) = frame::take_whole_message(input, limit)
+            && let Some((opcode, payload)) = frame::take_whole_message(&mut rest, limit)
         {
             budget.frames -= 1;
             let is_over = if opcode == Opcode::Text {
                 match check_text(payload) {
                     Ok(text) => self.delivery.emit_quickly(event::TEXT, Args::Text(text), cx),
                     Err(error) => {
-                        *input = &mut [];
+                        rest = &mut [];
                         self.connection.fail(error.into());
                         break;
                     }
@@ -207,6 +215,7 @@ impl Driver {
                 break;
             }
         }
+        *input = rest;
         budget.frames < frames
     }
 
@@ -263,9 +272,14 @@ impl Driver {
     /// A message has come: for the deadline and the limit that some apps set.
     #[inline]
     fn note_message(&mut self) {
-        if self.deadlines.idle != Moment::NEVER || self.messages.is_some() {
+        if self.is_counted() {
             self.count_message();
         }
+    }
+
+    #[inline]
+    pub(super) fn is_counted(&self) -> bool {
+        self.deadlines.idle != Moment::NEVER || self.messages.is_some()
     }
 
     #[inline(never)]

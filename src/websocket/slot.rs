@@ -206,6 +206,16 @@ impl State {
         self.extras.as_ref().map_or(0, |extras| extras.stream.waiting())
     }
 
+    /// Whether a message is accepted, and has only to be added to the outbox.
+    #[inline(always)]
+    pub(super) fn is_plain(&self) -> bool {
+        self.is_writable()
+            && !self.streaming
+            && !self.blocked
+            && self.outbox.is_plain()
+            && self.outbox.own_bytes() < self.hard_limit
+    }
+
     /// Whether messages are accepted.
     #[inline]
     pub(super) fn is_writable(&self) -> bool {

@@ -90,44 +90,58 @@ impl WebSocketConnection {
 
 /// What the crate itself uses.
 impl WebSocketConnection {
-    /// The state, if one more message may be added to it, and how many bytes are unsent.
-    #[inline(always)]
-    fn lock_for_message(&self) -> Option<(MutexGuard<'static, State>, usize)> {
+    /// The state, if one more message may be added to it.
+    fn lock_for_message(&self) -> Option<MutexGuard<'static, State>> {
         let state = self.lock()?;
         if !state.is_writable() {
             return None;
         }
-        let unsent = state.unsent();
-        if unsent >= state.hard_limit {
-            let limit = state.hard_limit;
+        let (unsent, limit) = (state.unsent(), state.hard_limit);
+        if unsent >= limit {
             self.fail_locked(state, ConnectionError::SlowReader { unsent, limit });
             return None;
         }
-        Some((state, unsent))
+        Some(state)
     }
 
     /// Adds a message to what is to be sent.
     #[inline]
     pub(super) fn write_frame(&self, opcode: Opcode, payload: &[u8]) -> bool {
-        let Some((mut state, unsent)) = self.lock_for_message() else { return false };
-        if state.streaming || payload.len() >= LARGE {
-            return self.write_slowly(state, opcode, payload);
+        // The short way. Nothing but the answer leaves it, so that little has to be kept at hand for what is rare.
+        match self.write_plainly(opcode, payload) {
+            Some((room, is_corked)) => {
+                if !is_corked {
+                    cork::touch(*self);
+                }
+                room
+            }
+            None => self.write_slowly(opcode, payload),
         }
-        let unsent = unsent + state.outbox.push(true, opcode, payload);
+    }
+
+    #[inline(always)]
+    fn write_plainly(&self, opcode: Opcode, payload: &[u8]) -> Option<(bool, bool)> {
+        if payload.len() >= LARGE {
+            return None;
+        }
+        let mut state = self.lock().filter(|state| state.is_plain())?;
+        let unsent = state.outbox.push(true, opcode, payload);
         let room = unsent < state.soft_limit;
         state.wants_drain |= !room;
-        self.touched_without_answer(state);
-        room
+        let token = cork::token();
+        let is_corked = std::mem::replace(&mut state.corked_by, token) == token;
+        Some((room, is_corked))
     }
 
     /// What is large leaves at once, and what comes while a message is being streamed waits.
     #[inline(never)]
-    fn write_slowly(&self, mut state: MutexGuard<'static, State>, opcode: Opcode, payload: &[u8]) -> bool {
+    fn write_slowly(&self, opcode: Opcode, payload: &[u8]) -> bool {
+        let Some(mut state) = self.lock_for_message() else { return false };
         if state.streaming {
             state.extras().stream.push_behind(opcode, payload);
             return self.room(&mut state);
         }
-        if state.blocked {
+        if payload.len() < LARGE || state.blocked {
             state.outbox.push(true, opcode, payload);
             return self.touched(state);
         }
@@ -138,7 +152,7 @@ impl WebSocketConnection {
     /// Adds a message that stands in a broadcast's log.
     #[inline]
     pub(super) fn write_range(&self, log: &Arc<Log>, start: u32, end: u32) {
-        let Some((mut state, _)) = self.lock_for_message() else { return };
+        let Some(mut state) = self.lock_for_message() else { return };
         if state.streaming {
             let log = log.read().unwrap_or_else(PoisonError::into_inner);
             state.extras().stream.push_encoded(log.get(start as usize..end as usize).unwrap_or_default());
@@ -157,7 +171,7 @@ impl WebSocketConnection {
         group: u64,
         policy: SlowMemberPolicy,
     ) -> u64 {
-        let Some((mut state, _)) = self.lock_for_message() else { return 0 };
+        let Some(mut state) = self.lock_for_message() else { return 0 };
         let limit = state.soft_limit;
         if state.unsent() >= limit && !state.blocked {
             // It has not been asked in this turn yet.
@@ -254,7 +268,7 @@ impl WebSocketConnection {
     }
 
     pub(super) fn write_fragment(&self, ticket: u64, fin: bool, opcode: Opcode, payload: &[u8]) -> bool {
-        let Some((mut state, _)) = self.lock_for_message() else { return false };
+        let Some(mut state) = self.lock_for_message() else { return false };
         let mut stream = std::mem::take(&mut state.extras().stream);
         stream.push_fragment(state.outbox.own(), ticket, fin, opcode, payload);
         self.put_back(state, stream)
@@ -304,14 +318,16 @@ impl WebSocketConnection {
     pub(super) fn flush(self) {
         let Some(mut state) = self.lock() else { return };
         state.corked_by = 0;
-        if !state.blocked {
-            let flushed = state.outbox.flush();
+        if state.blocked {
+            return;
+        }
+        let flushed = state.outbox.flush();
+        if flushed != Flushed::All || state.wants_drain || state.holds {
             self.flushed(&mut state, flushed);
         }
     }
 
     /// Takes note of how a flush ended, and says whether there is room for more.
-    #[inline]
     pub(super) fn flushed(&self, state: &mut State, flushed: Flushed) -> bool {
         match flushed {
             Flushed::All => {
