@@ -1,6 +1,8 @@
 use std::fmt;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use http::StatusCode;
 use tokio::io::AsyncWriteExt;
@@ -128,7 +130,7 @@ impl HttpServer {
         let stream = Stream { remote, local, ..Stream::other(stream) };
         let lifetime = Lifetime::new(false);
         let member = lifetime.enter();
-        tokio::spawn(take(stream, self.inner.clone(), lifetime.clone(), member));
+        tokio::spawn(Connected::new(stream, self.inner.clone(), lifetime.clone(), member));
         let options = &self.inner.options;
         Serving::new(lifetime, (options.shutdown_grace, options.shutdown_spread))
     }
@@ -189,32 +191,60 @@ async fn accept(_member: Member, mut acceptor: Acceptor, server: Arc<Server>, li
             stream = acceptor.accept() => stream,
         };
         let member = lifetime.enter();
-        tokio::spawn(take(stream, server.clone(), lifetime.clone(), member));
+        tokio::spawn(Connected::new(stream, server.clone(), lifetime.clone(), member));
     }
 }
 
 /// The task of one connection: HTTP first, whose memory goes when something else follows.
 ///
-/// Not an `async fn`, so that what it decides first does not stay in its future.
-fn take(stream: Stream, server: Arc<Server>, lifetime: Arc<Lifetime>, member: Member) -> impl Future<Output = ()> + Send {
-    let admitted = server.admission.admit(stream.remote.map(|address| address.ip()), &server.options);
-    async move {
-        // Dropped last: when this is gone, so is everything else of the connection.
-        let _member = member;
-        match admitted {
-            Ok((admitted, pending)) => {
-                let _admitted: Admitted = admitted;
-                let http = Box::pin(speak_http(stream, server, lifetime, pending));
-                if let Some(next) = http.await {
-                    next.await;
-                }
-            }
-            Err(refusal) => Box::pin(refuse(stream, server, refusal)).await,
+/// A future of our own, since an `async` block would keep room for all that it ever held.
+struct Connected {
+    now: Now,
+    _admitted: Option<Admitted>,
+    /// Dropped last: when this is gone, so is everything else of the connection.
+    _member: Member,
+}
+
+enum Now {
+    Http(Pin<Box<dyn Future<Output = Option<Later>> + Send>>),
+    Upgraded(Later),
+}
+
+type Later = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Connected {
+    fn new(stream: Stream, server: Arc<Server>, lifetime: Arc<Lifetime>, member: Member) -> Connected {
+        match server.admission.admit(stream.remote.map(|address| address.ip()), &server.options) {
+            Ok((admitted, pending)) => Connected {
+                now: Now::Http(Box::pin(speak_http(stream, server, lifetime, pending))),
+                _admitted: Some(admitted),
+                _member: member,
+            },
+            Err(refusal) => Connected {
+                now: Now::Upgraded(Box::pin(refuse(stream, server, refusal))),
+                _admitted: None,
+                _member: member,
+            },
         }
     }
 }
 
-type Later = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+impl Future for Connected {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Now::Http(http) = &mut self.now {
+            match ready!(http.as_mut().poll(cx)) {
+                Some(later) => self.now = Now::Upgraded(later),
+                None => return Poll::Ready(()),
+            }
+        }
+        match &mut self.now {
+            Now::Upgraded(later) => later.as_mut().poll(cx),
+            Now::Http(_) => Poll::Ready(()),
+        }
+    }
+}
 
 /// HTTP, and what follows it if anything does.
 async fn speak_http(stream: Stream, server: Arc<Server>, lifetime: Arc<Lifetime>, pending: Pending) -> Option<Later> {
@@ -239,4 +269,15 @@ async fn refuse(mut stream: Stream, server: Arc<Server>, refusal: Refusal) {
         tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
     };
     let _ = tokio::time::timeout(server.options.linger, tell).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tokio keeps it as long as the connection lives. What HTTP needs is boxed, and goes when HTTP does.
+    #[test]
+    fn the_task_of_a_connection_is_small() {
+        assert!(size_of::<Connected>() <= 64, "{}", size_of::<Connected>());
+    }
 }

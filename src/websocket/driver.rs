@@ -39,7 +39,7 @@ pub(super) struct Driver {
     pub(super) control: Bucket,
     pub(super) messages: Option<Box<Bucket>>,
     /// Bytes that this task has taken from the outbox of a stream that only it can write.
-    pub(super) writing: Writing,
+    pub(super) writing: Option<Box<Writing>>,
     pub(super) progress: Progress,
 }
 
@@ -119,7 +119,7 @@ impl Driver {
             deadlines: Deadlines::new(&shared.options, clock),
             control: Bucket::full(clock.millis()),
             messages: shared.options.message_rate.map(|_| Box::new(Bucket::full(clock.millis()))),
-            writing: Writing::default(),
+            writing: None,
             progress: Progress::default(),
             shared,
             lifetime,
@@ -338,5 +338,17 @@ impl Drop for Driver {
         }
         self.shared.connections.remove(self.connection);
         self.connection.retire();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a connection costs that does nothing is mostly these two, and its listeners. They do not grow unseen.
+    #[test]
+    fn a_connection_is_small() {
+        assert!(size_of::<Driver>() <= 272, "the task's part: {}", size_of::<Driver>());
+        assert!(size_of::<Slot>() <= 248, "what the handle points to: {}", size_of::<Slot>());
     }
 }

@@ -6,7 +6,6 @@ use tokio::io::AsyncWrite;
 
 use super::driver::{Driver, Progress};
 use super::event::{self, Args};
-use super::flushing::Writing;
 use super::slot::{ATTEND, BLOCKED, HEARD_OUT, Phase};
 use crate::clock::Moment;
 use crate::protocol::close_code;
@@ -92,7 +91,7 @@ impl Driver {
     /// Lets the socket go.
     pub(super) fn hang_up(&mut self) {
         self.inbox.clear();
-        self.writing = Writing::default();
+        self.writing = None;
         if let Some(mut state) = self.connection.lock() {
             state.phase = state.phase.max(Phase::Closing);
             state.blocked = false;

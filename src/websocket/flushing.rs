@@ -64,7 +64,7 @@ impl Driver {
     fn write_stream(&mut self, cx: &mut Context<'_>) {
         let Some(ReadHalf::Other(stream)) = &mut self.read else { return };
         loop {
-            let Writing { bytes, at } = &mut self.writing;
+            let Writing { bytes, at } = &mut **self.writing.get_or_insert_default();
             if *at == bytes.len() {
                 let taken = self.connection.lock().map(|mut state| state.outbox.take()).unwrap_or_default();
                 buffers::give(std::mem::replace(bytes, taken));
@@ -78,6 +78,7 @@ impl Driver {
                 Poll::Ready(Ok(0)) if bytes.is_empty() => {
                     let Some(mut state) = self.connection.lock() else { return };
                     if self.connection.unblock(&mut state) {
+                        self.writing = None;
                         self.deadlines.write = Moment::NEVER;
                         return;
                     }

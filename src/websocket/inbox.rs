@@ -1,3 +1,5 @@
+use std::cell::Cell;
+
 use super::buffers;
 use crate::protocol::{Lookahead, Session};
 
@@ -17,6 +19,17 @@ struct Kept {
     lookahead: Option<Lookahead>,
     /// Pings that have been answered and not been received.
     answered: usize,
+}
+
+thread_local! {
+    /// For the next inbox that something has to be kept in: under load there is always one soon.
+    static SPARE: Cell<Option<Box<Kept>>> = const { Cell::new(None) };
+}
+
+impl Kept {
+    fn spare() -> Box<Kept> {
+        SPARE.try_with(Cell::take).ok().flatten().unwrap_or_default()
+    }
 }
 
 impl Inbox {
@@ -40,7 +53,7 @@ impl Inbox {
         if bytes.is_empty() {
             return;
         }
-        let kept = self.0.get_or_insert_default();
+        let kept = self.0.get_or_insert_with(Kept::spare);
         if kept.bytes.capacity() == 0 {
             kept.bytes = buffers::take();
         }
@@ -91,12 +104,16 @@ impl Inbox {
 
     pub(super) fn put_back(&mut self, bytes: Vec<u8>, at: usize) {
         if at < bytes.len() {
-            let kept = self.0.get_or_insert_default();
+            let kept = self.0.get_or_insert_with(Kept::spare);
             (kept.bytes, kept.at) = (bytes, at);
             return;
         }
         buffers::give(bytes);
-        self.0 = None;
+        if let Some(mut kept) = self.0.take() {
+            *kept = Kept::default();
+            // When a thread ends the place may be gone already.
+            let _ = SPARE.try_with(|spare| spare.set(Some(kept)));
+        }
     }
 
     /// Throws it all away.

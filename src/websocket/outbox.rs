@@ -196,6 +196,9 @@ impl Outbox {
     /// Takes out all that is to be sent, for the task of a stream that only its task can write. It counts as unsent until
     /// the task says [`wrote`](Outbox::wrote).
     pub(super) fn take(&mut self) -> Vec<u8> {
+        if self.buffer.is_empty() && self.range.is_none() {
+            return Vec::new();
+        }
         self.own();
         let bytes = std::mem::take(&mut self.buffer);
         self.taken += bytes.len();

@@ -1,0 +1,92 @@
+//! Memory: a message costs none.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use bytes::Bytes;
+use react_websocket::{HttpServer, Response, ServerRequest, SocketServer, Text, WebSocketConnection, WebSocketMiddleware};
+use support::{HANDSHAKE, frame};
+
+/// How often the thread that serves allocates while a peer sends so many messages, in bursts, and gets an answer to each.
+fn allocations(set_up: fn(WebSocketConnection), messages: usize, burst: usize) -> u64 {
+    let (address, bound) = std::sync::mpsc::channel();
+    let peer = std::thread::spawn(move || talk(bound.recv().unwrap(), messages, burst));
+    let server = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (end, ended) = tokio::sync::oneshot::channel();
+            let end = std::sync::Mutex::new(Some(end));
+            let websocket = WebSocketMiddleware::new();
+            websocket.on("connection", move |connection: WebSocketConnection| {
+                set_up(connection);
+                let end = end.lock().unwrap().take();
+                let mut end = end;
+                connection.on("close", move || end.take().is_some_and(|end| end.send(()).is_ok()));
+            });
+            let router = |_: ServerRequest| Response::new(404);
+            let listening = HttpServer::new((websocket, router)).listen(SocketServer::new("127.0.0.1:0").unwrap());
+            address.send(listening.local_addresses()[0]).unwrap();
+            ended.await.unwrap();
+            listening.close().await;
+        });
+    };
+    let counted = allocation_counter::measure(server);
+    peer.join().unwrap();
+    counted.count_total
+}
+
+/// A peer that waits for the answers to a burst before it sends the next.
+fn talk(address: SocketAddr, messages: usize, burst: usize) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(HANDSHAKE.as_bytes()).unwrap();
+    let mut byte = [0];
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    let payload = "a message of some length, as people write them";
+    let text = frame(0x81, payload).repeat(burst);
+    let mut answers = vec![0; (payload.len() + 2) * burst];
+    for _ in 0..messages / burst {
+        stream.write_all(&text).unwrap();
+        stream.read_exact(&mut answers).unwrap();
+    }
+}
+
+#[test]
+fn a_message_allocates_nothing_whatever_listens_to_it() {
+    let listeners: [(&str, fn(WebSocketConnection)); 6] = [
+        ("a synchronous listener", |connection| {
+            connection.on("text", move |text: &str| connection.write(text));
+        }),
+        ("one that takes the connection", |connection| {
+            connection.on("text", |connection: &WebSocketConnection, text: &str| connection.write(text));
+        }),
+        ("one that owns the text", |connection| {
+            connection.on("text", move |text: Text| connection.write(text));
+        }),
+        ("an asynchronous one that borrows", |connection| {
+            connection.on("text", async |connection: &WebSocketConnection, text: &str| connection.write(text));
+        }),
+        ("an asynchronous one that owns", |connection| {
+            connection.on("text", move |text: Text| async move { connection.write(text) });
+        }),
+        ("one that has to wait", |connection| {
+            connection.on("ping", move |bytes: Bytes| bytes.is_empty());
+            connection.on("text", move |text: Text| async move {
+                tokio::task::yield_now().await;
+                connection.write(text)
+            });
+        }),
+    ];
+    for (name, set_up) in listeners {
+        for burst in [1, 16] {
+            // What is made once is made in both.
+            let (few, many) = (allocations(set_up, 320, burst), allocations(set_up, 3_200, burst));
+            assert!(many <= few + 20, "{name}, bursts of {burst}: {few} allocations for 320 messages, {many} for 3,200");
+        }
+    }
+}
