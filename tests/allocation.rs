@@ -58,7 +58,8 @@ fn talk(address: SocketAddr, messages: usize, burst: usize) {
 
 #[test]
 fn a_message_allocates_nothing_whatever_listens_to_it() {
-    let listeners: [(&str, fn(WebSocketConnection)); 6] = [
+    type SetUp = fn(WebSocketConnection);
+    let listeners: [(&str, SetUp); 6] = [
         ("a synchronous listener", |connection| {
             connection.on("text", move |text: &str| connection.write(text));
         }),

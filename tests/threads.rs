@@ -56,6 +56,12 @@ fn serve(options: WebSocketOptions) -> Server {
     Server { address, groups, connections, closes }
 }
 
+fn write_each(connections: &[WebSocketConnection], text: &str) {
+    for connection in connections {
+        connection.write(text);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn writes_broadcasts_and_turns_race_and_nothing_is_lost_or_overtaken() {
     let server = serve(WebSocketOptions::new().write_buffer_hard_limit(usize::MAX));
@@ -73,11 +79,9 @@ async fn writes_broadcasts_and_turns_race_and_nothing_is_lost_or_overtaken() {
             begin.wait();
             for number in 0..EACH {
                 match thread {
-                    0 => drop(group.write(format!("broadcast {number}"))),
-                    1 => connections.iter().for_each(|connection| drop(connection.write(format!("thread {number}")))),
-                    _ => react_websocket::cork(|| {
-                        connections.iter().for_each(|connection| drop(connection.write(format!("cork {number}"))));
-                    }),
+                    0 => group.write(format!("broadcast {number}")),
+                    1 => write_each(&connections, &format!("thread {number}")),
+                    _ => react_websocket::cork(|| write_each(&connections, &format!("cork {number}"))),
                 }
             }
         });
@@ -135,7 +139,7 @@ async fn however_many_close_a_connection_at_once_it_closes_once() {
                             0 => connection.close(),
                             1 => connection.end(),
                             2 => connection.terminate(),
-                            3 => drop(connection.write("more")),
+                            3 => write_each(&[*connection], "more"),
                             _ => connection.close_with(4000, "enough"),
                         }
                     }
