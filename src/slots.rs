@@ -15,7 +15,7 @@ const CHUNKS: usize = 1 << 13;
 /// A handle could hold a reference instead. But then it would have, to a linter's eyes, interior mutability, and everybody
 /// who keeps handles in a `HashSet` would be warned that their keys may change.
 pub(crate) struct Slots<T: 'static> {
-    chunks: [OnceLock<Box<[T]>>; CHUNKS],
+    chunks: [OnceLock<Box<[T; PER_CHUNK]>>; CHUNKS],
     unused: Mutex<Unused>,
     /// What an index points to that was never given out.
     nowhere: OnceLock<T>,
@@ -52,7 +52,7 @@ impl<T: Default> Slots<T> {
         let Some(chunk) = self.chunks.get(index as usize / PER_CHUNK) else { return (u32::MAX, number) };
         unused.next += 1;
         drop(unused);
-        chunk.get_or_init(|| std::iter::repeat_with(T::default).take(PER_CHUNK).collect());
+        chunk.get_or_init(new_chunk);
         (index, number)
     }
 
@@ -73,6 +73,15 @@ impl<T: Default> Slots<T> {
     #[cold]
     fn nowhere(&self) -> &T {
         self.nowhere.get_or_init(T::default)
+    }
+}
+
+/// Made where it stays: it may be larger than a stack.
+fn new_chunk<T: Default>() -> Box<[T; PER_CHUNK]> {
+    let slots: Box<[T]> = std::iter::repeat_with(T::default).take(PER_CHUNK).collect();
+    match slots.try_into() {
+        Ok(chunk) => chunk,
+        Err(_) => unreachable!("so many have been taken"),
     }
 }
 

@@ -228,7 +228,7 @@ impl Outbox {
         self.break_off();
     }
 
-    #[inline]
+    #[inline(always)]
     fn release(&mut self) {
         self.sent = 0;
         buffers::give(std::mem::take(&mut self.buffer));

@@ -190,13 +190,13 @@ impl Driver {
         }
         let limit = self.shared.options.limits.max_whole_message();
         let is_counted = self.is_counted();
-        let frames = budget.frames;
+        let mut frames = budget.frames;
         let mut rest = std::mem::take(input);
         while self.flags() & (MAIL | DEAF | PAUSED | CUT) == 0
-            && budget.frames > 0
+            && frames > 0
             && let Some((opcode, payload)) = frame::take_whole_message(&mut rest, limit)
         {
-            budget.frames -= 1;
+            frames -= 1;
             let is_over = if opcode == Opcode::Text {
                 match check_text(payload) {
                     Ok(text) => self.delivery.emit_quickly(event::TEXT, Args::Text(text), cx),
@@ -216,7 +216,7 @@ impl Driver {
             }
         }
         *input = rest;
-        budget.frames < frames
+        std::mem::replace(&mut budget.frames, frames) > frames
     }
 
     #[inline]
