@@ -115,6 +115,18 @@ impl ReadHalf {
             ReadHalf::Other(_) => Poll::Ready(Ok(())),
         }
     }
+
+    /// Ready when a read may bring something. After one that has taken all there was it is cheaper to ask this than to read.
+    /// Streams of other kinds are not asked.
+    #[inline]
+    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            ReadHalf::Tcp(half) => half.as_ref().poll_read_ready(cx).map(drop),
+            #[cfg(unix)]
+            ReadHalf::Unix(half) => half.as_ref().poll_read_ready(cx).map(drop),
+            ReadHalf::Other(_) => Poll::Ready(()),
+        }
+    }
 }
 
 impl AsyncRead for ReadHalf {

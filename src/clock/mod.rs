@@ -84,6 +84,7 @@ impl Clock {
     /// Rings `alarm` when `moment` has come.
     ///
     /// There is no way to cancel: who is rung looks whether a deadline of its own has really passed.
+    #[inline(never)]
     pub(crate) fn ring_at(&self, moment: Moment, alarm: &'static dyn Alarm, key: u64) {
         if moment == Moment::NEVER {
             return;

@@ -75,6 +75,8 @@ const TURN_BYTES: usize = 256 * 1024;
 pub(super) struct Budget {
     pub(super) frames: usize,
     pub(super) bytes: usize,
+    /// The last read has taken all there was.
+    pub(super) is_dry: bool,
 }
 
 impl Budget {
@@ -136,7 +138,7 @@ impl Driver {
 
     #[inline]
     fn turns(&mut self, turn: &Turn, desk: &mut Desk, cx: &mut Context<'_>) -> Poll<()> {
-        let mut budget = Budget { frames: TURN_FRAMES, bytes: TURN_BYTES };
+        let mut budget = Budget { frames: TURN_FRAMES, bytes: TURN_BYTES, is_dry: false };
         // What is asked for is done before more is read. Yet a listener of `drain` that writes may be asked for again and
         // again, and must not keep the peer from being heard.
         let mut attends_again = false;

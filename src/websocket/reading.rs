@@ -44,6 +44,9 @@ impl Driver {
     #[inline]
     pub(super) fn poll_read(&mut self, desk: &mut Desk, cx: &mut Context<'_>, budget: &mut Budget) -> Poll<()> {
         let Some(stream) = &mut self.read else { return Poll::Pending };
+        if std::mem::take(&mut budget.is_dry) {
+            ready!(stream.poll_read_ready(cx));
+        }
         if self.inbox.is_empty()
             && self.delivery.is_free()
             && let Some((buffer, room)) = self.session.direct(&mut desk.spare)
@@ -56,6 +59,7 @@ impl Driver {
             self.received_direct(read, desk, cx, budget);
             return Poll::Ready(());
         }
+        let size = desk.scratch.len();
         let mut buffer = ReadBuf::uninit(&mut desk.scratch);
         let read = ready!(Pin::new(stream).poll_read(cx, &mut buffer));
         let mut bytes = buffer.filled_mut();
@@ -65,6 +69,7 @@ impl Driver {
         }
         self.progress.heard = true;
         budget.bytes = budget.bytes.saturating_sub(bytes.len());
+        budget.is_dry = bytes.len() < size;
         if self.progress.failed {
             return Poll::Ready(());
         }
