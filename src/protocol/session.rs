@@ -534,4 +534,27 @@ mod tests {
         assert!(session.partial.is_none());
         assert!(size_of::<Session>() <= 24);
     }
+
+    #[test]
+    fn the_short_way_takes_what_the_session_would_and_nothing_else() {
+        let limits = Limits { max_message_size: 70_000, max_frame_size: 70_000, max_fragments: 4096 };
+        for first in 0..=0xFF {
+            for length in [0, 1, 5, 125, 126, 127, 1000, 65_535, 65_536, 70_000, 70_001] {
+                let bytes = frame(first, &vec![b'a'; length]);
+                let (mut short, mut long) = (bytes.clone(), bytes);
+                let taken = crate::protocol::frame::take_whole_message(&mut &mut short[..], limits.max_whole_message());
+                let mut input = &mut long[..];
+                let received = Session::default().receive(&mut input, &limits, &mut Spare::default());
+                match (taken, received) {
+                    (Some((Opcode::Text, taken)), Ok(Some(Event::Text(text)))) => assert_eq!(taken, text.as_bytes()),
+                    (Some((Opcode::Binary, taken)), Ok(Some(Event::Binary(bytes)))) => assert_eq!(taken, &*bytes),
+                    (Some(taken), received) => panic!("{first:x} {length}: {taken:?} and {received:?}"),
+                    (None, received) => {
+                        let is_short = matches!(received, Ok(Some(Event::Text(_) | Event::Binary(_)))) && length <= 65_535;
+                        assert!(!is_short, "{first:x} {length}");
+                    }
+                }
+            }
+        }
+    }
 }
