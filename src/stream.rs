@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -18,7 +19,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> ByteStream for T {}
 pub(crate) struct Stream {
     pub(crate) transport: Transport,
     pub(crate) remote: Option<SocketAddr>,
-    pub(crate) local: Option<SocketAddr>,
+    /// Shared, since most connections of a server have come to the same address.
+    pub(crate) local: Option<Arc<SocketAddr>>,
 }
 
 /// The two kinds of socket that can be written from any thread, and the rest.
@@ -180,14 +182,6 @@ impl WriteHalf {
             #[cfg(unix)]
             WriteHalf::Unix(half) => half.forget(),
             WriteHalf::Owner => {}
-        }
-    }
-
-    /// The address of our end.
-    pub(crate) fn local_address(&self) -> Option<SocketAddr> {
-        match self {
-            WriteHalf::Tcp(half) => half.local_addr().ok(),
-            _ => None,
         }
     }
 }

@@ -191,7 +191,7 @@ impl Connection {
         };
         self.line = Some(line.clone());
         let body = self.read_body(&head).await?;
-        let request = ServerRequest::new(head, body, self.stream.remote, self.stream.local);
+        let request = ServerRequest::new(head, body, self.stream.remote, self.stream.local.clone());
         let answer = self.server.chain.run(request);
         let response = self.watch_client(answer).await?;
         self.answered = self.answered.saturating_add(1);

@@ -31,7 +31,7 @@ struct Inner {
     head: Head,
     body: Bytes,
     remote: Option<SocketAddr>,
-    local: Option<SocketAddr>,
+    local: Option<Arc<SocketAddr>>,
 }
 
 /// A list that requests share: one that is given another attribute points to the others'.
@@ -41,7 +41,12 @@ struct Attribute {
 }
 
 impl ServerRequest {
-    pub(super) fn new(head: Head, body: Bytes, remote: Option<SocketAddr>, local: Option<SocketAddr>) -> ServerRequest {
+    pub(super) fn new(
+        head: Head,
+        body: Bytes,
+        remote: Option<SocketAddr>,
+        local: Option<Arc<SocketAddr>>,
+    ) -> ServerRequest {
         ServerRequest { inner: Arc::new(Inner { head, body, remote, local }), attributes: None }
     }
 
@@ -142,9 +147,14 @@ impl ServerRequest {
         self.inner.remote
     }
 
+    /// The same as it is shared.
+    pub(crate) fn shared_local_address(&self) -> Option<Arc<SocketAddr>> {
+        self.inner.local.clone()
+    }
+
     /// The address that the client connected to.
     pub fn local_address(&self) -> Option<SocketAddr> {
-        self.inner.local
+        self.inner.local.as_deref().copied()
     }
 }
 

@@ -127,7 +127,7 @@ impl HttpServer {
         remote: Option<SocketAddr>,
         local: Option<SocketAddr>,
     ) -> Serving {
-        let stream = Stream { remote, local, ..Stream::other(stream) };
+        let stream = Stream { remote, local: local.map(Arc::new), ..Stream::other(stream) };
         let lifetime = Lifetime::new(false);
         let member = lifetime.enter();
         tokio::spawn(Connected::new(stream, self.inner.clone(), lifetime.clone(), member));

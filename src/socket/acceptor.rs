@@ -1,10 +1,11 @@
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 #[cfg(unix)]
 use tokio::net::UnixListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep};
 
 use super::SocketError;
@@ -16,6 +17,7 @@ use crate::stream::{Stream, Transport};
 /// A socket that is being served.
 pub(crate) struct Acceptor {
     listener: Accepting,
+    local: LocalAddress,
     events: Arc<SocketEvents>,
     back_off: BackOff,
 }
@@ -28,6 +30,7 @@ enum Accepting {
 
 impl Acceptor {
     pub(super) fn new(socket: SocketServer) -> Result<Acceptor, SocketError> {
+        let local = LocalAddress::new(socket.local_address());
         let name = socket.local_address().map_or_else(|| "a Unix socket".to_owned(), |address| format!("tcp://{address}"));
         let listener = match socket.listener {
             Listener::Tcp(listener) => {
@@ -40,7 +43,7 @@ impl Acceptor {
             }
         };
         match listener {
-            Ok(listener) => Ok(Acceptor { listener, events: socket.events, back_off: BackOff::default() }),
+            Ok(listener) => Ok(Acceptor { listener, local, events: socket.events, back_off: BackOff::default() }),
             Err(source) => Err(SocketError::Listen { uri: name, source: Arc::new(source) }),
         }
     }
@@ -54,7 +57,7 @@ impl Acceptor {
                 Accepting::Tcp(listener) => listener.accept().await.map(|(stream, remote)| {
                     // Frames are written when they are complete; holding a small one back only makes it late.
                     let _ = stream.set_nodelay(true);
-                    let local = stream.local_addr().ok();
+                    let local = self.local.of(&stream);
                     Stream { transport: Transport::Tcp(stream), remote: Some(remote), local }
                 }),
                 #[cfg(unix)]
@@ -80,6 +83,32 @@ impl Acceptor {
                 }
             }
         }
+    }
+}
+
+/// The address that connections come to. The system has to be asked only if the socket listens on all addresses, and even then
+/// the last answer is mostly right again, so that it need not be kept for each connection.
+struct LocalAddress {
+    is_known: bool,
+    last: Option<Arc<SocketAddr>>,
+}
+
+impl LocalAddress {
+    fn new(listener: Option<SocketAddr>) -> LocalAddress {
+        LocalAddress {
+            is_known: listener.is_none_or(|address| !address.ip().is_unspecified()),
+            last: listener.map(Arc::new),
+        }
+    }
+
+    fn of(&mut self, stream: &TcpStream) -> Option<Arc<SocketAddr>> {
+        if !self.is_known
+            && let Ok(address) = stream.local_addr()
+            && self.last.as_deref() != Some(&address)
+        {
+            self.last = Some(Arc::new(address));
+        }
+        self.last.clone()
     }
 }
 

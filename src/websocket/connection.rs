@@ -65,9 +65,7 @@ impl WebSocketConnection {
 
     /// The address that the peer connected to; `None` as with [`remote_address`](WebSocketConnection::remote_address).
     pub fn local_address(&self) -> Option<SocketAddr> {
-        let mut state = self.lock()?;
-        let kept = state.existing_extras().and_then(|extras| extras.local);
-        kept.or_else(|| state.outbox.socket()?.local_address())
+        self.lock()?.local.as_deref().copied()
     }
 
     /// The subprotocol that was agreed on.

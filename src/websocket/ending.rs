@@ -95,9 +95,6 @@ impl Driver {
         if let Some(mut state) = self.connection.lock() {
             state.phase = state.phase.max(Phase::Closing);
             state.blocked = false;
-            if let Some(local) = state.outbox.socket().and_then(|socket| socket.local_address()) {
-                state.extras().local = Some(local);
-            }
             state.outbox.break_off();
             self.slot.flags.fetch_and(!BLOCKED, Ordering::Relaxed);
         }

@@ -211,8 +211,8 @@ impl Middleware for WebSocketMiddleware {
         let handshaking = Handshaking { connection: Some(connection), shared: self.shared.clone() };
         let checked = handshake::check(&request, &self.shared.options);
         if let Some(mut state) = connection.lock() {
+            state.local = request.shared_local_address();
             let extras = state.extras();
-            extras.local = request.local_address();
             extras.request = Some(request);
             extras.subprotocol = checked.as_ref().ok().and_then(|handshake| handshake.subprotocol.clone());
         }

@@ -58,10 +58,6 @@ impl Outbox {
         self.socket = Some(socket);
     }
 
-    pub(super) fn socket(&self) -> Option<&WriteHalf> {
-        self.socket.as_ref()
-    }
-
     /// Adds a frame, and returns how many bytes of its own are there then.
     #[inline(always)]
     pub(super) fn push(&mut self, fin: bool, opcode: Opcode, payload: &[u8]) -> usize {

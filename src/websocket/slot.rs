@@ -89,6 +89,7 @@ pub(super) struct State {
     pub(super) task: Option<Waker>,
     pub(super) shared: Option<Arc<Shared>>,
     pub(super) remote: Option<SocketAddr>,
+    pub(super) local: Option<Arc<SocketAddr>>,
     extras: Option<Box<Extras>>,
 }
 
@@ -96,7 +97,6 @@ pub(super) struct State {
 #[derive(Default)]
 pub(super) struct Extras {
     pub(super) request: Option<ServerRequest>,
-    pub(super) local: Option<SocketAddr>,
     pub(super) rejection: Option<Response>,
     pub(super) subprotocol: Option<Arc<str>>,
     /// The app's own data, one of each type.
@@ -226,7 +226,6 @@ impl State {
 impl Extras {
     fn is_empty(&self) -> bool {
         self.request.is_none()
-            && self.local.is_none()
             && self.rejection.is_none()
             && self.subprotocol.is_none()
             && self.data.is_empty()
