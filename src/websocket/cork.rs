@@ -4,7 +4,7 @@
 //! ends: from the same thread, straight to its socket, without waking its task. That is what makes bursts and broadcasts
 //! cheap: one system call for many messages, none of them late by more than the turn.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -16,7 +16,7 @@ use crate::protocol::{Opcode, frame};
 thread_local! {
     // Two, since what needs no destructor is cheaper to get at.
     static THREAD: Thread = const { Thread { in_turn: Cell::new(false), token: Cell::new(0), first: Cell::new(None), has_more: Cell::new(false) } };
-    static MORE: More = const { More { touched: Cell::new(Vec::new()), log: Cell::new(None) } };
+    static MORE: More = const { More { touched: RefCell::new(Vec::new()), log: Cell::new(None) } };
 }
 
 struct Thread {
@@ -30,7 +30,7 @@ struct Thread {
 
 struct More {
     /// Those that were touched after the first.
-    touched: Cell<Vec<WebSocketConnection>>,
+    touched: RefCell<Vec<WebSocketConnection>>,
     /// The turn's broadcasts.
     log: Cell<Option<Arc<Log>>>,
 }
@@ -123,9 +123,7 @@ pub(super) fn touch(connection: WebSocketConnection) {
 fn touch_more(thread: &Thread, connection: WebSocketConnection) {
     // When a thread ends its list may be gone already.
     let listed = MORE.try_with(|more| {
-        let mut touched = more.touched.take();
-        touched.push(connection);
-        more.touched.set(touched);
+        more.touched.borrow_mut().push(connection);
         thread.has_more.set(true);
     });
     if listed.is_err() {
@@ -152,7 +150,7 @@ fn flush_more() {
         let mut touched = more.touched.take();
         let rest = if touched.len() > FLUSH_MAX { touched.split_off(FLUSH_MAX) } else { Vec::new() };
         touched.drain(..).for_each(WebSocketConnection::flush);
-        more.touched.set(touched);
+        more.touched.replace(touched);
         if !rest.is_empty() {
             flush_later(rest);
         }

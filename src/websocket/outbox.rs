@@ -90,16 +90,19 @@ impl Outbox {
     }
 
     /// Adds a range of a log. Nothing is copied as long as it stays the only thing to send.
-    #[inline]
+    #[inline(always)]
     pub(super) fn push_range(&mut self, log: &Arc<Log>, start: u32, end: u32) {
         match &mut self.range {
             Some(range) if range.end == start && Arc::ptr_eq(&range.log, log) => range.end = end,
             None if self.buffer.is_empty() => self.range = Some(LogRange { log: log.clone(), start, end }),
-            _ => {
-                let log = log.read().unwrap_or_else(PoisonError::into_inner);
-                self.own().extend_from_slice(log.get(start as usize..end as usize).unwrap_or_default());
-            }
+            _ => self.push_copy(log, start, end),
         }
+    }
+
+    #[inline(never)]
+    fn push_copy(&mut self, log: &Log, start: u32, end: u32) {
+        let log = log.read().unwrap_or_else(PoisonError::into_inner);
+        self.own().extend_from_slice(log.get(start as usize..end as usize).unwrap_or_default());
     }
 
     /// Sends a large frame at once, without copying what the socket takes.

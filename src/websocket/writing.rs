@@ -152,6 +152,32 @@ impl WebSocketConnection {
     /// Adds a message that stands in a broadcast's log.
     #[inline]
     pub(super) fn write_range(&self, log: &Arc<Log>, start: u32, end: u32) {
+        match self.write_range_plainly(log, start, end) {
+            Some(true) => {}
+            Some(false) => cork::touch(*self),
+            None => self.write_range_slowly(log, start, end),
+        }
+    }
+
+    #[inline(always)]
+    fn write_range_plainly(&self, log: &Arc<Log>, start: u32, end: u32) -> Option<bool> {
+        let mut state = self.lock()?;
+        if !state.is_writable() || state.streaming || state.blocked {
+            return None;
+        }
+        let unsent = state.outbox.unsent();
+        if unsent >= state.hard_limit {
+            return None;
+        }
+        state.outbox.push_range(log, start, end);
+        let has_no_room = unsent + (end - start) as usize >= state.soft_limit;
+        state.wants_drain |= has_no_room;
+        let token = cork::token();
+        Some(std::mem::replace(&mut state.corked_by, token) == token)
+    }
+
+    #[inline(never)]
+    fn write_range_slowly(&self, log: &Arc<Log>, start: u32, end: u32) {
         let Some(mut state) = self.lock_for_message() else { return };
         if state.streaming {
             let log = log.read().unwrap_or_else(PoisonError::into_inner);
