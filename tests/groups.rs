@@ -100,25 +100,6 @@ async fn settle() {
     sleep(Duration::from_millis(1)).await;
 }
 
-/// A frame as a server sends it.
-fn sent(opcode: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
-    let payload = payload.as_ref();
-    let mut bytes = vec![0x80 | opcode];
-    match payload.len() {
-        length @ 0..=125 => bytes.push(length as u8),
-        length @ 126..=0xFFFF => {
-            bytes.push(126);
-            bytes.extend((length as u16).to_be_bytes());
-        }
-        length => {
-            bytes.push(127);
-            bytes.extend((length as u64).to_be_bytes());
-        }
-    }
-    bytes.extend(payload);
-    bytes
-}
-
 /// A net under tests over sockets and threads, which would hang otherwise.
 async fn in_time<F: Future>(future: F) -> F::Output {
     timeout(Duration::from_secs(60), future).await.expect("in time")
@@ -630,8 +611,9 @@ async fn each_way_to_write_reaches_its_members_and_nobody_else() {
     assert!(groups.get("nobody").is_none(), "writing to a name makes no group");
     group.write("");
     server.websocket.write_all("the end");
-    let all =
-        |frames: &[(u8, &[u8])]| frames.iter().flat_map(|(opcode, payload)| sent(*opcode, payload)).collect::<Vec<_>>();
+    let all = |frames: &[(u8, &[u8])]| {
+        frames.iter().flat_map(|(opcode, payload)| server_frame(0x80 | *opcode, payload)).collect::<Vec<_>>()
+    };
     let of_ann: [(u8, &[u8]); 8] = [
         (1, b"write"),
         (1, b"write_all"),
@@ -1557,17 +1539,17 @@ fn write_to_room(group: ConnectionGroup, members: &[WebSocketConnection], messag
         match n % 4 {
             0 => {
                 group.write(&payload);
-                expected.iter_mut().for_each(|bytes| bytes.extend(sent(1, &payload)));
+                expected.iter_mut().for_each(|bytes| bytes.extend(server_frame(0x80 | 1, &payload)));
             }
             1 => {
                 group.write_binary(&payload);
-                expected.iter_mut().for_each(|bytes| bytes.extend(sent(2, &payload)));
+                expected.iter_mut().for_each(|bytes| bytes.extend(server_frame(0x80 | 2, &payload)));
             }
             2 => {
                 for (place, (member, bytes)) in members.iter().zip(&mut expected).enumerate() {
                     let payload = format!("{place} {payload}");
                     member.write(&payload);
-                    bytes.extend(sent(1, &payload));
+                    bytes.extend(server_frame(0x80 | 1, &payload));
                 }
             }
             _ => {
@@ -1575,7 +1557,7 @@ fn write_to_room(group: ConnectionGroup, members: &[WebSocketConnection], messag
                 group.write_except(members[left_out], &payload);
                 for (place, bytes) in expected.iter_mut().enumerate() {
                     if place != left_out {
-                        bytes.extend(sent(1, &payload));
+                        bytes.extend(server_frame(0x80 | 1, &payload));
                     }
                 }
             }
@@ -1655,7 +1637,7 @@ async fn slow_readers_get_all_of_it_in_order_and_hold_up_nobody() {
             assert_eq!(baton.text().await, "done", "the writer waits for nobody");
         }
         group.write("the end");
-        wanted.iter_mut().for_each(|wanted| wanted.extend(sent(1, "the end")));
+        wanted.iter_mut().for_each(|wanted| wanted.extend(server_frame(0x80 | 1, "the end")));
         let mut fast_bytes = Vec::new();
         for fast in fast {
             fast_bytes.push(fast.await.unwrap());

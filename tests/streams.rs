@@ -1727,23 +1727,6 @@ async fn read_slowly(stream: &mut TcpStream, length: usize) -> Vec<u8> {
     bytes
 }
 
-fn server_frame(payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![0x82];
-    match payload.len() {
-        length @ 0..=125 => bytes.push(length as u8),
-        length @ 126..=0xFFFF => {
-            bytes.push(126);
-            bytes.extend((length as u16).to_be_bytes());
-        }
-        length => {
-            bytes.push(127);
-            bytes.extend((length as u64).to_be_bytes());
-        }
-    }
-    bytes.extend(payload);
-    bytes
-}
-
 /// Writes payloads of all sizes, from a listener or from outside, and compares what arrives.
 async fn large_payloads(in_listener: bool, slowly: bool, small_between: bool) {
     let mut pair = Pair::over_tcp(options().write_buffer_hard_limit(usize::MAX)).await;
@@ -1758,9 +1741,9 @@ async fn large_payloads(in_listener: bool, slowly: bool, small_between: bool) {
     };
     let mut expected = Vec::new();
     for size in SIZES {
-        expected.extend(server_frame(&noise(size)));
+        expected.extend(server_frame(0x82, &noise(size)));
         if small_between {
-            expected.extend(server_frame(&noise(size % 100)));
+            expected.extend(server_frame(0x82, &noise(size % 100)));
         }
     }
     if in_listener {
@@ -1808,7 +1791,7 @@ async fn large_messages_come_back_byte_for_byte_to_a_peer_that_reads_only_when_i
         writer
     });
     for size in SIZES {
-        let expected = server_frame(&noise(size));
+        let expected = server_frame(0x82, &noise(size));
         let mut received = vec![0; expected.len()];
         timeout(Duration::from_secs(30), reader.read_exact(&mut received)).await.expect("all of it").unwrap();
         assert!(received == expected, "{size} bytes");
@@ -2082,7 +2065,7 @@ async fn over_sockets_broadcasts_of_all_sizes_arrive_byte_for_byte() {
     for size in SIZES {
         websocket.write_all_binary(noise(size));
         websocket.write_all_binary(noise(size % 100));
-        expected.extend([server_frame(&noise(size)), server_frame(&noise(size % 100))].concat());
+        expected.extend([server_frame(0x82, &noise(size)), server_frame(0x82, &noise(size % 100))].concat());
     }
     for peer in &mut peers {
         let received = read_slowly(&mut peer.stream, expected.len()).await;

@@ -71,21 +71,25 @@ impl Answer {
 pub fn frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
     let payload = payload.as_ref();
     let key = [0x12, 0x34, 0x56, 0x78];
-    let mut bytes = vec![first];
-    match payload.len() {
-        length @ 0..=125 => bytes.push(0x80 | length as u8),
-        length @ 126..=0xFFFF => {
-            bytes.push(0xFE);
-            bytes.extend((length as u16).to_be_bytes());
-        }
-        length => {
-            bytes.push(0xFF);
-            bytes.extend((length as u64).to_be_bytes());
-        }
-    }
+    let mut bytes = frame_head(first, 0x80, payload.len());
     bytes.extend(key);
     bytes.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
     bytes
+}
+
+/// A frame as a server sends it.
+pub fn server_frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
+    let payload = payload.as_ref();
+    [&frame_head(first, 0, payload.len()), payload].concat()
+}
+
+/// The first bytes of a frame up to its length (RFC 6455 §5.2). `mask`: the bit that says that a key follows.
+fn frame_head(first: u8, mask: u8, length: usize) -> Vec<u8> {
+    match length {
+        0..=125 => vec![first, mask | length as u8],
+        126..=0xFFFF => [&[first, mask | 126], &(length as u16).to_be_bytes()[..]].concat(),
+        _ => [&[first, mask | 127], &(length as u64).to_be_bytes()[..]].concat(),
+    }
 }
 
 pub fn text(text: impl AsRef<str>) -> Vec<u8> {
