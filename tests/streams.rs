@@ -1741,9 +1741,9 @@ async fn large_payloads(in_listener: bool, slowly: bool, small_between: bool) {
     };
     let mut expected = Vec::new();
     for size in SIZES {
-        expected.extend(server_frame(0x82, &noise(size)));
+        expected.extend(server_frame(0x82, noise(size)));
         if small_between {
-            expected.extend(server_frame(0x82, &noise(size % 100)));
+            expected.extend(server_frame(0x82, noise(size % 100)));
         }
     }
     if in_listener {
@@ -1791,7 +1791,7 @@ async fn large_messages_come_back_byte_for_byte_to_a_peer_that_reads_only_when_i
         writer
     });
     for size in SIZES {
-        let expected = server_frame(0x82, &noise(size));
+        let expected = server_frame(0x82, noise(size));
         let mut received = vec![0; expected.len()];
         timeout(Duration::from_secs(30), reader.read_exact(&mut received)).await.expect("all of it").unwrap();
         assert!(received == expected, "{size} bytes");
@@ -2065,7 +2065,7 @@ async fn over_sockets_broadcasts_of_all_sizes_arrive_byte_for_byte() {
     for size in SIZES {
         websocket.write_all_binary(noise(size));
         websocket.write_all_binary(noise(size % 100));
-        expected.extend([server_frame(0x82, &noise(size)), server_frame(0x82, &noise(size % 100))].concat());
+        expected.extend([server_frame(0x82, noise(size)), server_frame(0x82, noise(size % 100))].concat());
     }
     for peer in &mut peers {
         let received = read_slowly(&mut peer.stream, expected.len()).await;
