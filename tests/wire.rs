@@ -1069,3 +1069,30 @@ async fn a_fin_does_not_hide_messages_before_it() {
     let (_, events) = fin_behind(text("b")).await;
     assert_eq!(events, ["text a", "text b", "close 1006 "]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_ends_with_its_budget_and_others_have_theirs() {
+    for (options, frames) in [
+        (WebSocketOptions::new(), 64),
+        (WebSocketOptions::new().turn_budget(5, usize::MAX), 5),
+        (WebSocketOptions::new().turn_budget(0, 0), 1),
+    ] {
+        let log = Log::default();
+        let noted = log.clone();
+        let websocket = WebSocketMiddleware::new().with_options(options);
+        websocket.on("connection", move |connection: WebSocketConnection| {
+            let noted = noted.clone();
+            connection.on("text", move |text: &str| noted.add(text));
+        });
+        let http = HttpServer::new((websocket, router));
+        let (mut busy, _serving) = Peer::open_in_memory(&http).await;
+        let (mut other, _serving) = Peer::open_in_memory(&http).await;
+        settle().await;
+        busy.send(text("busy").repeat(1_000)).await;
+        other.send(text("other")).await;
+        settle().await;
+        let log = log.take();
+        assert_eq!(log.len(), 1_001);
+        assert_eq!(log.iter().position(|entry| entry == "other"), Some(frames));
+    }
+}

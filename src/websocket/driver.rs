@@ -67,10 +67,6 @@ pub(super) struct Progress {
     pub(super) closed: bool,
 }
 
-/// So many messages, or bytes, and others have their turn.
-const TURN_FRAMES: usize = 64;
-const TURN_BYTES: usize = 256 * 1024;
-
 /// What a turn may still do.
 pub(super) struct Budget {
     pub(super) frames: usize,
@@ -131,7 +127,8 @@ impl Driver {
 
     #[inline]
     fn turns(&mut self, turn: &Turn, desk: &mut Desk, cx: &mut Context<'_>) -> Poll<()> {
-        let mut budget = Budget { frames: TURN_FRAMES, bytes: TURN_BYTES, is_dry: false };
+        let (frames, bytes) = self.shared.options.turn_budget;
+        let mut budget = Budget { frames, bytes, is_dry: false };
         // What is asked for is done before more is read. Yet a listener of `drain` that writes may be asked for again and
         // again, and must not keep the peer from being heard.
         let mut attends_again = false;

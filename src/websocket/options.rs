@@ -34,6 +34,7 @@ pub struct WebSocketOptions {
     pub(crate) write_buffer_soft_limit: usize,
     pub(crate) write_buffer_hard_limit: usize,
     pub(crate) read_ahead: usize,
+    pub(crate) turn_budget: (usize, usize),
     pub(crate) subprotocols: Vec<Arc<str>>,
     pub(crate) require_subprotocol: bool,
     pub(crate) origins: Origins,
@@ -66,6 +67,7 @@ impl WebSocketOptions {
             write_buffer_soft_limit: 64 * 1024,
             write_buffer_hard_limit: 4 << 20,
             read_ahead: 64 * 1024,
+            turn_budget: (64, 256 * 1024),
             subprotocols: Vec::new(),
             require_subprotocol: false,
             origins: Origins::same_host(),
@@ -176,6 +178,13 @@ impl WebSocketOptions {
     /// Bytes read ahead while an asynchronous listener runs, so that pings are answered. Past it, reading pauses. 64 KiB.
     pub fn read_ahead(mut self, bytes: usize) -> WebSocketOptions {
         self.read_ahead = bytes;
+        self
+    }
+
+    /// So many frames, or bytes read, of one connection, and others have their turn. 64 and 256 KiB: some tens of microseconds
+    /// of work for each. At least one of each is taken.
+    pub fn turn_budget(mut self, frames: usize, bytes: usize) -> WebSocketOptions {
+        self.turn_budget = (frames.max(1), bytes.max(1));
         self
     }
 
