@@ -52,6 +52,8 @@ pub use http::{
     IntoMiddleware, IntoRouter, Listening, Middleware, Next, Params, Response, ServerRequest, Serving, Sockets,
     UploadedFile,
 };
+// What requests and responses are made of, so that an app need not depend on the crate they are from.
+pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 pub use protocol::{ControlRate, Limits, ProtocolError, close_code};
 pub use socket::{SocketError, SocketOptions, SocketServer};
 pub use websocket::{
