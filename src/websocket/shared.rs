@@ -1,5 +1,6 @@
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 
@@ -21,41 +22,45 @@ pub(crate) struct Shared {
     pub(crate) extension: Option<Arc<dyn Any + Send + Sync>>,
 }
 
-/// The open connections of a middleware, each with the number of the lifetime it was accepted in.
+/// The connections of a middleware, each with the number of the lifetime it was accepted in.
 #[derive(Default)]
 pub(super) struct Connections {
-    open: DashMap<WebSocketConnection, u64>,
-    /// Those whose `close` listeners are waited for.
-    ending: DashMap<WebSocketConnection, u64>,
+    /// Also those that have ended, as long as their `close` listeners are waited for.
+    all: DashMap<WebSocketConnection, u64>,
+    open: AtomicUsize,
 }
 
 impl Connections {
     pub(super) fn insert(&self, connection: WebSocketConnection, lifetime: u64) {
-        self.open.insert(connection, lifetime);
+        self.all.insert(connection, lifetime);
+        self.open.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// It has ended, and is about to say so.
     pub(super) fn begin_to_end(&self, connection: WebSocketConnection) {
-        if let Some((_, lifetime)) = self.open.remove(&connection) {
-            self.ending.insert(connection, lifetime);
+        if let Some(mut state) = connection.lock()
+            && !std::mem::replace(&mut state.has_ended, true)
+        {
+            self.open.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
     pub(super) fn remove(&self, connection: WebSocketConnection) {
-        self.open.remove(&connection);
-        self.ending.remove(&connection);
+        self.all.remove(&connection);
     }
 
     pub(super) fn len(&self) -> usize {
-        self.open.len()
+        self.open.load(Ordering::Relaxed)
     }
 
     pub(super) fn snapshot(&self) -> Vec<WebSocketConnection> {
-        self.open.iter().map(|entry| *entry.key()).collect()
+        let mut connections: Vec<WebSocketConnection> = self.all.iter().map(|entry| *entry.key()).collect();
+        connections.retain(|connection| connection.lock().is_some_and(|state| !state.has_ended));
+        connections
     }
 
     fn of(&self, lifetime: u64) -> Vec<WebSocketConnection> {
-        let all = self.open.iter().chain(self.ending.iter());
-        all.filter(|entry| *entry.value() == lifetime).map(|entry| *entry.key()).collect()
+        self.all.iter().filter(|entry| *entry.value() == lifetime).map(|entry| *entry.key()).collect()
     }
 }
 

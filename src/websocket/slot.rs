@@ -77,6 +77,8 @@ pub(super) struct State {
     pub(super) holds: bool,
     /// There is room, and `drain` is to be said.
     pub(super) has_drained: bool,
+    /// The socket has been let go, and `close` is about to be said.
+    pub(super) has_ended: bool,
     /// A [`MessageWriter`](super::writer::MessageWriter) has begun a message and not ended it.
     pub(super) streaming: bool,
     /// [Options](super::options::WebSocketOptions) that every write asks for.
