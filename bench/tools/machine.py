@@ -3,10 +3,33 @@
 import json
 import os
 import pathlib
+import resource
 import signal
 import socket
 import subprocess
+import sys
 import time
+
+
+def exit_on_term():
+    """So that servers are ended on the way out."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+
+
+def allow_many_files():
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def cores(workers):
+    """Those of the server and of the load generator; with several threads the server may use both."""
+    first, *others = sorted(os.sched_getaffinity(0))
+    second = others[0] if others else first
+    return ([first] if workers == 1 else sorted({first, second})), [second]
+
+
+def pinned(cores):
+    return ["taskset", "-c", ",".join(map(str, cores))]
 
 
 class Server:

@@ -1,6 +1,6 @@
 //! Our own servers, as a user would write them.
 //!
-//! usage: ours PORT [--mode captured|argument|async|broadcast] [--workers N]
+//! usage: ours PORT [--mode captured|argument|async|broadcast|scale] [--workers N]
 #![forbid(unsafe_code)]
 
 use react_websocket::{
@@ -16,6 +16,7 @@ fn main() -> Result<(), Error> {
             "argument" => argument(),
             "async" => asynchronous(),
             "broadcast" => broadcast(),
+            "scale" => scale(),
             other => panic!("there is no mode {other}"),
         };
         let router = |_request: ServerRequest| Response::plaintext("This is a websocket server");
@@ -63,6 +64,27 @@ fn broadcast() -> WebSocketMiddleware {
             let payload = trigger.payload();
             for _ in 0..trigger.count {
                 group.write(&payload);
+            }
+        });
+        connection.set_group(Some("everybody"))
+    });
+    websocket
+}
+
+/// Everybody is in one group. Who asks for a broadcast gets one, like all others; anything else is echoed.
+fn scale() -> WebSocketMiddleware {
+    let groups = GroupManager::new();
+    let websocket = WebSocketMiddleware::new().with_group_manager(groups);
+    websocket.on("connection", |connection: WebSocketConnection| {
+        connection.on("text", move |text: &str| match (connection.group(), Trigger::read(text)) {
+            (Some(group), Some(trigger)) => {
+                let payload = trigger.payload();
+                for _ in 0..trigger.count {
+                    group.write(&payload);
+                }
+            }
+            _ => {
+                connection.write(text);
             }
         });
         connection.set_group(Some("everybody"))

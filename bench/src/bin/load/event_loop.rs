@@ -3,6 +3,8 @@ use crate::client::{Client, PATIENCE};
 use mio::{Events, Poll};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 /// The open connections, and the waiting for them.
 pub struct EventLoop {
@@ -37,13 +39,25 @@ impl EventLoop {
     /// Waits for something to happen and fills `ready` with the connections that can be read; those that can be written to
     /// go on sending what they have begun. Silence is an error.
     pub fn wait(&mut self, ready: &mut Vec<usize>) -> Result<()> {
+        if self.poll(PATIENCE, ready)? { Ok(()) } else { Err(format!("the server was silent for {PATIENCE:?}").into()) }
+    }
+
+    /// The same without waiting, and silence is none.
+    pub fn look(&mut self, ready: &mut Vec<usize>) -> Result<()> {
+        self.poll(Duration::ZERO, ready).map(drop)
+    }
+
+    /// Can be read when something has happened: for who waits for several of these at once.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.poll.registry().as_fd()
+    }
+
+    /// False if nothing has happened for so long.
+    fn poll(&mut self, time: Duration, ready: &mut Vec<usize>) -> Result<bool> {
         ready.clear();
-        match self.poll.poll(&mut self.events, Some(PATIENCE)) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+        match self.poll.poll(&mut self.events, Some(time)) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(true),
             polled => polled?,
-        }
-        if self.events.is_empty() {
-            return Err(format!("the server was silent for {PATIENCE:?}").into());
         }
         for event in &self.events {
             let index = event.token().0;
@@ -54,6 +68,6 @@ impl EventLoop {
                 ready.push(index);
             }
         }
-        Ok(())
+        Ok(!self.events.is_empty())
     }
 }

@@ -14,6 +14,7 @@ mod idle;
 mod options;
 mod process;
 mod report;
+mod scale;
 mod wire;
 
 use options::Options;
@@ -30,6 +31,8 @@ usage: load echo      --port N [--pid N] [--connections 1] [--depth 1] [--payloa
        load handshake --port N [--pid N] [--concurrency 16] [--warmup-seconds 0] [--count N] [--seconds 60]
        load broadcast --port N [--pid N] [--members 1000] [--burst 1] [--payload 100]
                       [--warmup-seconds 0] [--rounds N] [--seconds 60]
+       load scale     --port N --pid N [--connections 15000] [--talkers 1000] [--settle-seconds 3] [--talk-seconds 20]
+                      [--broadcasts 10]
 Every mode takes --row NAME, which is repeated in the result. Of a count and a time, what is over first ends the run.";
 
 fn main() -> ExitCode {
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         "idle" => idle::run,
         "handshake" => handshake::run,
         "broadcast" => broadcast::run,
+        "scale" => scale::run,
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

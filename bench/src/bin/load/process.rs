@@ -16,6 +16,12 @@ pub struct Usage {
     processor: Option<Duration>,
 }
 
+/// What part of some time it was busy; 1 is one core, NaN if we do not know it.
+pub struct Share {
+    pub seconds: f64,
+    pub processor: f64,
+}
+
 /// In KiB.
 pub struct Memory {
     pub resident: usize,
@@ -26,6 +32,11 @@ pub struct Memory {
 impl Process {
     pub fn of(options: &Options) -> Result<Process> {
         Ok(Process { pid: options.value("pid")? })
+    }
+
+    /// The load generator itself.
+    pub fn own() -> Process {
+        Process { pid: Some(std::process::id()) }
     }
 
     pub fn usage(self) -> Result<Usage> {
@@ -49,6 +60,14 @@ impl Process {
             report = report.count("server_rss_kib", memory.resident).count("server_anonymous_kib", memory.anonymous);
         }
         Ok(report)
+    }
+
+    /// What has been used since `before`, as a part of the time.
+    pub fn share(self, before: &Usage) -> Result<Share> {
+        let now = self.usage()?;
+        let seconds = now.at.duration_since(before.at).as_secs_f64();
+        let processor = now.processor.zip(before.processor).map(|(now, before)| now.saturating_sub(before).as_secs_f64());
+        Ok(Share { seconds, processor: processor.map_or(f64::NAN, |processor| processor / seconds) })
     }
 
     pub fn memory(self) -> Result<Option<Memory>> {
