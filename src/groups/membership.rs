@@ -48,6 +48,8 @@ impl Membership {
             if state.groups.len() >= limit {
                 return Err(GroupError::TooManyGroups { limit });
             }
+            // Few are in more than one: room for each, none to spare.
+            state.groups.reserve_exact(1);
             state.groups.push(group);
         }
         match choice {

@@ -70,7 +70,7 @@ impl WebSocketConnection {
 
     /// The subprotocol that was agreed on.
     pub fn subprotocol(&self) -> Option<Arc<str>> {
-        self.lock()?.existing_extras()?.subprotocol.clone()
+        self.lock()?.existing_belongings()?.subprotocol.clone()
     }
 
     /// Messages of groups that this connection has missed, because it read too slowly and the group's

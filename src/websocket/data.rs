@@ -28,7 +28,7 @@ impl WebSocketConnection {
     /// What was [set](WebSocketConnection::set) of this type.
     pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         let mut state = self.lock()?;
-        let data = &state.existing_extras()?.data;
+        let data = &state.existing_belongings()?.data;
         let found = data.iter().find(|value| value.is::<T>())?.clone();
         drop(state);
         found.downcast().ok()
@@ -37,10 +37,9 @@ impl WebSocketConnection {
     /// Takes back what was [set](WebSocketConnection::set) of this type.
     pub fn take<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         let mut state = self.lock()?;
-        let data = &mut state.existing_extras()?.data;
+        let data = &mut state.existing_belongings()?.data;
         let place = data.iter().position(|value| value.is::<T>())?;
         let taken = data.swap_remove(place);
-        state.trim_extras();
         drop(state);
         taken.downcast().ok()
     }
@@ -51,11 +50,13 @@ impl WebSocketConnection {
     /// What is attached of this type, made if there is none; and whether it was.
     pub(crate) fn get_or_set<T: Default + Send + Sync + 'static>(&self) -> Option<(Arc<T>, bool)> {
         let mut state = self.lock()?;
-        let data = &mut state.extras().data;
+        let data = &mut state.belongings().data;
         let (value, is_new) = match data.iter().find(|value| value.is::<T>()) {
             Some(found) => (found.clone(), false),
             None => {
                 let made: Arc<dyn Any + Send + Sync> = Arc::new(T::default());
+                // Few have more than one: room for each, none to spare.
+                data.reserve_exact(1);
                 data.push(made.clone());
                 (made, true)
             }
@@ -84,11 +85,12 @@ impl WebSocketConnection {
 
     pub(super) fn set_shared(&self, value: Arc<dyn Any + Send + Sync>) -> bool {
         let Some(mut state) = self.lock() else { return false };
-        let data = &mut state.extras().data;
+        let data = &mut state.belongings().data;
         let kind = (*value).type_id();
         let before = match data.iter_mut().find(|other| (***other).type_id() == kind) {
             Some(other) => Some(std::mem::replace(other, value)),
             None => {
+                data.reserve_exact(1);
                 data.push(value);
                 None
             }

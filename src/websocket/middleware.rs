@@ -212,9 +212,12 @@ impl Middleware for WebSocketMiddleware {
         let checked = handshake::check(&request, &self.shared.options);
         if let Some(mut state) = connection.lock() {
             state.local = request.shared_local_address();
-            let extras = state.extras();
-            extras.request = Some(request);
-            extras.subprotocol = checked.as_ref().ok().and_then(|handshake| handshake.subprotocol.clone());
+            if let Ok(handshake) = &checked
+                && let Some(subprotocol) = &handshake.subprotocol
+            {
+                state.belongings().subprotocol = Some(subprotocol.clone());
+            }
+            state.extras().request = Some(request);
         }
         match checked {
             Ok(handshake) => handshaking.decide(connection, handshake),

@@ -92,7 +92,16 @@ pub(super) struct State {
     pub(super) shared: Option<Arc<Shared>>,
     pub(super) remote: Option<SocketAddr>,
     pub(super) local: Option<Arc<SocketAddr>>,
+    belongings: Option<Box<Belongings>>,
     extras: Option<Box<Extras>>,
+}
+
+/// What many connections have as long as they live: those in a group, for instance.
+#[derive(Default)]
+pub(super) struct Belongings {
+    pub(super) subprotocol: Option<Arc<str>>,
+    /// The app's own data, one of each type.
+    pub(super) data: Vec<Arc<dyn Any + Send + Sync>>,
 }
 
 /// What few connections have.
@@ -100,9 +109,6 @@ pub(super) struct State {
 pub(super) struct Extras {
     pub(super) request: Option<ServerRequest>,
     pub(super) rejection: Option<Response>,
-    pub(super) subprotocol: Option<Arc<str>>,
-    /// The app's own data, one of each type.
-    pub(super) data: Vec<Arc<dyn Any + Send + Sync>>,
     /// Those who wait for room.
     pub(super) senders: Vec<Waker>,
     /// The answer to the last ping, while the socket is full.
@@ -181,6 +187,14 @@ impl Slot {
 }
 
 impl State {
+    pub(super) fn belongings(&mut self) -> &mut Belongings {
+        self.belongings.get_or_insert_default()
+    }
+
+    pub(super) fn existing_belongings(&mut self) -> Option<&mut Belongings> {
+        self.belongings.as_deref_mut()
+    }
+
     pub(super) fn extras(&mut self) -> &mut Extras {
         self.extras.get_or_insert_default()
     }
@@ -229,8 +243,6 @@ impl Extras {
     fn is_empty(&self) -> bool {
         self.request.is_none()
             && self.rejection.is_none()
-            && self.subprotocol.is_none()
-            && self.data.is_empty()
             && self.senders.is_empty()
             && self.pong.is_none()
             && self.stream.is_idle()
