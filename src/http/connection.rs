@@ -23,7 +23,7 @@ use super::request::ServerRequest;
 use super::response::{BodyKind, Response};
 use super::server::Server;
 use super::upgrade::Upgrade;
-use crate::stream::Stream;
+use crate::stream::{Stream, Transport};
 
 /// A connection while it speaks HTTP: one request after the other, answered in order.
 pub(super) struct Connection {
@@ -387,10 +387,10 @@ impl Connection {
     /// Ends the connection so that the client can read what was sent: closing while it still sends would be a reset, which
     /// throws away what it has not read yet.
     async fn linger(&mut self) {
-        if self.stream.shutdown().await.is_err() || self.half_closed {
-            return;
-        }
         let read_on = async {
+            if self.stream.shutdown().await.is_err() || self.half_closed {
+                return;
+            }
             let (mut left, mut bytes) = (LINGER_MAX, [0; 1024]);
             while let Ok(read @ 1..) = self.stream.read(&mut bytes).await
                 && left > read
@@ -421,7 +421,15 @@ impl Connection {
                 return Err(Stop::Quiet);
             }
         }
-        self.stream.flush().await?;
+        // A socket has nothing to flush; another stream may have, and may fail to.
+        if matches!(self.stream.transport, Transport::Other(_)) {
+            match self.server.options.write_timeout {
+                Some(limit) => {
+                    timeout(limit, self.stream.flush()).await.map_err(|_| HttpError::WriteTimeout { limit })??;
+                }
+                None => self.stream.flush().await?,
+            }
+        }
         Ok(())
     }
 }

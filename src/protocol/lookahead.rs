@@ -30,7 +30,7 @@ impl Lookahead {
             header_length: 0,
             remaining,
             ping: None,
-            over: session.is_over(),
+            over: session.is_over() || session.is_in_close(),
             frames: 0,
             data_frames: 0,
         };

@@ -107,7 +107,7 @@ impl Session {
             return None;
         }
         let room = remaining.saturating_add(SLACK).min(buffer.len());
-        spare.make_room(buffer, room);
+        spare.make_exact_room(buffer, room);
         Some((buffer, room))
     }
 
@@ -147,6 +147,11 @@ impl Session {
     #[inline]
     pub fn is_between_messages(&self) -> bool {
         self.partial.is_none() && self.header_length == 0 && !self.over
+    }
+
+    /// Whether the frame under way is the peer's Close.
+    pub(super) fn is_in_close(&self) -> bool {
+        self.partial.as_ref().and_then(|partial| partial.frame).is_some_and(|frame| frame.opcode == Opcode::Close)
     }
 
     /// Whether a message has begun to arrive and not ended.

@@ -28,17 +28,28 @@ impl Spare {
     /// Makes room for `additional` bytes that are here now: in a spare buffer if one fits, else by growing to at most
     /// twice what has arrived.
     pub(super) fn make_room(&mut self, buffer: &mut Vec<u8>, additional: usize) {
-        let arrived = buffer.len().saturating_add(additional);
-        if arrived <= buffer.capacity() {
-            return;
+        if !self.lend(buffer, additional) {
+            buffer.reserve(additional);
         }
-        match self.take(arrived) {
-            Some(mut larger) => {
-                larger.extend_from_slice(buffer);
-                self.give(std::mem::replace(buffer, larger));
-            }
-            None => buffer.reserve(additional),
+    }
+
+    /// The same for bytes that are still to come, which are as many as have arrived: room for these and no more.
+    pub(super) fn make_exact_room(&mut self, buffer: &mut Vec<u8>, additional: usize) {
+        if !self.lend(buffer, additional) {
+            buffer.reserve_exact(additional);
         }
+    }
+
+    /// Whether there is room, be it in a spare buffer.
+    fn lend(&mut self, buffer: &mut Vec<u8>, additional: usize) -> bool {
+        let length = buffer.len().saturating_add(additional);
+        if length <= buffer.capacity() {
+            return true;
+        }
+        let Some(mut larger) = self.take(length) else { return false };
+        larger.extend_from_slice(buffer);
+        self.give(std::mem::replace(buffer, larger));
+        true
     }
 
     /// The same for text.

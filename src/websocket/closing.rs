@@ -5,7 +5,7 @@ use super::connection::WebSocketConnection;
 use super::error::ConnectionError;
 use super::slot::{ATTEND, CUT, DEAF, HEARD_OUT, PAUSED, Phase, State};
 use crate::http::Response;
-use crate::protocol::{close, close_code};
+use crate::protocol::{Opcode, close, close_code};
 
 /// # Ending
 impl WebSocketConnection {
@@ -152,6 +152,10 @@ impl WebSocketConnection {
             state.streaming = false;
             let stream = std::mem::take(&mut state.extras().stream);
             stream.give_up(state.outbox.own());
+        }
+        // The answer to a ping that came before.
+        if let Some(pong) = state.existing_extras().and_then(|extras| extras.pong.take()) {
+            state.outbox.push(true, Opcode::Pong, &pong);
         }
         if code != close_code::ABNORMAL {
             close::encode(state.outbox.own(), code, reason);
