@@ -410,27 +410,25 @@ impl Connection {
 
     /// Writes all of it, as long as the client takes any of it.
     async fn write(&mut self, mut bytes: impl Buf) -> Result<(), Stop> {
+        let limit = self.server.options.write_timeout;
         while bytes.has_remaining() {
-            let written = match self.server.options.write_timeout {
-                Some(limit) => timeout(limit, self.stream.write_buf(&mut bytes))
-                    .await
-                    .map_err(|_| HttpError::WriteTimeout { limit })??,
-                None => self.stream.write_buf(&mut bytes).await?,
-            };
-            if written == 0 {
+            if in_time(limit, self.stream.write_buf(&mut bytes)).await? == 0 {
                 return Err(Stop::Quiet);
             }
         }
         // A socket has nothing to flush; another stream may have, and may fail to.
         if matches!(self.stream.transport, Transport::Other(_)) {
-            match self.server.options.write_timeout {
-                Some(limit) => {
-                    timeout(limit, self.stream.flush()).await.map_err(|_| HttpError::WriteTimeout { limit })??;
-                }
-                None => self.stream.flush().await?,
-            }
+            in_time(limit, self.stream.flush()).await?;
         }
         Ok(())
+    }
+}
+
+/// What the client has to take within the limit, if there is one.
+async fn in_time<T>(limit: Option<Duration>, written: impl Future<Output = io::Result<T>>) -> Result<T, Stop> {
+    match limit {
+        Some(limit) => Ok(timeout(limit, written).await.map_err(|_| HttpError::WriteTimeout { limit })??),
+        None => Ok(written.await?),
     }
 }
 

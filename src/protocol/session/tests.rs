@@ -1,0 +1,227 @@
+use super::*;
+
+const KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
+
+/// A frame as a client sends it.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first];
+    match payload.len() {
+        length @ 0..=125 => bytes.push(0x80 | length as u8),
+        length @ 126..=0xFFFF => bytes.extend([&[0xFE], &(length as u16).to_be_bytes()[..]].concat()),
+        length => bytes.extend([&[0xFF], &(length as u64).to_be_bytes()[..]].concat()),
+    }
+    bytes.extend(KEY);
+    let start = bytes.len();
+    bytes.extend(payload);
+    MaskKey::new(KEY).apply(&mut bytes[start..]);
+    bytes
+}
+
+type Verdict = (Vec<Event<'static>>, Option<ProtocolError>);
+
+/// What comes out when the bytes come in pieces of `size`.
+fn transcript(bytes: &[u8], size: usize, limits: &Limits) -> Verdict {
+    let (mut session, mut spare, mut events) = (Session::default(), Spare::default(), Vec::new());
+    for piece in bytes.to_vec().chunks_mut(size) {
+        let mut input = piece;
+        loop {
+            match session.receive(&mut input, limits, &mut spare) {
+                Ok(Some(event)) => events.push(owned(event)),
+                Ok(None) => break,
+                Err(error) => {
+                    let mut more = frame(0x81, b"more");
+                    assert_eq!(session.receive(&mut &mut more[..], limits, &mut spare), Ok(None), "over is over");
+                    return (events, Some(error));
+                }
+            }
+        }
+        assert!(input.is_empty());
+    }
+    (events, None)
+}
+
+fn owned(event: Event<'_>) -> Event<'static> {
+    match event {
+        Event::Text(text) => Event::Text(text.into_owned().into()),
+        Event::Binary(binary) => Event::Binary(binary.into_owned().into()),
+        Event::Ping(payload) => Event::Ping(payload.into_owned().into()),
+        Event::Pong(payload) => Event::Pong(payload.into_owned().into()),
+        Event::Close(close) => Event::Close(close),
+    }
+}
+
+fn text(text: &str) -> Event<'static> {
+    Event::Text(text.to_owned().into())
+}
+
+fn binary(payload: &[u8]) -> Event<'static> {
+    Event::Binary(payload.to_vec().into())
+}
+
+/// Frames in, events and perhaps an error out, whole and byte by byte.
+fn check(frames: &[Vec<u8>], events: &[Event<'static>], error: Option<ProtocolError>) {
+    check_within(&Limits::default(), frames, events, error);
+}
+
+fn check_within(limits: &Limits, frames: &[Vec<u8>], events: &[Event<'static>], error: Option<ProtocolError>) {
+    let bytes = frames.concat();
+    for size in [usize::MAX, 1, 2, 3, 7, 1000] {
+        let verdict = transcript(&bytes, size.min(bytes.len()), limits);
+        assert_eq!(verdict, (events.to_vec(), error), "in pieces of {size}");
+    }
+}
+
+#[test]
+fn messages_in_one_frame() {
+    check(
+        &[frame(0x81, b"hello"), frame(0x81, b""), frame(0x82, b"\xff\x00"), frame(0x82, &[7; 126])],
+        &[text("hello"), text(""), binary(b"\xff\x00"), binary(&[7; 126])],
+        None,
+    );
+    check(&[frame(0x82, &[7; 70_000])], &[binary(&[7; 70_000])], None);
+}
+
+#[test]
+fn fragments_make_a_message_and_control_frames_pass_between() {
+    check(
+        &[
+            frame(0x01, "日".as_bytes().split_at(2).0),
+            frame(0x89, b"are you there?"),
+            frame(0x00, "日".as_bytes().split_at(2).1),
+            frame(0x00, b""),
+            frame(0x8A, b""),
+            frame(0x80, b"!"),
+            frame(0x81, b"next"),
+        ],
+        &[Event::Ping(b"are you there?".to_vec().into()), Event::Pong(Vec::new().into()), text("日!"), text("next")],
+        None,
+    );
+    check(&[frame(0x02, b""), frame(0x80, b"")], &[binary(b"")], None);
+}
+
+#[test]
+fn nothing_follows_a_close() {
+    check(
+        &[frame(0x81, b"a"), frame(0x88, b"\x03\xe8bye"), frame(0x81, b"b"), frame(0xFF, b"")],
+        &[text("a"), Event::Close(Some((1000, "bye".into())))],
+        None,
+    );
+    check(&[frame(0x88, b"")], &[Event::Close(None)], None);
+    check(&[frame(0x01, b"a"), frame(0x88, b"")], &[Event::Close(None)], None);
+}
+
+#[test]
+fn events_before_an_error_are_delivered() {
+    use ProtocolError::*;
+    let a = || frame(0x81, b"a");
+    for (bad, error) in [
+        (frame(0xC1, b"b"), ReservedBits { bits: 4 }),
+        (frame(0x83, b"b"), ReservedOpcode { opcode: 3 }),
+        (vec![0x81, 1, b'b'], Unmasked),
+        (frame(0x09, b""), FragmentedControl { opcode: Opcode::Ping }),
+        (frame(0x80, b"b"), UnexpectedContinuation),
+        (frame(0x00, b"b"), UnexpectedContinuation),
+        (frame(0x81, b"\xff"), InvalidUtf8),
+        (frame(0x88, b"\x03"), TruncatedCloseCode),
+        (frame(0x88, &1005u16.to_be_bytes()), InvalidCloseCode { code: 1005 }),
+        (frame(0x88, b"\x03\xe8\xff"), InvalidCloseReason),
+    ] {
+        check(&[a(), bad], &[text("a")], Some(error));
+    }
+    check(&[frame(0x01, b"a"), frame(0x81, b"b")], &[], Some(ExpectedContinuation { opcode: Opcode::Text }));
+    check(&[frame(0x01, b"a"), frame(0x02, b"b")], &[], Some(ExpectedContinuation { opcode: Opcode::Binary }));
+    check(&[frame(0x01, b"\xe6"), frame(0x80, b"")], &[], Some(InvalidUtf8));
+}
+
+#[test]
+fn bad_utf8_fails_inside_a_frame_that_is_still_arriving() {
+    let bytes = frame(0x81, b"ok \xf4\x90 and much more that never arrives");
+    let last = bytes.len() - b"\x90 and much more that never arrives".len();
+    let limits = Limits::default();
+    assert_eq!(transcript(&bytes[..last], last, &limits), (vec![], None));
+    assert_eq!(transcript(&bytes[..=last], last + 1, &limits), (vec![], Some(ProtocolError::InvalidUtf8)));
+}
+
+#[test]
+fn limits_at_the_bound_and_one_past_it() {
+    use ProtocolError::*;
+    let limits = Limits { max_message_size: 10, max_frame_size: 8, max_fragments: 3 };
+    let check = |frames: &[Vec<u8>], events: &[Event<'static>], error| check_within(&limits, frames, events, error);
+    check(&[frame(0x82, &[1; 8])], &[binary(&[1; 8])], None);
+    check(&[frame(0x82, &[1; 9])], &[], Some(FrameTooLarge { length: 9, limit: 8 }));
+    check(&[frame(0x02, &[1; 8]), frame(0x80, &[1; 2])], &[binary(&[1; 10])], None);
+    check(&[frame(0x02, &[1; 8]), frame(0x80, &[1; 3])], &[], Some(MessageTooLarge { length: 11, limit: 10 }));
+    check(&[frame(0x02, b""), frame(0x00, b""), frame(0x80, b"")], &[binary(b"")], None);
+    let four = [frame(0x02, b""), frame(0x00, b""), frame(0x00, b""), frame(0x80, b"")];
+    check(&four, &[], Some(TooManyFragments { limit: 3 }));
+    // Control frames are not fragments of the message that they interrupt.
+    let pings = [frame(0x02, b""), frame(0x89, &[0; 125]), frame(0x89, b""), frame(0x80, b"")];
+    check(&pings, &[Event::Ping(vec![0; 125].into()), Event::Ping(vec![].into()), binary(b"")], None);
+}
+
+#[test]
+fn the_announced_length_decides_before_any_payload() {
+    let mut session = Session::default();
+    let mut header = [0x82, 0xFF, 0x3F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1, 2, 3, 4];
+    let received = session.receive(&mut &mut header[..], &Limits::default(), &mut Spare::default());
+    assert_eq!(received, Err(ProtocolError::FrameTooLarge { length: (1 << 62) - 1, limit: 1 << 20 }));
+}
+
+#[test]
+fn a_large_binary_message_is_read_straight_into_its_buffer() {
+    let payload: Vec<u8> = (0..200_000u32).map(|n| n as u8).collect();
+    let bytes = [frame(0x82, &payload), frame(0x81, b"next")].concat();
+    let (mut session, limits, mut spare) = (Session::default(), Limits::default(), Spare::default());
+    let (first, mut rest) = bytes.split_at(40_000);
+    assert_eq!(session.receive(&mut &mut first.to_vec()[..], &limits, &mut spare), Ok(None));
+    let mut reads = 0;
+    let (event, mut following) = loop {
+        let Some((buffer, room)) = session.direct(&mut spare) else { panic!("a large message is under way") };
+        let (now, later) = rest.split_at(room.min(rest.len()));
+        assert!(room <= buffer.len(), "room for what arrived, not for what was announced");
+        buffer.extend_from_slice(now);
+        (rest, reads) = (later, reads + 1);
+        match session.receive_direct(now.len()).unwrap() {
+            (None, following) => assert!(following.is_empty()),
+            complete => break complete,
+        }
+    };
+    assert_eq!(event, Some(binary(&payload)));
+    assert_eq!(reads, 3);
+    following.extend_from_slice(rest);
+    assert_eq!(session.receive(&mut &mut following[..], &limits, &mut spare), Ok(Some(text("next"))));
+}
+
+#[test]
+fn an_idle_session_is_small_and_holds_nothing() {
+    let (mut session, limits, mut spare) = (Session::default(), Limits::default(), Spare::default());
+    let bytes = [frame(0x01, b"a"), frame(0x80, b"b")].concat();
+    for byte in bytes {
+        let _ = session.receive(&mut &mut [byte][..], &limits, &mut spare);
+    }
+    assert!(session.partial.is_none());
+    assert!(size_of::<Session>() <= 24);
+}
+
+#[test]
+fn the_short_way_takes_what_the_session_would_and_nothing_else() {
+    let limits = Limits { max_message_size: 70_000, max_frame_size: 70_000, max_fragments: 4096 };
+    for first in 0..=0xFF {
+        for length in [0, 1, 5, 125, 126, 127, 1000, 65_535, 65_536, 70_000, 70_001] {
+            let bytes = frame(first, &vec![b'a'; length]);
+            let (mut short, mut long) = (bytes.clone(), bytes);
+            let taken = crate::protocol::frame::take_whole_message(&mut &mut short[..], limits.max_whole_message());
+            let mut input = &mut long[..];
+            let received = Session::default().receive(&mut input, &limits, &mut Spare::default());
+            match (taken, received) {
+                (Some((Opcode::Text, taken)), Ok(Some(Event::Text(text)))) => assert_eq!(taken, text.as_bytes()),
+                (Some((Opcode::Binary, taken)), Ok(Some(Event::Binary(bytes)))) => assert_eq!(taken, &*bytes),
+                (Some(taken), received) => panic!("{first:x} {length}: {taken:?} and {received:?}"),
+                (None, received) => {
+                    let is_short = matches!(received, Ok(Some(Event::Text(_) | Event::Binary(_)))) && length <= 65_535;
+                    assert!(!is_short, "{first:x} {length}");
+                }
+            }
+        }
+    }
+}
