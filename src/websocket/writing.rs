@@ -119,6 +119,7 @@ impl WebSocketConnection {
         }
     }
 
+    /// Adds it if nothing is in the way: whether there is room for more, and whether this thread flushes it anyhow.
     #[inline(always)]
     fn write_plainly(&self, opcode: Opcode, payload: &[u8]) -> Option<(bool, bool)> {
         if payload.len() >= LARGE {
@@ -159,6 +160,7 @@ impl WebSocketConnection {
         }
     }
 
+    /// As [`write_plainly`](WebSocketConnection::write_plainly), without the room.
     #[inline(always)]
     fn write_range_plainly(&self, log: &Arc<Log>, start: u32, end: u32) -> Option<bool> {
         let mut state = self.lock()?;
