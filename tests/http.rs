@@ -465,6 +465,8 @@ async fn requests_that_are_refused() {
         ("GET / HTTP/1.1\r\nHost: a, b\r\n\r\n".into(), bad, named),
         ("GET / HTTP/1.1\r\nHost: a:65536\r\n\r\n".into(), bad, named),
         ("GET / HTTP/1.1\r\nHost: a:b\r\n\r\n".into(), bad, named),
+        ("GET / HTTP/1.1\r\nHost: a:+80\r\n\r\n".into(), bad, named),
+        ("GET / HTTP/1.1\r\nHost: [::1]:+80\r\n\r\n".into(), bad, named),
         ("GET / HTTP/1.1\r\nHost: :80\r\n\r\n".into(), bad, named),
         ("GET / HTTP/1.0\r\nHost: a b\r\n\r\n".into(), bad, named),
         // The request line.

@@ -19,6 +19,7 @@ mod params;
 mod parser;
 mod request;
 mod response;
+mod sending;
 mod server;
 mod upgrade;
 

@@ -174,10 +174,25 @@ fn check_host(headers: &HeaderMap, version: Version) -> Result<(), HttpError> {
 }
 
 fn is_host(host: &[u8]) -> bool {
+    let mut parts = host.splitn(2, |byte| *byte == b':');
+    let name = parts.next().unwrap_or_default();
+    if !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-')) {
+        return is_port(parts.next().unwrap_or_default());
+    }
+    // An address in brackets, or what is rarer still.
     let Ok(authority) = Authority::try_from(host) else { return false };
     let port = authority.as_str().get(authority.host().len()..).unwrap_or_default();
     let port = port.strip_prefix(':').unwrap_or(port);
-    !authority.host().is_empty() && !host.contains(&b'@') && (port.is_empty() || port.parse::<u16>().is_ok())
+    !authority.host().is_empty() && !host.contains(&b'@') && is_port(port.as_bytes())
+}
+
+/// RFC 3986 §3.2.3: digits, perhaps none.
+fn is_port(port: &[u8]) -> bool {
+    let value = port.iter().try_fold(0u16, |value, byte| match byte {
+        b'0'..=b'9' => value.checked_mul(10)?.checked_add(u16::from(byte - b'0')),
+        _ => None,
+    });
+    value.is_some()
 }
 
 /// The four forms of §3.2.

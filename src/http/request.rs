@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, Uri, Version};
 
 use super::form::{self, Form};
 use super::params::Params;
-use super::parser::Head;
+use super::parser::{Framing, Head};
 
 /// A request: ReactPHP's `ServerRequestInterface`. Cheap to clone.
 ///
@@ -41,13 +41,20 @@ struct Attribute {
 }
 
 impl ServerRequest {
-    pub(super) fn new(
-        head: Head,
-        body: Bytes,
-        remote: Option<SocketAddr>,
-        local: Option<Arc<SocketAddr>>,
-    ) -> ServerRequest {
-        ServerRequest { inner: Arc::new(Inner { head, body, remote, local }), attributes: None }
+    pub(super) fn new(head: Head, remote: Option<SocketAddr>, local: Option<Arc<SocketAddr>>) -> ServerRequest {
+        ServerRequest { inner: Arc::new(Inner { head, body: Bytes::new(), remote, local }), attributes: None }
+    }
+
+    /// The same request with its body. It is not shared yet.
+    pub(super) fn with_body(mut self, body: Bytes) -> ServerRequest {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.body = body;
+        }
+        self
+    }
+
+    pub(super) fn framing(&self) -> Framing {
+        self.inner.head.framing
     }
 
     /// The method. Methods are case-sensitive and may be any token.

@@ -9,13 +9,14 @@ use tokio::io::AsyncWriteExt;
 
 use super::HttpError;
 use super::admission::{Admission, Admitted, Pending, Refusal};
-use super::connection::{Connection, page};
+use super::connection::Connection;
 use super::encoder::RequestLine;
 use super::lifetime::{Lifetime, Member, Phase};
 use super::listening::{Listening, Serving};
 use super::middleware::{Chain, IntoChain};
 use super::options::HttpOptions;
 use super::response::Response;
+use super::sending::page;
 use super::upgrade::Upgraded;
 use crate::emitter::{EventNames, Listeners, Turnstile, listener_methods};
 use crate::socket::{Acceptor, SocketServer};
@@ -247,10 +248,20 @@ impl Future for Connected {
 }
 
 /// HTTP, and what follows it if anything does.
-async fn speak_http(stream: Stream, server: Arc<Server>, lifetime: Arc<Lifetime>, pending: Pending) -> Option<Later> {
-    let connection = Connection::new(stream, server, lifetime.phase());
-    let (upgrade, stream, read_ahead) = connection.run(pending).await?;
-    Some(upgrade.start(Upgraded { stream, read_ahead: read_ahead.into(), lifetime }))
+///
+/// Not an `async fn`, which would have room for its arguments twice.
+fn speak_http(
+    stream: Stream,
+    server: Arc<Server>,
+    lifetime: Arc<Lifetime>,
+    pending: Pending,
+) -> impl Future<Output = Option<Later>> {
+    let mut connection = Connection::new(stream, server, lifetime.phase(), pending);
+    async move {
+        let upgrade = connection.run().await?;
+        let (stream, read_ahead) = connection.into_parts();
+        Some(upgrade.start(Upgraded { stream, read_ahead: read_ahead.into(), lifetime }))
+    }
 }
 
 /// Tells a client that there is no room for it.
@@ -279,5 +290,16 @@ mod tests {
     #[test]
     fn the_task_of_a_connection_is_small() {
         assert!(size_of::<Connected>() <= 64, "{}", size_of::<Connected>());
+    }
+
+    /// Up to this size the usual allocators hand memory out from where they keep it at hand.
+    #[tokio::test]
+    async fn what_http_needs_is_small() {
+        let lifetime = Lifetime::new(false);
+        let server = HttpServer::new(|_request: crate::ServerRequest| Response::new(200)).inner;
+        let stream = Stream::other(tokio::io::empty());
+        let (_, pending) = server.admission.admit(None, &server.options).ok().unwrap();
+        let http = speak_http(stream, server, lifetime, pending);
+        assert!(size_of_val(&http) <= 1032, "{}", size_of_val(&http));
     }
 }

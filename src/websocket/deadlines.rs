@@ -139,9 +139,8 @@ impl Driver {
 /// The interval, 10 % more or less, so that connections that were opened together do not ping together for ever.
 fn next_ping(options: &WebSocketOptions, clock: &Clock) -> Moment {
     options.ping_interval.map_or(Moment::NEVER, |interval| {
-        let share = fastrand::f64() * 0.2 - 0.1;
-        clock.after(
-            interval.saturating_add(interval.mul_f64(share.max(0.0))).saturating_sub(interval.mul_f64((-share).max(0.0))),
-        )
+        let millis = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+        let tenth = millis / 10;
+        clock.after(Duration::from_millis((millis - tenth).saturating_add(fastrand::u64(0..=2 * tenth))))
     })
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use http::header::{
-    CONNECTION, HeaderMap, HeaderName, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    UPGRADE,
 };
 use http::{Method, Version};
 
@@ -88,15 +89,16 @@ fn only(headers: &HeaderMap, name: HeaderName) -> Option<&[u8]> {
 
 /// Whether a list, over all its lines, has a token, in any case.
 fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
-    tokens(headers, name).any(|other| other.eq_ignore_ascii_case(token.as_bytes()))
+    let is_token = |other: &[u8]| other.eq_ignore_ascii_case(token.as_bytes());
+    // Mostly it is the only one.
+    headers.get_all(name).iter().any(|line| is_token(line.as_bytes()) || list(line).any(is_token))
 }
 
 /// The same for names whose case counts.
 fn has_exact_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
-    tokens(headers, name).any(|other| other == token.as_bytes())
+    headers.get_all(name).iter().any(|line| list(line).any(|other| other == token.as_bytes()))
 }
 
-fn tokens(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
-    let lines = headers.get_all(name).into_iter();
-    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
+fn list(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }

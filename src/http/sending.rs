@@ -1,0 +1,205 @@
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use http::StatusCode;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+use super::HttpError;
+use super::body_stream::{BodyReader, Piece};
+use super::connection::{Connection, Stop, Then};
+use super::encoder::{self, BodyPlan, Plan, RequestLine};
+use super::lifetime::Phase;
+use super::response::{BodyKind, Response};
+use super::upgrade::Upgrade;
+use crate::stream::Transport;
+
+/// A response, ready to be sent.
+struct Outgoing {
+    head: Vec<u8>,
+    plan: Plan,
+    rest: Rest,
+}
+
+/// What follows a response's head.
+enum Rest {
+    /// Nothing, or what is short and has been put behind it.
+    Nothing,
+    Bytes(Bytes),
+    Stream(BodyReader),
+    Upgrade(Box<dyn Upgrade>),
+}
+
+/// A body below this is copied behind its head and sent in one piece; above it the copy costs more than it saves.
+const COPY_MAX: usize = 16 * 1024;
+
+/// From a response to the socket.
+impl Connection {
+    /// Sends a response.
+    pub(super) fn send(&mut self, response: Response) -> impl Future<Output = Result<Then, Stop>> {
+        let Outgoing { head, plan, rest } = self.encode(response);
+        async move {
+            let is_complete = match rest {
+                Rest::Nothing => self.write(&head).await.map(|()| true)?,
+                Rest::Upgrade(upgrade) => return self.write(&head).await.map(|()| Then::Upgrade(upgrade)),
+                Rest::Bytes(body) => Box::pin(self.write_all(Buf::chain(&head[..], body))).await.map(|()| true)?,
+                Rest::Stream(reader) => Box::pin(self.send_stream(head, reader, plan)).await?,
+            };
+            Ok(if is_complete && plan.keep_alive { Then::NextRequest } else { Then::End })
+        }
+    }
+
+    fn encode(&self, response: Response) -> Outgoing {
+        let mut response = response.checked();
+        let failed = response.error.take();
+        let is_last = self.answered >= self.server.options.max_keep_alive_requests;
+        let is_closing = *self.phase.borrow() > Phase::Serving;
+        let has_more = !self.half_closed || !self.buffer.is_empty();
+        let mut head = Vec::with_capacity(256);
+        let may_persist = failed.is_none() && !is_last && !is_closing && has_more;
+        let line = self.line.as_ref();
+        let plan = encoder::encode(&mut head, &response, line.unwrap_or(&RequestLine::default()), may_persist);
+        if let Some(error) = failed {
+            self.server.emit_error(error);
+        }
+        if let Some(upgrade) = response.upgrade.filter(|_| response.status == StatusCode::SWITCHING_PROTOCOLS) {
+            return Outgoing { head, plan, rest: Rest::Upgrade(upgrade) };
+        }
+        let rest = match response.body.0 {
+            BodyKind::Stream(reader) => Rest::Stream(reader),
+            BodyKind::Bytes(_) if plan.body == BodyPlan::None => Rest::Nothing,
+            BodyKind::Bytes(body) if body.len() < COPY_MAX => {
+                head.extend_from_slice(&body);
+                Rest::Nothing
+            }
+            BodyKind::Bytes(body) => Rest::Bytes(body),
+        };
+        Outgoing { head, plan, rest }
+    }
+
+    /// Sends what is written to a stream. `false` if the client did not get what it was told to expect.
+    async fn send_stream(&mut self, mut out: Vec<u8>, mut reader: BodyReader, plan: Plan) -> Result<bool, Stop> {
+        let is_chunked = plan.body == BodyPlan::Chunked;
+        let mut left = match plan.body {
+            BodyPlan::Length(length) => Some(length),
+            BodyPlan::None | BodyPlan::Chunked | BodyPlan::UntilClose => None,
+        };
+        // One that was closed before it was sent is an empty body.
+        let is_empty = plan.body == BodyPlan::None || reader.is_closed();
+        if is_empty && is_chunked {
+            out.extend_from_slice(b"0\r\n\r\n");
+        }
+        if is_empty {
+            self.write(&out).await?;
+            return Ok(left.unwrap_or(0) == 0);
+        }
+        loop {
+            // The head does not wait for the first piece.
+            if out.is_empty() {
+                self.wait_for_piece(&mut reader).await?;
+            }
+            match std::future::poll_fn(|cx| Poll::Ready(reader.poll_next(cx))).await {
+                Poll::Pending => self.write(&out).await?,
+                Poll::Ready(Piece::Cut) => return Err(Stop::Quiet),
+                Poll::Ready(Piece::End) => {
+                    if is_chunked {
+                        out.extend_from_slice(b"0\r\n\r\n");
+                    }
+                    self.write(&out).await?;
+                    return Ok(left.unwrap_or(0) == 0);
+                }
+                Poll::Ready(Piece::Chunks(chunks)) => {
+                    let length: usize = chunks.iter().map(Bytes::len).sum();
+                    if is_chunked {
+                        out.extend_from_slice(format!("{length:x}\r\n").as_bytes());
+                    }
+                    let start = out.len();
+                    chunks.iter().for_each(|chunk| out.extend_from_slice(chunk));
+                    if is_chunked {
+                        out.extend_from_slice(b"\r\n");
+                    }
+                    let is_too_long = left.is_some_and(|left| length as u64 > left);
+                    if is_too_long {
+                        // As much as was promised, so that nobody takes the rest for another response.
+                        out.truncate(start.saturating_add(left.map_or(0, |left| left as usize)));
+                    }
+                    self.write(&out).await?;
+                    if is_too_long {
+                        let mistake = "a stream longer than its Content-Length";
+                        self.server.emit_error(HttpError::Handler(mistake.into()));
+                        return Ok(false);
+                    }
+                    left = left.map(|left| left.saturating_sub(length as u64));
+                    reader.sent(length);
+                }
+            }
+            out.clear();
+        }
+    }
+
+    /// Waits until there is something to send, or the client leaves.
+    async fn wait_for_piece(&mut self, reader: &mut BodyReader) -> Result<(), Stop> {
+        let linger = self.server.options.linger;
+        let mut grace = None;
+        std::future::poll_fn(|cx| {
+            if reader.poll_ready(cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            self.poll_left(cx, &mut grace, linger).map(|()| Err(Stop::Quiet))
+        })
+        .await
+    }
+
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+        let mut rest = bytes;
+        if !matches!(self.stream.transport, Transport::Other(_)) {
+            // Mostly a socket takes all of it at once, and nothing has to be waited for.
+            let write = |cx: &mut Context<'_>| Poll::Ready(Pin::new(&mut self.stream).poll_write(cx, bytes));
+            if let Poll::Ready(written) = std::future::poll_fn(write).await {
+                rest = bytes.get(written?..).unwrap_or_default();
+            }
+            if rest.is_empty() {
+                return Ok(());
+            }
+        }
+        Box::pin(self.write_all(rest)).await
+    }
+
+    /// Writes all of it, as long as the client takes any of it.
+    async fn write_all(&mut self, mut bytes: impl Buf) -> Result<(), Stop> {
+        let limit = self.server.options.write_timeout;
+        while bytes.has_remaining() {
+            if in_time(limit, self.stream.write_buf(&mut bytes)).await? == 0 {
+                return Err(Stop::Quiet);
+            }
+        }
+        // A socket has nothing to flush; another stream may have, and may fail to.
+        if matches!(self.stream.transport, Transport::Other(_)) {
+            in_time(limit, self.stream.flush()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What the client has to take within the limit, if there is one.
+async fn in_time<T>(limit: Option<Duration>, written: impl Future<Output = io::Result<T>>) -> Result<T, Stop> {
+    match limit {
+        Some(limit) => Ok(timeout(limit, written).await.map_err(|_| HttpError::WriteTimeout { limit })??),
+        None => Ok(written.await?),
+    }
+}
+
+/// A response whose body is bytes, and which ends its connection.
+pub(super) fn page(response: &Response, line: &RequestLine) -> Vec<u8> {
+    let mut page = Vec::new();
+    let plan = encoder::encode(&mut page, response, line, false);
+    if let BodyKind::Bytes(body) = &response.body.0
+        && plan.body != BodyPlan::None
+    {
+        page.extend_from_slice(body);
+    }
+    page
+}
