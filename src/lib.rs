@@ -59,7 +59,7 @@ pub use socket::{SocketError, SocketOptions, SocketServer};
 pub use websocket::{
     BinaryPayload, Closed, ConnectionError, ConnectionListener, HandshakeError, IntoListener, Message, MessageWriter,
     Origins, Payload, SlowMemberPolicy, Text, TextPayload, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
-    cork,
+    WebSocketStats, cork,
 };
 
 /// What a reader copies from these pages is compiled.

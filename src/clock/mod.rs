@@ -3,6 +3,7 @@
 //! A connection on which nothing happens costs what its entry here costs, 24 bytes, and not a timer of its own. The price
 //! is precision: a deadline rings up to [`RESOLUTION`] late, never early.
 
+mod coarse;
 mod sleeper;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+pub(crate) use coarse::{Coarse, nanos};
 use sleeper::Sleeper;
 
 /// Deadlines within one such span ring together. A twentieth of a second is nothing to the timeouts that people set, and

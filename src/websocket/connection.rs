@@ -11,6 +11,7 @@ use super::event::IntoListener;
 use super::message::Message;
 use super::shared::Shared;
 use super::slot::{Slot, State};
+use super::stats::Traffic;
 use crate::emitter::BoxError;
 use crate::http::ServerRequest;
 
@@ -101,6 +102,19 @@ impl WebSocketConnection {
     pub(super) fn lock(&self) -> Option<MutexGuard<'static, State>> {
         let state = self.slot().lock();
         (state.number == self.number.get()).then_some(state)
+    }
+
+    /// What it has sent and received so far.
+    pub(super) fn traffic(&self) -> Traffic {
+        let Some(mut state) = self.lock() else { return Traffic::default() };
+        let received = &self.slot().received;
+        Traffic {
+            messages_in: received.messages(),
+            messages_out: state.messages_out,
+            bytes_in: received.bytes(),
+            bytes_out: state.outbox.written(),
+            dropped: state.existing_extras().map_or(0, |extras| extras.dropped),
+        }
     }
 
     pub(super) fn retire(self) {

@@ -15,7 +15,7 @@ use super::flushing::Writing;
 use super::inbox::Inbox;
 use super::shared::Shared;
 use super::slot::{ALARM, ATTEND, BLOCKED, CUT, DEAF, DRAINED, PAUSED, Phase, Slot};
-use crate::clock::Moment;
+use crate::clock::{Coarse, Moment};
 use crate::emitter::panic_error;
 use crate::http::{Lifetime, Upgraded};
 use crate::protocol::{Bucket, Session, close_code};
@@ -293,6 +293,7 @@ impl Future for Driver {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let driver = self.get_mut();
+        let begun = Coarse::now();
         let turn = Turn::begin();
         let mut desk = Desk::take();
         let mut panics = 0;
@@ -313,6 +314,7 @@ impl Future for Driver {
             }
         };
         desk.put_back();
+        driver.shared.note_time(begun);
         polled
     }
 }
@@ -341,6 +343,6 @@ mod tests {
     #[test]
     fn a_connection_is_small() {
         assert!(size_of::<Driver>() <= 272, "the task's part: {}", size_of::<Driver>());
-        assert!(size_of::<Slot>() <= 264, "what the handle points to: {}", size_of::<Slot>());
+        assert!(size_of::<Slot>() <= 288, "what the handle points to: {}", size_of::<Slot>());
     }
 }

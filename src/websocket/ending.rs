@@ -67,7 +67,7 @@ impl Driver {
             self.hang_up();
         }
         self.progress.closed = true;
-        self.shared.connections.begin_to_end(self.connection);
+        self.shared.connections.begin_to_end(self.connection, self.cause());
         let (code, reason) = self.close_args();
         self.delivery.close(code, reason);
         true
@@ -107,6 +107,16 @@ impl Driver {
     pub(super) fn begin_to_end(&mut self) {
         if self.deadlines.close == Moment::NEVER {
             self.deadlines.close = self.lifetime.clock().after(self.shared.options.close_timeout);
+        }
+    }
+
+    /// Why it has ended, in a word.
+    fn cause(&self) -> &'static str {
+        match (self.connection.error(), &self.progress.peer_close) {
+            (Some(error), _) => error.cause(),
+            (None, None) => "lost",
+            (None, Some(peer)) if peer.first => "peer",
+            (None, Some(_)) => "server",
         }
     }
 

@@ -69,6 +69,21 @@ impl ConnectionError {
         Cow::Owned(self.to_string())
     }
 
+    /// The error in a word, under which [`WebSocketStats`](crate::WebSocketStats) counts it: `protocol`, `pong_timeout`,
+    /// `write_timeout`, `slow_reader`, `listener`, `message_abandoned`, `io`, `handshake`.
+    pub fn cause(&self) -> &'static str {
+        match self {
+            ConnectionError::Protocol(_) => "protocol",
+            ConnectionError::PongTimeout { .. } => "pong_timeout",
+            ConnectionError::WriteTimeout { .. } => "write_timeout",
+            ConnectionError::SlowReader { .. } => "slow_reader",
+            ConnectionError::Listener(_) => "listener",
+            ConnectionError::MessageAbandoned => "message_abandoned",
+            ConnectionError::Io(_) => "io",
+            ConnectionError::Handshake(_) => "handshake",
+        }
+    }
+
     /// What the peer is told: not what went wrong in the app.
     pub(super) fn public_reason(&self) -> Cow<'_, str> {
         match self {
@@ -122,6 +137,22 @@ pub enum HandshakeError {
 }
 
 impl HandshakeError {
+    /// The error in a word, under which [`WebSocketStats`](crate::WebSocketStats) counts it: `upgrade`, `key`, `version`,
+    /// `body`, `origin`, `subprotocol`, `rejected`, `listener`, `timeout`.
+    pub fn cause(&self) -> &'static str {
+        match self {
+            HandshakeError::Upgrade => "upgrade",
+            HandshakeError::Key => "key",
+            HandshakeError::Version => "version",
+            HandshakeError::Body => "body",
+            HandshakeError::Origin { .. } => "origin",
+            HandshakeError::Subprotocol => "subprotocol",
+            HandshakeError::Rejected { .. } => "rejected",
+            HandshakeError::Listener(_) => "listener",
+            HandshakeError::Timeout { .. } => "timeout",
+        }
+    }
+
     /// The status that answers this error.
     pub fn status(&self) -> u16 {
         let status = match self {

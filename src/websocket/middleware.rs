@@ -13,6 +13,8 @@ use super::handshake::{self, Handshake};
 use super::options::WebSocketOptions;
 use super::shared::Shared;
 use super::slot::{Phase, Slot};
+use super::stats::WebSocketStats;
+use crate::clock::Coarse;
 use crate::emitter::{
     BoxError, ConcurrentListener, EventNames, ListenerError, ListenerId, Rank, Reacting, Reaction, contain, expect_fit,
 };
@@ -147,6 +149,23 @@ impl WebSocketMiddleware {
         self.shared.connections.len()
     }
 
+    /// What the connections have done so far, and how they ended. Counting costs next to nothing; this call looks at each
+    /// open connection, so it is one for every few seconds, not for every message.
+    ///
+    /// ```
+    /// use react_websocket::WebSocketMiddleware;
+    ///
+    /// let websocket = WebSocketMiddleware::new();
+    /// let stats = websocket.stats();
+    /// println!("{} open, {} messages received", stats.open, stats.messages_in);
+    /// for (cause, count) in &stats.closed {
+    ///     println!("closed, {cause}: {count}");
+    /// }
+    /// ```
+    pub fn stats(&self) -> WebSocketStats {
+        self.shared.connections.stats()
+    }
+
     /// Whether no connection is open now.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -252,7 +271,10 @@ impl Handshaking {
     fn decide(self, connection: WebSocketConnection, handshake: Handshake) -> Answer {
         let listeners = self.shared.listeners.snapshot();
         for (place, listener) in listeners.iter().enumerate() {
-            match self.call(listener, CONNECTION, connection) {
+            let begun = Coarse::now();
+            let reacting = self.call(listener, CONNECTION, connection);
+            self.shared.note_time(begun);
+            match reacting {
                 Reacting::Done(outcome) => {
                     if let Some((error, page)) = refusal(connection, outcome) {
                         return self.refuse(connection, error, page);
@@ -331,6 +353,7 @@ impl Handshaking {
 
     /// Tells of a refused handshake. The connection answers the `error` listeners, and then it is gone.
     fn refuse(self, connection: WebSocketConnection, error: HandshakeError, page: Response) -> Answer {
+        self.shared.connections.refused(error.cause());
         if let Some(mut state) = connection.lock() {
             state.phase = Phase::Closed;
             state.extras().error = Some(ConnectionError::Handshake(error));

@@ -25,6 +25,7 @@ mod outbox;
 mod reading;
 mod shared;
 mod slot;
+mod stats;
 mod writer;
 mod writing;
 
@@ -38,4 +39,5 @@ pub use message::{Message, Text};
 pub use middleware::WebSocketMiddleware;
 pub use options::WebSocketOptions;
 pub use origins::Origins;
+pub use stats::WebSocketStats;
 pub use writer::{BinaryPayload, MessageWriter, Payload, TextPayload};

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::origins::Origins;
+use crate::clock::nanos;
 use crate::protocol::{ControlRate, Limits};
 
 /// How the connections of a [`WebSocketMiddleware`](crate::WebSocketMiddleware) behave: limits, timeouts, the handshake.
@@ -35,6 +36,8 @@ pub struct WebSocketOptions {
     pub(crate) write_buffer_hard_limit: usize,
     pub(crate) read_ahead: usize,
     pub(crate) turn_budget: (usize, usize),
+    /// Nanoseconds; as many as there can be if it is off.
+    pub(crate) slow_listener_warning: u64,
     pub(crate) subprotocols: Vec<Arc<str>>,
     pub(crate) require_subprotocol: bool,
     pub(crate) origins: Origins,
@@ -68,6 +71,7 @@ impl WebSocketOptions {
             write_buffer_hard_limit: 4 << 20,
             read_ahead: 64 * 1024,
             turn_budget: (64, 256 * 1024),
+            slow_listener_warning: nanos(Duration::from_millis(100)),
             subprotocols: Vec::new(),
             require_subprotocol: false,
             origins: Origins::same_host(),
@@ -185,6 +189,16 @@ impl WebSocketOptions {
     /// of work for each. At least one of each is taken.
     pub fn turn_budget(mut self, frames: usize, bytes: usize) -> WebSocketOptions {
         self.turn_budget = (frames.max(1), bytes.max(1));
+        self
+    }
+
+    /// How long listeners may keep their thread, in one turn or one handshake, before they are counted in
+    /// [`WebSocketStats::slow_listeners`](crate::WebSocketStats::slow_listeners) and, with the feature `tracing`, warned of:
+    /// meanwhile no other connection of that thread is served. 100 ms; it is measured to a few milliseconds.
+    ///
+    /// What takes long belongs into an asynchronous listener, or to `tokio::task::spawn_blocking`.
+    pub fn slow_listener_warning(mut self, time: impl Into<Option<Duration>>) -> WebSocketOptions {
+        self.slow_listener_warning = time.into().map_or(u64::MAX, nanos);
         self
     }
 

@@ -21,6 +21,8 @@ pub(super) struct Outbox {
     range: Option<LogRange>,
     /// Bytes that the connection's task has taken, to write them itself.
     taken: usize,
+    /// Bytes that the system has taken, ever.
+    written: u64,
     /// Where it goes. None before the 101 has left, and when the socket is broken.
     socket: Option<WriteHalf>,
 }
@@ -51,6 +53,11 @@ impl Outbox {
     pub(super) fn unsent(&self) -> usize {
         let shared = self.range.as_ref().map_or(0, |range| (range.end - range.start) as usize);
         self.buffer.len() - self.sent + shared + self.taken
+    }
+
+    /// Bytes that the system has taken, ever.
+    pub(super) fn written(&self) -> u64 {
+        self.written
     }
 
     /// From now on it goes to this socket.
@@ -121,6 +128,7 @@ impl Outbox {
             None => Err(io::ErrorKind::WouldBlock.into()),
         };
         let Ok(written) = count(written) else { return self.break_off() };
+        self.written += written as u64;
         // What was waiting has gone first; the rest of the three is kept.
         let (waiting, after_waiting) = (waiting.len(), written.saturating_sub(self.buffer.len() - self.sent));
         self.sent += written.min(waiting);
@@ -153,6 +161,7 @@ impl Outbox {
         }
         match socket.try_write(bytes) {
             Ok(written) if written == bytes.len() => {
+                self.written += written as u64;
                 self.release();
                 Flushed::All
             }
@@ -165,6 +174,7 @@ impl Outbox {
         match count(written) {
             Ok(written) => {
                 self.sent += written;
+                self.written += written as u64;
                 Flushed::Full
             }
             Err(_) => self.break_off(),
@@ -182,6 +192,7 @@ impl Outbox {
         };
         let all = written == bytes.len();
         drop(log);
+        self.written += written as u64;
         if all {
             self.range = None;
             return Flushed::All;
@@ -207,6 +218,7 @@ impl Outbox {
     /// The task has written so many of the bytes it took.
     pub(super) fn wrote(&mut self, bytes: usize) {
         self.taken = self.taken.saturating_sub(bytes);
+        self.written += bytes as u64;
     }
 
     /// Gives up what is unsent, and the socket.

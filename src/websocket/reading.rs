@@ -70,6 +70,7 @@ impl Driver {
         self.progress.heard = true;
         budget.bytes = budget.bytes.saturating_sub(bytes.len());
         budget.is_dry = bytes.len() < size;
+        self.slot.received.add_bytes(bytes.len());
         if self.progress.failed {
             return Poll::Ready(());
         }
@@ -113,6 +114,7 @@ impl Driver {
         };
         self.progress.heard = true;
         budget.bytes = budget.bytes.saturating_sub(count);
+        self.slot.received.add_bytes(count);
         match self.session.receive_direct(count) {
             Ok((event, following)) => {
                 self.note_data();
@@ -221,7 +223,9 @@ impl Driver {
             }
         }
         *input = rest;
-        std::mem::replace(&mut budget.frames, frames) > frames
+        let taken = std::mem::replace(&mut budget.frames, frames) - frames;
+        self.slot.received.add_messages(taken);
+        taken > 0
     }
 
     #[inline]
@@ -240,6 +244,7 @@ impl Driver {
                 if let Cow::Owned(text) = text {
                     spare.give(text.into_bytes());
                 }
+                self.slot.received.add_messages(1);
                 self.note_message();
             }
             Event::Binary(bytes) => {
@@ -247,6 +252,7 @@ impl Driver {
                 if let Cow::Owned(bytes) = bytes {
                     spare.give(bytes);
                 }
+                self.slot.received.add_messages(1);
                 self.note_message();
             }
             Event::Ping(payload) => {

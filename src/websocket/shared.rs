@@ -1,11 +1,13 @@
 use std::any::Any;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
 
 use super::connection::WebSocketConnection;
 use super::options::WebSocketOptions;
+use super::stats::WebSocketStats;
+use crate::clock::Coarse;
 use crate::emitter::ConcurrentListeners;
 use crate::http::UpgradedConnections;
 use crate::protocol::close_code;
@@ -22,31 +24,72 @@ pub(crate) struct Shared {
     pub(crate) extension: Option<Arc<dyn Any + Send + Sync>>,
 }
 
+impl Shared {
+    /// Listeners have kept their thread since then.
+    #[inline]
+    pub(super) fn note_time(&self, begun: Coarse) {
+        if begun.is_over(self.options.slow_listener_warning) {
+            self.connections.were_slow();
+        }
+    }
+}
+
 /// The connections of a middleware, each with the number of the lifetime it was accepted in.
 #[derive(Default)]
 pub(super) struct Connections {
     /// Also those that have ended, as long as their `close` listeners are waited for.
     all: DashMap<WebSocketConnection, u64>,
     open: AtomicUsize,
+    /// What has been, without what the connections that are there have sent and received, which they know.
+    ///
+    /// A connection is taken from `all` under this lock, so that whoever sums up meets it here or there.
+    stats: Mutex<WebSocketStats>,
 }
 
 impl Connections {
     pub(super) fn insert(&self, connection: WebSocketConnection, lifetime: u64) {
+        self.lock_stats().accepted += 1;
         self.all.insert(connection, lifetime);
         self.open.fetch_add(1, Ordering::Relaxed);
     }
 
     /// It has ended, and is about to say so.
-    pub(super) fn begin_to_end(&self, connection: WebSocketConnection) {
-        if let Some(mut state) = connection.lock()
-            && !std::mem::replace(&mut state.has_ended, true)
-        {
+    pub(super) fn begin_to_end(&self, connection: WebSocketConnection, cause: &'static str) {
+        let has_ended = connection.lock().is_none_or(|mut state| std::mem::replace(&mut state.has_ended, true));
+        if !has_ended {
             self.open.fetch_sub(1, Ordering::Relaxed);
+            *self.lock_stats().closed.entry(cause).or_default() += 1;
         }
     }
 
     pub(super) fn remove(&self, connection: WebSocketConnection) {
-        self.all.remove(&connection);
+        let mut stats = self.lock_stats();
+        if self.all.remove(&connection).is_some() {
+            stats.add(&connection.traffic());
+        }
+    }
+
+    /// A handshake was refused.
+    pub(super) fn refused(&self, cause: &'static str) {
+        *self.lock_stats().refused.entry(cause).or_default() += 1;
+    }
+
+    /// Listeners have kept their thread too long.
+    pub(super) fn were_slow(&self) {
+        self.lock_stats().slow_listeners += 1;
+    }
+
+    pub(super) fn stats(&self) -> WebSocketStats {
+        let counted = self.lock_stats();
+        let mut stats = counted.clone();
+        self.all.iter().for_each(|entry| stats.add(&entry.key().traffic()));
+        drop(counted);
+        stats.open = self.len();
+        stats
+    }
+
+    fn lock_stats(&self) -> MutexGuard<'_, WebSocketStats> {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn len(&self) -> usize {

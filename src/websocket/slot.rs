@@ -10,6 +10,7 @@ use super::event::ConnectionEvents;
 use super::lag::Held;
 use super::outbox::Outbox;
 use super::shared::Shared;
+use super::stats::Received;
 use super::writer::Streaming;
 use crate::clock::Alarm;
 use crate::emitter::{Change, ListenerId};
@@ -24,6 +25,7 @@ use crate::slots::Slots;
 pub(super) struct Slot {
     /// What the connection's task has to look at. Changed under the lock, read without.
     pub(super) flags: AtomicU32,
+    pub(super) received: Received,
     state: Mutex<State>,
 }
 
@@ -82,8 +84,10 @@ pub(super) struct State {
     /// A [`MessageWriter`](super::writer::MessageWriter) has begun a message and not ended it.
     pub(super) streaming: bool,
     /// [Options](super::options::WebSocketOptions) that every write asks for.
-    pub(super) soft_limit: usize,
-    pub(super) hard_limit: usize,
+    pub(super) soft_limit: u32,
+    pub(super) hard_limit: u32,
+    /// Messages that were accepted for sending.
+    pub(super) messages_out: u64,
     pub(super) next_listener: u32,
     /// The listeners there are, our own left out. They themselves are with the task.
     pub(super) registered: Vec<ListenerId>,
@@ -132,6 +136,11 @@ pub(super) struct Extras {
 
 static SLOTS: Slots<Slot> = Slots::new();
 
+/// Four gigabytes unsent are as good as no limit.
+fn limit(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
 impl Slot {
     /// A connection in a free slot.
     pub(super) fn open(shared: Arc<Shared>, remote: Option<SocketAddr>) -> WebSocketConnection {
@@ -140,8 +149,8 @@ impl Slot {
             *Slot::at(index).lock() = State {
                 number: number.get(),
                 // Of 0, what is unsent could never be below it.
-                soft_limit: shared.options.write_buffer_soft_limit.max(1),
-                hard_limit: shared.options.write_buffer_hard_limit,
+                soft_limit: limit(shared.options.write_buffer_soft_limit.max(1)),
+                hard_limit: limit(shared.options.write_buffer_hard_limit),
                 shared: Some(shared),
                 remote,
                 ..State::default()
@@ -164,6 +173,7 @@ impl Slot {
         }
         let before = std::mem::take(&mut *state);
         slot.flags.store(0, Ordering::Relaxed);
+        slot.received.reset();
         drop(state);
         // Outside of the lock: what an app stored in it may do anything when it is dropped.
         drop(before);
@@ -222,6 +232,18 @@ impl State {
         self.extras.as_ref().map_or(0, |extras| extras.stream.waiting())
     }
 
+    /// How many unsent bytes make `write` answer `false`.
+    #[inline(always)]
+    pub(super) fn soft_limit(&self) -> usize {
+        self.soft_limit as usize
+    }
+
+    /// How many unsent bytes are too many.
+    #[inline(always)]
+    pub(super) fn hard_limit(&self) -> usize {
+        self.hard_limit as usize
+    }
+
     /// Whether a message is accepted, and has only to be added to the outbox.
     #[inline(always)]
     pub(super) fn is_plain(&self) -> bool {
@@ -229,7 +251,7 @@ impl State {
             && !self.streaming
             && !self.blocked
             && self.outbox.is_plain()
-            && self.outbox.own_bytes() < self.hard_limit
+            && self.outbox.own_bytes() < self.hard_limit()
     }
 
     /// Whether messages are accepted.

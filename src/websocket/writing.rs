@@ -96,7 +96,7 @@ impl WebSocketConnection {
         if !state.is_writable() {
             return None;
         }
-        let (unsent, limit) = (state.unsent(), state.hard_limit);
+        let (unsent, limit) = (state.unsent(), state.hard_limit());
         if unsent >= limit {
             self.fail_locked(state, ConnectionError::SlowReader { unsent, limit });
             return None;
@@ -126,8 +126,9 @@ impl WebSocketConnection {
             return None;
         }
         let mut state = self.lock().filter(|state| state.is_plain())?;
+        state.messages_out += 1;
         let unsent = state.outbox.push(true, opcode, payload);
-        let room = unsent < state.soft_limit;
+        let room = unsent < state.soft_limit();
         state.wants_drain |= !room;
         let token = cork::token();
         let is_corked = std::mem::replace(&mut state.corked_by, token) == token;
@@ -138,6 +139,7 @@ impl WebSocketConnection {
     #[inline(never)]
     fn write_slowly(&self, opcode: Opcode, payload: &[u8]) -> bool {
         let Some(mut state) = self.lock_for_message() else { return false };
+        state.messages_out += 1;
         if state.streaming {
             state.extras().stream.push_behind(opcode, payload);
             return self.room(&mut state);
@@ -168,11 +170,12 @@ impl WebSocketConnection {
             return None;
         }
         let unsent = state.outbox.unsent();
-        if unsent >= state.hard_limit {
+        if unsent >= state.hard_limit() {
             return None;
         }
+        state.messages_out += 1;
         state.outbox.push_range(log, start, end);
-        let has_no_room = unsent + (end - start) as usize >= state.soft_limit;
+        let has_no_room = unsent + (end - start) as usize >= state.soft_limit();
         state.wants_drain |= has_no_room;
         let token = cork::token();
         Some(std::mem::replace(&mut state.corked_by, token) == token)
@@ -181,6 +184,7 @@ impl WebSocketConnection {
     #[inline(never)]
     fn write_range_slowly(&self, log: &Arc<Log>, start: u32, end: u32) {
         let Some(mut state) = self.lock_for_message() else { return };
+        state.messages_out += 1;
         if state.streaming {
             let log = log.read().unwrap_or_else(PoisonError::into_inner);
             state.extras().stream.push_encoded(log.get(start as usize..end as usize).unwrap_or_default());
@@ -200,7 +204,7 @@ impl WebSocketConnection {
         policy: SlowMemberPolicy,
     ) -> u64 {
         let Some(mut state) = self.lock_for_message() else { return 0 };
-        let limit = state.soft_limit;
+        let limit = state.soft_limit();
         if state.unsent() >= limit && !state.blocked {
             // It has not been asked in this turn yet.
             let flushed = state.outbox.flush();
@@ -234,12 +238,17 @@ impl WebSocketConnection {
     pub(super) fn release_held(&self) -> bool {
         let Some(mut state) = self.lock() else { return false };
         let says_drain = std::mem::take(&mut state.has_drained);
-        let limit = state.soft_limit;
+        let limit = state.soft_limit();
         while state.holds && state.is_writable() && state.unsent() < limit {
-            match state.extras().held.pop() {
-                Some(frame) if state.streaming => state.extras().stream.push_encoded(&frame),
-                Some(frame) => state.outbox.own().extend_from_slice(&frame),
-                None => state.holds = false,
+            let Some(frame) = state.extras().held.pop() else {
+                state.holds = false;
+                break;
+            };
+            state.messages_out += 1;
+            if state.streaming {
+                state.extras().stream.push_encoded(&frame);
+            } else {
+                state.outbox.own().extend_from_slice(&frame);
             }
         }
         state.trim_extras();
@@ -254,7 +263,7 @@ impl WebSocketConnection {
             let Some(mut state) = self.lock().filter(|state| state.is_writable()) else {
                 return Poll::Ready(Err(Closed));
             };
-            if state.unsent() < state.soft_limit {
+            if state.unsent() < state.soft_limit() {
                 return Poll::Ready(Ok(()));
             }
             state.wants_drain = true;
@@ -297,6 +306,7 @@ impl WebSocketConnection {
 
     pub(super) fn write_fragment(&self, ticket: u64, fin: bool, opcode: Opcode, payload: &[u8]) -> bool {
         let Some(mut state) = self.lock_for_message() else { return false };
+        state.messages_out += u64::from(fin);
         let mut stream = std::mem::take(&mut state.extras().stream);
         stream.push_fragment(state.outbox.own(), ticket, fin, opcode, payload);
         self.put_back(state, stream)
@@ -336,7 +346,7 @@ impl WebSocketConnection {
 
     #[inline]
     fn room(&self, state: &mut State) -> bool {
-        let room = state.unsent() < state.soft_limit;
+        let room = state.unsent() < state.soft_limit();
         state.wants_drain |= !room;
         room
     }
@@ -407,7 +417,7 @@ impl WebSocketConnection {
     /// If there is room again: lets those know who wait for it.
     #[cold]
     pub(super) fn drained(&self, state: &mut State) {
-        if (state.wants_drain || state.holds) && state.unsent() < state.soft_limit {
+        if (state.wants_drain || state.holds) && state.unsent() < state.soft_limit() {
             state.has_drained |= std::mem::take(&mut state.wants_drain);
             self.slot().signal(state, DRAINED);
         }

@@ -1,0 +1,36 @@
+use std::time::Duration;
+
+/// A moment of real time, a few milliseconds coarse, and so cheap to ask for that every turn can.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Coarse {
+    nanos: u64,
+}
+
+impl Coarse {
+    #[cfg(target_os = "linux")]
+    #[inline(always)]
+    pub(crate) fn now() -> Coarse {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
+        // Since the machine's start: neither is negative, nor is there an overflow within 500 years.
+        Coarse { nanos: (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64) }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn now() -> Coarse {
+        use std::sync::LazyLock;
+        use std::time::Instant;
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        Coarse { nanos: nanos(START.elapsed()) }
+    }
+
+    /// Whether so many nanoseconds have passed since.
+    #[inline(always)]
+    pub(crate) fn is_over(self, nanos: u64) -> bool {
+        Coarse::now().nanos.wrapping_sub(self.nanos) >= nanos
+    }
+}
+
+/// As [`Coarse::is_over`] wants it.
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

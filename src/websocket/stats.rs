@@ -1,0 +1,94 @@
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What the connections of a [`WebSocketMiddleware`](crate::WebSocketMiddleware) have done, and how they ended:
+/// [`WebSocketMiddleware::stats`](crate::WebSocketMiddleware::stats).
+///
+/// All but `open` count from the middleware's beginning and never fall, as monitoring wants its counters. Causes that have
+/// not occurred are not in the maps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WebSocketStats {
+    /// Connections that are open now.
+    pub open: usize,
+    /// Connections whose 101 has left.
+    pub accepted: u64,
+    /// Handshakes that were refused, each under its [cause](crate::HandshakeError::cause).
+    pub refused: BTreeMap<&'static str, u64>,
+    /// Connections that have ended, each under its cause: that of its [error](crate::ConnectionError::cause), or else `peer`
+    /// or `server`, whichever said Close first, or `lost`, if neither did or the other did not answer.
+    pub closed: BTreeMap<&'static str, u64>,
+    /// Messages received.
+    pub messages_in: u64,
+    /// Messages accepted for sending; of a broadcast one for each member.
+    pub messages_out: u64,
+    /// Bytes received on upgraded connections, frame headers included.
+    pub bytes_in: u64,
+    /// Bytes that the system has taken to send, frame headers included.
+    pub bytes_out: u64,
+    /// Messages of groups that members have missed because they read too slowly; see
+    /// [`SlowMemberPolicy`](crate::SlowMemberPolicy).
+    pub dropped: u64,
+    /// Turns in which listeners kept their thread longer than
+    /// [`slow_listener_warning`](crate::WebSocketOptions::slow_listener_warning).
+    pub slow_listeners: u64,
+}
+
+impl WebSocketStats {
+    /// Adds what one connection has sent and received.
+    pub(super) fn add(&mut self, traffic: &Traffic) {
+        self.messages_in = self.messages_in.saturating_add(traffic.messages_in);
+        self.messages_out = self.messages_out.saturating_add(traffic.messages_out);
+        self.bytes_in = self.bytes_in.saturating_add(traffic.bytes_in);
+        self.bytes_out = self.bytes_out.saturating_add(traffic.bytes_out);
+        self.dropped = self.dropped.saturating_add(traffic.dropped);
+    }
+}
+
+/// What one connection has sent and received.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Traffic {
+    pub(super) messages_in: u64,
+    pub(super) messages_out: u64,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+    pub(super) dropped: u64,
+}
+
+/// What a connection's task has received. It alone counts, anybody reads.
+#[derive(Debug, Default)]
+pub(super) struct Received {
+    messages: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Received {
+    #[inline(always)]
+    pub(super) fn add_messages(&self, count: usize) {
+        add(&self.messages, count);
+    }
+
+    #[inline(always)]
+    pub(super) fn add_bytes(&self, count: usize) {
+        add(&self.bytes, count);
+    }
+
+    pub(super) fn messages(&self) -> u64 {
+        self.messages.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn reset(&self) {
+        self.messages.store(0, Ordering::Relaxed);
+        self.bytes.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Cheaper than a `fetch_add`, which only several writers would need.
+#[inline(always)]
+fn add(counter: &AtomicU64, count: usize) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(count as u64), Ordering::Relaxed);
+}
