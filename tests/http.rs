@@ -1005,6 +1005,22 @@ async fn a_refused_client_gets_its_answer_though_it_is_still_sending() {
     assert_eq!(seconds_since(start), 1.0, "and then the server lets go");
 }
 
+#[tokio::test(start_paused = true)]
+async fn past_thirty_two_who_are_being_told_the_next_is_closed_without_a_word() {
+    let http = telling().with_options(HttpOptions::new().max_connections(0));
+    let mut told: Vec<_> = (0..32).map(|_| Peer::serve(&http)).collect();
+    let (mut next, serving) = Peer::serve(&http);
+    assert!(next.ended().await);
+    someday(serving).await;
+    for (peer, _) in &mut told {
+        assert_eq!(shown(&peer.rest().await), BUSY);
+    }
+    let (last, serving) = told.pop().unwrap();
+    drop(last);
+    someday(serving).await;
+    assert_eq!(shown(&Peer::serve(&http).0.rest().await), BUSY, "there is room again");
+}
+
 #[tokio::test]
 async fn a_refused_client_gets_its_answer_over_a_socket() {
     let (address, _listening) = listen_with(telling().with_options(HttpOptions::new().max_connections(0)));
