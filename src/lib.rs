@@ -50,7 +50,7 @@ pub use groups::{ConnectionGroup, GroupError, GroupManager};
 pub use http::{
     Answer, Body, BodyStream, Chain, Closing, Form, HttpError, HttpOptions, HttpServer, IntoAnswer, IntoChain,
     IntoMiddleware, IntoRouter, Listening, Middleware, Next, Params, Response, ServerRequest, Serving, Sockets,
-    UploadedFile,
+    TrustedProxies, UploadedFile,
 };
 // What requests and responses are made of, so that an app need not depend on the crate they are from.
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
@@ -69,4 +69,6 @@ mod pages {
     mod readme {}
     #[doc = include_str!("../docs/events.md")]
     mod events {}
+    #[doc = include_str!("../docs/security.md")]
+    mod security {}
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use react_websocket::{
     Answer, BodyStream, BoxError, HttpError, HttpOptions, HttpServer, Middleware, Next, Response, ServerRequest,
-    WebSocketMiddleware,
+    TrustedProxies, WebSocketConnection, WebSocketMiddleware,
 };
 use support::{HANDSHAKE, Log, Peer, listen_with, router, websockets};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -1674,6 +1674,86 @@ async fn a_request_tells_both_addresses() {
     let (client, server) = tokio::io::duplex(1000);
     let _serving = http.serve_with_addresses(server, Some(mine), Some(address));
     assert_eq!(soon(Peer::new(client).ask(GET)).await.text(), format!("Some({mine}) Some({address})"));
+}
+
+/// A server that tells whom each request is from, and who sent it.
+fn behind(proxies: Option<TrustedProxies>) -> HttpServer {
+    let router = |request: ServerRequest| {
+        Response::plaintext(format!("{:?} {:?}", request.remote_address(), request.peer_address()))
+    };
+    HttpServer::new(router).with_options(HttpOptions::new().trusted_proxies(proxies))
+}
+
+/// A client with this address, if it has one.
+fn peer_from(http: &HttpServer, address: &str) -> Peer<DuplexStream> {
+    let (client, server) = tokio::io::duplex(10_000);
+    drop(http.serve_with_addresses(server, address.parse().ok(), None));
+    Peer::new(client)
+}
+
+fn forwarded_for(client: &str) -> String {
+    format!("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {client}\r\nForwarded: for=6.6.6.6\r\n\r\n")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trusted_proxy_says_whom_each_request_is_from() {
+    let http = behind(Some(TrustedProxies::x_forwarded_for(["192.0.2.0/24"])));
+    let mut proxy = peer_from(&http, "192.0.2.1:1");
+    for (request, client) in [
+        (forwarded_for("198.51.100.1:5"), "198.51.100.1:5"),
+        // A proxy uses its connections for many clients.
+        (forwarded_for("7.7.7.7, 198.51.100.2"), "198.51.100.2:0"),
+        (GET.to_owned(), "192.0.2.1:1"),
+    ] {
+        assert_eq!(proxy.ask(request).await.text(), format!("Some({client}) Some(192.0.2.1:1)"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_else_says_whom_a_request_is_from() {
+    let trusting = behind(Some(TrustedProxies::x_forwarded_for(["192.0.2.0/24"])));
+    for (http, address, told) in [
+        (&trusting, "198.51.100.1:1", "Some(198.51.100.1:1) Some(198.51.100.1:1)"),
+        (&behind(None), "192.0.2.1:1", "Some(192.0.2.1:1) Some(192.0.2.1:1)"),
+        // Of a stream without an address nothing is known.
+        (&trusting, "", "None None"),
+    ] {
+        assert_eq!(peer_from(http, address).ask(forwarded_for("198.51.100.9")).await.text(), told);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_has_the_address_that_a_trusted_proxy_tells() {
+    let log = Log::default();
+    let noted = log.clone();
+    let http = websockets(move |connection| {
+        let peer = connection.request().and_then(|request| request.peer_address());
+        noted.add(format_args!("{:?} {peer:?}", connection.remote_address()));
+        let noted = noted.clone();
+        connection.on("close", move |connection: &WebSocketConnection| {
+            noted.add(format_args!("{:?}", connection.remote_address()))
+        });
+    });
+    let http = http.with_options(HttpOptions::new().trusted_proxies(TrustedProxies::forwarded(["192.0.2.1"])));
+    let mut proxy = peer_from(&http, "192.0.2.1:1");
+    let handshake = HANDSHAKE.replace("\r\n\r\n", "\r\nForwarded: for=\"[2001:db8::1]:80\"\r\n\r\n");
+    assert_eq!(proxy.ask(handshake).await.status(), 101);
+    drop(proxy);
+    settle().await;
+    assert_eq!(log.take(), ["Some([2001:db8::1]:80) Some(192.0.2.1:1)", "Some([2001:db8::1]:80)"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn trusted_proxies_may_open_any_number_of_connections() {
+    let options = HttpOptions::new().max_connections_per_ip(1);
+    let http = telling().with_options(options.trusted_proxies(TrustedProxies::x_forwarded_for(["192.0.2.1"])));
+    let mut open = Vec::new();
+    for address in ["192.0.2.1:1", "192.0.2.1:2", "[::ffff:192.0.2.1]:3", "192.0.2.2:1"] {
+        let mut peer = peer_from(&http, address);
+        assert_eq!(peer.ask(GET).await.status(), 200, "{address}");
+        open.push(peer);
+    }
+    assert_eq!(shown(&peer_from(&http, "192.0.2.2:2").rest().await), TOO_MANY, "others may not");
 }
 
 // Bodies that are written while they are sent.

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use react_websocket::{
-    Error, HttpServer, Response, ServerRequest, SocketError, SocketOptions, SocketServer, WebSocketConnection,
-    WebSocketMiddleware,
+    Error, HttpOptions, HttpServer, Response, ServerRequest, SocketError, SocketOptions, SocketServer, TrustedProxies,
+    WebSocketConnection, WebSocketMiddleware,
 };
 use support::*;
 use tokio::net::{TcpListener, TcpStream};
@@ -646,6 +646,27 @@ mod unix {
             let peer = Peer::new(UnixStream::connect(directory.path()).await.unwrap());
             visit(peer, &mut told, None, None).await;
             listening.close().await;
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn where_proxies_are_trusted_what_comes_over_a_unix_socket_is_from_one() {
+        in_time(async {
+            let proxies = TrustedProxies::x_forwarded_for(["192.0.2.1"]);
+            for (proxies, told) in [(Some(proxies), "Some(198.51.100.1:0) None"), (None, "None None")] {
+                let directory = Directory::new();
+                let http = HttpServer::new(|request: ServerRequest| {
+                    Response::plaintext(format!("{:?} {:?}", request.remote_address(), request.peer_address()))
+                });
+                let http = http.with_options(HttpOptions::new().trusted_proxies(proxies));
+                let listening = http.listen(SocketServer::new(directory.uri()).unwrap());
+                let mut peer = Peer::new(UnixStream::connect(directory.path()).await.unwrap());
+                let request = "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6, 198.51.100.1, 192.0.2.1\r\n\r\n";
+                assert_eq!(peer.ask(request).await.text(), told);
+                drop(peer);
+                listening.close().await;
+            }
         })
         .await;
     }

@@ -58,7 +58,9 @@ impl Admission {
         if options.max_connections.is_some_and(|limit| open_before >= limit) {
             return Err(Refusal::Full);
         }
-        if let (Some(limit), Some(address)) = (options.max_connections_per_ip, address) {
+        if let (Some(limit), Some(address)) = (options.max_connections_per_ip, address)
+            && !options.trusted_proxies.as_ref().is_some_and(|proxies| proxies.contains(address))
+        {
             let mut count = self.by_address.entry(address).or_insert(0);
             if *count >= limit {
                 return Err(Refusal::TooManyFromAddress);

@@ -192,7 +192,7 @@ impl Connection {
         let options = head.headers.get_all(CONNECTION).iter().map(HeaderValue::as_bytes);
         let connection = ConnectionOptions::read(options);
         self.line = Some(RequestLine { method: head.method.clone(), version: head.version, connection });
-        Ok(ServerRequest::new(head, self.stream.remote, self.stream.local.clone()))
+        Ok(ServerRequest::new(head, &self.stream, &self.server.options))
     }
 
     /// Reads the request's body, has it answered and sends the answer.

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::parser::HeadLimits;
+use super::proxies::TrustedProxies;
 
 /// The limits and timeouts of an [`HttpServer`](crate::HttpServer).
 ///
@@ -25,6 +26,7 @@ pub struct HttpOptions {
     pub(super) max_connections: Option<usize>,
     pub(super) max_pending_handshakes: Option<usize>,
     pub(super) max_connections_per_ip: Option<u32>,
+    pub(super) trusted_proxies: Option<TrustedProxies>,
     pub(super) shutdown_grace: Duration,
     pub(super) shutdown_spread: Duration,
 }
@@ -50,6 +52,7 @@ impl HttpOptions {
             max_connections: default_max_connections(),
             max_pending_handshakes: Some(1024),
             max_connections_per_ip: None,
+            trusted_proxies: None,
             shutdown_grace: Duration::from_secs(10),
             shutdown_spread: Duration::ZERO,
         }
@@ -140,8 +143,23 @@ impl HttpOptions {
     }
 
     /// Open connections from one address. Past it: 429. Off by default, since many people share an address.
+    ///
+    /// It is asked when a connection is accepted, before a request tells whom it is for, so it counts the socket's own
+    /// addresses. [Trusted proxies](HttpOptions::trusted_proxies) are not counted: each has the connections of many clients,
+    /// and can limit them itself.
     pub fn max_connections_per_ip(mut self, connections: impl Into<Option<u32>>) -> HttpOptions {
         self.max_connections_per_ip = connections.into();
+        self
+    }
+
+    /// The proxies that are believed when they say whom a request is from: `remote_address` of
+    /// [requests](crate::ServerRequest::remote_address) and [connections](crate::WebSocketConnection::remote_address) is the
+    /// client's then. Off by default: such a header is whatever a client writes into it.
+    ///
+    /// With this, what comes over a Unix socket is taken to come from a proxy: which programs can open it is for the rights of
+    /// its file to say. A stream that is served without an address is not.
+    pub fn trusted_proxies(mut self, proxies: impl Into<Option<TrustedProxies>>) -> HttpOptions {
+        self.trusted_proxies = proxies.into();
         self
     }
 

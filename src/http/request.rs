@@ -8,8 +8,10 @@ use http::header::{CONTENT_TYPE, COOKIE};
 use http::{HeaderMap, Method, Uri, Version};
 
 use super::form::{self, Form};
+use super::options::HttpOptions;
 use super::params::Params;
 use super::parser::{Framing, Head};
+use crate::stream::Stream;
 
 /// A request: ReactPHP's `ServerRequestInterface`. Cheap to clone.
 ///
@@ -30,7 +32,8 @@ pub struct ServerRequest {
 struct Inner {
     head: Head,
     body: Bytes,
-    remote: Option<SocketAddr>,
+    client: Option<SocketAddr>,
+    peer: Option<SocketAddr>,
     local: Option<Arc<SocketAddr>>,
 }
 
@@ -41,8 +44,14 @@ struct Attribute {
 }
 
 impl ServerRequest {
-    pub(super) fn new(head: Head, remote: Option<SocketAddr>, local: Option<Arc<SocketAddr>>) -> ServerRequest {
-        ServerRequest { inner: Arc::new(Inner { head, body: Bytes::new(), remote, local }), attributes: None }
+    /// A request that has come over this stream.
+    pub(super) fn new(head: Head, stream: &Stream, options: &HttpOptions) -> ServerRequest {
+        let (peer, local) = (stream.remote, stream.local.clone());
+        let client = match &options.trusted_proxies {
+            Some(proxies) => proxies.client(&head.headers, stream),
+            None => peer,
+        };
+        ServerRequest { inner: Arc::new(Inner { head, body: Bytes::new(), client, peer, local }), attributes: None }
     }
 
     /// The same request with its body. It is not shared yet.
@@ -150,8 +159,17 @@ impl ServerRequest {
     }
 
     /// The client's address; `None` on a Unix socket or a stream that has none.
+    ///
+    /// Behind [trusted proxies](crate::HttpOptions::trusted_proxies) it is the one that they tell, whose port is 0 if they do
+    /// not tell that.
     pub fn remote_address(&self) -> Option<SocketAddr> {
-        self.inner.remote
+        self.inner.client
+    }
+
+    /// The address at the other end of the socket, which may be a proxy's; `None` as with
+    /// [`remote_address`](ServerRequest::remote_address).
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        self.inner.peer
     }
 
     /// The same as it is shared.

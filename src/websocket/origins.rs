@@ -27,7 +27,8 @@ enum Rule {
 impl Origins {
     /// Pages of the host (and port) that the request itself is for. The default.
     ///
-    /// Behind a proxy that changes `Host`, use a [`list`](Origins::list).
+    /// Behind a proxy that changes `Host` no page is of that host: have the proxy pass it on, or use a
+    /// [`list`](Origins::list).
     pub fn same_host() -> Origins {
         Origins(Rule::SameHost)
     }

@@ -1,0 +1,364 @@
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use http::HeaderMap;
+use http::header::{FORWARDED, HeaderName};
+use ipnet::{IpNet, Ipv4Net};
+
+use crate::stream::{Stream, Transport};
+
+/// Which proxies are believed when they say whom a request is from, and in which header they say it.
+///
+/// Behind a proxy every connection comes from the proxy's address. The client's is in a header, to which each proxy adds the
+/// address that it was connected to from. But a client can send such a header too, so the header is read from its end, and
+/// only as far as what is in it was written by somebody trusted: addresses of the networks given here are skipped, and the
+/// first other one is the client's.
+///
+/// Only the header that is named here is read. Have the proxy set it or add to it on every request: one that passes it on as
+/// it came lets clients call themselves what they want.
+///
+/// ```
+/// use react_websocket::{HttpOptions, TrustedProxies};
+///
+/// let proxies = TrustedProxies::x_forwarded_for(["10.0.0.0/8", "::1"]);
+/// let options = HttpOptions::new().trusted_proxies(proxies);
+/// ```
+#[derive(Clone, Debug)]
+pub struct TrustedProxies {
+    header: Header,
+    networks: Arc<[IpNet]>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Header {
+    XForwardedFor,
+    Forwarded,
+}
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+impl TrustedProxies {
+    /// Proxies in these networks, which write `X-Forwarded-For: 192.0.2.1, 10.0.0.1`, as most do. A network is written as
+    /// `10.0.0.0/8` or `fd00::/8`, and one address as itself.
+    ///
+    /// # Panics
+    /// If one of them is no network.
+    #[track_caller]
+    pub fn x_forwarded_for<S: AsRef<str>>(networks: impl IntoIterator<Item = S>) -> TrustedProxies {
+        TrustedProxies::of(Header::XForwardedFor, networks)
+    }
+
+    /// Proxies in these networks, which write `Forwarded: for=192.0.2.1, for="[2001:db8::1]:4711"` (RFC 7239). Otherwise as
+    /// [`x_forwarded_for`](TrustedProxies::x_forwarded_for).
+    ///
+    /// # Panics
+    /// If one of them is no network.
+    #[track_caller]
+    pub fn forwarded<S: AsRef<str>>(networks: impl IntoIterator<Item = S>) -> TrustedProxies {
+        TrustedProxies::of(Header::Forwarded, networks)
+    }
+
+    #[track_caller]
+    fn of<S: AsRef<str>>(header: Header, networks: impl IntoIterator<Item = S>) -> TrustedProxies {
+        let mut parsed = Vec::new();
+        for text in networks {
+            let text = text.as_ref();
+            match network(text) {
+                Some(network) => parsed.push(network),
+                None => panic!("{text:?} is no network; write `10.0.0.0/8`, `fd00::/8`, or one address"),
+            }
+        }
+        TrustedProxies { header, networks: parsed.into() }
+    }
+
+    /// Whether there is a proxy at this address.
+    pub(super) fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.networks.iter().any(|network| network.contains(&address))
+    }
+
+    /// Whom a request with these headers is from, that has come over this stream.
+    pub(super) fn client(&self, headers: &HeaderMap, stream: &Stream) -> Option<SocketAddr> {
+        let is_trusted = match stream.remote {
+            Some(peer) => self.contains(peer.ip()),
+            None => is_unix_socket(stream),
+        };
+        if !is_trusted {
+            return stream.remote;
+        }
+        let name = match self.header {
+            Header::XForwardedFor => X_FORWARDED_FOR,
+            Header::Forwarded => FORWARDED,
+        };
+        let mut client = stream.remote;
+        for line in headers.get_all(name).iter().rev() {
+            let mut rest = Some(line.as_bytes());
+            while let Some(list) = rest {
+                let (before, element) = split_last(list, b',');
+                // A proxy that does not tell is the last that is known. What is on the left of that may be the client's.
+                let Some(address) = self.header.address(element) else { return client };
+                client = Some(address);
+                if !self.contains(address.ip()) {
+                    return client;
+                }
+                rest = before;
+            }
+        }
+        client
+    }
+}
+
+impl Header {
+    /// The address in one element of the list.
+    fn address(self, element: &[u8]) -> Option<SocketAddr> {
+        let node = match self {
+            Header::XForwardedFor => element,
+            Header::Forwarded => forwarded_for(element)?,
+        };
+        address(std::str::from_utf8(node).ok()?.trim_ascii())
+    }
+}
+
+/// The value of `for`, which must not be there twice (RFC 7239 §4).
+fn forwarded_for(element: &[u8]) -> Option<&[u8]> {
+    let (mut found, mut rest) = (None, Some(element));
+    while let Some(pairs) = rest {
+        let (before, pair) = split_last(pairs, b';');
+        let pair = pair.trim_ascii();
+        if let Some((name, value)) = pair.split_at_checked(4)
+            && name.eq_ignore_ascii_case(b"for=")
+        {
+            let quoted = value.strip_prefix(b"\"").map(|value| value.strip_suffix(b"\""));
+            if found.replace(quoted.unwrap_or(Some(value))?).is_some() {
+                return None;
+            }
+        }
+        rest = before;
+    }
+    found
+}
+
+/// What is behind the last separator that is not quoted, and what is before it.
+///
+/// From the end, since the beginning may be a client's, which may open a quotation and not close it.
+fn split_last(list: &[u8], separator: u8) -> (Option<&[u8]>, &[u8]) {
+    let mut quoted = false;
+    for (place, byte) in list.iter().enumerate().rev() {
+        let (before, rest) = list.split_at(place);
+        if *byte == b'"' {
+            let backslashes = before.iter().rev().take_while(|byte| **byte == b'\\').count();
+            quoted = !quoted || backslashes % 2 == 1;
+        } else if *byte == separator && !quoted {
+            return (Some(before), rest.split_first().map_or(rest, |(_, last)| last));
+        }
+    }
+    (None, list)
+}
+
+/// An address with its port, or with 0 if the port is not told or only has a name (RFC 7239 §6).
+fn address(node: &str) -> Option<SocketAddr> {
+    let node = node.rsplit_once(":_").map_or(node, |(address, _)| address);
+    if let Ok(address) = node.parse::<SocketAddr>() {
+        return Some(SocketAddr::new(address.ip().to_canonical(), address.port()));
+    }
+    let bare = node.strip_prefix('[').and_then(|node| node.strip_suffix(']')).unwrap_or(node);
+    let address: IpAddr = bare.parse().ok()?;
+    Some(SocketAddr::new(address.to_canonical(), 0))
+}
+
+/// A network, or one address as a network. An IPv4 network that is written as one of IPv6 is one of IPv4.
+fn network(text: &str) -> Option<IpNet> {
+    let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()?;
+    if let IpNet::V6(network) = network
+        && let Some(address) = network.addr().to_ipv4_mapped()
+        && let Some(length) = network.prefix_len().checked_sub(96)
+    {
+        return Ipv4Net::new(address, length).ok().map(IpNet::V4);
+    }
+    Some(network)
+}
+
+/// Who can connect to a Unix socket is a local matter: its file says who may. Of another stream without addresses nothing is
+/// known.
+fn is_unix_socket(stream: &Stream) -> bool {
+    match stream.transport {
+        #[cfg(unix)]
+        Transport::Unix(_) => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROXY: &str = "10.0.0.1:4711";
+
+    /// Whom a request from `peer` is from, with these lines of the header.
+    fn client(proxies: &TrustedProxies, peer: &str, lines: &[&[u8]]) -> String {
+        let name = if matches!(proxies.header, Header::Forwarded) { FORWARDED } else { X_FORWARDED_FOR };
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(name.clone(), http::HeaderValue::from_bytes(line).unwrap());
+        }
+        let stream = Stream { remote: peer.parse().ok(), ..Stream::other(tokio::io::duplex(1).0) };
+        proxies.client(&headers, &stream).map_or("nobody".to_owned(), |client| client.to_string())
+    }
+
+    fn x_forwarded_for() -> TrustedProxies {
+        TrustedProxies::x_forwarded_for(["10.0.0.0/8", "192.0.2.7", "fd00::/8"])
+    }
+
+    fn forwarded() -> TrustedProxies {
+        TrustedProxies::forwarded(["10.0.0.0/8", "192.0.2.7", "fd00::/8"])
+    }
+
+    #[test]
+    fn the_last_address_that_is_no_proxys_is_the_clients() {
+        for (lines, expected) in [
+            (&["1.2.3.4"][..], "1.2.3.4:0"),
+            (&["6.6.6.6, 1.2.3.4"], "1.2.3.4:0"),
+            (&["6.6.6.6,1.2.3.4 ,\t10.0.0.2 , 192.0.2.7"], "1.2.3.4:0"),
+            (&["6.6.6.6", "1.2.3.4", "10.0.0.2"], "1.2.3.4:0"),
+            (&["6.6.6.6, 1.2.3.4", "10.0.0.2, fd00::1"], "1.2.3.4:0"),
+            (&["1.2.3.4", "192.0.2.8"], "192.0.2.8:0"),
+            // A request from one of the proxies.
+            (&["10.0.0.3, 10.0.0.2"], "10.0.0.3:0"),
+            (&[], PROXY),
+        ] {
+            let lines: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes()).collect();
+            assert_eq!(client(&x_forwarded_for(), PROXY, &lines), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn an_element_that_is_no_address_ends_the_list() {
+        for (line, expected) in [
+            (&b"unknown"[..], PROXY),
+            (b"6.6.6.6, unknown", PROXY),
+            (b"6.6.6.6, _hidden", PROXY),
+            (b"6.6.6.6, unix:", PROXY),
+            (b"6.6.6.6, 1.2.3", PROXY),
+            (b"6.6.6.6, 1.2.3.4:99999", PROXY),
+            (b"6.6.6.6, [::1", PROXY),
+            (b"6.6.6.6, 1.2.3.4 5.6.7.8", PROXY),
+            (b"6.6.6.6, \xff", PROXY),
+            (b"6.6.6.6,", PROXY),
+            (b"", PROXY),
+            (b"6.6.6.6, unknown, 10.0.0.2", "10.0.0.2:0"),
+            // What a client wrote before that does not matter, whatever it is.
+            (b"\xff, \", for=\", 1.2.3.4", "1.2.3.4:0"),
+            (b"\\\", 1.2.3.4", "1.2.3.4:0"),
+        ] {
+            assert_eq!(client(&x_forwarded_for(), PROXY, &[line]), expected, "{}", line.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn only_a_trusted_peer_is_believed() {
+        for (peer, expected) in [
+            ("10.255.255.255:1", "1.2.3.4:0"),
+            ("11.0.0.0:1", "11.0.0.0:1"),
+            ("192.0.2.7:1", "1.2.3.4:0"),
+            ("192.0.2.8:1", "192.0.2.8:1"),
+            ("[fdff::1]:1", "1.2.3.4:0"),
+            ("[fe00::1]:1", "[fe00::1]:1"),
+            // What a socket that listens on `[::]` says of an IPv4 peer.
+            ("[::ffff:10.0.0.1]:1", "1.2.3.4:0"),
+            ("[::ffff:11.0.0.1]:1", "[::ffff:11.0.0.1]:1"),
+            // A stream without an address.
+            ("", "nobody"),
+        ] {
+            assert_eq!(client(&x_forwarded_for(), peer, &[b"1.2.3.4"]), expected, "{peer}");
+        }
+    }
+
+    #[test]
+    fn networks_have_any_spelling() {
+        for (network, peer, trusted) in [
+            ("::ffff:10.0.0.0/104", "10.1.1.1:1", true),
+            ("::ffff:10.0.0.0/104", "11.1.1.1:1", false),
+            ("10.9.9.9/8", "10.1.1.1:1", true),
+            ("0.0.0.0/0", "1.1.1.1:1", true),
+            ("0.0.0.0/0", "[2001:db8::1]:1", false),
+            ("::/0", "[2001:db8::1]:1", true),
+            ("::1", "[::1]:1", true),
+            ("::1", "[::2]:1", false),
+        ] {
+            let told = client(&TrustedProxies::x_forwarded_for([network]), peer, &[b"8.8.8.8"]);
+            assert_eq!(told == "8.8.8.8:0", trusted, "{peer} in {network}: {told}");
+        }
+        assert_eq!(client(&TrustedProxies::x_forwarded_for([""; 0]), PROXY, &[b"8.8.8.8"]), PROXY);
+    }
+
+    #[test]
+    fn what_is_no_network_panics() {
+        for text in ["", "10.0.0.0/33", "10.0.0", "localhost", "10.0.0.1:80", "::1/129", " 10.0.0.1"] {
+            let made = std::panic::catch_unwind(|| TrustedProxies::forwarded([text]));
+            let panic = made.expect_err(text);
+            assert!(panic.downcast_ref::<String>().unwrap().contains(&format!("{text:?} is no network")));
+        }
+    }
+
+    #[test]
+    fn a_port_is_kept_if_it_is_told() {
+        for (element, expected) in [
+            ("1.2.3.4:5678", "1.2.3.4:5678"),
+            ("[2001:db8::1]:443", "[2001:db8::1]:443"),
+            ("[2001:db8::1]", "[2001:db8::1]:0"),
+            ("2001:db8::1", "[2001:db8::1]:0"),
+            ("1.2.3.4:_secret", "1.2.3.4:0"),
+            ("[2001:db8::1]:_secret", "[2001:db8::1]:0"),
+            ("::ffff:1.2.3.4", "1.2.3.4:0"),
+            ("[::ffff:1.2.3.4]:7", "1.2.3.4:7"),
+            // Proxies have ports too.
+            ("1.2.3.4:5678, 10.0.0.2:80, [fd00::1]:80", "1.2.3.4:5678"),
+        ] {
+            assert_eq!(client(&x_forwarded_for(), PROXY, &[element.as_bytes()]), expected, "{element}");
+        }
+    }
+
+    #[test]
+    fn forwarded_is_read_as_rfc_7239_has_it() {
+        for (line, expected) in [
+            ("for=1.2.3.4", "1.2.3.4:0"),
+            ("For=\"1.2.3.4:5678\"", "1.2.3.4:5678"),
+            ("for=\"[2001:db8:cafe::17]:4711\"", "[2001:db8:cafe::17]:4711"),
+            ("for=192.0.2.43, for=1.2.3.4;proto=http;by=10.0.0.1", "1.2.3.4:0"),
+            ("proto=https; host=\"a, b;for=6.6.6.6\"; for=1.2.3.4 , by=x;for=10.0.0.2", "1.2.3.4:0"),
+            ("for=6.6.6.6, for=1.2.3.4;host=\"a\\\", for=7.7.7.7\\\\\"", "1.2.3.4:0"),
+            ("for=6.6.6.6, for=unknown", PROXY),
+            ("for=6.6.6.6, for=\"_gazonk\"", PROXY),
+            ("for=6.6.6.6, proto=http", PROXY),
+            ("for=6.6.6.6, for=1.2.3.4;for=7.7.7.7", PROXY),
+            ("for=6.6.6.6, for=\"1.2.3.4", PROXY),
+            ("for=6.6.6.6, 1.2.3.4", PROXY),
+            ("for=6.6.6.6, for", PROXY),
+        ] {
+            assert_eq!(client(&forwarded(), PROXY, &[line.as_bytes()]), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn nothing_that_a_client_writes_into_forwarded_hides_what_a_proxy_adds() {
+        for forged in ["for=6.6.6.6;x=\"", "for=\"6.6.6.6", "\\", "x=\"\\", "\"\"\"", ";;for=", "for=6.6.6.6;host=\"\\\""] {
+            for proxys in ["for=1.2.3.4", "for=\"1.2.3.4:0\"", "host=\"a, b\";for=1.2.3.4;by=\"[fd00::1]\""] {
+                let one_line = format!("{forged}, {proxys}");
+                assert_eq!(client(&forwarded(), PROXY, &[one_line.as_bytes()]), "1.2.3.4:0", "{one_line}");
+                let lines = [forged.as_bytes(), proxys.as_bytes()];
+                assert_eq!(client(&forwarded(), PROXY, &lines), "1.2.3.4:0", "{forged} and {proxys}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_other_header_is_not_read() {
+        let mut headers = HeaderMap::new();
+        headers.append(FORWARDED, http::HeaderValue::from_static("for=6.6.6.6"));
+        let stream = Stream { remote: PROXY.parse().ok(), ..Stream::other(tokio::io::duplex(1).0) };
+        assert_eq!(x_forwarded_for().client(&headers, &stream), PROXY.parse().ok());
+        assert_eq!(forwarded().client(&headers, &stream), "6.6.6.6:0".parse().ok());
+    }
+}
