@@ -6,6 +6,7 @@ mod connection;
 mod cork;
 mod data;
 mod deadlines;
+mod decision;
 mod delivery;
 mod desk;
 mod driver;
