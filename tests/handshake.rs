@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use react_websocket::{
-    ConnectionError, HandshakeError, HttpError, HttpServer, Next, Origins, Response, ServerRequest, WebSocketConnection,
-    WebSocketMiddleware, WebSocketOptions,
+    ConnectionError, HandshakeError, HttpError, HttpServer, IntoVerdict, Next, Origins, Response, ServerRequest,
+    WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
 };
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -833,6 +833,150 @@ async fn a_refusal_is_told_to_all_error_listeners_whatever_they_do() {
     let http = HttpServer::new((websocket, router));
     assert_eq!(ask(&http, with_instead(KEY, &[])).await.status(), 400);
     assert_eq!(log.take(), ["refused 400 Key", "refused 400 Key"]);
+}
+
+// Verifying, before there is a connection.
+
+/// A server whose middleware is asked first. Connections and refusals are noted.
+fn verified<F, R, K>(verify: F) -> (HttpServer, Log)
+where
+    F: Fn(ServerRequest) -> R + Send + Sync + 'static,
+    R: IntoVerdict<K>,
+{
+    let log = Log::default();
+    (observed(&WebSocketMiddleware::new().with_verify(verify), &log), log)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_verified_gets_a_connection() {
+    for (http, log) in [
+        verified(|_: ServerRequest| true),
+        verified(|_: ServerRequest| Ok::<(), Response>(())),
+        verified(|_: ServerRequest| Ok::<(), &str>(())),
+        verified(|_: ServerRequest| Ok::<bool, &str>(true)),
+        verified(|_: ServerRequest| async { true }),
+        verified(|_: ServerRequest| async { Ok::<(), Response>(()) }),
+        verified(async |_: ServerRequest| Ok::<(), &str>(())),
+        verified(async |_: ServerRequest| {
+            sleep(Duration::from_secs(1)).await;
+            Ok::<bool, &str>(true)
+        }),
+    ] {
+        assert_eq!(ask(&http, with(&[])).await.status(), 101);
+        assert_eq!(log.take(), ["connection", "close 1006 "]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_not_verified_is_refused_and_told_of_as_an_error() {
+    let no = || Response::plaintext("no").with_status(401).with_header("X-Why", "token");
+    let forbidden = (403, "Error 403: Forbidden", "refused 403 Rejected 403");
+    let rejected = (401, "no", "refused 401 Rejected 401");
+    let failed = (500, "Error 500: Internal Server Error", "refused 500 Listener secret");
+    for ((http, log), (status, page, told)) in [
+        (verified(|_: ServerRequest| false), forbidden),
+        (verified(|_: ServerRequest| Ok::<bool, &str>(false)), forbidden),
+        (verified(move |_: ServerRequest| Err(no())), rejected),
+        (verified(|_: ServerRequest| Err::<(), &str>("secret")), failed),
+        (verified(|_: ServerRequest| Err::<bool, &str>("secret")), failed),
+        (verified(|_: ServerRequest| -> bool { panic!("secret") }), failed),
+        (verified(|_: ServerRequest| async { false }), forbidden),
+        (verified(|_: ServerRequest| async { Ok::<bool, &str>(false) }), forbidden),
+        (verified(move |_: ServerRequest| async move { Err(no()) }), rejected),
+        (verified(|_: ServerRequest| async { Err::<(), &str>("secret") }), failed),
+        (verified(|_: ServerRequest| async { Err::<bool, &str>("secret") }), failed),
+        (verified(async |_: ServerRequest| -> bool { panic!("secret") }), failed),
+    ] {
+        let answer = ask(&http, with(&[])).await;
+        assert_eq!((answer.status(), answer.text()), (status, page));
+        assert_eq!(answer.header("X-Why"), (status == 401).then_some("token"));
+        assert_eq!(log.take(), [told], "neither connection nor close");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_handshake_that_is_in_order_is_verified_and_only_once() {
+    let log = Log::default();
+    let noted = log.clone();
+    let websocket =
+        WebSocketMiddleware::new().with_path("/").with_verify(|_: ServerRequest| -> bool { panic!("replaced") });
+    let websocket = websocket.with_verify(move |request: ServerRequest| {
+        noted.add(format_args!("verify {} {:?}", request.target(), request.header("Cookie")));
+        request.query_params().get("token") == Some("secret")
+    });
+    let http = observed(&websocket, &log);
+    for (request, status, told) in [
+        (get(&[]), 200, &[][..]),
+        (request("GET /other HTTP/1.1", &NEEDED), 200, &[]),
+        (with_instead(KEY, &[]), 400, &["refused 400 Key"]),
+        (with(&["Origin: http://evil.org"]), 403, &["refused 403 Origin http://evil.org"]),
+        (with(&["Cookie: a=b"]), 403, &["verify / Some(\"a=b\")", "refused 403 Rejected 403"]),
+        (
+            request("GET /?token=secret HTTP/1.1", &NEEDED),
+            101,
+            &["verify /?token=secret None", "connection", "close 1006 "],
+        ),
+    ] {
+        assert_eq!(ask(&http, &request).await.status(), status, "{request}");
+        assert_eq!(log.take(), told, "{request}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_not_verified_may_ask_again_on_the_same_connection() {
+    let (http, _) = verified(|request: ServerRequest| request.header("Cookie") == Some("session=1"));
+    let (mut peer, _serving) = Peer::serve(&http);
+    assert_eq!(peer.ask(with(&[])).await.status(), 403);
+    assert_eq!(peer.ask(with(&["Cookie: session=1"])).await.status(), 101);
+}
+
+#[tokio::test(start_paused = true)]
+async fn verifying_and_listeners_have_ten_seconds_together() {
+    for (verifying, listening, status, told) in [
+        (4_900, 5_000, 101, &["dropped", "connection", "close 1006 "][..]),
+        (5_100, 5_000, 503, &["dropped", "connection", "refused 503 Timeout 10s"]),
+        (10_100, 0, 503, &["dropped", "refused 503 Timeout 10s"]),
+    ] {
+        let log = Log::default();
+        let noted = log.clone();
+        let websocket = WebSocketMiddleware::new().with_verify(move |_: ServerRequest| {
+            let noted = Noted(noted.clone());
+            async move {
+                let _noted = noted;
+                sleep(Duration::from_millis(verifying)).await;
+                true
+            }
+        });
+        let http = observed(&websocket, &log);
+        websocket.on("connection", move |_: WebSocketConnection| sleep(Duration::from_millis(listening)));
+        let start = Instant::now();
+        assert_eq!(ask(&http, with(&[])).await.status(), status);
+        let took = start.elapsed().as_millis();
+        assert!((9_900..10_100).contains(&took), "{took}");
+        assert_eq!(log.take(), told);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_drops_the_future_that_verifies_it() {
+    let log = Log::default();
+    let noted = log.clone();
+    let (begun, mut has_begun) = mpsc::unbounded_channel();
+    let websocket = WebSocketMiddleware::new().with_verify(move |_: ServerRequest| {
+        let noted = Noted(noted.clone());
+        begun.send(()).unwrap();
+        async move {
+            let _noted = noted;
+            std::future::pending::<bool>().await
+        }
+    });
+    let http = observed(&websocket, &log);
+    let (mut peer, serving) = Peer::serve(&http);
+    peer.send(with(&[])).await;
+    timeout(Duration::from_secs(5), has_begun.recv()).await.expect("it is asked").unwrap();
+    drop(peer);
+    serving.await;
+    assert_eq!(log.take(), ["dropped"]);
 }
 
 // Time, and clients that leave.

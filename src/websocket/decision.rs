@@ -1,104 +1,144 @@
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
+
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::connection::WebSocketConnection;
 use super::delivery::Delivery;
 use super::driver::Driver;
 use super::error::{ConnectionError, HandshakeError};
-use super::handshake::Handshake;
+use super::handshake::{self, Handshake};
+use super::options::WebSocketOptions;
 use super::shared::Shared;
-use super::slot::Phase;
+use super::slot::{Phase, Slot};
+use super::verify::{Refusal, Verdict};
 use crate::clock::Coarse;
 use crate::emitter::{BoxError, ConcurrentListener, Reacting, contain};
-use crate::http::{Answer, Response, Upgrade, Upgraded};
+use crate::http::{Answer, Response, ServerRequest, Upgrade, Upgraded};
 
 /// The middleware's events, by their place among its names.
 const CONNECTION: u8 = 0;
 const ERROR: u8 = 1;
 
+/// When there has to be a decision, and after how long that is.
+type Deadline = Option<(Instant, Duration)>;
+
+fn deadline(options: &WebSocketOptions) -> Deadline {
+    options.handshake_timeout.and_then(|limit| Some((Instant::now().checked_add(limit)?, limit)))
+}
+
+/// Answers a request that wants to be a WebSocket.
+pub(super) fn decide(request: ServerRequest, shared: Arc<Shared>) -> Answer {
+    let handshake = match handshake::check(&request, &shared.options) {
+        Ok(handshake) => handshake,
+        Err(error) => return Handshaking::begin(request, shared, None).refuse(error.into()),
+    };
+    let verdict = match &shared.verify {
+        Some(verify) => verify(request.clone()),
+        None => Verdict::Now(Ok(())),
+    };
+    match verdict {
+        Verdict::Now(verdict) => Handshaking::begin(request, shared, Some(&handshake)).heed(verdict, handshake, None),
+        Verdict::Later(deciding) => Answer::later(async move {
+            let deadline = deadline(&shared.options);
+            let verdict = in_time(deadline, contain_future(deciding)).await;
+            Handshaking::begin(request, shared, Some(&handshake)).heed(verdict, handshake, deadline).await
+        }),
+    }
+}
+
 /// A connection whose listeners decide about it. Dropped without a decision, it was never there.
-pub(super) struct Handshaking {
-    /// None once it has been accepted.
-    pub(super) connection: Option<WebSocketConnection>,
-    pub(super) shared: Arc<Shared>,
+struct Handshaking {
+    connection: WebSocketConnection,
+    shared: Arc<Shared>,
+    is_accepted: bool,
 }
 
 impl Drop for Handshaking {
     fn drop(&mut self) {
-        if let Some(connection) = self.connection {
-            Delivery::new(connection).vanish();
+        if !self.is_accepted {
+            Delivery::new(self.connection).vanish();
         }
     }
 }
 
-/// What a listener has decided against: the error, and what the client is answered.
-type Refusal = (HandshakeError, Response);
-
 impl Handshaking {
+    fn begin(request: ServerRequest, shared: Arc<Shared>, handshake: Option<&Handshake>) -> Handshaking {
+        let connection = Slot::open(shared.clone(), request.remote_address());
+        if let Some(mut state) = connection.lock() {
+            state.local = request.shared_local_address();
+            if let Some(subprotocol) = handshake.and_then(|handshake| handshake.subprotocol.as_ref()) {
+                state.belongings().subprotocol = Some(subprotocol.clone());
+            }
+            state.extras().request = Some(request);
+        }
+        Handshaking { connection, shared, is_accepted: false }
+    }
+
+    /// Does what was decided before there was a connection.
+    fn heed(self, verdict: Result<(), Refusal>, handshake: Handshake, deadline: Deadline) -> Answer {
+        match verdict {
+            Ok(()) => self.decide(handshake, deadline),
+            Err(refusal) => self.refuse(refusal),
+        }
+    }
+
     /// Calls the `connection` listeners, one after the other.
-    pub(super) fn decide(self, connection: WebSocketConnection, handshake: Handshake) -> Answer {
+    fn decide(self, handshake: Handshake, deadline: Deadline) -> Answer {
         let listeners = self.shared.listeners.snapshot();
         for (place, listener) in listeners.iter().enumerate() {
-            match self.call(listener, CONNECTION, connection) {
+            match self.call(listener, CONNECTION) {
                 Reacting::Done(outcome) => {
-                    if let Some((error, page)) = refusal(connection, outcome) {
-                        return self.refuse(connection, error, page);
+                    if let Err(refusal) = self.verdict(outcome) {
+                        return self.refuse(refusal);
                     }
                 }
                 Reacting::Later(running) => {
-                    return Answer::later(self.decide_later(connection, handshake, listeners, place, running));
+                    return Answer::later(self.decide_later(handshake, deadline, listeners, place, running));
                 }
             }
         }
-        self.accept(connection, handshake).into()
+        self.accept(handshake).into()
     }
 
     /// The same from the first asynchronous listener on, which is `running`.
     async fn decide_later(
         self,
-        connection: WebSocketConnection,
         handshake: Handshake,
+        begun: Deadline,
         listeners: Arc<[Arc<ConcurrentListener<WebSocketConnection>>]>,
         place: usize,
-        running: Running,
+        running: Running<BoxError>,
     ) -> Response {
         let decide = async {
-            let mut refused = refusal(connection, contain_future(running).await);
+            self.verdict(contain_future(running).await)?;
             for listener in listeners.iter().skip(place + 1) {
-                if refused.is_some() {
-                    break;
-                }
-                let outcome = match self.call(listener, CONNECTION, connection) {
+                let outcome = match self.call(listener, CONNECTION) {
                     Reacting::Done(outcome) => outcome,
                     Reacting::Later(running) => contain_future(running).await,
                 };
-                refused = refusal(connection, outcome);
+                self.verdict(outcome)?;
             }
-            refused
+            Ok(())
         };
-        let refused = match self.shared.options.handshake_timeout {
-            None => decide.await,
-            Some(limit) => tokio::time::timeout(limit, decide).await.unwrap_or_else(|_| {
-                let error = HandshakeError::Timeout { limit };
-                let page = error.page();
-                Some((error, page))
-            }),
-        };
-        match refused {
-            Some((error, page)) => self.refuse(connection, error, page).await,
-            None => self.accept(connection, handshake),
+        match in_time(begun.or_else(|| deadline(&self.shared.options)), decide).await {
+            Ok(()) => self.accept(handshake),
+            Err(refusal) => self.refuse(refusal).await,
         }
     }
 
-    fn call(
-        &self,
-        listener: &ConcurrentListener<WebSocketConnection>,
-        event: u8,
-        connection: WebSocketConnection,
-    ) -> Reacting {
+    /// What a listener has decided.
+    fn verdict(&self, outcome: Result<(), BoxError>) -> Result<(), Refusal> {
+        outcome?;
+        let rejection = self.connection.lock().and_then(|mut state| state.existing_extras()?.rejection.take());
+        rejection.map_or(Ok(()), |page| Err(page.into()))
+    }
+
+    fn call(&self, listener: &ConcurrentListener<WebSocketConnection>, event: u8) -> Reacting {
         let begun = Coarse::now();
-        let called = contain(|| Ok(self.shared.listeners.call(listener, event, connection)));
+        let called = contain(|| Ok(self.shared.listeners.call(listener, event, self.connection)));
         self.shared.note_time(begun);
         match called {
             Ok(reacting) => reacting.unwrap_or(Reacting::Done(Ok(()))),
@@ -106,9 +146,9 @@ impl Handshaking {
         }
     }
 
-    fn accept(mut self, connection: WebSocketConnection, handshake: Handshake) -> Response {
+    fn accept(mut self, handshake: Handshake) -> Response {
         if !self.shared.options.keep_request
-            && let Some(mut state) = connection.lock()
+            && let Some(mut state) = self.connection.lock()
         {
             let request = state.extras().request.take();
             state.trim_extras();
@@ -116,26 +156,27 @@ impl Handshaking {
             drop(request);
         }
         // From here on the connection is there, and will say `close`.
-        let upgrade = Accepted { connection: self.connection.take(), shared: self.shared.clone() };
+        self.is_accepted = true;
+        let upgrade = Accepted { connection: Some(self.connection), shared: self.shared.clone() };
         handshake.complete(Response::switching_protocols(Box::new(upgrade)))
     }
 
     /// Tells of a refused handshake. The connection answers the `error` listeners, and then it is gone.
-    pub(super) fn refuse(self, connection: WebSocketConnection, error: HandshakeError, page: Response) -> Answer {
+    fn refuse(self, Refusal { error, page }: Refusal) -> Answer {
         self.shared.connections.refused(error.cause());
-        if let Some(mut state) = connection.lock() {
+        if let Some(mut state) = self.connection.lock() {
             state.phase = Phase::Closed;
             state.extras().error = Some(ConnectionError::Handshake(error));
         }
         // What these return is about a connection that is not there: there is nothing left to do with it.
         let mut running = Vec::new();
         for listener in self.shared.listeners.snapshot().iter() {
-            if let Reacting::Later(later) = self.call(listener, ERROR, connection) {
+            if let Reacting::Later(later) = self.call(listener, ERROR) {
                 running.push(later);
             }
         }
         if running.is_empty() {
-            return page.into();
+            return (*page).into();
         }
         Answer::later(async move {
             let limit = self.shared.options.handshake_timeout.unwrap_or(Duration::MAX);
@@ -144,29 +185,24 @@ impl Handshaking {
                     let _ = contain_future(running).await;
                 }
             };
-            let _ = tokio::time::timeout(limit, all).await;
-            page
+            let _ = timeout(limit, all).await;
+            *page
         })
     }
 }
 
-/// Whether a listener has decided against the connection.
-fn refusal(connection: WebSocketConnection, outcome: Result<(), BoxError>) -> Option<Refusal> {
-    if let Err(error) = outcome {
-        let error = HandshakeError::Listener(error.into());
-        let page = error.page();
-        return Some((error, page));
-    }
-    let rejection = connection.lock()?.existing_extras()?.rejection.take()?;
-    Some((HandshakeError::Rejected { status: rejection.status() }, rejection))
+/// What is not decided in time is refused.
+async fn in_time(deadline: Deadline, decide: impl Future<Output = Result<(), Refusal>>) -> Result<(), Refusal> {
+    let Some((deadline, limit)) = deadline else { return decide.await };
+    timeout_at(deadline, decide).await.unwrap_or_else(|_| Err(HandshakeError::Timeout { limit }.into()))
 }
 
-type Running = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
+type Running<E> = Pin<Box<dyn Future<Output = Result<(), E>> + Send>>;
 
 /// A panic is an error.
-async fn contain_future(mut running: Running) -> Result<(), BoxError> {
+async fn contain_future<E: From<BoxError>>(mut running: Running<E>) -> Result<(), E> {
     std::future::poll_fn(|cx| {
-        contain(|| Ok(running.as_mut().poll(cx))).unwrap_or_else(|error| std::task::Poll::Ready(Err(error)))
+        contain(|| Ok(running.as_mut().poll(cx))).unwrap_or_else(|error| Poll::Ready(Err(error.into())))
     })
     .await
 }

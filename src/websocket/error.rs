@@ -119,16 +119,17 @@ pub enum HandshakeError {
     /// The client offered no subprotocol that the server insists on.
     #[error("no common subprotocol")]
     Subprotocol,
-    /// A `connection` listener called [`reject`](crate::WebSocketConnection::reject).
+    /// A `connection` listener called [`reject`](crate::WebSocketConnection::reject), or
+    /// [`with_verify`](crate::WebSocketMiddleware::with_verify)'s closure decided against it.
     #[error("rejected with status {status}")]
     Rejected {
         /// The status it answered with.
         status: u16,
     },
-    /// A `connection` listener panicked or returned `Err`.
+    /// A `connection` listener, or `with_verify`'s closure, panicked or returned `Err`.
     #[error("a listener failed: {0}")]
     Listener(#[source] Arc<dyn std::error::Error + Send + Sync>),
-    /// The `connection` listeners did not decide in time.
+    /// `with_verify`'s closure and the `connection` listeners did not decide in time.
     #[error("no decision within {limit:?}")]
     Timeout {
         /// [`WebSocketOptions::handshake_timeout`](crate::WebSocketOptions::handshake_timeout)

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::connection::WebSocketConnection;
 use super::cork;
-use super::decision::Handshaking;
+use super::decision;
 use super::handshake;
 use super::options::WebSocketOptions;
 use super::shared::Shared;
-use super::slot::Slot;
 use super::stats::WebSocketStats;
+use super::verify::{self, IntoVerdict};
 use crate::emitter::{EventNames, ListenerError, ListenerId, Rank, Reaction, expect_fit};
 use crate::http::{Answer, Middleware, Next, ServerRequest};
 use crate::protocol::Opcode;
@@ -30,7 +30,8 @@ const EVENTS: EventNames =
 /// A `connection` listener registers the connection's listeners. It may look at the
 /// [request](WebSocketConnection::request), [write](WebSocketConnection::write), which leaves behind the 101, and
 /// [reject](WebSocketConnection::reject). If it panics or returns `Err` the client gets a 500. Messages of the client are
-/// delivered when the last of them is done, so an asynchronous one may ask a database first.
+/// delivered when the last of them is done, so an asynchronous one may ask a database first. What needs no connection can be
+/// decided before there is one, by [`with_verify`](WebSocketMiddleware::with_verify).
 ///
 /// ```
 /// use react_websocket::{WebSocketConnection, WebSocketMiddleware};
@@ -61,6 +62,35 @@ impl WebSocketMiddleware {
     /// A path is compared as the client sent it, without the query.
     pub fn with_path(self, path: impl Into<String>) -> WebSocketMiddleware {
         self.with(|shared| shared.paths.push(path.into()))
+    }
+
+    /// Has a closure decide about each handshake that is otherwise in order, before there is anything of a connection: Node's
+    /// `verifyClient`. The last closure given counts.
+    ///
+    /// It returns a `bool`, `false` being a 403; a `Result<(), Response>`, whose `Err` is what the client gets; or a `Result` of
+    /// `()` or a `bool` with any other error, which is a 500, as a panic is. All of these may be futures, which have as long as
+    /// [`handshake_timeout`](WebSocketOptions::handshake_timeout), together with the `connection` listeners. Of a client that is
+    /// refused the `error` listeners are told, and the `connection` listeners are not.
+    ///
+    /// ```
+    /// use react_websocket::{Response, ServerRequest, WebSocketMiddleware};
+    ///
+    /// let websocket = WebSocketMiddleware::new().with_verify(|request: ServerRequest| async move {
+    ///     let cookies = request.cookie_params();
+    ///     let session = cookies.get("session").ok_or_else(|| Response::plaintext("Log in first").with_status(401))?;
+    ///     if is_known(session).await { Ok(()) } else { Err(Response::new(403)) }
+    /// });
+    ///
+    /// async fn is_known(session: &str) -> bool {
+    ///     session == "one that the database has"
+    /// }
+    /// ```
+    pub fn with_verify<F, R, K>(self, verify: F) -> WebSocketMiddleware
+    where
+        F: Fn(ServerRequest) -> R + Send + Sync + 'static,
+        R: IntoVerdict<K>,
+    {
+        self.with(|shared| shared.verify = Some(verify::verify(verify)))
     }
 
     /// Gives a higher layer something to find from a connection.
@@ -217,24 +247,6 @@ impl Middleware for WebSocketMiddleware {
         if !is_our_path || !handshake::is_wanted(&request) {
             return next.run(request);
         }
-        let connection = Slot::open(self.shared.clone(), request.remote_address());
-        let handshaking = Handshaking { connection: Some(connection), shared: self.shared.clone() };
-        let checked = handshake::check(&request, &self.shared.options);
-        if let Some(mut state) = connection.lock() {
-            state.local = request.shared_local_address();
-            if let Ok(handshake) = &checked
-                && let Some(subprotocol) = &handshake.subprotocol
-            {
-                state.belongings().subprotocol = Some(subprotocol.clone());
-            }
-            state.extras().request = Some(request);
-        }
-        match checked {
-            Ok(handshake) => handshaking.decide(connection, handshake),
-            Err(error) => {
-                let page = error.page();
-                handshaking.refuse(connection, error, page)
-            }
-        }
+        decision::decide(request, self.shared.clone())
     }
 }

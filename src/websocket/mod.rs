@@ -27,6 +27,7 @@ mod reading;
 mod shared;
 mod slot;
 mod stats;
+mod verify;
 mod writer;
 mod writing;
 
@@ -41,4 +42,5 @@ pub use middleware::WebSocketMiddleware;
 pub use options::WebSocketOptions;
 pub use origins::Origins;
 pub use stats::WebSocketStats;
+pub use verify::IntoVerdict;
 pub use writer::{BinaryPayload, MessageWriter, Payload, TextPayload};

@@ -159,7 +159,8 @@ impl WebSocketOptions {
         self
     }
 
-    /// How long asynchronous `connection` listeners may take to decide. Past it: 503. 10 s.
+    /// How long an asynchronous [`with_verify`](crate::WebSocketMiddleware::with_verify) and asynchronous `connection`
+    /// listeners may take to decide, all together. Past it: 503. 10 s.
     pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> WebSocketOptions {
         self.handshake_timeout = timeout.into();
         self

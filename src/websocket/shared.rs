@@ -7,6 +7,7 @@ use dashmap::DashMap;
 use super::connection::WebSocketConnection;
 use super::options::WebSocketOptions;
 use super::stats::WebSocketStats;
+use super::verify::Verify;
 use crate::clock::Coarse;
 use crate::emitter::ConcurrentListeners;
 use crate::http::UpgradedConnections;
@@ -18,6 +19,8 @@ pub(crate) struct Shared {
     pub(crate) options: WebSocketOptions,
     /// The paths it is for; all if there are none.
     pub(super) paths: Vec<String>,
+    /// Asked about each handshake, before there is a connection.
+    pub(super) verify: Option<Verify>,
     pub(super) listeners: Arc<ConcurrentListeners<WebSocketConnection>>,
     pub(super) connections: Arc<Connections>,
     /// What a higher layer needs to find from a connection: its group manager.
