@@ -7,7 +7,7 @@ use http::HeaderMap;
 use http::header::{FORWARDED, HeaderName};
 use ipnet::{IpNet, Ipv4Net};
 
-use crate::stream::{Stream, Transport};
+use crate::stream::Stream;
 
 /// Which proxies are believed when they say whom a request is from, and in which header they say it.
 ///
@@ -185,7 +185,7 @@ fn network(text: &str) -> Option<IpNet> {
 fn is_unix_socket(stream: &Stream) -> bool {
     match stream.transport {
         #[cfg(unix)]
-        Transport::Unix(_) => true,
+        crate::stream::Transport::Unix(_) => true,
         _ => false,
     }
 }
