@@ -1,4 +1,5 @@
 //! Request bodies, from bytes (RFC 9112 §6, §7). Pure: no socket, no clock.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use super::HttpError;
 use super::parser::Framing;

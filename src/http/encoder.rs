@@ -2,6 +2,7 @@
 //!
 //! This is the one place that decides about the headers that a server adds: which body the client can expect, and whether
 //! the connection goes on.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use http::{Method, StatusCode, Version};
 

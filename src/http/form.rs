@@ -1,4 +1,5 @@
 //! Bodies of HTML forms, from bytes. Pure.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use bytes::Bytes;
 use memchr::memmem;

@@ -1,3 +1,5 @@
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
+
 use std::fmt;
 
 use percent_encoding::percent_decode;

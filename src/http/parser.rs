@@ -1,4 +1,5 @@
 //! Request heads, from bytes (RFC 9112 §2 to §6). Pure: no socket, no clock.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
