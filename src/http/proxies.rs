@@ -192,6 +192,8 @@ fn is_unix_socket(stream: &Stream) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::test_runner::{Config, RngSeed, TestRunner};
+
     use super::*;
 
     const PROXY: &str = "10.0.0.1:4711";
@@ -351,6 +353,22 @@ mod tests {
                 assert_eq!(client(&forwarded(), PROXY, &lines), "1.2.3.4:0", "{forged} and {proxys}");
             }
         }
+    }
+
+    #[test]
+    fn whatever_a_client_writes_the_proxys_element_counts() {
+        let config = Config { failure_persistence: None, rng_seed: RngSeed::Fixed(0x5EED), ..Config::default() };
+        let anything = r#"[ -~\t\u{80}]{0,20}|["\\\\,;=for1.]{0,20}"#;
+        let rule = |forged: String| {
+            for (proxies, added) in
+                [(x_forwarded_for(), "1.2.3.4, fd00::1"), (forwarded(), "for=\"1.2.3.4\";by=\"a,\\\"\", for=10.0.0.2")]
+            {
+                let line = format!("{forged},{added}");
+                assert_eq!(client(&proxies, PROXY, &[line.as_bytes()]), "1.2.3.4:0", "{line}");
+            }
+            Ok(())
+        };
+        TestRunner::new(config).run(&anything, rule).unwrap();
     }
 
     #[test]
