@@ -27,6 +27,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `json` | [`Response::json`](Response), on serde |
+//! | `tracing` | a span for each WebSocket, and events for refusals, faults, closes and slow listeners |
 #![forbid(unsafe_code)]
 #![warn(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -41,14 +42,15 @@ pub mod protocol;
 mod slots;
 mod socket;
 mod stream;
+mod trace;
 mod websocket;
 
 pub use emitter::{BoxError, EventEmitter, ListenerError, ListenerId, Outcome, Reaction};
 pub use error::Error;
 pub use event_loop::{Interval, Loop, Signal, SignalListener, Timer};
-pub use groups::{ConnectionGroup, GroupError, GroupManager};
+pub use groups::{ConnectionGroup, GroupError, GroupManager, GroupStats};
 pub use http::{
-    Answer, Body, BodyStream, Chain, Closing, Form, HttpError, HttpOptions, HttpServer, IntoAnswer, IntoChain,
+    Answer, Body, BodyStream, Chain, Closing, Form, HttpError, HttpOptions, HttpServer, HttpStats, IntoAnswer, IntoChain,
     IntoMiddleware, IntoRouter, Listening, Middleware, Next, Params, Response, ServerRequest, Serving, Sockets,
     TrustedProxies, UploadedFile,
 };

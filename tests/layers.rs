@@ -9,10 +9,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("emitter", &[]),
     ("clock", &[]),
     ("slots", &[]),
+    ("trace", &["clock"]),
     ("stream", &[]),
     ("socket", &["emitter", "stream"]),
-    ("http", &["clock", "emitter", "socket", "stream"]),
-    ("websocket", &["clock", "emitter", "http", "protocol", "slots", "stream"]),
+    ("http", &["clock", "emitter", "socket", "stream", "trace"]),
+    ("websocket", &["clock", "emitter", "http", "protocol", "slots", "stream", "trace"]),
     ("groups", &["emitter", "protocol", "slots", "websocket"]),
     ("event_loop", &["emitter"]),
     // The union of all errors: it knows everybody, and nobody knows it.

@@ -23,6 +23,12 @@ impl Coarse {
         Coarse { nanos: nanos(START.elapsed()) }
     }
 
+    /// Whole seconds, from some beginning on.
+    #[cfg(any(feature = "tracing", test))]
+    pub(crate) fn seconds(self) -> u64 {
+        self.nanos / 1_000_000_000
+    }
+
     /// Whether so many nanoseconds have passed since.
     #[inline(always)]
     pub(crate) fn is_over(self, nanos: u64) -> bool {

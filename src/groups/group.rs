@@ -181,7 +181,9 @@ impl ConnectionGroup {
             if missed.is_empty() {
                 return;
             }
-            state.dropped.fetch_add(missed.iter().map(|(_, count)| count).sum(), Ordering::Relaxed);
+            let dropped = missed.iter().map(|(_, count)| count).sum();
+            state.dropped.fetch_add(dropped, Ordering::Relaxed);
+            state.manager.iter().for_each(|manager| manager.note_dropped(dropped));
             for (member, _) in missed {
                 state.has_happened(Happening::Drop(*self, member));
             }

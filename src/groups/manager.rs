@@ -8,6 +8,7 @@ use super::error::GroupError;
 use super::event::{CREATE, DESTROY, DROP, Happening, JOIN, LEAVE, MANAGER};
 use super::group::ConnectionGroup;
 use super::membership::Choice;
+use super::stats::{Counts, GroupStats, add};
 use crate::emitter::{Listeners, Turnstile, listener_methods};
 use crate::websocket::{Text, WebSocketConnection, cork};
 
@@ -43,12 +44,18 @@ struct Inner {
     groups: DashMap<Text, ConnectionGroup>,
     listeners: Listeners<u8, ConnectionGroup>,
     turnstile: Turnstile<Happening>,
+    counts: Counts,
 }
 
 impl GroupManager {
     /// A manager without groups.
     pub fn new() -> GroupManager {
-        let inner = Inner { groups: DashMap::new(), listeners: Listeners::default(), turnstile: Turnstile::default() };
+        let inner = Inner {
+            groups: DashMap::new(),
+            listeners: Listeners::default(),
+            turnstile: Turnstile::default(),
+            counts: Counts::default(),
+        };
         GroupManager { inner: Arc::new(inner) }
     }
 
@@ -86,6 +93,11 @@ impl GroupManager {
     /// Whether there is no group now.
     pub fn is_empty(&self) -> bool {
         self.inner.groups.is_empty()
+    }
+
+    /// What has been told so far of the groups, and how many there are.
+    pub fn stats(&self) -> GroupStats {
+        self.inner.counts.stats(self.len())
     }
 
     /// Sends a text message to all in the group of that name; to nobody if there is none.
@@ -166,18 +178,34 @@ impl GroupManager {
 
     /// Tells what has happened, unless somebody is about it. No lock is held.
     pub(super) fn tell(&self) {
+        let counts = &self.inner.counts;
         self.inner.turnstile.pass(|happening| match happening {
-            Happening::Create(group) => self.inner.listeners.emit(&CREATE, &group, |_| {}),
-            Happening::Join(group, member) => group.tell(JOIN, member),
-            Happening::Leave(group, member) => group.tell(LEAVE, member),
+            Happening::Create(group) => {
+                add(&counts.created, 1);
+                self.inner.listeners.emit(&CREATE, &group, |_| {});
+            }
+            Happening::Join(group, member) => {
+                add(&counts.joined, 1);
+                group.tell(JOIN, member);
+            }
+            Happening::Leave(group, member) => {
+                add(&counts.left, 1);
+                group.tell(LEAVE, member);
+            }
             Happening::Drop(group, member) => group.tell(DROP, member),
             Happening::Emptied(group) => {
                 if self.unlist(group) {
+                    add(&counts.destroyed, 1);
                     self.inner.listeners.emit(&DESTROY, &group, |_| {});
                     group.end();
                 }
             }
         });
+    }
+
+    /// Members have missed so many messages.
+    pub(super) fn note_dropped(&self, count: u64) {
+        add(&self.inner.counts.dropped, count);
     }
 
     /// Takes a group that nobody is in, and nobody is expected in, from the list.

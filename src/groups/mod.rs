@@ -5,7 +5,9 @@ mod event;
 mod group;
 mod manager;
 mod membership;
+mod stats;
 
 pub use error::GroupError;
 pub use group::ConnectionGroup;
 pub use manager::GroupManager;
+pub use stats::GroupStats;

@@ -6,6 +6,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
 use super::options::HttpOptions;
+use super::stats::{Counts, HttpStats};
 
 /// Counts a server's connections and decides whether there may be one more.
 #[derive(Debug, Default)]
@@ -15,6 +16,7 @@ pub(super) struct Admission {
     /// Refused connections that are still being told so.
     refused: AtomicUsize,
     by_address: DashMap<IpAddr, u32>,
+    pub(super) counts: Counts,
 }
 
 /// Why a connection is not taken.
@@ -26,6 +28,17 @@ pub(super) enum Refusal {
     TooManyFromAddress,
     /// Closed without a word: too many that have said nothing yet.
     TooManyPending,
+}
+
+impl Refusal {
+    /// In a word, for [`HttpStats`].
+    pub(super) fn cause(self) -> &'static str {
+        match self {
+            Refusal::Full => "full",
+            Refusal::TooManyFromAddress => "address",
+            Refusal::TooManyPending => "pending",
+        }
+    }
 }
 
 /// One counted connection.
@@ -71,7 +84,12 @@ impl Admission {
         if options.max_pending_handshakes.is_some_and(|limit| pending_before >= limit) {
             return Err(Refusal::TooManyPending);
         }
+        self.counts.accepted();
         Ok((admitted, pending))
+    }
+
+    pub(super) fn stats(&self) -> HttpStats {
+        self.counts.stats(self.open.load(Ordering::Relaxed), self.pending.load(Ordering::Relaxed))
     }
 
     /// A place among those who are told.

@@ -202,6 +202,7 @@ impl Connection {
             let body = Box::pin(self.read_body(&request, decoder)).await?;
             request = request.with_body(body);
         }
+        self.server.admission.counts.requested();
         let mut answer = self.server.chain.run(request);
         let response = self.watch_client(&mut answer).await?;
         drop(answer);

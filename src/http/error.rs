@@ -102,6 +102,33 @@ pub enum HttpError {
 }
 
 impl HttpError {
+    /// The error in a word, under which [`HttpStats`](crate::HttpStats) counts it: `request_line`, `target`, `header`,
+    /// `line_end`, `host`, `content_length`, `ambiguous_length`, `chunk`, `incomplete`, `transfer_encoding`, `connect`,
+    /// `version`, `too_large`, `timeout`, `client_left`, `handler`.
+    pub fn cause(&self) -> &'static str {
+        match self {
+            HttpError::RequestLine => "request_line",
+            HttpError::Target => "target",
+            HttpError::Header => "header",
+            HttpError::LineEnd => "line_end",
+            HttpError::Host => "host",
+            HttpError::ContentLength => "content_length",
+            HttpError::AmbiguousLength => "ambiguous_length",
+            HttpError::Chunk => "chunk",
+            HttpError::Incomplete => "incomplete",
+            HttpError::TransferEncodingInHttp10 | HttpError::TransferEncoding => "transfer_encoding",
+            HttpError::Connect => "connect",
+            HttpError::Version => "version",
+            HttpError::RequestLineTooLong { .. }
+            | HttpError::HeadTooLarge { .. }
+            | HttpError::TooManyHeaders { .. }
+            | HttpError::BodyTooLarge { .. } => "too_large",
+            HttpError::HeaderTimeout { .. } | HttpError::BodyTimeout { .. } | HttpError::WriteTimeout { .. } => "timeout",
+            HttpError::ClientLeft => "client_left",
+            HttpError::Handler(_) => "handler",
+        }
+    }
+
     /// The status that answers this error; `None` if there is nobody left to answer.
     pub fn status(&self) -> Option<StatusCode> {
         Some(match self {

@@ -22,6 +22,7 @@ mod request;
 mod response;
 mod sending;
 mod server;
+mod stats;
 mod upgrade;
 
 pub use body_stream::BodyStream;
@@ -37,4 +38,5 @@ pub use proxies::TrustedProxies;
 pub use request::ServerRequest;
 pub use response::{Body, Response};
 pub use server::{HttpServer, Sockets};
+pub use stats::HttpStats;
 pub(crate) use upgrade::{Upgrade, Upgraded};

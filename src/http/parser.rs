@@ -189,11 +189,8 @@ fn is_host(host: &[u8]) -> bool {
 
 /// RFC 3986 §3.2.3: digits, perhaps none.
 fn is_port(port: &[u8]) -> bool {
-    let value = port.iter().try_fold(0u16, |value, byte| match byte {
-        b'0'..=b'9' => value.checked_mul(10)?.checked_add(u16::from(byte - b'0')),
-        _ => None,
-    });
-    value.is_some()
+    let digit = |byte: &u8| char::from(*byte).to_digit(10).and_then(|digit| u16::try_from(digit).ok());
+    port.iter().try_fold(0u16, |value, byte| value.checked_mul(10)?.checked_add(digit(byte)?)).is_some()
 }
 
 /// The four forms of §3.2.

@@ -17,10 +17,12 @@ use super::middleware::{Chain, IntoChain};
 use super::options::HttpOptions;
 use super::response::Response;
 use super::sending::page;
+use super::stats::HttpStats;
 use super::upgrade::Upgraded;
 use crate::emitter::{EventNames, Listeners, Turnstile, listener_methods};
 use crate::socket::{Acceptor, SocketServer};
 use crate::stream::{ByteStream, Stream};
+use crate::trace;
 
 const EVENTS: EventNames = EventNames { object: "an HttpServer", names: &["error"], aliases: &[] };
 const ERROR: u8 = 0;
@@ -48,7 +50,7 @@ pub struct HttpServer {
 pub(super) struct Server {
     pub(super) chain: Chain,
     pub(super) options: HttpOptions,
-    admission: Arc<Admission>,
+    pub(super) admission: Arc<Admission>,
     events: Arc<ServerEvents>,
 }
 
@@ -60,6 +62,8 @@ struct ServerEvents {
 
 impl Server {
     pub(super) fn emit_error(&self, error: HttpError) {
+        self.admission.counts.failed(error.cause());
+        trace::request_failed(error.cause(), &error, matches!(error, HttpError::Handler(_)));
         let events = &self.events;
         events.turnstile.push(Arc::new(error));
         events.turnstile.pass(|error| events.listeners.emit(&ERROR, &error, |_| {}));
@@ -134,6 +138,11 @@ impl HttpServer {
         tokio::spawn(Connected::new(stream, self.inner.clone(), lifetime.clone(), member));
         let options = &self.inner.options;
         Serving::new(lifetime, (options.shutdown_grace, options.shutdown_spread))
+    }
+
+    /// What the server has done so far. One that was made of it by [`with_options`](HttpServer::with_options) counts anew.
+    pub fn stats(&self) -> HttpStats {
+        self.inner.admission.stats()
     }
 
     fn of(chain: Chain, options: HttpOptions, events: Arc<ServerEvents>) -> HttpServer {
@@ -217,15 +226,22 @@ impl Connected {
     fn new(stream: Stream, server: Arc<Server>, lifetime: Arc<Lifetime>, member: Member) -> Connected {
         match server.admission.admit(stream.remote.map(|address| address.ip()), &server.options) {
             Ok((admitted, pending)) => Connected {
-                now: Now::Http(Box::pin(speak_http(stream, server, lifetime, pending))),
+                now: Now::Http(Box::pin(trace::in_connection(
+                    stream.remote,
+                    speak_http(stream, server, lifetime, pending),
+                ))),
                 _admitted: Some(admitted),
                 _member: member,
             },
-            Err(refusal) => Connected {
-                now: Now::Upgraded(Box::pin(refuse(stream, server, refusal))),
-                _admitted: None,
-                _member: member,
-            },
+            Err(refusal) => {
+                server.admission.counts.refused(refusal.cause());
+                trace::connection_refused(refusal.cause(), stream.remote);
+                Connected {
+                    now: Now::Upgraded(Box::pin(refuse(stream, server, refusal))),
+                    _admitted: None,
+                    _member: member,
+                }
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ use super::verify::{Refusal, Verdict};
 use crate::clock::Coarse;
 use crate::emitter::{BoxError, ConcurrentListener, Reacting, contain};
 use crate::http::{Answer, Response, ServerRequest, Upgrade, Upgraded};
+use crate::trace;
 
 /// The middleware's events, by their place among its names.
 const CONNECTION: u8 = 0;
@@ -164,6 +165,7 @@ impl Handshaking {
     /// Tells of a refused handshake. The connection answers the `error` listeners, and then it is gone.
     fn refuse(self, Refusal { error, page }: Refusal) -> Answer {
         self.shared.connections.refused(error.cause());
+        trace::handshake_refused(error.cause(), &error);
         if let Some(mut state) = self.connection.lock() {
             state.phase = Phase::Closed;
             state.extras().error = Some(ConnectionError::Handshake(error));
@@ -217,7 +219,10 @@ struct Accepted {
 impl Upgrade for Accepted {
     fn start(mut self: Box<Self>, upgraded: Upgraded) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         match self.connection.take() {
-            Some(connection) => Box::pin(Driver::start(connection, self.shared.clone(), upgraded)),
+            Some(connection) => {
+                let driver = Driver::start(connection, self.shared.clone(), upgraded);
+                Box::pin(trace::in_websocket(connection.id(), driver))
+            }
             None => Box::pin(std::future::ready(())),
         }
     }

@@ -20,6 +20,7 @@ use crate::emitter::panic_error;
 use crate::http::{Lifetime, Upgraded};
 use crate::protocol::{Bucket, Session, close_code};
 use crate::stream::ReadHalf;
+use crate::trace;
 
 /// The task of one connection: it reads, has what it read delivered, and writes what others could not.
 ///
@@ -257,6 +258,8 @@ impl Driver {
         let is_cut = terminated || fault.as_ref().is_some_and(|fault| fault.close_code() == close_code::ABNORMAL);
         if let Some(fault) = fault {
             (self.progress.failed, self.progress.is_calm) = (true, false);
+            let by_app = matches!(fault, ConnectionError::Listener(_) | ConnectionError::MessageAbandoned);
+            trace::connection_failed(fault.cause(), &fault, by_app);
             self.delivery.fail(fault);
             if self.progress.closed {
                 let (code, reason) = self.close_args();

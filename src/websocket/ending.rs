@@ -10,6 +10,7 @@ use super::slot::{ATTEND, BLOCKED, HEARD_OUT, Phase};
 use crate::clock::Moment;
 use crate::protocol::close_code;
 use crate::stream::ReadHalf;
+use crate::trace;
 
 /// What the peer's Close said.
 pub(super) struct PeerClose {
@@ -69,6 +70,7 @@ impl Driver {
         self.progress.closed = true;
         self.shared.connections.begin_to_end(self.connection, self.cause());
         let (code, reason) = self.close_args();
+        trace::connection_closed(self.cause(), code, &reason);
         self.delivery.close(code, reason);
         true
     }

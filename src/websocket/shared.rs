@@ -12,6 +12,7 @@ use crate::clock::Coarse;
 use crate::emitter::ConcurrentListeners;
 use crate::http::UpgradedConnections;
 use crate::protocol::close_code;
+use crate::trace;
 
 /// What all connections of a middleware share.
 #[derive(Clone, Default)]
@@ -33,6 +34,7 @@ impl Shared {
     pub(super) fn note_time(&self, begun: Coarse) {
         if begun.is_over(self.options.slow_listener_warning) {
             self.connections.were_slow();
+            trace::slow_listener();
         }
     }
 }

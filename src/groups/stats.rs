@@ -1,0 +1,52 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What has become of the groups of a [`GroupManager`](crate::GroupManager):
+/// [`GroupManager::stats`](crate::GroupManager::stats).
+///
+/// All but `open` count from the manager's beginning and never fall. When nothing is under way, `open` is `created` less
+/// `destroyed`, and `joined` less `left` is how many members all groups have together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GroupStats {
+    /// Groups that there are now.
+    pub open: usize,
+    /// Groups whose `create` was told.
+    pub created: u64,
+    /// Groups whose `destroy` was told.
+    pub destroyed: u64,
+    /// `join` events.
+    pub joined: u64,
+    /// `leave` events.
+    pub left: u64,
+    /// Messages that members have missed because they read too slowly; see
+    /// [`SlowMemberPolicy`](crate::SlowMemberPolicy).
+    pub dropped: u64,
+}
+
+/// What there is no other record of.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) created: AtomicU64,
+    pub(super) destroyed: AtomicU64,
+    pub(super) joined: AtomicU64,
+    pub(super) left: AtomicU64,
+    pub(super) dropped: AtomicU64,
+}
+
+impl Counts {
+    pub(super) fn stats(&self, open: usize) -> GroupStats {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        GroupStats {
+            open,
+            created: of(&self.created),
+            destroyed: of(&self.destroyed),
+            joined: of(&self.joined),
+            left: of(&self.left),
+            dropped: of(&self.dropped),
+        }
+    }
+}
+
+pub(super) fn add(counter: &AtomicU64, count: u64) {
+    counter.fetch_add(count, Ordering::Relaxed);
+}

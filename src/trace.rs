@@ -1,0 +1,149 @@
+//! What an operator reads: spans and events of `tracing`, and nothing at all without that feature.
+//!
+//! A line that a peer can cause comes at most [`LINES`] times a second, so that nobody can fill a disk; the next one says how
+//! many were left out.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+
+/// Lines of a kind in a second.
+#[cfg(any(feature = "tracing", test))]
+const LINES: u32 = 10;
+
+#[cfg(feature = "tracing")]
+macro_rules! limited {
+    ($level:ident, $($line:tt)+) => {{
+        static LIMIT: Limit = Limit::new();
+        if let Some(left_out) = LIMIT.admit(crate::clock::Coarse::now().seconds()) {
+            tracing::$level!(target: "react_websocket", left_out = (left_out > 0).then_some(left_out), $($line)+);
+        }
+    }};
+}
+
+/// A connection was not taken.
+pub(crate) fn connection_refused(cause: &'static str, remote: Option<SocketAddr>) {
+    #[cfg(feature = "tracing")]
+    limited!(warn, cause, remote = remote.map(tracing::field::display), "connection refused");
+    #[cfg(not(feature = "tracing"))]
+    let _ = (cause, remote);
+}
+
+/// A request got an error page, or none. `by_app`: it is not the client's fault.
+pub(crate) fn request_failed(cause: &'static str, error: &dyn Display, by_app: bool) {
+    #[cfg(feature = "tracing")]
+    if by_app {
+        limited!(error, cause, %error, "request failed");
+    } else {
+        limited!(info, cause, %error, "request refused");
+    }
+    #[cfg(not(feature = "tracing"))]
+    let _ = (cause, error, by_app);
+}
+
+/// A handshake was refused.
+pub(crate) fn handshake_refused(cause: &'static str, error: &dyn Display) {
+    #[cfg(feature = "tracing")]
+    limited!(info, cause, %error, "handshake refused");
+    #[cfg(not(feature = "tracing"))]
+    let _ = (cause, error);
+}
+
+/// A connection has a fault. `by_app`: it is not the peer's.
+pub(crate) fn connection_failed(cause: &'static str, error: &dyn Display, by_app: bool) {
+    #[cfg(feature = "tracing")]
+    if by_app {
+        limited!(error, cause, %error, "connection failed");
+    } else {
+        limited!(info, cause, %error, "connection failed");
+    }
+    #[cfg(not(feature = "tracing"))]
+    let _ = (cause, error, by_app);
+}
+
+/// A connection has ended. Who wants to know of each asks for the level of debugging, and gets all of them.
+pub(crate) fn connection_closed(cause: &'static str, code: u16, reason: &str) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(target: "react_websocket", cause, code, reason = ?reason, "connection closed");
+    #[cfg(not(feature = "tracing"))]
+    let _ = (cause, code, reason);
+}
+
+/// Listeners have kept their thread too long.
+pub(crate) fn slow_listener() {
+    #[cfg(feature = "tracing")]
+    limited!(warn, "a listener has kept its thread for longer than slow_listener_warning");
+}
+
+/// Has a future run in a span for its connection.
+#[cfg(feature = "tracing")]
+pub(crate) fn in_connection<F: Future>(remote: Option<SocketAddr>, future: F) -> impl Future<Output = F::Output> {
+    use tracing::Instrument;
+    let remote = remote.map(tracing::field::display);
+    future.instrument(tracing::info_span!(target: "react_websocket", "connection", remote))
+}
+
+/// Has a future run in a span for its WebSocket, within that of the connection.
+#[cfg(feature = "tracing")]
+pub(crate) fn in_websocket<F: Future>(id: u64, future: F) -> impl Future<Output = F::Output> {
+    use tracing::Instrument;
+    let span = tracing::info_span!(target: "react_websocket", "websocket", id);
+    span.in_scope(|| tracing::debug!(target: "react_websocket", "connection open"));
+    future.instrument(span)
+}
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) fn in_connection<F: Future>(_remote: Option<SocketAddr>, future: F) -> F {
+    future
+}
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) fn in_websocket<F: Future>(_id: u64, future: F) -> F {
+    future
+}
+
+/// How many lines of a kind there were lately.
+#[cfg(any(feature = "tracing", test))]
+struct Limit(std::sync::Mutex<Window>);
+
+#[cfg(any(feature = "tracing", test))]
+struct Window {
+    second: u64,
+    lines: u32,
+    left_out: u64,
+}
+
+#[cfg(any(feature = "tracing", test))]
+impl Limit {
+    const fn new() -> Limit {
+        Limit(std::sync::Mutex::new(Window { second: 0, lines: 0, left_out: 0 }))
+    }
+
+    /// Whether there may be one more line in this second, and how many were left out since the last.
+    fn admit(&self, second: u64) -> Option<u64> {
+        let mut window = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if window.second != second {
+            (window.second, window.lines) = (second, 0);
+        }
+        if window.lines >= LINES {
+            window.left_out += 1;
+            return None;
+        }
+        window.lines += 1;
+        Some(std::mem::take(&mut window.left_out))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_has_ten_lines_of_a_kind_and_the_next_says_how_many_were_left_out() {
+        let limit = Limit::new();
+        let admitted: Vec<_> = (0..15).map(|_| limit.admit(7)).collect();
+        assert_eq!(admitted[..10], [Some(0); 10]);
+        assert_eq!(admitted[10..], [None; 5]);
+        assert_eq!(limit.admit(8), Some(5));
+        assert_eq!(limit.admit(8), Some(0));
+    }
+}

@@ -1,0 +1,150 @@
+//! What is told to `tracing`: a line for each rule of what an operator reads.
+#![cfg(feature = "tracing")]
+
+mod support;
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use react_websocket::{HttpOptions, HttpServer, ServerRequest, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
+use support::{HANDSHAKE, Peer, close, frame, text};
+use tracing::Level;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Lines, kept.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Lines;
+
+    fn make_writer(&'a self) -> Lines {
+        self.clone()
+    }
+}
+
+impl Lines {
+    /// Those that have come so far and have all these words, and forgets all.
+    fn with(&self, words: &[&str]) -> Vec<String> {
+        let lines = String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap();
+        lines.lines().filter(|line| words.iter().all(|word| line.contains(word))).map(str::to_owned).collect()
+    }
+}
+
+/// Runs a test, and keeps what is told meanwhile.
+fn listening_at<F: Future<Output = ()>>(level: Level, test: impl FnOnce(Lines) -> F) {
+    let lines = Lines::default();
+    let subscriber =
+        tracing_subscriber::fmt().with_writer(lines.clone()).with_max_level(level).with_ansi(false).without_time().finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(test(lines));
+}
+
+fn server() -> HttpServer {
+    let options = WebSocketOptions::new().slow_listener_warning(Duration::from_millis(30));
+    let websocket = WebSocketMiddleware::new().with_options(options);
+    websocket.on("connection", |connection: WebSocketConnection| {
+        connection.on("text", |text: &str| match text {
+            "fail" => Err("what a listener says"),
+            "block" => {
+                let begun = Instant::now();
+                while begun.elapsed() < Duration::from_millis(60) {}
+                Ok(())
+            }
+            _ => {
+                tracing::info!("what the app says");
+                Ok(())
+            }
+        });
+    });
+    let router = |request: ServerRequest| match request.path() {
+        "/fails" => Err("what a router says"),
+        _ => Ok(support::router(request)),
+    };
+    HttpServer::new((websocket, router))
+}
+
+async fn open(http: &HttpServer) -> Peer<tokio::io::DuplexStream> {
+    let remote = "192.0.2.7:99".parse().ok();
+    let (near, far) = tokio::io::duplex(1 << 16);
+    let _serving = http.serve_with_addresses(far, remote, None);
+    let mut peer = Peer::new(near);
+    peer.shake_hands().await;
+    peer
+}
+
+#[test]
+fn each_websocket_has_a_span_with_its_number_within_that_of_its_connection_with_the_address() {
+    listening_at(Level::DEBUG, async |lines| {
+        let mut peer = open(&server()).await;
+        peer.send(text("hello")).await;
+        peer.send(close(1000, "by\nebye")).await;
+        peer.closed().await;
+        assert!(peer.ended().await);
+        let all = lines.with(&["connection{remote=192.0.2.7:99}:websocket{id="]);
+        let told = |words: &[&str]| all.iter().filter(|line| words.iter().all(|word| line.contains(word))).count();
+        assert_eq!(told(&["DEBUG", "connection open"]), 1, "{all:#?}");
+        assert_eq!(told(&["INFO", "what the app says"]), 1, "{all:#?}");
+        assert_eq!(told(&["DEBUG", "connection closed", "peer", "code=1000", "by\\nebye"]), 1, "{all:#?}");
+        assert_eq!(all.len(), 3, "{all:#?}");
+    });
+}
+
+#[test]
+fn faults_of_the_app_are_errors_those_of_peers_information_and_not_without_end() {
+    listening_at(Level::INFO, async |lines| {
+        let http = server();
+        let mut peer = open(&http).await;
+        peer.send(text("fail")).await;
+        peer.closed().await;
+        assert_eq!(lines.with(&["ERROR", "connection failed", "listener", "what a listener says", "websocket{"]).len(), 1);
+        let mut peer = open(&http).await;
+        peer.send(frame(0xC1, "")).await;
+        peer.closed().await;
+        assert_eq!(lines.with(&["INFO", "connection failed", "protocol", "websocket{"]).len(), 1);
+        let (mut peer, _) = Peer::serve(&http);
+        assert_eq!(peer.ask("GET /fails HTTP/1.1\r\nHost: a\r\n\r\n").await.status(), 500);
+        assert_eq!(lines.with(&["ERROR", "request failed", "handler", "what a router says"]).len(), 1);
+        let (mut peer, _) = Peer::serve(&http);
+        assert_eq!(peer.ask("GET nowhere HTTP/1.1\r\nHost: a\r\n\r\n").await.status(), 400);
+        assert_eq!(lines.with(&["INFO", "request refused", "target"]).len(), 1);
+        let (mut peer, _) = Peer::serve(&http);
+        assert_eq!(peer.ask(HANDSHAKE.replace("Version: 13", "Version: 7")).await.status(), 426);
+        assert_eq!(lines.with(&["INFO", "handshake refused", "version"]).len(), 1);
+        let (mut peer, _) = Peer::serve(&http.with_options(HttpOptions::new().max_connections(0)));
+        assert_eq!(peer.answer().await.status(), 503);
+        assert_eq!(lines.with(&["WARN", "connection refused", "full"]).len(), 1);
+
+        let http = server();
+        for _ in 0..200 {
+            let (mut peer, _) = Peer::serve(&http);
+            peer.ask(HANDSHAKE.replace("dGhlIHNhbXBsZSBub25jZQ==", "none")).await;
+        }
+        // Ten in a second, and the loop takes few of them, on the slowest machine.
+        let lines = lines.with(&["handshake refused", "key"]);
+        assert!((9..=150).contains(&lines.len()), "{} lines", lines.len());
+    });
+}
+
+#[test]
+fn a_slow_listener_is_warned_of() {
+    listening_at(Level::INFO, async |lines| {
+        let mut peer = open(&server()).await;
+        peer.send(text("block")).await;
+        peer.send(close(1000, "")).await;
+        peer.closed().await;
+        assert!(!lines.with(&["WARN", "slow_listener_warning", "websocket{"]).is_empty());
+    });
+}
