@@ -2,11 +2,11 @@
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, tcp};
 #[cfg(unix)]
 use tokio::net::{UnixStream, unix};
@@ -35,6 +35,19 @@ impl Stream {
     /// A stream without addresses.
     pub(crate) fn other(stream: impl ByteStream) -> Stream {
         Stream { transport: Transport::Other(Box::new(stream)), remote: None, local: None }
+    }
+
+    /// Whether the peer has sent its FIN, or is gone, be it behind bytes that have not been read. Of streams of other kinds it
+    /// is not known.
+    pub(crate) fn has_ended(&self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        let ready = match &self.transport {
+            Transport::Tcp(stream) => pin!(stream.ready(Interest::READABLE)).poll(&mut cx),
+            #[cfg(unix)]
+            Transport::Unix(stream) => pin!(stream.ready(Interest::READABLE)).poll(&mut cx),
+            Transport::Other(_) => return false,
+        };
+        matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed())
     }
 
     /// Takes the stream apart, so that a socket can be written by others than its reader.

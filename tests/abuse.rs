@@ -422,6 +422,30 @@ async fn who_ends_one_half_gets_its_answers_and_is_let_go() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_for_what_takes_long_and_pipelines_and_leaves_is_let_go() {
+    let server = Process::start("");
+    let bystander = Bystander::of(&server);
+    let address = server.address;
+    all((0..60).map(|n| async move {
+        let mut peer = Peer::connect(address).await;
+        // An answer, or a part of a stream, that never comes.
+        let path = ["/never", "/silent"][n % 2];
+        // Beyond some of it nothing more is read while an answer is due, not even an end.
+        let more = [0, 100, 15_000, 17_000, 60_000][n % 5];
+        peer.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n{}", "x".repeat(more))).await;
+        if path == "/silent" {
+            assert!(peer.head().await.starts_with("HTTP/1.1 200 "));
+        }
+        if n % 3 == 0 {
+            reset(peer.stream);
+        }
+    }))
+    .await;
+    bystander.leave();
+    server.settle();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_thousand_that_connect_and_leave_cost_nothing_that_stays() {
     let server = Process::start("");
     let bystander = Bystander::of(&server);

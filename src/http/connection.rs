@@ -2,19 +2,19 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::Version;
 use http::header::{CONNECTION, EXPECT, HeaderMap, HeaderValue};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::sync::watch;
-use tokio::time::{Instant, Sleep, sleep, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::HttpError;
 use super::admission::Pending;
 use super::body::BodyDecoder;
 use super::encoder::{ConnectionOptions, RequestLine};
+use super::leaving::Leaving;
 use super::lifetime::Phase;
 use super::middleware::{Answer, poll_contained};
 use super::parser::{Head, HeadScanner};
@@ -238,13 +238,12 @@ impl Connection {
     /// A reset is clear. A FIN is not: the client may have left, or have nothing more to say and wait for its answer. So the
     /// answer gets a little more time then.
     async fn watch_client(&mut self, answer: &mut Answer) -> Result<Response, Stop> {
-        let linger = self.server.options.linger;
-        let mut grace: Option<Pin<Box<Sleep>>> = None;
+        let mut leaving = Leaving::default();
         std::future::poll_fn(|cx| {
             if let Poll::Ready(response) = poll_contained(answer, cx) {
                 return Poll::Ready(Ok(response));
             }
-            if self.poll_left(cx, &mut grace, linger).is_ready() {
+            if self.poll_left(cx, &mut leaving).is_ready() {
                 return Poll::Ready(Err(HttpError::ClientLeft.into()));
             }
             Poll::Pending
@@ -253,12 +252,7 @@ impl Connection {
     }
 
     /// Ready when the client has left, or sent a FIN some time ago.
-    pub(super) fn poll_left(
-        &mut self,
-        cx: &mut Context<'_>,
-        grace: &mut Option<Pin<Box<Sleep>>>,
-        linger: Duration,
-    ) -> Poll<()> {
+    pub(super) fn poll_left(&mut self, cx: &mut Context<'_>, leaving: &mut Leaving) -> Poll<()> {
         while !self.half_closed && self.buffer.len() < READ_AHEAD {
             let mut bytes = [0; 1024];
             let mut read = ReadBuf::new(&mut bytes);
@@ -269,10 +263,7 @@ impl Connection {
                 Poll::Ready(Ok(())) => self.buffer.extend_from_slice(read.filled()),
             }
         }
-        if !self.half_closed {
-            return Poll::Pending;
-        }
-        grace.get_or_insert_with(|| Box::pin(sleep(linger))).as_mut().poll(cx)
+        leaving.poll(&self.stream, self.half_closed, self.server.options.linger, cx)
     }
 
     /// Answers a request that could not be read, or not be answered.

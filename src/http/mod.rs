@@ -11,6 +11,7 @@ mod date;
 mod encoder;
 mod error;
 mod form;
+mod leaving;
 mod lifetime;
 mod listening;
 mod middleware;

@@ -12,6 +12,7 @@ use super::HttpError;
 use super::body_stream::{BodyReader, Piece};
 use super::connection::{Connection, Stop, Then};
 use super::encoder::{self, BodyPlan, Plan, RequestLine};
+use super::leaving::Leaving;
 use super::lifetime::Phase;
 use super::response::{BodyKind, Response};
 use super::upgrade::Upgrade;
@@ -142,13 +143,12 @@ impl Connection {
 
     /// Waits until there is something to send, or the client leaves.
     async fn wait_for_piece(&mut self, reader: &mut BodyReader) -> Result<(), Stop> {
-        let linger = self.server.options.linger;
-        let mut grace = None;
+        let mut leaving = Leaving::default();
         std::future::poll_fn(|cx| {
             if reader.poll_ready(cx).is_ready() {
                 return Poll::Ready(Ok(()));
             }
-            self.poll_left(cx, &mut grace, linger).map(|()| Err(Stop::Quiet))
+            self.poll_left(cx, &mut leaving).map(|()| Err(Stop::Quiet))
         })
         .await
     }

@@ -1,0 +1,37 @@
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::{Sleep, sleep};
+
+use crate::stream::Stream;
+
+/// How often it is looked whether a client has left of which nothing more is read.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Sees that a client has left, where reading does not tell: it has sent a FIN, which may also mean that it waits for its
+/// answer, or so much is read ahead that reading has stopped.
+#[derive(Default)]
+pub(super) struct Leaving {
+    timer: Option<Pin<Box<Sleep>>>,
+    /// It had sent its FIN, or was gone, when the timer was set.
+    had_ended: bool,
+}
+
+impl Leaving {
+    /// Ready when the client's FIN is older than `linger`. `half_closed`: it has been read.
+    pub(super) fn poll(&mut self, stream: &Stream, half_closed: bool, linger: Duration, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let Some(timer) = &mut self.timer else {
+                self.had_ended = half_closed || stream.has_ended();
+                self.timer = Some(Box::pin(sleep(if half_closed { linger } else { linger.max(LOOK) })));
+                continue;
+            };
+            ready!(timer.as_mut().poll(cx));
+            if self.had_ended {
+                return Poll::Ready(());
+            }
+            self.timer = None;
+        }
+    }
+}
