@@ -298,7 +298,7 @@ async fn who_has_a_gigabyte_echoed_and_does_not_read_is_ended_within_the_worst_c
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_does_not_read_a_broadcast_is_ended_and_the_others_get_all_of_it() {
-    const BATCHES: usize = 60;
+    const BATCHES: usize = 40;
     const BATCH: usize = 32;
     let server = Process::start("close_timeout=1000");
     let bystander = Bystander::of(&server);
