@@ -1,13 +1,12 @@
 use std::collections::HashMap;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
-use crate::emitter::{Reacting, Reaction};
+use crate::emitter::{Reacting, Reaction, contain};
 
 /// What ReactPHP apps use of its `Loop`, as thin names over tokio. The loop itself is tokio's runtime, which `#[tokio::main]`
 /// runs; there is no `run()`.
@@ -179,7 +178,7 @@ where
     R: Reaction<K>,
 {
     // The panic has been reported by the panic hook.
-    let reacting = catch_unwind(AssertUnwindSafe(|| callback().react()));
+    let reacting = contain(|| Ok(callback().react()));
     if let Ok(Reacting::Later(future)) = reacting {
         // In a task of its own for the sake of its panic.
         let _ = tokio::spawn(future).await;

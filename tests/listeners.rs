@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, mpsc as blocking};
 use std::time::Duration;
 
 use react_websocket::{
-    ConnectionGroup, GroupManager, HttpServer, Next, Response, ServerRequest, Serving, SocketServer, WebSocketConnection,
-    WebSocketMiddleware, WebSocketOptions,
+    ConnectionGroup, GroupManager, HttpServer, Loop, Next, Response, ServerRequest, Serving, SocketServer,
+    WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
 };
 use support::*;
 use tokio::io::{AsyncWriteExt, DuplexStream};
@@ -119,6 +119,8 @@ enum Kind {
     Panic,
     /// With something that is no text.
     PanicOfAnotherType,
+    /// With something that panics when it is dropped.
+    PanicTwice,
     Err,
     AsyncPanic,
     AsyncErr,
@@ -132,9 +134,10 @@ enum Kind {
     EverythingAndEnd,
 }
 
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 10] = [
     Kind::Panic,
     Kind::PanicOfAnotherType,
+    Kind::PanicTwice,
     Kind::Err,
     Kind::AsyncPanic,
     Kind::AsyncErr,
@@ -144,12 +147,21 @@ const KINDS: [Kind; 9] = [
     Kind::EverythingAndEnd,
 ];
 
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("and again");
+    }
+}
+
 impl Kind {
     fn listen(self, connection: WebSocketConnection, event: &'static str, groups: &GroupManager) {
         let groups = groups.clone();
         match self {
             Kind::Panic => connection.on(event, || panic!("no")),
             Kind::PanicOfAnotherType => connection.on(event, || std::panic::panic_any(7)),
+            Kind::PanicTwice => connection.on(event, || std::panic::panic_any(Bomb)),
             Kind::Err => connection.on(event, || Err::<(), _>("no")),
             Kind::AsyncPanic => connection.on(event, async || {
                 sleep(Duration::from_millis(1)).await;
@@ -257,7 +269,14 @@ async fn whatever_a_listener_of_a_connection_does_its_neighbours_are_served_and_
 #[tokio::test(start_paused = true)]
 async fn whatever_a_listener_of_a_group_does_its_neighbours_are_served_and_everything_is_told_once() {
     for event in ["create", "join", "leave", "destroy", "drop"] {
-        for kind in [Kind::Panic, Kind::PanicOfAnotherType, Kind::Err, Kind::WriteAndPanic, Kind::EverythingAndEnd] {
+        for kind in [
+            Kind::Panic,
+            Kind::PanicOfAnotherType,
+            Kind::PanicTwice,
+            Kind::Err,
+            Kind::WriteAndPanic,
+            Kind::EverythingAndEnd,
+        ] {
             let case = format!("{kind:?} in {event}");
             let world = World::new(|_, _, _| {});
             let called = Arc::new(AtomicBool::new(false));
@@ -270,6 +289,7 @@ async fn whatever_a_listener_of_a_group_does_its_neighbours_are_served_and_every
                 }
                 match kind {
                     Kind::PanicOfAnotherType => std::panic::panic_any(7),
+                    Kind::PanicTwice => std::panic::panic_any(Bomb),
                     Kind::Err => Err("no"),
                     Kind::WriteAndPanic => {
                         groups.write("all", "written before");
@@ -527,4 +547,19 @@ async fn middlewares_and_routers_that_fail_or_never_answer_harm_no_websocket_and
     assert_eq!(Peer::serve(&http).0.ask(refused).await.status(), 426);
     neighbour.send(text("last")).await;
     assert_eq!(neighbour.text().await, "last");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timer_whose_callback_panics_with_what_panics_again_goes_on() {
+    let (log, ticks) = (Log::default(), Log::default());
+    let noted = ticks.clone();
+    let timer = Loop::add_periodic_timer(1.0, move || -> () {
+        noted.add("tick");
+        std::panic::panic_any(Bomb)
+    });
+    let noted = log.clone();
+    Loop::add_timer(3.5, move || noted.add("another timer"));
+    sleep(Duration::from_millis(4500)).await;
+    Loop::cancel_timer(timer);
+    assert_eq!((ticks.take().len(), log.take().len()), (4, 1));
 }

@@ -185,14 +185,19 @@ impl<K, A> Inner<K, A> {
 
 /// Calls a listener and makes its panic an error.
 pub(crate) fn contain<T>(call: impl FnOnce() -> Result<T, BoxError>) -> Result<T, BoxError> {
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| Err(panic_error(panic.as_ref())))
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| Err(panic_error(panic)))
 }
 
 /// What a panic said.
-pub(crate) fn panic_error(panic: &(dyn Any + Send)) -> BoxError {
+pub(crate) fn panic_error(panic: Box<dyn Any + Send>) -> BoxError {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("a listener panicked").into()
+    let error = text.unwrap_or("a listener panicked").into();
+    // What it was made with may panic again when it is dropped, and so on.
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        std::mem::forget(again);
+    }
+    error
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -308,7 +308,7 @@ impl Future for Driver {
                     panics += 1;
                     (driver.progress.failed, driver.progress.is_calm) = (true, false);
                     driver.delivery.abandon();
-                    driver.connection.fail(ConnectionError::Listener(panic_error(panic.as_ref()).into()));
+                    driver.connection.fail(ConnectionError::Listener(panic_error(panic).into()));
                     if panics > 1 {
                         driver.hang_up();
                         driver.delivery.hurry();
