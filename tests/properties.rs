@@ -234,7 +234,8 @@ impl Receiver {
         loop {
             if self.way == Way::Short
                 && self.session.is_between_messages()
-                && let Some((opcode, payload)) = wire::take_whole_message(&mut input, self.limits.max_whole_message())
+                && let Some(limit) = self.limits.max_whole_message()
+                && let Some((opcode, payload)) = wire::take_whole_message(&mut input, limit)
             {
                 if opcode == Opcode::Binary {
                     each(&Event::Binary((&*payload).into()));

@@ -479,6 +479,18 @@ async fn limits_hold_at_the_bound_and_fail_one_past_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_accepts_no_fragments_accepts_no_message_not_even_an_empty_one() {
+    for message in [text(""), frame(0x82, ""), text("a")] {
+        for size in [usize::MAX, 1] {
+            // Behind a frame that is accepted, as the first takes another way.
+            let bytes = [frame(0x8A, ""), message.clone()].concat();
+            let transcript = exchange_with(WebSocketOptions::new().max_fragments(0), &bytes, size).await;
+            transcript.assert_failed(1008, &[], &["pong 0"], &format!("{message:x?}"));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_a_fault_the_peer_is_not_waited_for_longer_than_the_close_timeout() {
     let (http, log) = server(WebSocketOptions::new());
     let (mut peer, serving) = Peer::open_in_memory(&http).await;

@@ -18,11 +18,11 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The most bytes that a message of one frame may have.
+    /// The most bytes that a message of one frame may have. `None` if no message is accepted, not even an empty one, since
+    /// [`max_fragments`](Limits::max_fragments) is zero.
     #[inline]
-    pub fn max_whole_message(&self) -> usize {
-        // Whoever accepts no fragments accepts no message.
-        if self.max_fragments == 0 { 0 } else { self.max_message_size.min(self.max_frame_size) }
+    pub fn max_whole_message(&self) -> Option<usize> {
+        (self.max_fragments > 0).then(|| self.max_message_size.min(self.max_frame_size))
     }
 }
 

@@ -195,7 +195,7 @@ impl Driver {
         if !self.session.is_between_messages() || !self.delivery.is_free() || self.deadlines.message != Moment::NEVER {
             return false;
         }
-        let limit = self.shared.options.limits.max_whole_message();
+        let Some(limit) = self.shared.options.limits.max_whole_message() else { return false };
         let is_counted = self.is_counted();
         let mut frames = budget.frames;
         let mut rest = std::mem::take(input);
