@@ -554,6 +554,8 @@ async fn requests_that_are_refused() {
         ("GET / HTTP/1.1\r\nHost: a\n\r\n".into(), bad, end),
         ("GET / HTTP/1.1\r\nHost: a\r\n\n".into(), bad, end),
         ("\nGET / HTTP/1.1\r\nHost: a\r\n\r\n".into(), bad, end),
+        // Of two mistakes the first is told.
+        ("{GET / HTTP/1.1\nHost: a\n\n".into(), bad, line),
     ];
     let mut wrong = Vec::new();
     for (request, status, told) in cases {

@@ -39,8 +39,12 @@ impl HeadScanner {
         let fresh = buffer.get(self.scanned..).unwrap_or_default();
         for found in memchr_iter(b'\n', fresh) {
             let end = self.scanned.saturating_add(found);
-            let line = buffer.get(self.line_start..end).and_then(|line| line.strip_suffix(b"\r"));
-            let line = line.ok_or(HttpError::LineEnd)?;
+            let line = buffer.get(self.line_start..end).unwrap_or_default();
+            let Some(line) = line.strip_suffix(b"\r") else {
+                // The first mistake counts, as if the line came byte by byte.
+                self.check_size(line, end, limits)?;
+                return Err(HttpError::LineEnd);
+            };
             self.line_start = end.saturating_add(1);
             if line.is_empty() && self.lines == 0 {
                 if self.start > 0 {
