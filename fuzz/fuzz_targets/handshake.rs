@@ -1,0 +1,207 @@
+//! What becomes of a request for a WebSocket: it is accepted exactly if all that RFC 6455 §4.2.1 asks for is there, by
+//! a reading that is too plain to be wrong, and the answer proves that the key was read.
+#![no_main]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use libfuzzer_sys::fuzz_target;
+use react_websocket::{
+    HttpOptions, Origins, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
+};
+use react_websocket_fuzz::exchange::Exchange;
+use react_websocket_fuzz::input::Input;
+use react_websocket_fuzz::reference::{Framing, Head, trim};
+use tungstenite::handshake::derive_accept_key;
+
+/// What a good handshake has. Each is there unless its bit in the input is set; more may follow.
+const GOOD: [(&str, &[u8]); 6] = [
+    ("Host", b"a:80"),
+    ("Upgrade", b"websocket"),
+    ("Connection", b"Upgrade"),
+    ("Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ=="),
+    ("Sec-WebSocket-Version", b"13"),
+    ("Origin", b"http://a"),
+];
+
+const MORE: [&str; 4] = ["Sec-WebSocket-Protocol", "Content-Length", "Transfer-Encoding", "X-Other"];
+
+const SUBPROTOCOLS: [&str; 2] = ["chat", "b"];
+
+fuzz_target!(|data: &[u8]| {
+    let mut input = Input::new(data);
+    let (without, start, options) = (input.byte(), input.byte(), input.byte());
+    let cuts = input.cuts();
+    let mut bytes = match start & 0x0F {
+        1 => b"POST / HTTP/1.1\r\n".to_vec(),
+        2 => b"GET / HTTP/1.0\r\n".to_vec(),
+        3 => b"HEAD / HTTP/1.1\r\n".to_vec(),
+        4 => b"GET http://b/ HTTP/1.1\r\n".to_vec(),
+        _ => b"GET / HTTP/1.1\r\n".to_vec(),
+    };
+    let mut line = |name: &str, value: &[u8]| bytes.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
+    for (place, (name, value)) in GOOD.iter().enumerate() {
+        if without & 1 << place == 0 {
+            line(name, value);
+        }
+    }
+    while !input.is_empty() {
+        let name = usize::from(input.byte()) % (GOOD.len() + MORE.len());
+        let name = GOOD.get(name).map_or_else(|| MORE[name - GOOD.len()], |(name, _)| name);
+        line(name, input.short());
+    }
+    bytes.extend_from_slice(b"\r\n");
+
+    let rules = Rules { any_origin: options & 1 != 0, requires_subprotocol: options & 2 != 0 };
+    let origins = if rules.any_origin { Origins::any() } else { Origins::same_host() };
+    let websocket = WebSocketMiddleware::new().with_options(
+        WebSocketOptions::new().origins(origins).subprotocols(SUBPROTOCOLS).require_subprotocol(rules.requires_subprotocol),
+    );
+    let (opened, refused) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let count = |counter: Arc<AtomicUsize>| {
+        move |_: WebSocketConnection| {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    websocket.on("connection", count(opened.clone()));
+    websocket.on("error", count(refused.clone()));
+    let router = |_: ServerRequest| Response::new(200);
+    let exchange = Exchange::with((websocket.clone(), router), HttpOptions::new(), &bytes, &cuts);
+
+    let answer = Head::read(&as_request(&exchange.answers)).expect("an answer");
+    let status = std::str::from_utf8(&answer.target).unwrap_or_default();
+    assert!(websocket.is_empty(), "the client has left");
+    let head = Head::read(&bytes);
+    let verdict = head.as_ref().map_or(Verdict::Refused, |head| rules.verdict(head));
+    let told = (opened.load(Ordering::Relaxed), refused.load(Ordering::Relaxed));
+    match verdict {
+        Verdict::Accepted { may_be_refused: true } if status == "403" => assert_eq!(told, (0, 1)),
+        Verdict::Accepted { may_be_refused: true } if status == "400" => assert_eq!(told, (0, 0)),
+        Verdict::Accepted { .. } => {
+            assert_eq!((status, told), ("101", (1, 0)), "{:?}", String::from_utf8_lossy(&bytes));
+            let head = head.expect("a head");
+            let key = head.all("sec-websocket-key")[0];
+            assert_eq!(answer.all("sec-websocket-accept"), [derive_accept_key(key).as_bytes()]);
+            assert_eq!(answer.all("upgrade"), [b"websocket"]);
+            assert_eq!(answer.all("connection"), [b"upgrade"]);
+            let subprotocol = subprotocol(&head).map(str::as_bytes);
+            assert_eq!(answer.all("sec-websocket-protocol"), subprotocol.as_slice());
+        }
+        Verdict::Refused => {
+            assert_eq!(told.0, 0);
+            // 501 is for a transfer coding that nobody knows.
+            let shown = String::from_utf8_lossy(&bytes);
+            assert!(status.starts_with('4') || status == "501", "{status} {shown:?}");
+            if status == "426" {
+                assert_eq!(answer.all("sec-websocket-version"), [b"13"]);
+            }
+        }
+        // A Host or a length that is none is refused before anybody asks what the request is for.
+        Verdict::Router => assert!(told == (0, 0) && (status == "200" || status == "400"), "{status}"),
+    }
+});
+
+struct Rules {
+    any_origin: bool,
+    requires_subprotocol: bool,
+}
+
+enum Verdict {
+    /// `may_be_refused`: the origin is none that a browser sends, or the host is none that is usual.
+    Accepted {
+        may_be_refused: bool,
+    },
+    Refused,
+    Router,
+}
+
+impl Rules {
+    fn verdict(&self, head: &Head) -> Verdict {
+        let framing = head.framing();
+        let is_ours = head.method == b"GET"
+            && !head.is_http_10
+            && (has(head, "upgrade", "websocket") || !head.all("sec-websocket-key").is_empty());
+        if framing.is_none() {
+            return Verdict::Refused;
+        }
+        if !is_ours {
+            // There are no bytes behind the head that could be a body.
+            return if framing == Some(Framing::Length(0)) { Verdict::Router } else { Verdict::Refused };
+        }
+        let is_good = framing == Some(Framing::Length(0))
+            && is_host(head.all("host")[0])
+            && has(head, "upgrade", "websocket")
+            && has(head, "connection", "upgrade")
+            && matches!(head.all("sec-websocket-key")[..], [key] if is_key(key))
+            && head.all("sec-websocket-version") == [b"13"]
+            && (!self.requires_subprotocol || subprotocol(head).is_some());
+        if !is_good {
+            return Verdict::Refused;
+        }
+        let host = head.all("host")[0].to_ascii_lowercase();
+        let is_odd = !host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-.:".contains(byte));
+        match head.all("origin")[..] {
+            _ if self.any_origin => Verdict::Accepted { may_be_refused: is_odd },
+            [] => Verdict::Accepted { may_be_refused: is_odd },
+            [origin] => {
+                let origin = origin.to_ascii_lowercase();
+                let Some((authority, port)) = authority(&origin) else { return Verdict::Refused };
+                let is_same = without(authority, port) == without(&host, port);
+                let has_path = origin.iter().filter(|byte| b"/?#".contains(byte)).count() > 2;
+                if is_same { Verdict::Accepted { may_be_refused: is_odd || has_path } } else { Verdict::Refused }
+            }
+            _ => Verdict::Refused,
+        }
+    }
+}
+
+/// The first subprotocol of ours that was offered.
+fn subprotocol(head: &Head) -> Option<&'static str> {
+    let offered = tokens(head, "sec-websocket-protocol");
+    SUBPROTOCOLS.into_iter().find(|name| offered.contains(&name.as_bytes()))
+}
+
+fn has(head: &Head, field: &str, token: &str) -> bool {
+    tokens(head, field).iter().any(|other| other.eq_ignore_ascii_case(token.as_bytes()))
+}
+
+fn tokens<'a>(head: &'a Head, field: &str) -> Vec<&'a [u8]> {
+    head.all(field).into_iter().flat_map(|line| line.split(|byte| *byte == b',')).map(trim).collect()
+}
+
+/// 16 bytes in base64: 21 characters, one that has only two bits, and two equals signs.
+fn is_key(key: &[u8]) -> bool {
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/".contains(byte);
+    key.len() == 24 && key[..21].iter().all(is_digit) && b"AQgw".contains(&key[21]) && key[22..] == *b"=="
+}
+
+/// `name`, or `name:port`; what else there may be is not looked at.
+fn is_host(host: &[u8]) -> bool {
+    if host.starts_with(b"[") {
+        return true;
+    }
+    let mut sides = host.splitn(2, |byte| *byte == b':');
+    let (name, port) = (sides.next().unwrap_or_default(), sides.next().unwrap_or_default());
+    let port = std::str::from_utf8(port).ok();
+    !name.is_empty() && port.is_some_and(|port| port.is_empty() || port.parse::<u16>().is_ok())
+}
+
+/// What stands between the scheme and the path of an origin, and the port that goes without saying.
+fn authority(origin: &[u8]) -> Option<(&[u8], &'static [u8])> {
+    let (rest, port) = match origin.strip_prefix(b"http://") {
+        Some(rest) => (rest, &b":80"[..]),
+        None => (origin.strip_prefix(b"https://")?, &b":443"[..]),
+    };
+    Some((rest.split(|byte| b"/?#".contains(byte)).next()?, port))
+}
+
+fn without<'a>(host: &'a [u8], port: &[u8]) -> &'a [u8] {
+    host.strip_suffix(port).unwrap_or(host)
+}
+
+/// A response's head as if it were a request's, so that it can be read like one: `HTTP/1.1 101 …` as `HTTP/1.1 101
+/// HTTP/1.1`.
+fn as_request(answer: &[u8]) -> Vec<u8> {
+    let end = answer.windows(2).position(|two| two == b"\r\n").unwrap_or(answer.len());
+    [b"A ", answer.get(9..12).unwrap_or_default(), b" HTTP/1.1", &answer[end..]].concat()
+}
