@@ -65,16 +65,16 @@ fn complete(bytes: &mut Vec<u8>, limits: &Limits) -> Vec<u8> {
         let second = byte(1, 0x80);
         let mut header = 2;
         // Lengths are completed to ones that need so many bytes: 0x01FE, 65,536.
-        let (wide, fill): (usize, &[u8]) = match second & 0x7F {
-            126 => (2, &[1, 0xFE]),
-            127 => (8, &[0, 0, 0, 0, 0, 1, 0, 0]),
-            _ => (0, &[]),
+        let wide: &[u8] = match second & 0x7F {
+            126 => &[1, 0xFE],
+            127 => &[0, 0, 0, 0, 0, 1, 0, 0],
+            _ => &[],
         };
-        let mut length = if wide == 0 { u64::from(second & 0x7F) } else { 0 };
-        for place in 0..wide {
-            length = length << 8 | u64::from(byte(header + place, fill[place]));
+        let mut length = if wide.is_empty() { u64::from(second & 0x7F) } else { 0 };
+        for otherwise in wide {
+            length = length << 8 | u64::from(byte(header, *otherwise));
+            header += 1;
         }
-        header += wide;
         if second & 0x80 != 0 {
             for place in 0..4 {
                 byte(header + place, 0);

@@ -277,7 +277,7 @@ impl Player {
             4 => drop(connection.pong("pong")),
             5 => connection.end(),
             6 => connection.end_with(text),
-            7 | 8 | 9 => {
+            7..=9 => {
                 match byte & 0x1F {
                     7 => connection.close(),
                     8 => connection.close_with(CODES[argument], &text),
