@@ -210,7 +210,8 @@ fn the_short_way_takes_what_the_session_would_and_nothing_else() {
         for length in [0, 1, 5, 125, 126, 127, 1000, 65_535, 65_536, 70_000, 70_001] {
             let bytes = frame(first, &vec![b'a'; length]);
             let (mut short, mut long) = (bytes.clone(), bytes);
-            let taken = crate::protocol::frame::take_whole_message(&mut &mut short[..], limits.max_whole_message().unwrap());
+            let taken =
+                crate::protocol::frame::take_whole_message(&mut &mut short[..], limits.max_whole_message().unwrap());
             let mut input = &mut long[..];
             let received = Session::default().receive(&mut input, &limits, &mut Spare::default());
             match (taken, received) {
