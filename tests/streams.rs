@@ -410,8 +410,8 @@ async fn one_large_message_fits_an_idle_peer_and_the_next_one_is_1013() {
     assert!(pair.peer.ended().await);
     pair.peer.stream.shutdown().await.unwrap();
     settle().await;
-    // The large message was answered with `false`.
-    assert_eq!(pair.log.take(), ["drain".into(), format!("close 1013 {unsent} bytes unsent, the limit is {HARD}")]);
+    // The large message was answered with `false`; yet nothing comes between `error` and `close`, not even `drain`.
+    assert_eq!(pair.log.take(), [format!("close 1013 {unsent} bytes unsent, the limit is {HARD}")]);
 }
 
 #[tokio::test(start_paused = true)]

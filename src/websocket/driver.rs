@@ -219,7 +219,8 @@ impl Driver {
         let asked = self.slot.flags.fetch_and(!(DRAINED | ALARM | ATTEND), Ordering::Acquire);
         if asked & DRAINED != 0 {
             self.wake_senders();
-            if self.connection.release_held() {
+            // Between `error` and `close` nothing is told.
+            if self.connection.release_held() && !self.progress.failed {
                 self.delivery.drain();
             }
         }
