@@ -71,6 +71,8 @@ mod pages {
     mod readme {}
     #[doc = include_str!("../docs/events.md")]
     mod events {}
+    #[doc = include_str!("../docs/operations.md")]
+    mod operations {}
     #[doc = include_str!("../docs/security.md")]
     mod security {}
 }

@@ -9,7 +9,7 @@ use react_websocket::protocol::frame::{self, FrameHeader};
 use react_websocket::protocol::{Event, Limits, MaskKey, Opcode, Session, Spare};
 use std::hint::black_box;
 
-criterion_group!(benches, header, unmask, text, burst, encode, dispatch);
+criterion_group!(benches, header, unmask, text, burst, encode, broadcast, dispatch);
 criterion_main!(benches);
 
 fn header(criterion: &mut Criterion) {
@@ -83,6 +83,25 @@ fn encode(criterion: &mut Criterion) {
             bencher.iter(|| {
                 out.clear();
                 frame::encode(black_box(&mut out), true, Opcode::Text, black_box(&payload));
+            });
+        });
+    }
+    group.finish();
+}
+
+/// What a turn's broadcasts cost once, whoever many members there are: each is encoded behind the others.
+fn broadcast(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("broadcast encode");
+    for (messages, size) in [(16, 100), (4, 4096)] {
+        let payload = vec![b'a'; size];
+        group.throughput(Throughput::Elements(messages));
+        group.bench_function(format!("{messages} of {size} bytes"), |bencher| {
+            let mut log = Vec::with_capacity(32 * 1024);
+            bencher.iter(|| {
+                log.clear();
+                for _ in 0..messages {
+                    frame::encode(black_box(&mut log), true, Opcode::Text, black_box(&payload));
+                }
             });
         });
     }
