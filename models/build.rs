@@ -1,0 +1,135 @@
+//! Copies the crate's source and exchanges what a schedule has to be able to control: locks, atomics, threads' locals,
+//! statics, maps, tasks, time and sockets. Nothing else is changed, so what is checked is the crate's own code.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A change of the source: in which files, what, by what. It has to be found, else the source has changed and the models with
+/// it.
+struct Exchange {
+    file: &'static str,
+    from: &'static str,
+    to: &'static str,
+}
+
+const fn exchange(file: &'static str, from: &'static str, to: &'static str) -> Exchange {
+    Exchange { file, from, to }
+}
+
+/// In every file, in this order. Unlike the others these need not be found in each.
+const EVERYWHERE: [(&str, &str); 7] = [
+    // The crate's own tests are not for here.
+    ("#[cfg(test)]", "#[cfg(any())]"),
+    ("#[cfg(doctest)]", "#[cfg(any())]"),
+    ("std::sync::", "crate::model::sync::"),
+    ("dashmap::", "crate::model::dashmap::"),
+    // In the order of its branches, since nothing but the schedule may be left to chance.
+    ("tokio::select! {\n            biased;", "tokio::select! {"),
+    ("tokio::select! {", "::real::select! {\n            biased;"),
+    ("tokio::", "crate::model::tokio::"),
+];
+
+const SOME: [Exchange; 10] = [
+    // A slot is made and dropped in each execution, so there are few. It also lets them run out.
+    exchange("slots.rs", "const PER_CHUNK: usize = 1024;", "const PER_CHUNK: usize = 2;"),
+    exchange("slots.rs", "const CHUNKS: usize = 1 << 13;", "const CHUNKS: usize = 8;"),
+    // The clock's timer is then one of the model's time.
+    exchange("clock/sleeper.rs", "target_os = \"linux\"", "target_os = \"none\""),
+    // The threads' own.
+    exchange("websocket/cork.rs", "thread_local! {", "::shuttle::thread_local! {"),
+    exchange("websocket/buffers.rs", "thread_local! {", "::shuttle::thread_local! {"),
+    exchange("websocket/desk.rs", "thread_local! {", "::shuttle::thread_local! {"),
+    exchange("websocket/inbox.rs", "thread_local! {", "::shuttle::thread_local! {"),
+    exchange("websocket/message.rs", "thread_local! {", "::shuttle::thread_local! {"),
+    // What the models need of the inside.
+    exchange("websocket/mod.rs", "mod writing;", "mod writing;\n\npub(crate) mod inside;"),
+    exchange("http/mod.rs", "mod upgrade;", "mod upgrade;\n\npub(crate) mod inside;"),
+];
+
+/// Statics, each of which begins anew in every execution.
+const STATICS: [(&str, &str); 5] = [
+    ("websocket/slot.rs", "static SLOTS: Slots<Slot> = Slots::new();"),
+    ("groups/group.rs", "static SLOTS: Slots<Slot> = Slots::new();"),
+    ("websocket/cork.rs", "static NEXT: AtomicU32 = AtomicU32::new(1);"),
+    ("http/lifetime.rs", "static NEXT: AtomicU64 = AtomicU64::new(0);"),
+    ("event_loop.rs", "static TASKS: Mutex<Option<Tasks>> = Mutex::new(None);"),
+];
+
+fn main() {
+    let here = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it"));
+    let copy = out.join("src");
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=../src");
+    println!("cargo::rerun-if-changed=src/inside");
+    println!("cargo::rerun-if-changed=breakages");
+    println!("cargo::rerun-if-env-changed=MODELS_BREAKAGE");
+
+    let _ = fs::remove_dir_all(&copy);
+    copy_directory(&here.join("../src"), &copy);
+    if let Some(breakage) = std::env::var_os("MODELS_BREAKAGE").filter(|name| !name.is_empty()) {
+        let patch = here.join("breakages").join(breakage).with_extension("patch");
+        let done = Command::new("patch").args(["-s", "-p1", "-d"]).arg(&out).arg("-i").arg(&patch).status();
+        assert!(done.is_ok_and(|status| status.success()), "{} does not apply", patch.display());
+    }
+    for Exchange { file, from, to } in SOME {
+        change(&copy.join(file), |source| replace(file, &source, from, to));
+    }
+    for (file, from) in STATICS {
+        let to = format!("::shuttle::lazy_static! {{ {} }}", from.replacen("static ", "static ref ", 1));
+        change(&copy.join(file), |source| replace(file, &source, from, &to));
+    }
+    each_file(&copy, &mut |path| change(path, |source| exchange_everywhere(&source)));
+    change(&copy.join("lib.rs"), |source| without_inner_attributes(&source));
+    for layer in ["websocket", "http"] {
+        let from = here.join("src/inside").join(layer).with_extension("rs");
+        fs::copy(from, copy.join(layer).join("inside.rs")).expect("a writable directory");
+    }
+}
+
+fn replace(file: &str, source: &str, from: &str, to: &str) -> String {
+    assert!(source.contains(from), "{file} has no {from:?} any more: the models have to follow");
+    source.replace(from, to)
+}
+
+fn exchange_everywhere(source: &str) -> String {
+    EVERYWHERE
+        .iter()
+        .fold(source.to_owned(), |source, (from, to)| source.replace(from, to))
+        .replace("::real::", "::tokio::")
+}
+
+/// The file is included into another, in the middle of which there can be none.
+fn without_inner_attributes(source: &str) -> String {
+    source
+        .lines()
+        .filter(|line| !line.starts_with("//!") && !line.starts_with("#!["))
+        .map(|line| format!("{line}\n"))
+        .collect()
+}
+
+fn change(path: &Path, change: impl FnOnce(String) -> String) {
+    let source = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    fs::write(path, change(source)).expect("a writable directory");
+}
+
+fn copy_directory(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a writable directory");
+    for entry in fs::read_dir(from).expect("the crate's source") {
+        let (entry, to) = (entry.expect("an entry").path(), to);
+        let name = entry.file_name().expect("a name");
+        if entry.is_dir() {
+            copy_directory(&entry, &to.join(name));
+        } else {
+            fs::copy(&entry, to.join(name)).expect("a writable directory");
+        }
+    }
+}
+
+fn each_file(directory: &Path, each: &mut impl FnMut(&Path)) {
+    for entry in fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() { each_file(&path, each) } else { each(&path) }
+    }
+}

@@ -1,0 +1,21 @@
+//! What the models need of the inside: the door of a server.
+
+use std::any::Any;
+use std::net::IpAddr;
+
+use super::admission::Admission;
+use super::options::HttpOptions;
+use crate::model::sync::Arc;
+
+#[derive(Clone, Default)]
+pub(crate) struct Door(Arc<Admission>);
+
+impl Door {
+    /// A place, held until it is dropped. `None` if there is none.
+    pub(crate) fn enter(&self, address: IpAddr, options: &HttpOptions) -> Option<Box<dyn Any + Send>> {
+        match self.0.admit(Some(address), options) {
+            Ok(place) => Some(Box::new(place)),
+            Err(_) => None,
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! What the crate's source gets instead of what it names: see `build.rs`.
+
+pub mod dashmap;
+pub mod net;
+pub mod notify;
+pub mod time;
+
+/// Locks and atomics, each use of which lets others run first.
+pub mod sync {
+    pub use shuttle::sync::*;
+    /// As it is: nothing that is made within one gives others their turn, so nobody ever waits for it.
+    pub use std::sync::OnceLock;
+}
+
+/// Of tokio all that never blocks a thread stays as it is.
+pub mod tokio {
+    pub use shuttle::future::spawn;
+    pub use tokio::{io, signal};
+
+    pub use super::{net, notify as sync, time};
+
+    pub mod task {
+        pub use shuttle::future::{AbortHandle, JoinHandle, yield_now};
+    }
+
+    pub mod runtime {
+        /// There is one runtime, and all run on it.
+        #[derive(Clone, Debug)]
+        pub struct Handle;
+
+        impl Handle {
+            pub fn current() -> Handle {
+                Handle
+            }
+
+            pub fn try_current() -> Result<Handle, std::convert::Infallible> {
+                Ok(Handle)
+            }
+
+            pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+                shuttle::future::spawn(future);
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! A connection's end, brought about by several at once.
+
+use std::time::Duration;
+
+use shuttle::future::{block_on, spawn};
+use shuttle::thread;
+
+use super::peer::{self, Kind, Room};
+use super::{Notes, check, seen};
+use crate::model::time;
+
+#[test]
+fn however_many_end_a_connection_it_closes_once_and_last() {
+    check(4, || {
+        let room = Room::new();
+        let (open, mut peer) = room.open(5);
+        let connection = open.connection;
+        let threads = [
+            thread::spawn(move || connection.close_with(4000, "")),
+            thread::spawn(move || connection.terminate()),
+            thread::spawn(move || connection.end_with("bye")),
+        ];
+        // It says something, and leaves.
+        let leaving = spawn(async move { peer::send(&mut peer, peer::TEXT, b"x").await });
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        block_on(leaving).expect("no panic");
+        open.ended();
+        room.assert_empty();
+    });
+}
+
+#[test]
+fn a_close_that_nobody_answers_ends_in_time() {
+    check(4, || {
+        let room = Room::new();
+        let (open, peer) = room.open(5);
+        let connection = open.connection;
+        let closer = thread::spawn(move || connection.close());
+        let writer = thread::spawn(move || connection.write("text"));
+        // The end of time is that of the steps of an execution.
+        while !open.task.is_finished() {
+            time::pass(Duration::from_secs(4));
+            thread::yield_now();
+        }
+        closer.join().expect("no panic");
+        writer.join().expect("no panic");
+        assert_eq!(open.ended(), ["close"]);
+        drop(peer);
+        room.assert_empty();
+    });
+}
+
+#[test]
+fn a_close_listener_that_is_accepted_is_called() {
+    check(4, || {
+        let (room, called) = (Room::new(), Notes::new());
+        let (open, peer) = room.open(100);
+        let connection = open.connection;
+        let adding = thread::spawn({
+            let called = called.clone();
+            move || {
+                let id = connection.on("close", move || called.note(()));
+                id.number != u32::MAX
+            }
+        });
+        let closer = thread::spawn(move || connection.terminate());
+        let is_accepted = adding.join().expect("no panic");
+        closer.join().expect("no panic");
+        open.ended();
+        assert_eq!(called.len(), usize::from(is_accepted));
+        seen(if is_accepted { "accepted" } else { "too late" });
+        drop(peer);
+    });
+}
+
+#[test]
+fn both_sides_that_close_at_once_hear_each_other() {
+    check(4, || {
+        let room = Room::new();
+        let (open, mut peer) = room.open_on(Kind::Socket, 5, |_| {});
+        let connection = open.connection;
+        let closer = thread::spawn(move || connection.close_with(4000, ""));
+        let other_side = spawn(async move {
+            peer::send(&mut peer, peer::CLOSE, &4001u16.to_be_bytes()).await;
+            let frame = peer::frame(&mut peer).await.expect("a Close");
+            let code = frame.payload.first_chunk().map(|code| u16::from_be_bytes(*code));
+            (frame.first, code, peer::frame(&mut peer).await)
+        });
+        closer.join().expect("no panic");
+        let (first, code, rest) = block_on(other_side).expect("no panic");
+        assert!(first == peer::CLOSE && matches!(code, Some(4000 | 4001)) && rest.is_none(), "{first:x} {code:?} {rest:?}");
+        open.ended();
+        room.assert_empty();
+    });
+}
