@@ -81,6 +81,7 @@ fn main() {
         change(&copy.join(file), |source| replace(file, &source, from, &to));
     }
     each_file(&copy, &mut |path| change(path, |source| exchange_everywhere(&source)));
+    each_file(&copy, &mut assert_nothing_left);
     change(&copy.join("lib.rs"), |source| without_inner_attributes(&source));
     for layer in ["websocket", "http"] {
         let from = here.join("src/inside").join(layer).with_extension("rs");
@@ -98,6 +99,22 @@ fn exchange_everywhere(source: &str) -> String {
         .iter()
         .fold(source.to_owned(), |source, (from, to)| source.replace(from, to))
         .replace("::real::", "::tokio::")
+}
+
+/// What is new in the source and has to be exchanged is not overlooked.
+fn assert_nothing_left(path: &Path) {
+    const KINDS: [&str; 6] = [": Slots<", ": Atomic", ": Mutex<", ": RwLock<", ": OnceLock<", ": LazyLock<"];
+    // A date that is written once a second is nobody's race.
+    let may_have_locals = path.ends_with("http/date.rs");
+    let source = fs::read_to_string(path).expect("it was written just now");
+    let code = source.split("#[cfg(any())]\nmod tests").next().unwrap_or_default();
+    for line in code.lines().map(str::trim_start).filter(|line| !line.starts_with("//")) {
+        let is_static =
+            line.trim_start_matches("pub ").starts_with("static ") && KINDS.iter().any(|kind| line.contains(kind));
+        let is_local = line.starts_with("thread_local!") && !may_have_locals;
+        let is_std = ["std::thread", "std::{", "std::sync", "parking_lot"].iter().any(|name| line.contains(name));
+        assert!(!is_static && !is_local && !is_std, "{}: {line:?} is not exchanged", path.display());
+    }
 }
 
 /// The file is included into another, in the middle of which there can be none.
