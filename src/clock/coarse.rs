@@ -7,20 +7,23 @@ pub(crate) struct Coarse {
 }
 
 impl Coarse {
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     #[inline(always)]
     pub(crate) fn now() -> Coarse {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
+        use rustix::time::{ClockId, clock_gettime};
+        #[cfg(target_os = "linux")]
+        const CLOCK: ClockId = ClockId::MonotonicCoarse;
+        #[cfg(not(target_os = "linux"))]
+        const CLOCK: ClockId = ClockId::Monotonic;
+        let now = clock_gettime(CLOCK);
         // Since the machine's start: neither is negative, nor is there an overflow within 500 years.
         Coarse { nanos: (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64) }
     }
 
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(not(unix))]
     pub(crate) fn now() -> Coarse {
-        use std::sync::LazyLock;
-        use std::time::Instant;
-        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-        Coarse { nanos: nanos(START.elapsed()) }
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        Coarse { nanos: now.map_or(0, nanos) }
     }
 
     /// Whole seconds, from some beginning on.
@@ -32,7 +35,8 @@ impl Coarse {
     /// Whether so many nanoseconds have passed since.
     #[inline(always)]
     pub(crate) fn is_over(self, nanos: u64) -> bool {
-        Coarse::now().nanos.wrapping_sub(self.nanos) >= nanos
+        // Where the clock can be set back, nothing has.
+        Coarse::now().nanos.saturating_sub(self.nanos) >= nanos
     }
 }
 

@@ -122,12 +122,27 @@ impl Delivery {
     #[inline(always)]
     pub(super) fn emit_quickly(&mut self, event: u8, args: Args<'_>, cx: &mut Context<'_>) -> bool {
         let emission = self.listeners.emit(event, 0, &self.connection, &args);
-        if matches!(emission, Emission::Done)
+        self.is_all(event, &emission) || self.emit_rest(event, emission, args, cx)
+    }
+
+    /// Whether nothing of a message's emission is left.
+    #[inline(always)]
+    fn is_all(&self, event: u8, emission: &Emission) -> bool {
+        matches!(emission, Emission::Done)
             && !self.listeners.has_once(event)
             && !self.listeners.listens_to(MESSAGE)
             && self.flags() & MAIL == 0
-        {
-            return true;
+    }
+
+    /// The rest of [`emit_quickly`](Delivery::emit_quickly).
+    #[inline(never)]
+    fn emit_rest(&mut self, event: u8, mut emission: Emission, args: Args<'_>, cx: &mut Context<'_>) -> bool {
+        if let Emission::Started(place) = emission {
+            match self.poll_started(event, place, args, cx) {
+                Some(next) if self.is_all(event, &next) => return true,
+                Some(next) => emission = next,
+                None => return false,
+            }
         }
         self.conclude(event, emission, args, cx);
         self.emit_message(event, args, cx);
@@ -276,20 +291,32 @@ impl Delivery {
     #[inline(never)]
     fn conclude(&mut self, event: u8, mut emission: Emission, args: Args<'_>, cx: &mut Context<'_>) {
         loop {
-            emission = match emission {
+            match emission {
                 Emission::Done => break,
                 Emission::Failed(error) => {
                     self.failure = Some(error);
                     break;
                 }
-                Emission::Started(place) => match self.listeners.poll(place, cx) {
-                    Poll::Ready(Ok(())) => self.listeners.emit(event, place + 1, &self.connection, &args),
-                    Poll::Ready(Err(error)) => Emission::Failed(error),
-                    Poll::Pending => return self.run(event, place, args),
+                Emission::Started(place) => match self.poll_started(event, place, args, cx) {
+                    Some(next) => emission = next,
+                    None => return,
                 },
             }
         }
         self.remove_once(event);
+    }
+
+    /// How an emission goes on behind an asynchronous listener that has started. `None` if it has to wait for it.
+    #[inline]
+    fn poll_started(&mut self, event: u8, place: usize, args: Args<'_>, cx: &mut Context<'_>) -> Option<Emission> {
+        Some(match self.listeners.poll(place, cx) {
+            Poll::Ready(Ok(())) => self.listeners.emit(event, place + 1, &self.connection, &args),
+            Poll::Ready(Err(error)) => Emission::Failed(error),
+            Poll::Pending => {
+                self.run(event, place, args);
+                return None;
+            }
+        })
     }
 
     /// Calls the listeners from one on, all of them: nothing that one of `error` or `close` does keeps the others from
