@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use shuttle::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 pub use tokio::net::{UnixListener, UnixStream, unix};
 
 /// Bytes on their way in one direction.
@@ -64,6 +64,11 @@ impl TcpStream {
     pub fn into_split(self) -> (tcp::OwnedReadHalf, tcp::OwnedWriteHalf) {
         let stream = std::sync::Arc::new(self);
         (tcp::OwnedReadHalf(stream.clone()), tcp::OwnedWriteHalf { stream, shuts_down: true })
+    }
+
+    /// Says no more than the crate asks: whether the peer has said its last.
+    pub async fn ready(&self, _: Interest) -> io::Result<Ready> {
+        Ok(if lock(&self.incoming).ended { Ready::READ_CLOSED } else { Ready::EMPTY })
     }
 
     pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
