@@ -11,7 +11,7 @@ use react_websocket::{
 };
 use react_websocket_fuzz::exchange::Exchange;
 use react_websocket_fuzz::input::Input;
-use react_websocket_fuzz::reference::{Framing, Head, trim};
+use react_websocket_fuzz::reference::{Body, Framing, Head, trim};
 use tungstenite::handshake::derive_accept_key;
 
 /// What a good handshake has. Each is there unless its bit in the input is set; more may follow.
@@ -27,6 +27,9 @@ const GOOD: [(&str, &[u8]); 6] = [
 const MORE: [&str; 4] = ["Sec-WebSocket-Protocol", "Content-Length", "Transfer-Encoding", "X-Other"];
 
 const SUBPROTOCOLS: [&str; 2] = ["chat", "b"];
+
+/// That of the server by default.
+const BODY_MAX: usize = 64 * 1024;
 
 fuzz_target!(|data: &[u8]| {
     let mut input = Input::new(data);
@@ -72,7 +75,7 @@ fuzz_target!(|data: &[u8]| {
     let status = std::str::from_utf8(&answer.target).unwrap_or_default();
     assert!(websocket.is_empty(), "the client has left");
     let head = Head::read(&bytes);
-    let verdict = head.as_ref().map_or(Verdict::Refused, |head| rules.verdict(head));
+    let verdict = head.as_ref().map_or(Verdict::Refused, |head| rules.verdict(head, &bytes[head.start + head.length..]));
     let told = (opened.load(Ordering::Relaxed), refused.load(Ordering::Relaxed));
     match verdict {
         Verdict::Accepted { may_be_refused: true } if status == "403" => assert_eq!(told, (0, 1)),
@@ -116,19 +119,18 @@ enum Verdict {
 }
 
 impl Rules {
-    fn verdict(&self, head: &Head) -> Verdict {
+    /// `rest`: what stands behind the head, since the value of a field may have been the end of it.
+    fn verdict(&self, head: &Head, rest: &[u8]) -> Verdict {
         let framing = head.framing();
         let is_ours = head.method == b"GET"
             && !head.is_http_10
             && (has(head, "upgrade", "websocket") || !head.all("sec-websocket-key").is_empty());
-        if framing.is_none() {
-            return Verdict::Refused;
-        }
+        let Some(framing) = framing else { return Verdict::Refused };
         if !is_ours {
-            // There are no bytes behind the head that could be a body.
-            return if framing == Some(Framing::Length(0)) { Verdict::Router } else { Verdict::Refused };
+            let is_whole = matches!(framing.body(rest, BODY_MAX), Body::Complete(..));
+            return if is_whole { Verdict::Router } else { Verdict::Refused };
         }
-        let is_good = framing == Some(Framing::Length(0))
+        let is_good = framing == Framing::Length(0)
             && is_host(head.all("host")[0])
             && has(head, "upgrade", "websocket")
             && has(head, "connection", "upgrade")
