@@ -15,6 +15,8 @@ mod options;
 mod process;
 mod report;
 mod scale;
+mod soak;
+mod visitor;
 mod wire;
 
 use options::Options;
@@ -33,6 +35,7 @@ usage: load echo      --port N [--pid N] [--connections 1] [--depth 1] [--payloa
                       [--warmup-seconds 0] [--rounds N] [--seconds 60]
        load scale     --port N --pid N [--connections 15000] [--talkers 1000] [--settle-seconds 3] [--talk-seconds 20]
                       [--broadcasts 10]
+       load soak      --port N [--rate 200] [--connections 5000] [--seconds 180]
 Every mode takes --row NAME, which is repeated in the result. Of a count and a time, what is over first ends the run.";
 
 fn main() -> ExitCode {
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         "handshake" => handshake::run,
         "broadcast" => broadcast::run,
         "scale" => scale::run,
+        "soak" => soak::run,
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
