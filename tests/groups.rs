@@ -1790,6 +1790,15 @@ impl Slow {
         }
     }
 
+    /// The first bytes of the frames that the peer gets, to the end of what is there.
+    async fn frames(&mut self) -> Vec<(bool, u8)> {
+        let mut all = Vec::new();
+        while let Ok(Some(frame)) = timeout(Duration::from_millis(1), self.peer.frame()).await {
+            all.push((frame.fin, frame.opcode));
+        }
+        all
+    }
+
     fn dropped(&self) -> (u64, u64, usize) {
         let told = self.server.log.take().into_iter().filter(|entry| entry == "drop a ann").count();
         (self.group.dropped(), self.member.dropped(), told)
@@ -1933,13 +1942,58 @@ async fn what_is_held_never_gets_into_the_middle_of_a_message_that_is_streamed()
     slow.write(0..2).await;
     slow.member.end();
     settle().await;
-    let mut frames = Vec::new();
-    while let Ok(Some(frame)) = timeout(Duration::from_millis(1), slow.peer.frame()).await {
-        frames.push((frame.fin, frame.opcode));
-    }
     // The Close is a control frame and may come there (RFC 6455 §5.4); another message may not.
-    assert_eq!(frames, [[(true, 1); 5].as_slice(), &[(false, 1), (true, 8)]].concat());
+    assert_eq!(slow.frames().await, [[(true, 1); 5].as_slice(), &[(false, 1), (true, 8)]].concat());
     drop(message);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_held_follows_a_message_that_was_still_streamed_when_there_was_room_again() {
+    let mut slow = Slow::new(SlowMemberPolicy::DropOldest).await;
+    slow.fill().await;
+    let mut message = slow.member.begin_text();
+    message.write("a piece of it");
+    slow.write(0..2).await;
+    assert_eq!(slow.frames().await, [[(true, 1); 5].as_slice(), &[(false, 1)]].concat());
+    settle().await;
+    assert_eq!(slow.member.buffered_amount(), 2 * 304, "what was held is held no more, but waits");
+    message.write("another");
+    assert_eq!(slow.frames().await, [(false, 0)]);
+    message.end();
+    settle().await;
+    assert_eq!(slow.frames().await, [(true, 0), (true, 1), (true, 1)]);
+    assert_eq!(slow.dropped(), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn a_broadcast_that_finds_a_socket_reset_ends_that_member_and_reaches_the_others() {
+    in_time(async {
+        // The large one is more than is encoded once for all.
+        for size in [100, 1 << 20] {
+            let (server, group, all, _) = room(WebSocketOptions::new(), 3).await;
+            let closed = Log::default();
+            let (members, mut peers): (Vec<_>, Vec<_>) = all.into_iter().unzip();
+            for (n, member) in members.iter().enumerate() {
+                let closed = closed.clone();
+                member.on("close", move |code: u16| closed.add(format_args!("member {n}: {code}")));
+            }
+            let gone = peers.remove(1);
+            socket2::SockRef::from(&gone.stream).set_linger(Some(Duration::ZERO)).unwrap();
+            drop(gone);
+            // Nobody has heard of the reset: no task has run since.
+            let text = "x".repeat(size);
+            group.write(&text);
+            for peer in &mut peers {
+                assert_eq!(peer.text().await, text);
+            }
+            while group.len() > 2 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(closed.take(), ["member 1: 1006"]);
+            assert_eq!(server.websocket.len(), 2);
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
