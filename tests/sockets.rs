@@ -638,6 +638,32 @@ mod unix {
     }
 
     #[tokio::test]
+    async fn a_peer_that_reads_late_gets_all_in_order_over_a_unix_socket_and_drain_is_told() {
+        in_time(async {
+            // 3 MiB: more than the socket holds, and less than the hard limit.
+            const MESSAGES: usize = 48;
+            let directory = Directory::new();
+            let http = websockets(|connection| {
+                connection.on("drain", move || connection.write("drain"));
+                connection.on("text", move |_: &str| {
+                    let took: Vec<bool> = (0..MESSAGES).map(|n| connection.write_binary([n as u8; 1 << 16])).collect();
+                    assert!(took[0] && !took[MESSAGES - 1], "{took:?}");
+                });
+            });
+            let _listening = http.listen(SocketServer::new(directory.uri()).unwrap());
+            let mut peer = Peer::new(UnixStream::connect(directory.path()).await.unwrap());
+            peer.shake_hands().await;
+            peer.send(support::text("go")).await;
+            for n in 0..MESSAGES {
+                let frame = peer.frame().await.expect("a message");
+                assert!(frame.opcode == 2 && frame.payload == [n as u8; 1 << 16], "message {n}: {frame:?}");
+            }
+            assert_eq!(peer.text().await, "drain");
+        })
+        .await;
+    }
+
+    #[tokio::test]
     async fn requests_and_connections_over_a_unix_socket_have_no_addresses() {
         in_time(async {
             let directory = Directory::new();
