@@ -204,6 +204,8 @@ mod tests {
             "--XX\r\n",
             "--XX\r\nContent-Disposition: form-data; name=a\r\n\r\nno end",
             "--XX\r\n\r\nno headers\r\n--XX--",
+            "--XX\r\nContent-Disposition form-data; name=a\r\n\r\nno colon\r\n--XX--",
+            "--XX\r\nContent-Disposition: form-data; name=a\r\nheaders without an end\r\n--XX--",
             "--XX\r\nContent-Disposition: form-data\r\n\r\nno name\r\n--XX--",
             "--XX\r\nContent-Disposition: attachment; name=a\r\n\r\nno form data\r\n--XX--",
             "--YY\r\nContent-Disposition: form-data; name=a\r\n\r\nother boundary\r\n--YY--",
@@ -213,6 +215,12 @@ mod tests {
         }
         let form = parse(b"text/plain", &Bytes::from_static(b"a=1"));
         assert!(form.fields().is_empty());
+    }
+
+    #[test]
+    fn a_quoted_name_without_an_end_goes_to_the_end_of_its_line() {
+        let form = multipart("--XX\r\nContent-Disposition: form-data; name=\"a; b\r\n\r\n1\r\n--XX--");
+        assert_eq!(form.get("a; b"), Some("1"));
     }
 
     #[test]

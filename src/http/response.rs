@@ -257,4 +257,16 @@ mod tests {
     fn a_response_is_small_enough_to_be_an_error() {
         assert!(size_of::<Response>() < 128, "{}", size_of::<Response>());
     }
+
+    #[test]
+    fn a_header_is_found_replaced_and_removed_by_its_name_in_any_case() {
+        let response = Response::new(200).with_header("Link", "a").with_header("X-Other", "b").with_header("LINK", "c");
+        let headers = |response: &Response| -> Vec<_> {
+            response.headers().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
+        };
+        assert_eq!(headers(&response), ["X-Other: b", "LINK: c"]);
+        assert_eq!(response.header("link"), Some("c"));
+        let response = response.without_header("lInK").without_header("not there");
+        assert_eq!(headers(&response), ["X-Other: b"]);
+    }
 }
