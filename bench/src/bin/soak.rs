@@ -12,11 +12,17 @@ use react_websocket::{
     WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
 };
 use react_websocket_bench::{Arguments, block_on};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use std::alloc::System;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot;
+
+/// Counts, so that what is forgotten is seen.
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// What all are members of.
 const EVERYBODY: &str = "everybody";
@@ -142,6 +148,7 @@ fn router(
 fn told(websocket: &WebSocketMiddleware, groups: &GroupManager, counters: &Counters) -> Response {
     let stats = websocket.stats();
     let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let memory = ALLOCATOR.stats();
     let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let numbers = [
         ("connections", of(&counters.connections)),
@@ -153,6 +160,7 @@ fn told(websocket: &WebSocketMiddleware, groups: &GroupManager, counters: &Count
         ("leaves", of(&counters.leaves)),
         ("groups", groups.len() as u64),
         ("tasks", tasks as u64),
+        ("allocations", memory.allocations.saturating_sub(memory.deallocations) as u64),
         ("open", stats.open as u64),
         ("accepted", stats.accepted),
         ("messages_in", stats.messages_in),
