@@ -57,10 +57,6 @@ impl Inbox {
         if kept.bytes.capacity() == 0 {
             kept.bytes = buffers::take();
         }
-        if kept.at > 0 && kept.lookahead.is_none() {
-            kept.bytes.drain(..kept.at);
-            kept.at = 0;
-        }
         kept.bytes.extend_from_slice(bytes);
     }
 
