@@ -69,7 +69,9 @@ fuzz_target!(|data: &[u8]| {
     websocket.on("connection", count(opened.clone()));
     websocket.on("error", count(refused.clone()));
     let router = |_: ServerRequest| Response::new(200);
-    let exchange = Exchange::with((websocket.clone(), router), HttpOptions::new(), &bytes, &cuts);
+    // How much a head may have is for another target to ask.
+    let limits = HttpOptions::new().max_headers(100_000).max_head_size(1 << 20);
+    let exchange = Exchange::with((websocket.clone(), router), limits, &bytes, &cuts);
 
     let answer = Head::read(&as_request(&exchange.answers)).expect("an answer");
     let status = std::str::from_utf8(&answer.target).unwrap_or_default();
