@@ -139,6 +139,13 @@ mod tests {
     }
 
     #[test]
+    fn control_frames_are_no_data_frames() {
+        let mut lookahead = Lookahead::new(&Session::default());
+        lookahead.walk(&[[0x81, 0x80, 0, 0, 0, 0], [0x89, 0x80, 0, 0, 0, 0], [0x8A, 0x80, 0, 0, 0, 0]].concat(), |_| {});
+        assert_eq!((lookahead.frames(), lookahead.data_frames()), (3, 1));
+    }
+
+    #[test]
     fn a_walk_ends_at_what_is_no_frame() {
         let mut lookahead = Lookahead::new(&Session::default());
         lookahead.walk(&[0xFF, 0x89, 0x80, 1, 2, 3, 4], |_| panic!("not a ping"));

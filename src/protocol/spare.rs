@@ -92,7 +92,36 @@ mod tests {
         spare.give(Vec::with_capacity(16_001));
         let mut small = vec![1; 999];
         spare.make_room(&mut small, 1);
-        assert!(small.capacity() <= 2_000);
+        assert!((1_000..=2_000).contains(&small.capacity()));
+    }
+
+    #[test]
+    fn exact_room_is_for_what_comes_and_no_more() {
+        let mut buffer = vec![1; 1_000];
+        Spare::default().make_exact_room(&mut buffer, 500);
+        assert!((1_500..2_000).contains(&buffer.capacity()));
+    }
+
+    #[test]
+    fn text_gets_a_spare_buffer_when_it_has_no_room_and_gives_its_own_back() {
+        let mut spare = Spare::default();
+        spare.give(Vec::with_capacity(100));
+        let mut text = String::with_capacity(10);
+        text.push_str("0123456");
+        spare.make_room_in_text(&mut text, 3);
+        assert_eq!((text.as_str(), text.capacity()), ("0123456", 10));
+        spare.make_room_in_text(&mut text, 4);
+        assert_eq!((text.as_str(), text.capacity()), ("0123456", 100));
+        assert_eq!(spare.buffers.iter().map(Vec::capacity).collect::<Vec<_>>(), [10]);
+        spare.make_room_in_text(&mut text, 94);
+        assert!(text.capacity() >= 101);
+    }
+
+    #[test]
+    fn a_buffer_without_memory_is_not_kept() {
+        let mut spare = Spare::default();
+        spare.give(Vec::new());
+        assert!(spare.buffers.is_empty());
     }
 
     #[test]

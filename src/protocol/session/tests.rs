@@ -151,6 +151,10 @@ fn limits_at_the_bound_and_one_past_it() {
     check(&[frame(0x82, &[1; 9])], &[], Some(FrameTooLarge { length: 9, limit: 8 }));
     check(&[frame(0x02, &[1; 8]), frame(0x80, &[1; 2])], &[binary(&[1; 10])], None);
     check(&[frame(0x02, &[1; 8]), frame(0x80, &[1; 3])], &[], Some(MessageTooLarge { length: 11, limit: 10 }));
+    // What has arrived of a text, and of a character of it, counts as well.
+    check(&[frame(0x01, &[b'a'; 8]), frame(0x80, b"bc")], &[text("aaaaaaaabc")], None);
+    check(&[frame(0x01, &[b'a'; 8]), frame(0x80, b"bcd")], &[], Some(MessageTooLarge { length: 11, limit: 10 }));
+    check(&[frame(0x01, b"aaaaaaa\xc3"), frame(0x80, b"\xa9bc")], &[], Some(MessageTooLarge { length: 11, limit: 10 }));
     check(&[frame(0x02, b""), frame(0x00, b""), frame(0x80, b"")], &[binary(b"")], None);
     let four = [frame(0x02, b""), frame(0x00, b""), frame(0x00, b""), frame(0x80, b"")];
     check(&four, &[], Some(TooManyFragments { limit: 3 }));
@@ -190,6 +194,42 @@ fn a_large_binary_message_is_read_straight_into_its_buffer() {
     assert_eq!(reads, 3);
     following.extend_from_slice(rest);
     assert_eq!(session.receive(&mut &mut following[..], &limits, &mut spare), Ok(Some(text("next"))));
+}
+
+#[test]
+fn a_read_of_its_own_begins_when_32_kib_have_come_and_as_much_is_to_come() {
+    const MIN: usize = 32 * 1024;
+    for (arrived, to_come, is_offered) in [(MIN, MIN, true), (MIN - 1, MIN, false), (MIN, MIN - 1, false)] {
+        let mut bytes = frame(0x82, &vec![7; arrived + to_come]);
+        bytes.truncate(bytes.len() - to_come);
+        let (mut session, mut spare) = (Session::default(), Spare::default());
+        assert_eq!(session.receive(&mut &mut bytes[..], &Limits::default(), &mut spare), Ok(None));
+        assert_eq!(session.direct(&mut spare).is_some(), is_offered, "{arrived} bytes of which {to_come} are to come");
+    }
+}
+
+#[test]
+fn a_session_tells_what_it_is_amid() {
+    // What has come; whether that is between messages, amid a message, in a Close; where the next byte falls.
+    let cases: [(&[u8], [bool; 3], (&[u8], u64)); 10] = [
+        (b"", [true, false, false], (b"", 0)),
+        (b"\x81\x80\0\0\0\0", [true, false, false], (b"", 0)),
+        (b"\x81\x85", [false, false, false], (b"\x81\x85", 0)),
+        (b"\x81\x85\0\0\0\0ab", [false, true, false], (b"", 3)),
+        (b"\x01\x80\0\0\0\0", [false, true, false], (b"", 0)),
+        (b"\x01\x80\0\0\0\0\x89\x82\0\0\0\0a", [false, true, false], (b"", 1)),
+        (b"\x89\x82\0\0\0\0a", [false, false, false], (b"", 1)),
+        (b"\x88\x85\0\0\0\0\x03", [false, false, true], (b"", 4)),
+        (b"\x88\x80\0\0\0\0\x81", [false, false, false], (b"", 0)),
+        (b"\xff", [false, false, false], (b"", 0)),
+    ];
+    for (bytes, is, position) in cases {
+        let (mut session, mut bytes) = (Session::default(), bytes.to_vec());
+        let mut input = &mut bytes[..];
+        while let Ok(Some(_)) = session.receive(&mut input, &Limits::default(), &mut Spare::default()) {}
+        assert_eq!([session.is_between_messages(), session.is_amid_message(), session.is_in_close()], is, "{bytes:x?}");
+        assert_eq!(session.position(), position, "{bytes:x?}");
+    }
 }
 
 #[test]
