@@ -30,7 +30,6 @@ impl Default for RequestLine {
 pub(crate) struct ConnectionOptions {
     pub(crate) close: bool,
     pub(crate) keep_alive: bool,
-    pub(crate) upgrade: bool,
 }
 
 impl ConnectionOptions {
@@ -39,7 +38,6 @@ impl ConnectionOptions {
         for option in lines.flat_map(|line| line.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii) {
             options.close |= option.eq_ignore_ascii_case(b"close");
             options.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-            options.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
         }
         options
     }
