@@ -252,6 +252,21 @@ async fn who_keeps_the_connection_open() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_an_app_says_of_the_connection_is_told_where_the_server_has_nothing_to_say() {
+    let http = HttpServer::new(|_: ServerRequest| Response::new(200).with_header("connection", "foo"));
+    for (version, headers, told, connection, end) in [
+        ("1.1", "", "connection: foo\n", "", OPEN),
+        ("1.1", "Connection: close\r\n", "", "Connection: close\n", CLOSED),
+        ("1.0", "", "", "", CLOSED),
+        ("1.0", "Connection: keep-alive\r\n", "", "Connection: keep-alive\n", OPEN),
+    ] {
+        let said = say(&http, format!("GET / HTTP/{version}\r\nHost: a\r\n{headers}\r\n")).await;
+        let text = ok_with(told, connection, "").replace("HTTP/1.1", &format!("HTTP/{version}"));
+        assert_eq!(said, Said { text, end }, "HTTP/{version} {headers:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn http_1_0_needs_no_host() {
     let said = say(&telling(), "GET / HTTP/1.0\r\n\r\n").await;
     assert_eq!(said, Said { text: ok("GET / ").replace("HTTP/1.1", "HTTP/1.0"), end: CLOSED });
@@ -382,7 +397,10 @@ async fn requests_that_are_answered() {
         (format!("{chunked}5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"), &["POST / hello world"]),
         (format!("{chunked}0\r\n\r\n"), &["POST / "]),
         (format!("{chunked}000A\r\n0123456789\r\na\r\n0123456789\r\n00\r\n\r\n"), &["POST / 01234567890123456789"]),
+        (format!("{chunked}{:016}\r\nhello\r\n0\r\n\r\n", 5), &["POST / hello"]),
         (format!("{chunked}5;a;b=c;d=\"e f\"\r\nhello\r\n0;x\r\n\r\n"), &["POST / hello"]),
+        // Extensions and trailers have 8 KiB together: the CR behind each is one of them.
+        (format!("{chunked}5;{}\r\nhello\r\n0\r\n\r\n", "a".repeat(8190)), &["POST / hello"]),
         (format!("{chunked}5\r\nhello\r\n0\r\nX-Trailer: 1\r\nContent-Length: 7\r\n\r\n"), &["POST / hello"]),
         (format!("{chunked}2\r\n\r\n\r\n0\r\n\r\n").replace("chunked", "ChunkeD"), &["POST / \n"]),
         // An expectation that nobody knows is ignored, and on HTTP/1.0 any.
@@ -443,6 +461,7 @@ async fn requests_that_are_refused() {
         (format!("{chunked}1\na\r\n0\r\n\r\n"), bad, chunk),
         (format!("{chunked}1\rXa\r\n0\r\n\r\n"), bad, chunk),
         (format!("{chunked}10000000000000000\r\n"), bad, chunk),
+        (format!("{chunked}{:017}\r\nhello\r\n0\r\n\r\n", 5), bad, chunk),
         (format!("{chunked}5\r\nhelloX\n0\r\n\r\n"), bad, chunk),
         (format!("{chunked}5\r\nhello\rX0\r\n\r\n"), bad, chunk),
         (format!("{chunked}5\r\nhello\n0\r\n\r\n"), bad, chunk),
@@ -450,6 +469,7 @@ async fn requests_that_are_refused() {
         (format!("{chunked}5;a\0\r\nhello\r\n0\r\n\r\n"), bad, chunk),
         (format!("{chunked}5;a\nhello\r\n0\r\n\r\n"), bad, chunk),
         (format!("{chunked}5;{}\r\nhello\r\n0\r\n\r\n", "a".repeat(16 << 10)), bad, chunk),
+        (format!("{chunked}5;{}\r\nhello\r\n0\r\n\r\n", "a".repeat(8191)), bad, chunk),
         (format!("{chunked}0\r\nX-A: 1\n\r\n"), bad, chunk),
         (format!("{chunked}0\r\nX-A: \0\r\n\r\n"), bad, chunk),
         (format!("{chunked}0\r\n\rX\r\n"), bad, chunk),
@@ -475,6 +495,8 @@ async fn requests_that_are_refused() {
         ("GET / http/1.1\r\nHost: a\r\n\r\n".into(), bad, line),
         ("GET / HTTP/11\r\nHost: a\r\n\r\n".into(), bad, line),
         ("GET / HTP/1.1\r\nHost: a\r\n\r\n".into(), bad, line),
+        ("GET / HTTP/x.1\r\nHost: a\r\n\r\n".into(), bad, line),
+        ("GET / HTTP/1.x\r\nHost: a\r\n\r\n".into(), bad, line),
         (format!("GET  / {host}\r\n"), bad, line),
         (format!("GET\t/ {host}\r\n"), bad, line),
         (format!(" GET / {host}\r\n"), bad, line),
@@ -553,6 +575,8 @@ async fn requests_that_are_refused() {
         ("GET / HTTP/1.1\nHost: a\r\n\r\n".into(), bad, end),
         ("GET / HTTP/1.1\r\nHost: a\n\r\n".into(), bad, end),
         ("GET / HTTP/1.1\r\nHost: a\r\n\n".into(), bad, end),
+        ("GET / HTTP/1.1\rX\r\nHost: a\r\n\r\n".into(), bad, end),
+        ("GET / HTTP/1.0\rX\r\n\r\n".into(), bad, end),
         ("\nGET / HTTP/1.1\r\nHost: a\r\n\r\n".into(), bad, end),
         // Of two mistakes the first is told.
         ("{GET / HTTP/1.1\nHost: a\n\n".into(), bad, line),
