@@ -210,20 +210,21 @@ fn a_read_of_its_own_begins_when_32_kib_have_come_and_as_much_is_to_come() {
 
 #[test]
 fn a_session_tells_what_it_is_amid() {
-    // What has come; whether that is between messages, amid a message, in a Close; where the next byte falls.
-    let cases: [(&[u8], [bool; 3], (&[u8], u64)); 10] = [
-        (b"", [true, false, false], (b"", 0)),
-        (b"\x81\x80\0\0\0\0", [true, false, false], (b"", 0)),
-        (b"\x81\x85", [false, false, false], (b"\x81\x85", 0)),
-        (b"\x81\x85\0\0\0\0ab", [false, true, false], (b"", 3)),
-        (b"\x01\x80\0\0\0\0", [false, true, false], (b"", 0)),
-        (b"\x01\x80\0\0\0\0\x89\x82\0\0\0\0a", [false, true, false], (b"", 1)),
-        (b"\x89\x82\0\0\0\0a", [false, false, false], (b"", 1)),
-        (b"\x88\x85\0\0\0\0\x03", [false, false, true], (b"", 4)),
-        (b"\x88\x80\0\0\0\0\x81", [false, false, false], (b"", 0)),
-        (b"\xff", [false, false, false], (b"", 0)),
+    // Whether what has come is between messages, amid a message, in a Close; where the next byte falls.
+    type Told = ([bool; 3], (&'static [u8], u64));
+    let cases: [(&[u8], Told); 10] = [
+        (b"", ([true, false, false], (b"", 0))),
+        (b"\x81\x80\0\0\0\0", ([true, false, false], (b"", 0))),
+        (b"\x81\x85", ([false, false, false], (b"\x81\x85", 0))),
+        (b"\x81\x85\0\0\0\0ab", ([false, true, false], (b"", 3))),
+        (b"\x01\x80\0\0\0\0", ([false, true, false], (b"", 0))),
+        (b"\x01\x80\0\0\0\0\x89\x82\0\0\0\0a", ([false, true, false], (b"", 1))),
+        (b"\x89\x82\0\0\0\0a", ([false, false, false], (b"", 1))),
+        (b"\x88\x85\0\0\0\0\x03", ([false, false, true], (b"", 4))),
+        (b"\x88\x80\0\0\0\0\x81", ([false, false, false], (b"", 0))),
+        (b"\xff", ([false, false, false], (b"", 0))),
     ];
-    for (bytes, is, position) in cases {
+    for (bytes, (is, position)) in cases {
         let (mut session, mut bytes) = (Session::default(), bytes.to_vec());
         let mut input = &mut bytes[..];
         while let Ok(Some(_)) = session.receive(&mut input, &Limits::default(), &mut Spare::default()) {}
