@@ -70,7 +70,7 @@ impl From<io::Error> for Stop {
 }
 
 /// Room for the first read: a usual head, and few bytes of memory while a client thinks. It doubles as long as more comes.
-const FIRST_READ: usize = 1024;
+const FIRST_READ: usize = 2048;
 
 /// Room for a read of a body.
 const BODY_READ: usize = 8 * 1024;

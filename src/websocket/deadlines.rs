@@ -92,13 +92,13 @@ impl Driver {
             }
             self.hang_up();
         }
-        if !self.connection.is_writable() {
+        if !self.connection().is_writable() {
             self.deadlines.forget_all_but_close();
             return;
         }
         if self.deadlines.write <= now {
             let limit = options.write_timeout.unwrap_or_default();
-            return self.connection.fail(ConnectionError::WriteTimeout { limit });
+            return self.connection().fail(ConnectionError::WriteTimeout { limit });
         }
         if self.deadlines.pong <= now {
             let limit = options.pong_timeout.unwrap_or_default();
@@ -106,11 +106,11 @@ impl Driver {
             if !self.progress.waits_for_peer {
                 self.deadlines.pong = clock.after(self.time_to_be_heard(limit));
             } else if !self.progress.heard {
-                return self.connection.fail(ConnectionError::PongTimeout { limit });
+                return self.connection().fail(ConnectionError::PongTimeout { limit });
             }
         }
         if self.deadlines.ping <= now {
-            self.connection.ping([]);
+            self.connection().ping([]);
             self.deadlines.ping = next_ping(options, clock);
             // The time of a ping that has not been answered runs on.
             if std::mem::take(&mut self.progress.heard) || self.deadlines.pong == Moment::NEVER {
@@ -120,12 +120,12 @@ impl Driver {
         if self.deadlines.idle <= now {
             let limit = options.idle_timeout.unwrap_or_default();
             if self.progress.waits_for_peer {
-                return self.connection.close_with(close_code::GOING_AWAY, "idle");
+                return self.connection().close_with(close_code::GOING_AWAY, "idle");
             }
             self.deadlines.idle = clock.after(self.time_to_be_heard(limit));
         }
         if self.deadlines.lifetime <= now {
-            self.connection.close_with(close_code::GOING_AWAY, "end of lifetime");
+            self.connection().close_with(close_code::GOING_AWAY, "end of lifetime");
         }
     }
 

@@ -88,6 +88,16 @@ impl Delivery {
         }
     }
 
+    #[inline(always)]
+    pub(super) fn connection(&self) -> WebSocketConnection {
+        self.connection
+    }
+
+    #[inline(always)]
+    pub(super) fn slot(&self) -> &'static Slot {
+        self.slot
+    }
+
     /// Whether no listener is running.
     #[inline]
     pub(super) fn is_free(&self) -> bool {

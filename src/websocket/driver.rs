@@ -27,8 +27,6 @@ use crate::trace;
 /// A turn is one poll. In it, in this order and again as long as anything moves: what others asked for, a listener that
 /// was not done, what has been read and not been delivered, a read. Then all that was written in the turn leaves together.
 pub(super) struct Driver {
-    pub(super) connection: WebSocketConnection,
-    pub(super) slot: &'static Slot,
     pub(super) shared: Arc<Shared>,
     pub(super) lifetime: Arc<Lifetime>,
     /// None when the socket has been let go.
@@ -102,8 +100,6 @@ impl Driver {
         let mut inbox = Inbox::default();
         inbox.push(&read_ahead);
         Driver {
-            connection,
-            slot: connection.slot(),
             read: Some(read),
             session: Session::default(),
             delivery: Delivery::new(connection),
@@ -124,6 +120,16 @@ impl Driver {
         delivery.close(close_code::ABNORMAL, String::new());
         delivery.finish();
         connection.retire();
+    }
+
+    #[inline(always)]
+    pub(super) fn connection(&self) -> WebSocketConnection {
+        self.delivery.connection()
+    }
+
+    #[inline(always)]
+    pub(super) fn slot(&self) -> &'static Slot {
+        self.delivery.slot()
     }
 
     #[inline]
@@ -172,7 +178,7 @@ impl Driver {
             budget.frames -= 1;
         }
         if may_be_timed {
-            self.deadlines.tell(self.lifetime.clock(), self.slot, self.connection.id());
+            self.deadlines.tell(self.lifetime.clock(), self.slot(), self.connection().id());
         }
         Poll::Pending
     }
@@ -189,7 +195,7 @@ impl Driver {
 
     #[inline]
     pub(super) fn flags(&self) -> u32 {
-        self.slot.flags.load(Ordering::Acquire)
+        self.slot().flags.load(Ordering::Acquire)
     }
 
     /// Whether others ask for something.
@@ -212,15 +218,15 @@ impl Driver {
     fn attend_now(&mut self, cx: &mut Context<'_>) {
         if !self.progress.introduced {
             (self.progress.introduced, self.progress.is_calm) = (true, true);
-            if let Some(mut state) = self.connection.lock() {
+            if let Some(mut state) = self.connection().lock() {
                 state.task = Some(cx.waker().clone());
             }
         }
-        let asked = self.slot.flags.fetch_and(!(DRAINED | ALARM | ATTEND), Ordering::Acquire);
+        let asked = self.slot().flags.fetch_and(!(DRAINED | ALARM | ATTEND), Ordering::Acquire);
         if asked & DRAINED != 0 {
             self.wake_senders();
             // Between `error` and `close` nothing is told.
-            if self.connection.release_held() && !self.progress.failed {
+            if self.connection().release_held() && !self.progress.failed {
                 self.delivery.drain();
             }
         }
@@ -238,7 +244,7 @@ impl Driver {
 
     /// What has become of the connection by what others did.
     fn look_at_state(&mut self) {
-        let Some(mut state) = self.connection.lock() else { return };
+        let Some(mut state) = self.connection().lock() else { return };
         let fault = state.existing_extras().and_then(|extras| extras.fault.take());
         let terminated = state.existing_extras().is_some_and(|extras| extras.terminated);
         let hurried = state.existing_extras().is_some_and(|extras| extras.hurried);
@@ -251,7 +257,7 @@ impl Driver {
         let is_closing = state.phase >= Phase::Closing;
         drop(state);
         // What was written before there was a socket.
-        self.connection.flush();
+        self.connection().flush();
         if is_closing {
             self.wake_senders();
             self.begin_to_end();
@@ -279,12 +285,12 @@ impl Driver {
     #[inline]
     pub(super) fn note_failure(&mut self) {
         if let Some(error) = self.delivery.take_failure() {
-            self.connection.fail(ConnectionError::Listener(error.into()));
+            self.connection().fail(ConnectionError::Listener(error.into()));
         }
     }
 
     fn wake_senders(&self) {
-        let Some(mut state) = self.connection.lock() else { return };
+        let Some(mut state) = self.connection().lock() else { return };
         let senders = state.existing_extras().map(|extras| std::mem::take(&mut extras.senders));
         state.trim_extras();
         drop(state);
@@ -309,7 +315,7 @@ impl Future for Driver {
                     panics += 1;
                     (driver.progress.failed, driver.progress.is_calm) = (true, false);
                     driver.delivery.abandon();
-                    driver.connection.fail(ConnectionError::Listener(panic_error(panic).into()));
+                    driver.connection().fail(ConnectionError::Listener(panic_error(panic).into()));
                     if panics > 1 {
                         driver.hang_up();
                         driver.delivery.hurry();
@@ -334,8 +340,8 @@ impl Drop for Driver {
             }
             self.delivery.finish();
         }
-        self.shared.connections.remove(self.connection);
-        self.connection.retire();
+        self.shared.connections.remove(self.connection());
+        self.connection().retire();
     }
 }
 
@@ -346,7 +352,7 @@ mod tests {
     /// What a connection costs that does nothing is mostly these two, and its listeners. They do not grow unseen.
     #[test]
     fn a_connection_is_small() {
-        assert!(size_of::<Driver>() <= 272, "the task's part: {}", size_of::<Driver>());
+        assert!(size_of::<Driver>() <= 248, "the task's part: {}", size_of::<Driver>());
         assert!(size_of::<Slot>() <= 288, "what the handle points to: {}", size_of::<Slot>());
     }
 }

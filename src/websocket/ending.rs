@@ -23,14 +23,14 @@ pub(super) struct PeerClose {
 impl Driver {
     /// The peer has said Close (RFC 6455 §5.5.1): answers it, unless it is the answer to ours.
     pub(super) fn answer_close(&mut self, close: Option<(u16, String)>, cx: &mut Context<'_>) {
-        let Some(mut state) = self.connection.lock() else { return };
+        let Some(mut state) = self.connection().lock() else { return };
         let first = state.existing_extras().is_none_or(|extras| extras.closing.is_none());
-        self.slot.flags.fetch_or(HEARD_OUT, Ordering::Relaxed);
+        self.slot().flags.fetch_or(HEARD_OUT, Ordering::Relaxed);
         if state.is_writable() {
             let code = close.as_ref().map_or(close_code::NO_STATUS, |(code, _)| *code);
-            self.connection.queue_close(&mut state, code, "");
-            self.slot.signal(&state, ATTEND);
-            self.connection.touched_without_answer(state);
+            self.connection().queue_close(&mut state, code, "");
+            self.slot().signal(&state, ATTEND);
+            self.connection().touched_without_answer(state);
         } else {
             drop(state);
         }
@@ -50,7 +50,7 @@ impl Driver {
     #[inline(never)]
     pub(super) fn end_now(&mut self) -> bool {
         if self.read.is_some() {
-            let is_flushed = self.connection.lock().is_none_or(|state| state.broken || state.unsent() == 0);
+            let is_flushed = self.connection().lock().is_none_or(|state| state.broken || state.unsent() == 0);
             let is_over = if self.progress.ended {
                 // What arrived before is delivered first, and answered.
                 self.inbox.is_empty() && self.delivery.is_free() && is_flushed
@@ -68,7 +68,7 @@ impl Driver {
             self.hang_up();
         }
         self.progress.closed = true;
-        self.shared.connections.begin_to_end(self.connection, self.cause());
+        self.shared.connections.begin_to_end(self.connection(), self.cause());
         let (code, reason) = self.close_args();
         trace::connection_closed(self.cause(), code, &reason);
         self.delivery.close(code, reason);
@@ -81,7 +81,7 @@ impl Driver {
         if std::mem::replace(&mut self.progress.shut_down, true) {
             return;
         }
-        if let Some(mut state) = self.connection.lock() {
+        if let Some(mut state) = self.connection().lock() {
             state.outbox.shut_down();
         }
         if let Some(ReadHalf::Other(stream)) = &mut self.read {
@@ -94,11 +94,11 @@ impl Driver {
     pub(super) fn hang_up(&mut self) {
         self.inbox.clear();
         self.writing = None;
-        if let Some(mut state) = self.connection.lock() {
+        if let Some(mut state) = self.connection().lock() {
             state.phase = state.phase.max(Phase::Closing);
             state.blocked = false;
             state.outbox.break_off();
-            self.slot.flags.fetch_and(!BLOCKED, Ordering::Relaxed);
+            self.slot().flags.fetch_and(!BLOCKED, Ordering::Relaxed);
         }
         self.read = None;
         self.progress.is_calm = false;
@@ -114,7 +114,7 @@ impl Driver {
 
     /// Why it has ended, in a word.
     fn cause(&self) -> &'static str {
-        match (self.connection.error(), &self.progress.peer_close) {
+        match (self.connection().error(), &self.progress.peer_close) {
             (Some(error), _) => error.cause(),
             (None, None) => "lost",
             (None, Some(peer)) if peer.first => "peer",
@@ -124,14 +124,14 @@ impl Driver {
 
     /// What `close` says: the fault, or what the side said that began to close; 1006 if none did, or it got no answer.
     pub(super) fn close_args(&self) -> (u16, String) {
-        if let Some(error) = self.connection.error() {
+        if let Some(error) = self.connection().error() {
             return (error.close_code(), error.reason().into_owned());
         }
         let Some(peer) = &self.progress.peer_close else { return (close_code::ABNORMAL, String::new()) };
         if peer.first {
             return peer.close.clone().unwrap_or((close_code::NO_STATUS, String::new()));
         }
-        let ours = self.connection.lock().and_then(|mut state| state.existing_extras()?.closing.clone());
+        let ours = self.connection().lock().and_then(|mut state| state.existing_extras()?.closing.clone());
         ours.unwrap_or((close_code::NORMAL, String::new()))
     }
 }

@@ -29,24 +29,24 @@ impl Driver {
 
     fn write_socket(&mut self, cx: &mut Context<'_>) {
         loop {
-            let Some(mut state) = self.connection.lock() else { return };
+            let Some(mut state) = self.connection().lock() else { return };
             let before = state.unsent();
             match state.outbox.flush() {
                 Flushed::All | Flushed::NotYet => {
-                    if self.connection.unblock(&mut state) {
+                    if self.connection().unblock(&mut state) {
                         self.deadlines.write = Moment::NEVER;
                         return;
                     }
                 }
                 Flushed::Full => {
                     let has_moved = state.unsent() < before;
-                    self.connection.drained(&mut state);
+                    self.connection().drained(&mut state);
                     drop(state);
                     self.note_write(has_moved);
                     let Some(stream) = &self.read else { return };
                     match stream.poll_write_ready(cx) {
                         Poll::Ready(Ok(())) => {}
-                        Poll::Ready(Err(_)) => return self.connection.broken(),
+                        Poll::Ready(Err(_)) => return self.connection().broken(),
                         Poll::Pending => {
                             self.progress.waits_for_socket = true;
                             return;
@@ -55,18 +55,19 @@ impl Driver {
                 }
                 Flushed::Broken => {
                     drop(state);
-                    return self.connection.broken();
+                    return self.connection().broken();
                 }
             }
         }
     }
 
     fn write_stream(&mut self, cx: &mut Context<'_>) {
+        let connection = self.connection();
         let Some(ReadHalf::Other(stream)) = &mut self.read else { return };
         loop {
             let Writing { bytes, at } = &mut **self.writing.get_or_insert_default();
             if *at == bytes.len() {
-                let taken = self.connection.lock().map(|mut state| state.outbox.take()).unwrap_or_default();
+                let taken = connection.lock().map(|mut state| state.outbox.take()).unwrap_or_default();
                 buffers::give(std::mem::replace(bytes, taken));
                 *at = 0;
             }
@@ -76,8 +77,8 @@ impl Driver {
             };
             match polled {
                 Poll::Ready(Ok(0)) if bytes.is_empty() => {
-                    let Some(mut state) = self.connection.lock() else { return };
-                    if self.connection.unblock(&mut state) {
+                    let Some(mut state) = connection.lock() else { return };
+                    if connection.unblock(&mut state) {
                         self.writing = None;
                         self.deadlines.write = Moment::NEVER;
                         return;
@@ -85,13 +86,13 @@ impl Driver {
                 }
                 Poll::Ready(Ok(count @ 1..)) => {
                     *at += count;
-                    if let Some(mut state) = self.connection.lock() {
+                    if let Some(mut state) = connection.lock() {
                         state.outbox.wrote(count);
-                        self.connection.drained(&mut state);
+                        connection.drained(&mut state);
                     }
                     self.deadlines.write = Moment::NEVER;
                 }
-                Poll::Ready(_) => return self.connection.broken(),
+                Poll::Ready(_) => return connection.broken(),
                 Poll::Pending => {
                     self.progress.waits_for_socket = true;
                     return self.note_write(false);

@@ -70,7 +70,7 @@ impl Driver {
         self.progress.heard = true;
         budget.bytes = budget.bytes.saturating_sub(bytes.len());
         budget.is_dry = bytes.len() < size;
-        self.slot.received.add_bytes(bytes.len());
+        self.slot().received.add_bytes(bytes.len());
         if self.progress.failed {
             return Poll::Ready(());
         }
@@ -93,7 +93,7 @@ impl Driver {
         if self.delivery.is_free() {
             return self.inbox.push(bytes);
         }
-        let (connection, auto_pong) = (self.connection, self.shared.options.auto_pong);
+        let (connection, auto_pong) = (self.connection(), self.shared.options.auto_pong);
         let has_data = self.inbox.push_and_look(bytes, &self.session, |ping| {
             if auto_pong {
                 connection.answer_ping(ping);
@@ -114,7 +114,7 @@ impl Driver {
         };
         self.progress.heard = true;
         budget.bytes = budget.bytes.saturating_sub(count);
-        self.slot.received.add_bytes(count);
+        self.slot().received.add_bytes(count);
         match self.session.receive_direct(count) {
             Ok((event, following)) => {
                 self.note_data();
@@ -123,7 +123,7 @@ impl Driver {
                 }
                 self.keep(&following);
             }
-            Err(error) => self.connection.fail(error.into()),
+            Err(error) => self.connection().fail(error.into()),
         }
     }
 
@@ -139,7 +139,7 @@ impl Driver {
                     BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof
                 ) =>
             {
-                self.connection.fail(ConnectionError::Io(Arc::new(error)));
+                self.connection().fail(ConnectionError::Io(Arc::new(error)));
             }
             _ => {}
         }
@@ -184,7 +184,7 @@ impl Driver {
             match self.session.receive(input, &self.shared.options.limits, spare) {
                 Ok(Some(event)) => self.take(event, spare, cx, budget),
                 Ok(None) => return,
-                Err(error) => return self.connection.fail(error.into()),
+                Err(error) => return self.connection().fail(error.into()),
             }
         }
     }
@@ -209,7 +209,7 @@ impl Driver {
                     Ok(text) => self.delivery.emit_quickly(event::TEXT, Args::Text(text), cx),
                     Err(error) => {
                         rest = &mut [];
-                        self.connection.fail(error.into());
+                        self.connection().fail(error.into());
                         break;
                     }
                 }
@@ -224,7 +224,7 @@ impl Driver {
         }
         *input = rest;
         let taken = std::mem::replace(&mut budget.frames, frames) - frames;
-        self.slot.received.add_messages(taken);
+        self.slot().received.add_messages(taken);
         taken > 0
     }
 
@@ -244,7 +244,7 @@ impl Driver {
                 if let Cow::Owned(text) = text {
                     spare.give(text.into_bytes());
                 }
-                self.slot.received.add_messages(1);
+                self.slot().received.add_messages(1);
                 self.note_message();
             }
             Event::Binary(bytes) => {
@@ -252,13 +252,13 @@ impl Driver {
                 if let Cow::Owned(bytes) = bytes {
                     spare.give(bytes);
                 }
-                self.slot.received.add_messages(1);
+                self.slot().received.add_messages(1);
                 self.note_message();
             }
             Event::Ping(payload) => {
                 if self.admit_control() {
                     if !self.inbox.was_answered() && self.shared.options.auto_pong {
-                        self.connection.answer_ping(&payload);
+                        self.connection().answer_ping(&payload);
                     }
                     self.emit(event::PING, Args::Bytes(&payload), cx);
                 }
@@ -317,7 +317,7 @@ impl Driver {
         let Some(rate) = self.shared.options.control_rate else { return true };
         let admitted = self.control.take(self.lifetime.clock().millis(), rate.burst, rate.per_second).is_ok();
         if !admitted {
-            self.connection.fail(ProtocolError::TooManyControlFrames.into());
+            self.connection().fail(ProtocolError::TooManyControlFrames.into());
         }
         admitted
     }
