@@ -84,8 +84,8 @@ pub(super) struct State {
     /// A [`MessageWriter`](super::writer::MessageWriter) has begun a message and not ended it.
     pub(super) streaming: bool,
     /// [Options](super::options::WebSocketOptions) that every write asks for.
-    pub(super) soft_limit: u32,
-    pub(super) hard_limit: u32,
+    pub(super) soft_limit: usize,
+    pub(super) hard_limit: usize,
     /// Messages that were accepted for sending.
     pub(super) messages_out: u64,
     pub(super) next_listener: u32,
@@ -136,11 +136,6 @@ pub(super) struct Extras {
 
 static SLOTS: Slots<Slot> = Slots::new();
 
-/// Four gigabytes unsent are as good as no limit.
-fn limit(bytes: usize) -> u32 {
-    u32::try_from(bytes).unwrap_or(u32::MAX)
-}
-
 impl Slot {
     /// A connection in a free slot.
     pub(super) fn open(shared: Arc<Shared>, remote: Option<SocketAddr>) -> WebSocketConnection {
@@ -149,8 +144,8 @@ impl Slot {
             *Slot::at(index).lock() = State {
                 number: number.get(),
                 // Of 0, what is unsent could never be below it.
-                soft_limit: limit(shared.options.write_buffer_soft_limit.max(1)),
-                hard_limit: limit(shared.options.write_buffer_hard_limit),
+                soft_limit: shared.options.write_buffer_soft_limit.max(1),
+                hard_limit: shared.options.write_buffer_hard_limit,
                 shared: Some(shared),
                 remote,
                 ..State::default()
@@ -232,18 +227,6 @@ impl State {
         self.extras.as_ref().map_or(0, |extras| extras.stream.waiting())
     }
 
-    /// How many unsent bytes make `write` answer `false`.
-    #[inline(always)]
-    pub(super) fn soft_limit(&self) -> usize {
-        self.soft_limit as usize
-    }
-
-    /// How many unsent bytes are too many.
-    #[inline(always)]
-    pub(super) fn hard_limit(&self) -> usize {
-        self.hard_limit as usize
-    }
-
     /// Whether a message is accepted, and has only to be added to the outbox.
     #[inline(always)]
     pub(super) fn is_plain(&self) -> bool {
@@ -251,7 +234,7 @@ impl State {
             && !self.streaming
             && !self.blocked
             && self.outbox.is_plain()
-            && self.outbox.own_bytes() < self.hard_limit()
+            && self.outbox.own_bytes() < self.hard_limit
     }
 
     /// Whether messages are accepted.

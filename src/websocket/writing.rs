@@ -96,7 +96,7 @@ impl WebSocketConnection {
         if !state.is_writable() {
             return None;
         }
-        let (unsent, limit) = (state.unsent(), state.hard_limit());
+        let (unsent, limit) = (state.unsent(), state.hard_limit);
         if unsent >= limit {
             self.fail_locked(state, ConnectionError::SlowReader { unsent, limit });
             return None;
@@ -128,8 +128,10 @@ impl WebSocketConnection {
         let mut state = self.lock().filter(|state| state.is_plain())?;
         state.messages_out += 1;
         let unsent = state.outbox.push(true, opcode, payload);
-        let room = unsent < state.soft_limit();
-        state.wants_drain |= !room;
+        let room = unsent < state.soft_limit;
+        if !room {
+            state.wants_drain = true;
+        }
         let token = cork::token();
         let is_corked = std::mem::replace(&mut state.corked_by, token) == token;
         Some((room, is_corked))
@@ -170,12 +172,12 @@ impl WebSocketConnection {
             return None;
         }
         let unsent = state.outbox.unsent();
-        if unsent >= state.hard_limit() {
+        if unsent >= state.hard_limit {
             return None;
         }
         state.messages_out += 1;
         state.outbox.push_range(log, start, end);
-        let has_no_room = unsent + (end - start) as usize >= state.soft_limit();
+        let has_no_room = unsent + (end - start) as usize >= state.soft_limit;
         state.wants_drain |= has_no_room;
         let token = cork::token();
         Some(std::mem::replace(&mut state.corked_by, token) == token)
@@ -204,7 +206,7 @@ impl WebSocketConnection {
         policy: SlowMemberPolicy,
     ) -> u64 {
         let Some(mut state) = self.lock_for_message() else { return 0 };
-        let limit = state.soft_limit();
+        let limit = state.soft_limit;
         if state.unsent() >= limit && !state.blocked {
             // It has not been asked in this turn yet.
             let flushed = state.outbox.flush();
@@ -238,7 +240,7 @@ impl WebSocketConnection {
     pub(super) fn release_held(&self) -> bool {
         let Some(mut state) = self.lock() else { return false };
         let says_drain = std::mem::take(&mut state.has_drained);
-        let limit = state.soft_limit();
+        let limit = state.soft_limit;
         while state.holds && state.is_writable() && state.unsent() < limit {
             let Some(frame) = state.extras().held.pop() else {
                 state.holds = false;
@@ -263,7 +265,7 @@ impl WebSocketConnection {
             let Some(mut state) = self.lock().filter(|state| state.is_writable()) else {
                 return Poll::Ready(Err(Closed));
             };
-            if state.unsent() < state.soft_limit() {
+            if state.unsent() < state.soft_limit {
                 return Poll::Ready(Ok(()));
             }
             state.wants_drain = true;
@@ -346,7 +348,7 @@ impl WebSocketConnection {
 
     #[inline]
     fn room(&self, state: &mut State) -> bool {
-        let room = state.unsent() < state.soft_limit();
+        let room = state.unsent() < state.soft_limit;
         state.wants_drain |= !room;
         room
     }
@@ -417,7 +419,7 @@ impl WebSocketConnection {
     /// If there is room again: lets those know who wait for it.
     #[cold]
     pub(super) fn drained(&self, state: &mut State) {
-        if (state.wants_drain || state.holds) && state.unsent() < state.soft_limit() {
+        if (state.wants_drain || state.holds) && state.unsent() < state.soft_limit {
             state.has_drained |= std::mem::take(&mut state.wants_drain);
             self.slot().signal(state, DRAINED);
         }
