@@ -90,7 +90,8 @@ fn what_is_accepted_before_a_close_arrives(kind: Kind) {
     for name in ["a", "b"] {
         assert!(texts.iter().filter(|text| text.starts_with(name)).is_sorted(), "{texts:?}");
     }
-    (texts.sort(), accepted.sort());
+    texts.sort();
+    accepted.sort();
     seen(if accepted.is_empty() {
         "none"
     } else if accepted.len() < 6 {
@@ -129,7 +130,8 @@ fn what_is_accepted_before_the_peer_closes_arrives(kind: Kind) {
     writers.into_iter().for_each(|writer| writer.join().expect("no panic"));
     let (mut texts, code) = block_on(reader).expect("no panic");
     let mut accepted = accepted.all();
-    (texts.sort(), accepted.sort());
+    texts.sort();
+    accepted.sort();
     seen(if accepted.is_empty() {
         "none"
     } else if accepted.len() < 6 {
