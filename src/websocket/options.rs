@@ -193,7 +193,7 @@ impl WebSocketOptions {
         self
     }
 
-    /// How long listeners may keep their thread, in one turn or one handshake, before they are counted in
+    /// How long listeners may keep their thread, those of one turn together or one of a handshake, before they are counted in
     /// [`WebSocketStats::slow_listeners`](crate::WebSocketStats::slow_listeners) and, with the feature `tracing`, warned of:
     /// meanwhile no other connection of that thread is served. 100 ms; it is measured to a few milliseconds.
     ///
