@@ -68,9 +68,10 @@ impl Driver {
             self.hang_up();
         }
         self.progress.closed = true;
-        self.shared.connections.begin_to_end(self.connection(), self.cause());
+        let cause = self.cause();
+        self.shared.connections.begin_to_end(self.connection(), cause);
         let (code, reason) = self.close_args();
-        trace::connection_closed(self.cause(), code, &reason);
+        trace::connection_closed(cause, code, &reason);
         self.delivery.close(code, reason);
         true
     }
