@@ -2,12 +2,11 @@
 
 mod support;
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Once};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -297,14 +296,14 @@ async fn serve(ending: Ending, listener: Listener, script: Script) -> Outcome {
     });
     let http = HttpServer::new((websocket, router));
     let case = || format!("{ending:?}, {listener:?}, {script:?}");
-    let (tasks, panics) = (Handle::current().metrics().num_alive_tasks(), PANICS.get());
+    let (tasks, before) = (Handle::current().metrics().num_alive_tasks(), panics());
 
     let output = Arc::new(Mutex::new(Vec::new()));
     let serving = http.serve(Scripted::new(&input(ending), script, output.clone()));
     let ended = timeout(Duration::from_secs(120), serving).await;
 
     assert!(ended.is_ok(), "it does not end: {}: {:?}", case(), log.take());
-    assert_eq!(PANICS.get(), panics, "a task panicked: {}", case());
+    assert_eq!(panics(), before, "a task panicked: {}", case());
     assert_eq!(Handle::current().metrics().num_alive_tasks(), tasks, "a task is left: {}", case());
     assert_eq!(Arc::strong_count(&output), 1, "the stream is kept: {}", case());
     let outcome = Outcome {
@@ -325,21 +324,9 @@ async fn serve(ending: Ending, listener: Listener, script: Script) -> Outcome {
     outcome
 }
 
-thread_local! {
-    static PANICS: Cell<usize> = const { Cell::new(0) };
-}
-
 /// Runs a test in paused time.
 fn run(test: impl Future<Output = ()>) {
-    static COUNT_PANICS: Once = Once::new();
-    // The runtime keeps the panics of its tasks to itself, and all tasks run on this thread.
-    COUNT_PANICS.call_once(|| {
-        let report = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            PANICS.set(PANICS.get() + 1);
-            report(panic);
-        }));
-    });
+    count_panics();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(while_time_passes(test));
 }

@@ -3,7 +3,6 @@
 mod support;
 
 use std::cell::Cell;
-use std::sync::Once;
 use std::time::Duration;
 
 use proptest::collection::vec;
@@ -665,23 +664,12 @@ fn is_in_ping(bytes: &[u8], at: usize) -> bool {
 
 /// Runs a conversation in paused time, and fails if a task of it panics.
 fn in_memory<T>(conversation: impl Future<Output = T>) -> T {
-    thread_local! {
-        static PANICS: Cell<usize> = const { Cell::new(0) };
-    }
-    static COUNT_PANICS: Once = Once::new();
-    // The runtime keeps the panics of its tasks to itself, and all tasks run on this thread.
-    COUNT_PANICS.call_once(|| {
-        let report = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            PANICS.set(PANICS.get() + 1);
-            report(panic);
-        }));
-    });
-    let before = PANICS.get();
+    count_panics();
+    let before = panics();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let result = runtime.block_on(while_time_passes(conversation));
     drop(runtime);
-    assert_eq!(PANICS.get(), before, "nothing panics");
+    assert_eq!(panics(), before, "nothing panics");
     result
 }
 

@@ -1,9 +1,10 @@
 //! A client that speaks raw bytes, and can be wrong on purpose.
 #![allow(dead_code, reason = "each test file uses another part of it")]
 
+use std::cell::Cell;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 
 use react_websocket::{
     HttpServer, IntoChain, Listening, Response, ServerRequest, Serving, SocketServer, WebSocketConnection,
@@ -393,4 +394,26 @@ pub async fn while_time_passes<T>(test: impl Future<Output = T>) -> T {
         }
         Ok(()) = rung => panic!("time stands still: a task never waits"),
     }
+}
+
+thread_local! {
+    static PANICS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// From now on panics are counted, in each thread those of its own. For runtimes of one thread, which keep the panics of their
+/// tasks to themselves.
+pub fn count_panics() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let report = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            PANICS.set(PANICS.get() + 1);
+            report(panic);
+        }));
+    });
+}
+
+/// The panics of this thread since.
+pub fn panics() -> usize {
+    PANICS.get()
 }
