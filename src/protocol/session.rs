@@ -102,12 +102,14 @@ impl Session {
         let partial = self.partial.as_deref_mut()?;
         let remaining = usize::try_from(partial.frame?.remaining).ok()?;
         let buffer = partial.message.as_mut()?.binary()?;
-        // Room only for as much again as has arrived already.
         if remaining < DIRECT_MIN || buffer.len() < DIRECT_MIN {
             return None;
         }
-        let room = remaining.saturating_add(SLACK).min(buffer.len());
-        spare.make_exact_room(buffer, room);
+        let room = remaining.saturating_add(SLACK);
+        // Memory is asked for only as much again as has arrived already.
+        spare.make_exact_room(buffer, room.min(buffer.len()));
+        // A spare buffer may have more, which is there already and may as well be filled.
+        let room = room.min(buffer.capacity().saturating_sub(buffer.len()));
         Some((buffer, room))
     }
 

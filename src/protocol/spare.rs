@@ -6,11 +6,15 @@ pub struct Spare {
     buffers: Vec<Vec<u8>>,
 }
 
-/// More buffers than a thread usually puts together at a time only hold memory.
-const BUFFERS_MAX: usize = 4;
+/// More buffers than a thread usually puts together at a time are only to be looked through.
+const BUFFERS_MAX: usize = 16;
 
-/// A larger buffer is given back to the allocator: four of these are what a thread holds at most.
+/// A larger buffer is given back to the allocator.
 const CAPACITY_MAX: usize = 2 << 20;
+
+/// Once it has so many bytes, a thread keeps no more: eight messages of 1 MiB that come at the same time, as they may by default,
+/// cost a fifth more if only four of their buffers are kept.
+const HELD_MAX: usize = 8 << 20;
 
 /// A spare buffer may have this many times what has arrived, so that a peer that announces much and sends little holds
 /// little. 16: the 64 KiB of a first read may take the buffer of the megabyte message before.
@@ -19,7 +23,8 @@ const TIMES_ARRIVED: usize = 16;
 impl Spare {
     /// Takes a buffer back when its message has been delivered.
     pub fn give(&mut self, mut buffer: Vec<u8>) {
-        if buffer.capacity() > 0 && buffer.capacity() <= CAPACITY_MAX && self.buffers.len() < BUFFERS_MAX {
+        let is_wanted = (1..=CAPACITY_MAX).contains(&buffer.capacity());
+        if is_wanted && self.buffers.len() < BUFFERS_MAX && self.held() < HELD_MAX {
             buffer.clear();
             self.buffers.push(buffer);
         }
@@ -66,6 +71,10 @@ impl Spare {
             }
             None => text.reserve(additional),
         }
+    }
+
+    fn held(&self) -> usize {
+        self.buffers.iter().map(Vec::capacity).sum()
     }
 
     fn take(&mut self, arrived: usize) -> Option<Vec<u8>> {
@@ -126,12 +135,17 @@ mod tests {
 
     #[test]
     fn what_is_held_is_bounded() {
-        let mut spare = Spare::default();
-        for _ in 0..10 {
-            spare.give(Vec::with_capacity(CAPACITY_MAX));
-            spare.give(Vec::with_capacity(CAPACITY_MAX + 1));
+        for (capacity, kept) in [(CAPACITY_MAX, 4), (1 << 20, 8), (1000, BUFFERS_MAX)] {
+            let mut spare = Spare::default();
+            for _ in 0..BUFFERS_MAX + 4 {
+                spare.give(Vec::with_capacity(capacity));
+                spare.give(Vec::with_capacity(CAPACITY_MAX + 1));
+            }
+            assert_eq!(spare.buffers.iter().map(Vec::capacity).collect::<Vec<_>>(), vec![capacity; kept]);
         }
-        assert_eq!(spare.buffers.len(), BUFFERS_MAX);
-        assert!(spare.buffers.iter().all(|buffer| buffer.capacity() == CAPACITY_MAX));
+        let mut spare = Spare::default();
+        spare.give(Vec::with_capacity(1));
+        (0..10).for_each(|_| spare.give(Vec::with_capacity(CAPACITY_MAX)));
+        assert!(spare.held() < HELD_MAX + CAPACITY_MAX);
     }
 }

@@ -197,6 +197,22 @@ fn a_large_binary_message_is_read_straight_into_its_buffer() {
 }
 
 #[test]
+fn a_spare_buffer_is_read_into_as_far_as_it_goes() {
+    let bytes = frame(0x82, &vec![7; 200_000]);
+    let (mut session, mut spare) = (Session::default(), Spare::default());
+    spare.give(Vec::with_capacity(150_000));
+    let mut first = bytes[..40_014].to_vec();
+    assert_eq!(session.receive(&mut &mut first[..], &Limits::default(), &mut spare), Ok(None));
+    let Some((buffer, room)) = session.direct(&mut spare) else { panic!("a large message is under way") };
+    assert_eq!((buffer.capacity(), room), (150_000, 110_000));
+    buffer.extend_from_slice(&bytes[40_014..150_014]);
+    assert_eq!(session.receive_direct(room), Ok((None, vec![])));
+    // Where it ends, there is room for what is to come, and a little more.
+    let Some((buffer, room)) = session.direct(&mut spare) else { panic!("a large message is under way") };
+    assert_eq!((buffer.len(), room), (150_000, 50_064));
+}
+
+#[test]
 fn a_read_of_its_own_begins_when_32_kib_have_come_and_as_much_is_to_come() {
     const MIN: usize = 32 * 1024;
     for (arrived, to_come, is_offered) in [(MIN, MIN, true), (MIN - 1, MIN, false), (MIN, MIN - 1, false)] {
