@@ -1573,7 +1573,7 @@ async fn in_order_of_senders<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + U
 
 /// Small ones, those that leave without a copy, and those that do not fit a socket's buffer.
 fn payload_length(n: usize) -> usize {
-    [0, 1, 100, 5_000, 16 * 1024, 17, 100_000][n % 7]
+    [0, 1, 100, 5_000, 24 * 1024, 17, 100_000][n % 7]
 }
 
 fn message_of(sender: usize, n: usize) -> String {
@@ -1679,12 +1679,12 @@ async fn what_is_written_under_a_cork_leaves_when_the_outermost_is_done() {
     cork(|| {
         connection.write("small");
         assert_eq!(connection.buffered_amount(), 7);
-        connection.write("x".repeat(16 * 1024));
+        connection.write("x".repeat(24 * 1024));
         assert_eq!(connection.buffered_amount(), 0);
-        connection.write("x".repeat(16 * 1024 - 1));
-        assert_eq!(connection.buffered_amount(), 16 * 1024 - 1 + 4);
+        connection.write("x".repeat(24 * 1024 - 1));
+        assert_eq!(connection.buffered_amount(), 24 * 1024 - 1 + 4);
     });
-    for length in [19, 5, 16 * 1024, 16 * 1024 - 1] {
+    for length in [19, 5, 24 * 1024, 24 * 1024 - 1] {
         assert_eq!(pair.peer.text().await.len(), length);
     }
 }
@@ -1706,7 +1706,7 @@ async fn what_a_listener_writes_leaves_when_its_turn_ends() {
 
 // ------------------------------------------------------------------------------------------------ large payloads
 
-const SIZES: [usize; 8] = [16 * 1024 - 1, 16 * 1024, 16 * 1024 + 1, 65_535, 65_536, 1 << 20, 5 << 20, 16 * 1024 - 1];
+const SIZES: [usize; 8] = [24 * 1024 - 1, 24 * 1024, 24 * 1024 + 1, 65_535, 65_536, 1 << 20, 5 << 20, 24 * 1024 - 1];
 
 /// Bytes in which a piece that is missing, repeated or out of place shows.
 fn noise(length: usize) -> Vec<u8> {

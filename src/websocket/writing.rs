@@ -11,8 +11,9 @@ use super::slot::{ATTEND, BLOCKED, DRAINED, State};
 use super::writer::{BinaryPayload, MessageWriter, Streaming, TextPayload};
 use crate::protocol::Opcode;
 
-/// Payloads of this size and above leave at once, without a copy; for smaller ones a copy is cheaper than a system call.
-const LARGE: usize = 16 * 1024;
+/// Payloads of this size and above leave at once, without a copy. For smaller ones a copy is cheaper than a system call that
+/// collects its bytes from several places: at 16 KiB it saves 2 % of an echo, at 32 KiB it costs as much.
+const LARGE: usize = 24 * 1024;
 
 /// The longest payload of a control frame (RFC 6455 §5.5).
 const CONTROL_MAX: usize = 125;
