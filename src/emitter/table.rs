@@ -62,12 +62,17 @@ impl<E: Events> Table<E> {
         self.present & 1 << event != 0
     }
 
-    /// Applies a change that came by mail.
+    /// Applies changes that came by mail.
+    pub(crate) fn apply_all(&mut self, changes: Vec<Change<E>>) {
+        // Few connections have more than a handful of listeners: room for each, none to spare.
+        self.entries.reserve_exact(changes.len());
+        changes.into_iter().for_each(|change| self.apply(change));
+    }
+
+    /// Applies one.
     pub(crate) fn apply(&mut self, change: Change<E>) {
         match change {
             Change::Add(entry) => {
-                // Few connections have more than a handful of listeners: room for each, none to spare.
-                self.entries.reserve_exact(1);
                 let place = self.entries.partition_point(|other| other.rank <= entry.rank);
                 self.entries.insert(place, entry);
                 self.note_events();

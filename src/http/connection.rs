@@ -1,7 +1,8 @@
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::Version;
@@ -69,11 +70,8 @@ impl From<io::Error> for Stop {
     }
 }
 
-/// Room for the first read: a usual head, and few bytes of memory while a client thinks. It doubles as long as more comes.
-const FIRST_READ: usize = 2048;
-
-/// Room for a read of a body.
-const BODY_READ: usize = 8 * 1024;
+/// Bytes that are read at a time: any usual head, and a good part of a body.
+const READ: usize = 8 * 1024;
 
 /// Bytes of later requests that are taken from a client whose request is being answered. Reading on is how it is seen that
 /// the client leaves.
@@ -222,7 +220,6 @@ impl Connection {
             if decoder.is_done() {
                 return Ok(body.into());
             }
-            self.buffer.reserve(BODY_READ);
             let read = match limit {
                 Some(limit) => timeout(limit, self.fill()).await.map_err(|_| HttpError::BodyTimeout { limit })??,
                 None => self.fill().await?,
@@ -254,13 +251,8 @@ impl Connection {
     /// Ready when the client has left, or sent a FIN some time ago.
     pub(super) fn poll_left(&mut self, cx: &mut Context<'_>, leaving: &mut Leaving) -> Poll<()> {
         while !self.half_closed && self.buffer.len() < READ_AHEAD {
-            let mut bytes = [0; 1024];
-            let mut read = ReadBuf::new(&mut bytes);
-            match Pin::new(&mut self.stream).poll_read(cx, &mut read) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Ready(Ok(())) if read.filled().is_empty() => self.half_closed = true,
-                Poll::Ready(Ok(())) => self.buffer.extend_from_slice(read.filled()),
+            if ready!(self.poll_fill(cx)).is_err() {
+                return Poll::Ready(());
             }
         }
         leaving.poll(&self.stream, self.half_closed, self.server.options.linger, cx)
@@ -295,13 +287,21 @@ impl Connection {
         let _ = timeout(self.server.options.linger, read_on).await;
     }
 
-    async fn fill(&mut self) -> io::Result<usize> {
-        if self.buffer.len() == self.buffer.capacity() {
-            self.buffer.reserve(self.buffer.len().max(FIRST_READ));
-        }
-        let read = self.stream.read_buf(&mut self.buffer).await?;
-        self.half_closed |= read == 0;
-        Ok(read)
+    /// Reads once. 0 bytes if the client has nothing more to say.
+    fn fill(&mut self) -> impl Future<Output = io::Result<usize>> {
+        std::future::poll_fn(|cx| self.poll_fill(cx))
+    }
+
+    /// It reads into the stack, so that a connection that waits owns no buffer, be it for its first request or for the next.
+    #[inline(never)]
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut bytes = [MaybeUninit::uninit(); READ];
+        let mut bytes = ReadBuf::uninit(&mut bytes);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut bytes))?;
+        let read = bytes.filled();
+        self.half_closed |= read.is_empty();
+        self.buffer.extend_from_slice(read);
+        Poll::Ready(Ok(read.len()))
     }
 }
 

@@ -131,15 +131,17 @@ impl Head {
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| HttpError::RequestLine)?;
         let version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
         let mut headers = HeaderMap::with_capacity(request.headers.len());
+        let mut has_body = false;
         for header in request.headers.iter() {
             let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| HttpError::Header)?;
+            has_body |= name == CONTENT_LENGTH || name == TRANSFER_ENCODING;
             let value = HeaderValue::from_maybe_shared(bytes.slice_ref(header.value));
             headers.append(name, value.map_err(|_| HttpError::Header)?);
         }
         check_host(&headers, version)?;
         let target = bytes.slice_ref(path.as_bytes());
         let uri = parse_target(&method, &target)?;
-        let framing = Framing::of(&headers, version)?;
+        let framing = if has_body { Framing::of(&headers, version)? } else { Framing::Length(0) };
         Ok(Head { method, target, uri, version, headers, framing })
     }
 }

@@ -194,12 +194,17 @@ impl<const N: usize> From<[SocketServer; N]> for Sockets {
 /// the address free and the socket's file gone.
 async fn accept(_member: Member, mut acceptor: Acceptor, server: Arc<Server>, lifetime: Arc<Lifetime>) {
     let mut phase = lifetime.phase();
+    let mut end = std::pin::pin!(phase.wait_for(|phase| *phase >= Phase::Closing));
     loop {
         let stream = tokio::select! {
             biased;
-            _ = phase.wait_for(|phase| *phase >= Phase::Closing) => return,
             stream = acceptor.accept() => stream,
+            _ = &mut end => return,
         };
+        // Asked here as well: where there is always another to accept, the end is not waited for.
+        if lifetime.is_closing() {
+            return;
+        }
         let member = lifetime.enter();
         tokio::spawn(Connected::new(stream, server.clone(), lifetime.clone(), member));
     }

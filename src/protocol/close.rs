@@ -1,6 +1,7 @@
 //! The payload of a Close frame (RFC 6455 §5.5.1, §7.4).
 
-use super::{Opcode, ProtocolError, frame};
+use super::frame::{self, EncodedHeader};
+use super::{Opcode, ProtocolError};
 
 /// Close codes by name (RFC 6455 §7.4.1 and the IANA registry).
 pub mod close_code {
@@ -69,10 +70,13 @@ pub fn encode(out: &mut Vec<u8>, code: u16, reason: &str) {
     if code == close_code::NO_STATUS {
         return frame::encode(out, true, Opcode::Close, &[]);
     }
+    let code = code.to_be_bytes();
     let end = (0..=reason.len().min(REASON_MAX)).rev().find(|end| reason.is_char_boundary(*end));
     let reason = reason.get(..end.unwrap_or_default()).unwrap_or_default();
-    let payload = [&code.to_be_bytes(), reason.as_bytes()].concat();
-    frame::encode(out, true, Opcode::Close, &payload);
+    let header = EncodedHeader::new(true, Opcode::Close, code.len().saturating_add(reason.len()));
+    for piece in [header.as_bytes(), &code, reason.as_bytes()] {
+        out.extend_from_slice(piece);
+    }
 }
 
 #[cfg(test)]

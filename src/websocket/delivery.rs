@@ -378,9 +378,7 @@ impl Delivery {
         self.slot.flags.fetch_and(!MAIL, Ordering::Relaxed);
         let mail = std::mem::take(&mut state.mail);
         drop(state);
-        for change in mail {
-            self.listeners.apply(change);
-        }
+        self.listeners.apply_all(mail);
     }
 
     /// Nothing is written or registered any more.

@@ -105,8 +105,9 @@ impl Driver {
             delivery: Delivery::new(connection),
             inbox,
             deadlines: Deadlines::new(&shared.options, clock),
-            control: Bucket::full(clock.millis()),
-            messages: shared.options.message_rate.map(|_| Box::new(Bucket::full(clock.millis()))),
+            // What is full is full since the clock began.
+            control: Bucket::full(0),
+            messages: shared.options.message_rate.map(|_| Box::new(Bucket::full(0))),
             writing: None,
             progress: Progress::default(),
             shared,

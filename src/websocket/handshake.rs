@@ -16,7 +16,7 @@ use crate::protocol::accept;
 /// A handshake that is in order, as far as the protocol is concerned.
 #[derive(Debug)]
 pub(super) struct Handshake {
-    accept: String,
+    accept: HeaderValue,
     pub(super) subprotocol: Option<Arc<str>>,
 }
 
@@ -45,13 +45,17 @@ pub(super) fn check(request: &ServerRequest, options: &WebSocketOptions) -> Resu
     if subprotocol.is_none() && options.require_subprotocol {
         return Err(HandshakeError::Subprotocol);
     }
-    Ok(Handshake { accept: accept::accept_key(key), subprotocol: subprotocol.cloned() })
+    // Base64 has no character that a header could not have.
+    let accept = HeaderValue::try_from(accept::accept_key(key)).map_err(|_| HandshakeError::Key)?;
+    Ok(Handshake { accept, subprotocol: subprotocol.cloned() })
 }
 
 impl Handshake {
     /// Adds the headers of the 101 (§4.2.2).
     pub(super) fn complete(self, response: Response) -> Response {
-        let response = response.with_header("Upgrade", "websocket").with_header("Sec-WebSocket-Accept", self.accept);
+        let response = response
+            .with_own_header("Upgrade", HeaderValue::from_static("websocket"))
+            .with_own_header("Sec-WebSocket-Accept", self.accept);
         match self.subprotocol {
             Some(name) => response.with_header("Sec-WebSocket-Protocol", name.as_bytes()),
             None => response,

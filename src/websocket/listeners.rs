@@ -168,12 +168,13 @@ impl WebSocketConnection {
         };
         let id = ListenerId { event, number: state.next_listener };
         state.next_listener = state.next_listener.wrapping_add(1);
-        // Few connections have more than a handful of listeners: room for each, none to spare.
         if rank != Rank::Last {
-            state.registered.reserve_exact(1);
+            // Few connections have more than a handful of listeners, and three take no more memory than one.
+            if state.registered.len() == state.registered.capacity() {
+                state.registered.reserve_exact(3);
+            }
             state.registered.push(id);
         }
-        state.mail.reserve_exact(1);
         state.mail.push(Change::Add(Entry::new(id, rank, listener)));
         self.slot().flags.fetch_or(MAIL, Ordering::Release);
         id
