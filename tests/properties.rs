@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::Index;
 use proptest::test_runner::{RngSeed, TestError, TestRunner};
 use react_websocket::protocol::frame::{self as wire, EncodedHeader, FrameHeader};
 use react_websocket::protocol::{Event, Limits, Lookahead, MaskKey, Opcode, Session, Spare, close, close_code};
@@ -70,6 +71,12 @@ fn string() -> impl Strategy<Value = String> {
 /// A large payload, which is told by a few numbers, so that failures can be read.
 fn large(seed: u8, length: usize) -> Vec<u8> {
     (0..length).map(|at| (at as u8).wrapping_mul(seed) ^ (at >> 8) as u8).collect()
+}
+
+/// So many bytes of text, and perhaps of a character that is not complete.
+fn large_text(seed: u8, length: usize) -> Vec<u8> {
+    let words = "aé語🦀".bytes().cycle();
+    std::iter::repeat_n(b'a', usize::from(seed)).chain(words).take(length).collect()
 }
 
 // Frames.
@@ -214,11 +221,12 @@ impl Receiver {
                 buffer.extend_from_slice(piece);
                 assert_eq!(buffer.capacity(), capacity, "there is the room that was promised");
                 self.direct += read;
-                let (event, mut following) = self.session.receive_direct(read)?;
+                let mut message = Vec::new();
+                let (event, mut following) = self.session.receive_direct(read, &mut message)?;
                 if let Some(event) = event {
                     each(&event);
-                    self.give_back(event);
                 }
+                self.spare.give(message);
                 self.receive_piece(&mut following, &mut each)?;
                 continue;
             }
@@ -306,13 +314,28 @@ fn cuts_change_nothing_of_what_is_received() {
 #[test]
 fn large_messages_are_the_same_whichever_way_they_are_read() {
     let message = (any::<u8>(), vec(0..300_000usize, 1..4), proptest::option::of(ping_or_pong()));
+    let mistake = proptest::option::weighted(0.3, any::<Index>());
     let sizes = vec(prop_oneof![1..100usize, 30_000..40_000usize, 1..150_000usize], 1..6);
     let direct = Cell::new(0);
-    holds(48, (message, frames(), sizes), |((seed, lengths, between), behind, sizes)| {
-        let payload = large(seed, lengths.iter().sum());
-        let bytes = [fragments(2, &payload, &lengths, &[between]).concat(), behind.concat()].concat();
+    holds(96, (message, any::<bool>(), mistake, frames(), sizes), |(message, is_text, mistake, behind, sizes)| {
+        let (seed, lengths, between) = message;
+        let length = lengths.iter().sum();
+        let mut payload = if is_text { large_text(seed, length) } else { large(seed, length) };
+        if let Some(mistake) = mistake.filter(|_| length > 0) {
+            payload[mistake.index(length)] = 0xFF;
+        }
+        let first = if is_text { 1 } else { 2 };
+        let bytes = [fragments(first, &payload, &lengths, &[between]).concat(), behind.concat()].concat();
         let uncut = verdict(&bytes, &UNCUT, Limits::default(), Way::Plain);
-        assert!(uncut.0.contains(&Event::Binary(payload.into())), "the message is received");
+        let event = match String::from_utf8(payload.clone()) {
+            Ok(text) if is_text => Some(Event::Text(text.into())),
+            Err(_) if is_text => None,
+            _ => Some(Event::Binary(payload.into())),
+        };
+        match event {
+            Some(event) => assert!(uncut.0.contains(&event), "the message is received"),
+            None => assert_eq!(uncut.1, Err(ProtocolError::InvalidUtf8)),
+        }
         for way in WAYS {
             assert!(verdict(&bytes, &sizes, Limits::default(), way) == uncut, "{way:?}");
         }

@@ -57,6 +57,7 @@ ROWS = [
     echo("echo 64 KiB binary", "--connections 32 --payload 65536 --kind binary", "floor_epoll", 1.20),
     echo("echo 64 KiB non-ASCII text", "--connections 32 --payload 65536 --kind utf8", "floor_epoll", 1.30),
     echo("echo 1 MiB binary, 8 connections", "--connections 8 --payload 1048576 --kind binary", "floor_epoll", 1.05),
+    echo("echo 1 MiB text, 8 connections", "--connections 8 --payload 1048576 --kind text", "floor_epoll", 1.20),
     idle("idle connection, fresh", "--payload 0"),
     idle("idle connection after 16 KiB", "--payload 16384"),
     Row("open, upgrade, close", "handshake", "--concurrency 16", "floor_tokio", 1.10),

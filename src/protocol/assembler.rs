@@ -1,5 +1,5 @@
 use super::spare::Spare;
-use super::utf8::TextBuffer;
+use super::utf8::{self, DirectText, TextBuffer};
 use super::{Limits, Opcode, ProtocolError};
 
 /// A message that did not come whole in one frame and one read.
@@ -12,6 +12,7 @@ pub(super) struct Assembler {
 #[derive(Debug)]
 enum Body {
     Text(TextBuffer),
+    DirectText(DirectText),
     Binary(Vec<u8>),
 }
 
@@ -48,19 +49,39 @@ impl Assembler {
     pub(super) fn push(&mut self, piece: &[u8], spare: &mut Spare) -> Result<(), ProtocolError> {
         match &mut self.body {
             Body::Text(text) => text.push(piece, spare),
-            Body::Binary(binary) => {
-                spare.make_room(binary, piece.len());
-                binary.extend_from_slice(piece);
-                Ok(())
+            Body::DirectText(DirectText { bytes, .. }) | Body::Binary(bytes) => {
+                spare.make_room(bytes, piece.len());
+                bytes.extend_from_slice(piece);
+                self.check()
             }
         }
     }
 
-    /// The buffer of a binary message, to be read into without a detour. Text has none: it is checked first.
-    pub(super) fn binary(&mut self) -> Option<&mut Vec<u8>> {
+    /// From now on it is read straight into its [buffer](Assembler::buffer).
+    pub(super) fn begin_direct(&mut self) {
+        if let Body::Text(text) = &mut self.body {
+            self.body = Body::DirectText(std::mem::take(text).into());
+        }
+    }
+
+    /// The buffer to read into, of text only once that has [begun](Assembler::begin_direct).
+    pub(super) fn buffer(&mut self) -> Option<&mut Vec<u8>> {
         match &mut self.body {
-            Body::Binary(binary) => Some(binary),
+            Body::DirectText(DirectText { bytes, .. }) | Body::Binary(bytes) => Some(bytes),
             Body::Text(_) => None,
+        }
+    }
+
+    /// Whether it is text that is read straight into its buffer.
+    pub(super) fn is_direct_text(&self) -> bool {
+        matches!(self.body, Body::DirectText(_))
+    }
+
+    /// Checks what was added to the [buffer](Assembler::buffer).
+    pub(super) fn check(&mut self) -> Result<(), ProtocolError> {
+        match &mut self.body {
+            Body::DirectText(text) => text.check(),
+            Body::Text(_) | Body::Binary(_) => Ok(()),
         }
     }
 
@@ -68,14 +89,15 @@ impl Assembler {
     pub(super) fn finish(self) -> Result<Assembled, ProtocolError> {
         Ok(match self.body {
             Body::Text(text) => Assembled::Text(text.finish()?),
+            Body::DirectText(text) => Assembled::Text(utf8::check(&text.bytes)?.to_owned()),
             Body::Binary(binary) => Assembled::Binary(binary),
         })
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         match &self.body {
             Body::Text(text) => text.len(),
-            Body::Binary(binary) => binary.len(),
+            Body::DirectText(DirectText { bytes, .. }) | Body::Binary(bytes) => bytes.len(),
         }
     }
 }

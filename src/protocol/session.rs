@@ -96,15 +96,19 @@ impl Session {
         received
     }
 
-    /// Where the rest of a large binary message may be read to without a detour: the buffer that it is put together in,
-    /// and how many bytes may be appended to it. Afterwards call [`receive_direct`](Session::receive_direct).
+    /// Where the rest of a large message may be read to without a detour: the buffer that it is put together in, and how many
+    /// bytes may be appended to it. Afterwards call [`receive_direct`](Session::receive_direct).
     pub fn direct(&mut self, spare: &mut Spare) -> Option<(&mut Vec<u8>, usize)> {
         let partial = self.partial.as_deref_mut()?;
-        let remaining = usize::try_from(partial.frame?.remaining).ok()?;
-        let buffer = partial.message.as_mut()?.binary()?;
-        if remaining < DIRECT_MIN || buffer.len() < DIRECT_MIN {
+        let (frame, message) = (partial.frame?, partial.message.as_mut()?);
+        let remaining = usize::try_from(frame.remaining).ok()?;
+        let is_large = remaining >= DIRECT_MIN && message.len() >= DIRECT_MIN;
+        // Text that is read so goes on so: if its end came by a detour, all of it would have to be copied then.
+        if frame.opcode.is_control() || !is_large && !message.is_direct_text() {
             return None;
         }
+        message.begin_direct();
+        let buffer = message.buffer()?;
         let room = remaining.saturating_add(SLACK);
         // Memory is asked for only as much again as has arrived already.
         spare.make_exact_room(buffer, room.min(buffer.len()));
@@ -116,27 +120,51 @@ impl Session {
     /// Takes note of the `count` bytes that were appended to the buffer of [`direct`](Session::direct).
     ///
     /// Besides the event, if the message is complete, it returns the bytes that follow the frame and still have to be
-    /// [received](Session::receive): nearly always none.
-    pub fn receive_direct(&mut self, count: usize) -> Result<(Option<Event<'static>>, Vec<u8>), ProtocolError> {
+    /// [received](Session::receive): nearly always none. The buffer is moved to `message` then, which the event borrows from;
+    /// [give](Spare::give) it back afterwards.
+    ///
+    /// # Errors
+    /// The text is none.
+    pub fn receive_direct<'a>(
+        &mut self,
+        count: usize,
+        message: &'a mut Vec<u8>,
+    ) -> Result<(Option<Event<'a>>, Vec<u8>), ProtocolError> {
         let mut following = Vec::new();
-        let mut received = Ok(None);
-        if let Some(partial) = self.partial.as_deref_mut()
-            && let (Some(frame), Some(message)) = (&mut partial.frame, &mut partial.message)
-            && let Some(buffer) = message.binary()
-        {
-            let start = buffer.len().saturating_sub(count);
-            let ours = usize::try_from(frame.remaining).unwrap_or(usize::MAX).min(count);
-            following = buffer.split_off(start.saturating_add(ours));
-            frame.mask.apply(buffer.get_mut(start..).unwrap_or_default());
-            frame.remaining = frame.remaining.saturating_sub(ours as u64);
-            if frame.remaining == 0 {
-                received = self.end_of_frame();
-            }
-        }
+        let received = self.take_direct(count, &mut following, message);
         if received.is_err() {
             self.settle(&mut (&mut [][..]), &received);
         }
         Ok((received?, following))
+    }
+
+    fn take_direct<'a>(
+        &mut self,
+        count: usize,
+        following: &mut Vec<u8>,
+        whole: &'a mut Vec<u8>,
+    ) -> Result<Option<Event<'a>>, ProtocolError> {
+        let Some(Partial { frame: Some(frame), message: Some(message), .. }) = self.partial.as_deref_mut() else {
+            return Ok(None);
+        };
+        let Some(buffer) = message.buffer() else { return Ok(None) };
+        let start = buffer.len().saturating_sub(count);
+        let ours = usize::try_from(frame.remaining).unwrap_or(usize::MAX).min(count);
+        *following = buffer.split_off(start.saturating_add(ours));
+        frame.mask.apply(buffer.get_mut(start..).unwrap_or_default());
+        frame.remaining = frame.remaining.saturating_sub(ours as u64);
+        if frame.remaining > 0 || !frame.fin {
+            message.check()?;
+            return if frame.remaining > 0 { Ok(None) } else { self.end_of_frame() };
+        }
+        *whole = std::mem::take(buffer);
+        let is_text = message.is_direct_text();
+        self.partial = None;
+        Ok(Some(if is_text {
+            Event::Text(Cow::Borrowed(utf8::check(whole)?))
+        } else {
+            Event::Binary(Cow::Borrowed(whole))
+        }))
     }
 
     /// Whether the peer has said Close, or broken a rule: nothing comes any more.

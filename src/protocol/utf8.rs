@@ -65,6 +65,37 @@ impl TextBuffer {
     }
 }
 
+/// Text that is read straight into the buffer it is put together in, instead of being copied there once it is checked.
+///
+/// For that all of it is checked again in the end: nothing else makes a `str` of bytes. That costs less than the copy.
+#[derive(Debug)]
+pub(super) struct DirectText {
+    pub(super) bytes: Vec<u8>,
+    /// So many of them are characters.
+    checked: usize,
+}
+
+impl From<TextBuffer> for DirectText {
+    fn from(text: TextBuffer) -> DirectText {
+        let (mut bytes, unfinished) = (text.text.into_bytes(), text.unfinished);
+        let checked = bytes.len();
+        bytes.extend_from_slice(unfinished.get(..text.unfinished_length).unwrap_or_default());
+        DirectText { bytes, checked }
+    }
+}
+
+impl DirectText {
+    /// Checks what has arrived since, as [`TextBuffer`] does.
+    pub(super) fn check(&mut self) -> Result<(), ProtocolError> {
+        match simdutf8::compat::from_utf8(self.bytes.get(self.checked..).unwrap_or_default()) {
+            Ok(text) => self.checked = self.checked.saturating_add(text.len()),
+            Err(error) if error.error_len().is_none() => self.checked = self.checked.saturating_add(error.valid_up_to()),
+            Err(_) => return Err(ProtocolError::InvalidUtf8),
+        }
+        Ok(())
+    }
+}
+
 /// How many bytes at the end of `piece` begin a character that is not all there: 0 to 3.
 fn unfinished_at_end(piece: &[u8]) -> usize {
     for (found, byte) in (1..=3).zip(piece.iter().rev()) {

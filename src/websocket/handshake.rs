@@ -24,7 +24,7 @@ pub(super) struct Handshake {
 pub(super) fn is_wanted(request: &ServerRequest) -> bool {
     *request.method() == Method::GET
         && request.version() == Version::HTTP_11
-        && (has_token(request.headers(), UPGRADE, "websocket") || request.headers().contains_key(SEC_WEBSOCKET_KEY))
+        && (request.headers().contains_key(SEC_WEBSOCKET_KEY) || has_token(request.headers(), UPGRADE, "websocket"))
 }
 
 /// Checks what §4.2.1 asks for, and the origin.

@@ -115,7 +115,8 @@ impl Driver {
         self.progress.heard = true;
         budget.bytes = budget.bytes.saturating_sub(count);
         self.slot().received.add_bytes(count);
-        match self.session.receive_direct(count) {
+        let mut message = Vec::new();
+        match self.session.receive_direct(count, &mut message) {
             Ok((event, following)) => {
                 self.note_data();
                 if let Some(event) = event {
@@ -125,6 +126,7 @@ impl Driver {
             }
             Err(error) => self.connection().fail(error.into()),
         }
+        desk.spare.give(message);
     }
 
     fn ended(&mut self, error: Option<io::Error>) {

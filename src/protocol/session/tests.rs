@@ -171,29 +171,107 @@ fn the_announced_length_decides_before_any_payload() {
     assert_eq!(received, Err(ProtocolError::FrameTooLarge { length: (1 << 62) - 1, limit: 1 << 20 }));
 }
 
+/// So many bytes, of a character of three each.
+fn large_text(length: usize) -> String {
+    assert_eq!(length % 3, 0);
+    "語".repeat(length / 3)
+}
+
 #[test]
-fn a_large_binary_message_is_read_straight_into_its_buffer() {
-    let payload: Vec<u8> = (0..200_000u32).map(|n| n as u8).collect();
-    let bytes = [frame(0x82, &payload), frame(0x81, b"next")].concat();
+fn a_large_message_is_read_straight_into_its_buffer() {
+    let noise: Vec<u8> = (0..200_001u32).map(|n| n as u8).collect();
+    read_directly(0x82, &noise, binary(&noise));
+    // The reads end inside of characters.
+    let words = large_text(200_001);
+    read_directly(0x81, words.as_bytes(), text(&words));
+}
+
+fn read_directly(first: u8, payload: &[u8], whole: Event<'_>) {
+    let bytes = [frame(first, payload), frame(0x81, b"next")].concat();
     let (mut session, limits, mut spare) = (Session::default(), Limits::default(), Spare::default());
     let (first, mut rest) = bytes.split_at(40_000);
     assert_eq!(session.receive(&mut &mut first.to_vec()[..], &limits, &mut spare), Ok(None));
     let mut reads = 0;
+    let mut message = Vec::new();
     let (event, mut following) = loop {
         let Some((buffer, room)) = session.direct(&mut spare) else { panic!("a large message is under way") };
         let (now, later) = rest.split_at(room.min(rest.len()));
         assert!(room <= buffer.len(), "room for what arrived, not for what was announced");
         buffer.extend_from_slice(now);
         (rest, reads) = (later, reads + 1);
-        match session.receive_direct(now.len()).unwrap() {
+        match session.receive_direct(now.len(), &mut message).unwrap() {
             (None, following) => assert!(following.is_empty()),
-            complete => break complete,
+            (event, following) => break (event.map(owned), following),
         }
     };
-    assert_eq!(event, Some(binary(&payload)));
+    assert_eq!(event, Some(whole));
+    assert_eq!(message, payload, "the buffer to be given back");
     assert_eq!(reads, 3);
     following.extend_from_slice(rest);
     assert_eq!(session.receive(&mut &mut following[..], &limits, &mut spare), Ok(Some(text("next"))));
+}
+
+#[test]
+fn text_that_is_read_straight_into_its_buffer_fails_at_the_first_impossible_byte() {
+    for (end, is_last, is_text) in [
+        (&b""[..], false, true),
+        (b"\xFF", false, false),
+        (b"\xED", false, true),
+        (b"\xED\xA0", false, false),
+        (b"\xF4\x8F\xBF", false, true),
+        (b"", true, true),
+        (b"\xFF", true, false),
+        (b"\xF4\x8F\xBF", true, false),
+    ] {
+        let piece = [large_text(33_000).as_bytes(), end].concat();
+        let to_come = if is_last { 0 } else { 33_000 };
+        let mut bytes = frame(0x81, &[large_text(33_000).as_bytes(), &piece, &vec![b'a'; to_come]].concat());
+        bytes.truncate(bytes.len() - to_come);
+        let start = bytes.len() - piece.len();
+        let (first, piece) = bytes.split_at_mut(start);
+        let (mut session, mut spare) = (Session::default(), Spare::default());
+        spare.give(Vec::with_capacity(100_000));
+        assert_eq!(session.receive(&mut &mut *first, &Limits::default(), &mut spare), Ok(None));
+        let Some((buffer, room)) = session.direct(&mut spare) else { panic!("a large message is under way") };
+        assert!(piece.len() <= room);
+        buffer.extend_from_slice(piece);
+        let mut message = Vec::new();
+        let received = session.receive_direct(piece.len(), &mut message).map(|(event, _)| event.is_some());
+        assert_eq!(received, if is_text { Ok(is_last) } else { Err(ProtocolError::InvalidUtf8) }, "{end:x?} {is_last}");
+        assert_eq!(session.is_over(), !is_text);
+    }
+}
+
+#[test]
+fn text_that_is_read_straight_into_its_buffer_may_go_on_and_end_in_other_ways() {
+    let words = large_text(69_999);
+    let (mut session, limits, mut spare) = (Session::default(), Limits::default(), Spare::default());
+    let mut fragment = frame(0x01, &words.as_bytes()[..69_998]);
+    let (first, rest) = fragment.split_at_mut(35_000);
+    assert_eq!(session.receive(&mut &mut *first, &limits, &mut spare), Ok(None));
+    // What is left is less than what is worth a read of its own, but the rest goes the way that it has begun to go.
+    for piece in [&rest[..34_000], &rest[34_000..], &[]] {
+        let Some((buffer, room)) = session.direct(&mut spare) else {
+            assert!(piece.is_empty());
+            continue;
+        };
+        assert!(piece.len() <= room);
+        buffer.extend_from_slice(piece);
+        assert_eq!(session.receive_direct(piece.len(), &mut Vec::new()), Ok((None, vec![])));
+    }
+    let ping = frame(0x89, b"between");
+    let mut last = [&ping[..], &frame(0x80, &words.as_bytes()[69_998..])].concat();
+    let input = &mut &mut last[..];
+    assert_eq!(session.receive(input, &limits, &mut spare), Ok(Some(Event::Ping(b"between"[..].into()))));
+    assert_eq!(session.receive(input, &limits, &mut spare), Ok(Some(text(&words))));
+
+    // A frame's end that is not the message's is checked, too.
+    let mut fragment = frame(0x01, &[words.as_bytes(), b"\xFF"].concat());
+    let (first, rest) = fragment.split_at_mut(36_000);
+    assert_eq!(session.receive(&mut &mut *first, &limits, &mut spare), Ok(None));
+    let Some((buffer, _)) = session.direct(&mut spare) else { panic!("a large message is under way") };
+    buffer.extend_from_slice(rest);
+    assert_eq!(session.receive_direct(rest.len(), &mut Vec::new()), Err(ProtocolError::InvalidUtf8));
 }
 
 #[test]
@@ -206,7 +284,7 @@ fn a_spare_buffer_is_read_into_as_far_as_it_goes() {
     let Some((buffer, room)) = session.direct(&mut spare) else { panic!("a large message is under way") };
     assert_eq!((buffer.capacity(), room), (150_000, 110_000));
     buffer.extend_from_slice(&bytes[40_014..150_014]);
-    assert_eq!(session.receive_direct(room), Ok((None, vec![])));
+    assert_eq!(session.receive_direct(room, &mut Vec::new()), Ok((None, vec![])));
     // Where it ends, there is room for what is to come, and a little more.
     let Some((buffer, room)) = session.direct(&mut spare) else { panic!("a large message is under way") };
     assert_eq!((buffer.len(), room), (150_000, 50_064));
