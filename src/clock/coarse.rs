@@ -27,7 +27,7 @@ impl Coarse {
     }
 
     /// Whole seconds, from some beginning on.
-    #[cfg(any(feature = "tracing", test))]
+    #[cfg(feature = "tracing")]
     pub(crate) fn seconds(self) -> u64 {
         self.nanos / 1_000_000_000
     }
