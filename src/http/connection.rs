@@ -8,7 +8,6 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::Version;
 use http::header::{CONNECTION, EXPECT, HeaderMap, HeaderValue};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
-use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::HttpError;
@@ -16,14 +15,14 @@ use super::admission::Pending;
 use super::body::BodyDecoder;
 use super::encoder::{ConnectionOptions, RequestLine};
 use super::leaving::Leaving;
-use super::lifetime::Phase;
+use super::lifetime::{Lifetime, Phase};
 use super::middleware::{Answer, poll_contained};
 use super::parser::{Head, HeadScanner};
 use super::request::ServerRequest;
 use super::response::Response;
 use super::sending::page;
 use super::server::Server;
-use super::upgrade::Upgrade;
+use super::upgrade::{Upgrade, Upgraded};
 use crate::stream::Stream;
 
 /// A connection while it speaks HTTP: one request after the other, answered in order.
@@ -32,7 +31,7 @@ pub(super) struct Connection {
     /// What has been read and not been used: a request's beginning, or pipelined requests, which wait here.
     pub(super) buffer: BytesMut,
     pub(super) server: Arc<Server>,
-    pub(super) phase: watch::Receiver<Phase>,
+    pub(super) lifetime: Arc<Lifetime>,
     accepted: Instant,
     /// It has not sent a request yet.
     pending: Option<Pending>,
@@ -81,24 +80,25 @@ const READ_AHEAD: usize = 16 * 1024;
 const LINGER_MAX: usize = 64 * 1024;
 
 impl Connection {
-    pub(super) fn new(stream: Stream, server: Arc<Server>, phase: watch::Receiver<Phase>, pending: Pending) -> Connection {
+    pub(super) fn new(stream: Stream, server: Arc<Server>, lifetime: Arc<Lifetime>, pending: Pending) -> Connection {
         let (buffer, accepted, pending) = (BytesMut::new(), Instant::now(), Some(pending));
-        Connection { stream, buffer, server, phase, accepted, pending, half_closed: false, answered: 0, line: None }
+        Connection { stream, buffer, server, lifetime, accepted, pending, half_closed: false, answered: 0, line: None }
     }
 
     /// Serves the connection until it ends or goes on as something else.
     pub(super) async fn run(&mut self) -> Option<Box<dyn Upgrade>> {
-        let mut phase = self.phase.clone();
+        let mut phase = self.lifetime.phase();
         tokio::select! {
             biased;
-            upgrade = self.serve() => upgrade,
+            // First, so that it waits before `serve` looks at the phase: with each change `serve` is polled then, too.
             _ = phase.wait_for(|phase| *phase >= Phase::Cut) => None,
+            upgrade = self.serve() => upgrade,
         }
     }
 
-    /// What a connection that goes on as something else leaves: the stream, and the bytes that came behind the request.
-    pub(super) fn into_parts(self) -> (Stream, BytesMut) {
-        (self.stream, self.buffer)
+    /// What is left of it for what it goes on as.
+    pub(super) fn into_upgraded(self) -> Upgraded {
+        Upgraded { stream: self.stream, read_ahead: self.buffer.into(), lifetime: self.lifetime }
     }
 
     async fn serve(&mut self) -> Option<Box<dyn Upgrade>> {
@@ -172,17 +172,16 @@ impl Connection {
         if self.half_closed {
             return Err(Stop::Quiet);
         }
-        let mut phase = self.phase.clone();
-        tokio::select! {
-            biased;
-            read = async {
-                match deadline {
-                    Some(deadline) => timeout_at(deadline, self.fill()).await.map_err(|_| Stop::Quiet)?.map_err(Stop::from),
-                    None => self.fill().await.map_err(Stop::from),
-                }
-            } => if read? > 0 { Ok(()) } else { Err(Stop::Quiet) },
-            _ = phase.wait_for(|phase| *phase >= Phase::Closing) => Err(Stop::Quiet),
-        }
+        let read = std::future::poll_fn(|cx| match self.poll_fill(cx) {
+            // `run` has this polled when the server begins to end.
+            Poll::Pending if self.lifetime.is_closing() => Poll::Ready(Ok(0)),
+            read => read,
+        });
+        let read = match deadline {
+            Some(deadline) => timeout_at(deadline, read).await.map_err(|_| Stop::Quiet)?,
+            None => read.await,
+        };
+        if read? > 0 { Ok(()) } else { Err(Stop::Quiet) }
     }
 
     fn begin(&mut self, head: &Bytes) -> Result<ServerRequest, Stop> {

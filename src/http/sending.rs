@@ -13,7 +13,6 @@ use super::body_stream::{BodyReader, Piece};
 use super::connection::{Connection, Stop, Then};
 use super::encoder::{self, BodyPlan, Plan, RequestLine};
 use super::leaving::Leaving;
-use super::lifetime::Phase;
 use super::response::{BodyKind, Response};
 use super::upgrade::Upgrade;
 use crate::stream::Transport;
@@ -57,10 +56,9 @@ impl Connection {
         let mut response = response.checked();
         let failed = response.error.take();
         let is_last = self.answered >= self.server.options.max_keep_alive_requests;
-        let is_closing = *self.phase.borrow() > Phase::Serving;
         let has_more = !self.half_closed || !self.buffer.is_empty();
         let mut head = Vec::with_capacity(256);
-        let may_persist = failed.is_none() && !is_last && !is_closing && has_more;
+        let may_persist = failed.is_none() && !is_last && !self.lifetime.is_closing() && has_more;
         let line = self.line.as_ref();
         let plan = encoder::encode(&mut head, &response, line.unwrap_or(&RequestLine::default()), may_persist);
         if let Some(error) = failed {

@@ -18,7 +18,6 @@ use super::options::HttpOptions;
 use super::response::Response;
 use super::sending::page;
 use super::stats::HttpStats;
-use super::upgrade::Upgraded;
 use crate::emitter::{EventNames, Listeners, Turnstile, listener_methods};
 use crate::socket::{Acceptor, SocketServer};
 use crate::stream::{ByteStream, Stream};
@@ -277,11 +276,10 @@ fn speak_http(
     lifetime: Arc<Lifetime>,
     pending: Pending,
 ) -> impl Future<Output = Option<Later>> {
-    let mut connection = Connection::new(stream, server, lifetime.phase(), pending);
+    let mut connection = Connection::new(stream, server, lifetime, pending);
     async move {
         let upgrade = connection.run().await?;
-        let (stream, read_ahead) = connection.into_parts();
-        Some(upgrade.start(Upgraded { stream, read_ahead: read_ahead.into(), lifetime }))
+        Some(upgrade.start(connection.into_upgraded()))
     }
 }
 
