@@ -280,6 +280,24 @@ async fn what_follows_a_large_message_is_not_lost() {
 }
 
 #[tokio::test]
+async fn large_text_is_text_whichever_pieces_it_comes_in() {
+    let words = format!("a{}", "語".repeat(200_000));
+    for size in [usize::MAX, 100_000, 65_536, 10_001] {
+        let bytes = [text(&words), text("next")].concat();
+        let (http, _log) = server(WebSocketOptions::new());
+        let (address, listening) = listen_with(http);
+        let mut peer = Peer::open(address).await;
+        for piece in bytes.chunks(size) {
+            peer.send(piece).await;
+            settle().await;
+        }
+        assert!(peer.text().await == words && peer.text().await == "next", "in pieces of {size}");
+        drop(peer);
+        listening.close().await;
+    }
+}
+
+#[tokio::test]
 async fn all_of_it_holds_over_a_socket() {
     let (http, log) = server(WebSocketOptions::new());
     let (address, listening) = listen_with(http);
@@ -377,6 +395,9 @@ fn broken_rules() -> Vec<(&'static str, u16, Vec<u8>)> {
     ] {
         cases.push(("an impossible byte in a frame under way", 1007, beginning(0x81, 1_000, text)));
         cases.push(("an impossible byte in a large frame under way", 1007, beginning(0x81, 100_000, text)));
+        // That much has come that the rest is read straight into the message's buffer.
+        let much = ["語".repeat(30_000).as_bytes(), text].concat();
+        cases.push(("an impossible byte far behind in a large frame under way", 1007, beginning(0x81, 1 << 20, &much)));
         let in_fragment = [frame(0x01, "ok"), frame(0x89, ""), beginning(0x00, 1_000, text)].concat();
         cases.push(("an impossible byte in a fragment under way", 1007, in_fragment));
     }
