@@ -120,9 +120,11 @@ fn received(bytes: &[u8], cuts: &Cuts, limits: Limits, way: Way) -> Received {
             let capacity = buffer.capacity();
             buffer.extend_from_slice(piece);
             assert_eq!(buffer.capacity(), capacity, "there is the room that was promised");
-            match session.receive_direct(piece.len()) {
+            let mut message = Vec::new();
+            match session.receive_direct(piece.len(), &mut message) {
                 Ok((event, mut following)) => {
-                    events.extend(event);
+                    events.extend(event.map(owned));
+                    spare.give(message);
                     if let Err(error) = receive(&mut session, &mut following, limits, way, &mut spare, &mut events) {
                         return (events, Err(error));
                     }
@@ -168,18 +170,22 @@ fn receive(
             assert!(input.is_empty(), "all of it is used up");
             return Ok(());
         };
-        let event = match event {
-            Event::Text(text) => Event::Text(text.into_owned().into()),
-            Event::Binary(binary) => Event::Binary(binary.into_owned().into()),
-            Event::Ping(payload) => Event::Ping(payload.into_owned().into()),
-            Event::Pong(payload) => Event::Pong(payload.into_owned().into()),
-            Event::Close(close) => Event::Close(close),
-        };
+        let event = owned(event);
         if let Event::Binary(binary) = &event {
             // A buffer of the same size for the next message.
             spare.give(binary.to_vec());
         }
         events.push(event);
+    }
+}
+
+fn owned(event: Event<'_>) -> Event<'static> {
+    match event {
+        Event::Text(text) => Event::Text(text.into_owned().into()),
+        Event::Binary(binary) => Event::Binary(binary.into_owned().into()),
+        Event::Ping(payload) => Event::Ping(payload.into_owned().into()),
+        Event::Pong(payload) => Event::Pong(payload.into_owned().into()),
+        Event::Close(close) => Event::Close(close),
     }
 }
 
