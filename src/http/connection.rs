@@ -72,6 +72,10 @@ impl From<io::Error> for Stop {
 /// Bytes that are read at a time: any usual head, and a good part of a body.
 const READ: usize = 8 * 1024;
 
+/// What a buffer has room for at least. With less than 1 KiB, an idle WebSocket takes 90 bytes more with glibc: asked for that
+/// much, it puts small pieces together again that are left over from each connection, and never would be used otherwise.
+const BUFFER: usize = 2 * 1024;
+
 /// Bytes of later requests that are taken from a client whose request is being answered. Reading on is how it is seen that
 /// the client leaves.
 const READ_AHEAD: usize = 16 * 1024;
@@ -299,6 +303,9 @@ impl Connection {
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut bytes))?;
         let read = bytes.filled();
         self.half_closed |= read.is_empty();
+        if self.buffer.capacity() == 0 {
+            self.buffer.reserve(read.len().max(BUFFER));
+        }
         self.buffer.extend_from_slice(read);
         Poll::Ready(Ok(read.len()))
     }

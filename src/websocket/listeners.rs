@@ -175,6 +175,8 @@ impl WebSocketConnection {
             }
             state.registered.push(id);
         }
+        // Until the first message it is where they are.
+        state.mail.reserve_exact(1);
         state.mail.push(Change::Add(Entry::new(id, rank, listener)));
         self.slot().flags.fetch_or(MAIL, Ordering::Release);
         id
