@@ -98,23 +98,10 @@ impl Session {
 
     /// Where the rest of a large message may be read to without a detour: the buffer that it is put together in, and how many
     /// bytes may be appended to it. Afterwards call [`receive_direct`](Session::receive_direct).
+    #[inline]
     pub fn direct(&mut self, spare: &mut Spare) -> Option<(&mut Vec<u8>, usize)> {
-        let partial = self.partial.as_deref_mut()?;
-        let (frame, message) = (partial.frame?, partial.message.as_mut()?);
-        let remaining = usize::try_from(frame.remaining).ok()?;
-        let is_large = remaining >= DIRECT_MIN && message.len() >= DIRECT_MIN;
-        // Text that is read so goes on so: if its end came by a detour, all of it would have to be copied then.
-        if frame.opcode.is_control() || !is_large && !message.is_direct_text() {
-            return None;
-        }
-        message.begin_direct();
-        let buffer = message.buffer()?;
-        let room = remaining.saturating_add(SLACK);
-        // Memory is asked for only as much again as has arrived already.
-        spare.make_exact_room(buffer, room.min(buffer.len()));
-        // A spare buffer may have more, which is there already and may as well be filled.
-        let room = room.min(buffer.capacity().saturating_sub(buffer.len()));
-        Some((buffer, room))
+        // Mostly nothing is unfinished, and asking costs no more than this.
+        self.partial.as_deref_mut()?.direct(spare)
     }
 
     /// Takes note of the `count` bytes that were appended to the buffer of [`direct`](Session::direct).
@@ -356,6 +343,27 @@ impl Session {
                 self.header_length = self.header_length.saturating_add(1);
             }
         }
+    }
+}
+
+impl Partial {
+    #[inline(never)]
+    fn direct(&mut self, spare: &mut Spare) -> Option<(&mut Vec<u8>, usize)> {
+        let (frame, message) = (self.frame?, self.message.as_mut()?);
+        let remaining = usize::try_from(frame.remaining).ok()?;
+        let is_large = remaining >= DIRECT_MIN && message.len() >= DIRECT_MIN;
+        // Text that is read so goes on so: if its end came by a detour, all of it would have to be copied then.
+        if frame.opcode.is_control() || !is_large && !message.is_direct_text() {
+            return None;
+        }
+        message.begin_direct();
+        let buffer = message.buffer()?;
+        let room = remaining.saturating_add(SLACK);
+        // Memory is asked for only as much again as has arrived already.
+        spare.make_exact_room(buffer, room.min(buffer.len()));
+        // A spare buffer may have more, which is there already and may as well be filled.
+        let room = room.min(buffer.capacity().saturating_sub(buffer.len()));
+        Some((buffer, room))
     }
 }
 
