@@ -109,6 +109,26 @@ fn all_who_were_admitted_are_closed_when_the_server_is() {
 }
 
 #[test]
+fn who_has_said_nothing_is_let_go_when_the_server_is_closed() {
+    check(3, || {
+        let server = listen();
+        let silent = spawn(async {
+            let Some(mut stream) = net::connect(WIDE) else { return };
+            // Time stands still: no deadline lets it go.
+            let told = stream.read_to_end(&mut Vec::new()).await;
+            assert!(told.is_ok_and(|bytes| bytes == 0));
+        });
+        let closing = thread::spawn({
+            let listening = server.listening.clone();
+            move || block_on(listening.close())
+        });
+        block_on(silent).expect("no panic");
+        closing.join().expect("no panic");
+        server.assert_over();
+    });
+}
+
+#[test]
 fn whoever_does_not_go_is_cut_when_the_grace_is_over() {
     check(3, || {
         let server = listen();
