@@ -74,7 +74,13 @@ fn main() {
     copy_directory(&here.join("../src"), &copy);
     if let Some(breakage) = std::env::var_os("MODELS_BREAKAGE").filter(|name| !name.is_empty()) {
         let patch = here.join("breakages").join(breakage).with_extension("patch");
-        let done = Command::new("patch").args(["-s", "-p1", "-d"]).arg(&out).arg("-i").arg(&patch).status();
+        // A patch whose lines have moved leaves no copy behind, which would be taken for a source.
+        let done = Command::new("patch")
+            .args(["-s", "-p1", "--no-backup-if-mismatch", "-d"])
+            .arg(&out)
+            .arg("-i")
+            .arg(&patch)
+            .status();
         assert!(done.is_ok_and(|status| status.success()), "{} does not apply", patch.display());
     }
     for Exchange { file, from, to } in SOME {
