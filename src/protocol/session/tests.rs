@@ -259,8 +259,11 @@ fn text_that_is_read_straight_into_its_buffer_may_go_on_and_end_in_other_ways() 
         buffer.extend_from_slice(piece);
         assert_eq!(session.receive_direct(piece.len(), &mut Vec::new()), Ok((None, vec![])));
     }
-    let ping = frame(0x89, b"between");
-    let mut last = [&ping[..], &frame(0x80, &words.as_bytes()[69_998..])].concat();
+    let mut ping = frame(0x89, b"between");
+    let (begun, ended) = ping.split_at_mut(8);
+    assert_eq!(session.receive(&mut &mut *begun, &limits, &mut spare), Ok(None));
+    assert!(session.direct(&mut spare).is_none(), "a ping is no part of the message");
+    let mut last = [ended, &mut frame(0x80, &words.as_bytes()[69_998..])].concat();
     let input = &mut &mut last[..];
     assert_eq!(session.receive(input, &limits, &mut spare), Ok(Some(Event::Ping(b"between"[..].into()))));
     assert_eq!(session.receive(input, &limits, &mut spare), Ok(Some(text(&words))));
