@@ -72,6 +72,11 @@ impl Assembler {
         }
     }
 
+    /// Whether it is text of which each piece is copied once it is checked.
+    pub(super) fn is_copied_text(&self) -> bool {
+        matches!(self.body, Body::Text(_))
+    }
+
     /// Whether it is text that is read straight into its buffer.
     pub(super) fn is_direct_text(&self) -> bool {
         matches!(self.body, Body::DirectText(_))

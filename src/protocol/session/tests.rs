@@ -179,10 +179,10 @@ fn large_text(length: usize) -> String {
 
 #[test]
 fn a_large_message_is_read_straight_into_its_buffer() {
-    let noise: Vec<u8> = (0..200_001u32).map(|n| n as u8).collect();
+    let noise: Vec<u8> = (0..399_999u32).map(|n| n as u8).collect();
     read_directly(0x82, &noise, binary(&noise));
     // The reads end inside of characters.
-    let words = large_text(200_001);
+    let words = large_text(399_999);
     read_directly(0x81, words.as_bytes(), text(&words));
 }
 
@@ -206,7 +206,7 @@ fn read_directly(first: u8, payload: &[u8], whole: Event<'_>) {
     };
     assert_eq!(event, Some(whole));
     assert_eq!(message, payload, "the buffer to be given back");
-    assert_eq!(reads, 3);
+    assert_eq!(reads, 4);
     following.extend_from_slice(rest);
     assert_eq!(session.receive(&mut &mut following[..], &limits, &mut spare), Ok(Some(text("next"))));
 }
@@ -223,14 +223,14 @@ fn text_that_is_read_straight_into_its_buffer_fails_at_the_first_impossible_byte
         (b"\xFF", true, false),
         (b"\xF4\x8F\xBF", true, false),
     ] {
-        let piece = [large_text(33_000).as_bytes(), end].concat();
+        let piece = [large_text(270_000).as_bytes(), end].concat();
         let to_come = if is_last { 0 } else { 33_000 };
         let mut bytes = frame(0x81, &[large_text(33_000).as_bytes(), &piece, &vec![b'a'; to_come]].concat());
         bytes.truncate(bytes.len() - to_come);
         let start = bytes.len() - piece.len();
         let (first, piece) = bytes.split_at_mut(start);
         let (mut session, mut spare) = (Session::default(), Spare::default());
-        spare.give(Vec::with_capacity(100_000));
+        spare.give(Vec::with_capacity(400_000));
         assert_eq!(session.receive(&mut &mut *first, &Limits::default(), &mut spare), Ok(None));
         let Some((buffer, room)) = session.direct(&mut spare) else { panic!("a large message is under way") };
         assert!(piece.len() <= room);
@@ -244,13 +244,14 @@ fn text_that_is_read_straight_into_its_buffer_fails_at_the_first_impossible_byte
 
 #[test]
 fn text_that_is_read_straight_into_its_buffer_may_go_on_and_end_in_other_ways() {
-    let words = large_text(69_999);
+    let words = large_text(369_999);
     let (mut session, limits, mut spare) = (Session::default(), Limits::default(), Spare::default());
-    let mut fragment = frame(0x01, &words.as_bytes()[..69_998]);
+    spare.give(Vec::with_capacity(500_000));
+    let mut fragment = frame(0x01, &words.as_bytes()[..369_998]);
     let (first, rest) = fragment.split_at_mut(35_000);
     assert_eq!(session.receive(&mut &mut *first, &limits, &mut spare), Ok(None));
     // What is left is less than what is worth a read of its own, but the rest goes the way that it has begun to go.
-    for piece in [&rest[..34_000], &rest[34_000..], &[]] {
+    for piece in [&rest[..334_000], &rest[334_000..], &[]] {
         let Some((buffer, room)) = session.direct(&mut spare) else {
             assert!(piece.is_empty());
             continue;
@@ -263,7 +264,7 @@ fn text_that_is_read_straight_into_its_buffer_may_go_on_and_end_in_other_ways() 
     let (begun, ended) = ping.split_at_mut(8);
     assert_eq!(session.receive(&mut &mut *begun, &limits, &mut spare), Ok(None));
     assert!(session.direct(&mut spare).is_none(), "a ping is no part of the message");
-    let mut last = [ended, &mut frame(0x80, &words.as_bytes()[69_998..])].concat();
+    let mut last = [ended, &mut frame(0x80, &words.as_bytes()[369_998..])].concat();
     let input = &mut &mut last[..];
     assert_eq!(session.receive(input, &limits, &mut spare), Ok(Some(Event::Ping(b"between"[..].into()))));
     assert_eq!(session.receive(input, &limits, &mut spare), Ok(Some(text(&words))));
@@ -294,10 +295,18 @@ fn a_spare_buffer_is_read_into_as_far_as_it_goes() {
 }
 
 #[test]
-fn a_read_of_its_own_begins_when_32_kib_have_come_and_as_much_is_to_come() {
+fn a_read_of_its_own_begins_when_32_kib_have_come_and_enough_is_to_come() {
     const MIN: usize = 32 * 1024;
-    for (arrived, to_come, is_offered) in [(MIN, MIN, true), (MIN - 1, MIN, false), (MIN, MIN - 1, false)] {
-        let mut bytes = frame(0x82, &vec![7; arrived + to_come]);
+    const TEXT: usize = 256 * 1024;
+    for (first, arrived, to_come, is_offered) in [
+        (0x82, MIN, MIN, true),
+        (0x82, MIN - 1, MIN, false),
+        (0x82, MIN, MIN - 1, false),
+        (0x81, MIN, TEXT, true),
+        (0x81, MIN - 1, TEXT, false),
+        (0x81, MIN, TEXT - 1, false),
+    ] {
+        let mut bytes = frame(first, &vec![7; arrived + to_come]);
         bytes.truncate(bytes.len() - to_come);
         let (mut session, mut spare) = (Session::default(), Spare::default());
         assert_eq!(session.receive(&mut &mut bytes[..], &Limits::default(), &mut spare), Ok(None));
