@@ -279,22 +279,12 @@ impl Receiver {
     }
 }
 
-fn owned(event: &Event<'_>) -> Event<'static> {
-    match event {
-        Event::Text(text) => Event::Text(text.clone().into_owned().into()),
-        Event::Binary(bytes) => Event::Binary(bytes.clone().into_owned().into()),
-        Event::Ping(bytes) => Event::Ping(bytes.clone().into_owned().into()),
-        Event::Pong(bytes) => Event::Pong(bytes.clone().into_owned().into()),
-        Event::Close(close) => Event::Close(close.clone()),
-    }
-}
-
 /// What is received, and the error that ends it.
 type Verdict = (Vec<Event<'static>>, Result<(), ProtocolError>);
 
 fn verdict(bytes: &[u8], cuts: &[usize], limits: Limits, way: Way) -> Verdict {
     let (mut receiver, mut events) = (Receiver::new(limits, way), Vec::new());
-    let result = receiver.receive(&mut bytes.to_vec(), cuts, |event| events.push(owned(event)));
+    let result = receiver.receive(&mut bytes.to_vec(), cuts, |event| events.push(event.clone().into_owned()));
     (events, result)
 }
 

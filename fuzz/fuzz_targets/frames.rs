@@ -123,7 +123,7 @@ fn received(bytes: &[u8], cuts: &Cuts, limits: Limits, way: Way) -> Received {
             let mut message = Vec::new();
             match session.receive_direct(piece.len(), &mut message) {
                 Ok((event, mut following)) => {
-                    events.extend(event.map(owned));
+                    events.extend(event.map(Event::into_owned));
                     spare.give(message);
                     if let Err(error) = receive(&mut session, &mut following, limits, way, &mut spare, &mut events) {
                         return (events, Err(error));
@@ -170,22 +170,12 @@ fn receive(
             assert!(input.is_empty(), "all of it is used up");
             return Ok(());
         };
-        let event = owned(event);
+        let event = event.into_owned();
         if let Event::Binary(binary) = &event {
             // A buffer of the same size for the next message.
             spare.give(binary.to_vec());
         }
         events.push(event);
-    }
-}
-
-fn owned(event: Event<'_>) -> Event<'static> {
-    match event {
-        Event::Text(text) => Event::Text(text.into_owned().into()),
-        Event::Binary(binary) => Event::Binary(binary.into_owned().into()),
-        Event::Ping(payload) => Event::Ping(payload.into_owned().into()),
-        Event::Pong(payload) => Event::Pong(payload.into_owned().into()),
-        Event::Close(close) => Event::Close(close),
     }
 }
 

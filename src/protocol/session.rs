@@ -23,6 +23,19 @@ pub enum Event<'a> {
     Close(Option<(u16, String)>),
 }
 
+impl Event<'_> {
+    /// The same, for as long as one likes: what is borrowed is copied.
+    pub fn into_owned(self) -> Event<'static> {
+        match self {
+            Event::Text(text) => Event::Text(text.into_owned().into()),
+            Event::Binary(binary) => Event::Binary(binary.into_owned().into()),
+            Event::Ping(payload) => Event::Ping(payload.into_owned().into()),
+            Event::Pong(payload) => Event::Pong(payload.into_owned().into()),
+            Event::Close(close) => Event::Close(close),
+        }
+    }
+}
+
 /// The receiving half of a WebSocket, as a pure object: bytes go in, events come out (RFC 6455 §5).
 ///
 /// Whoever drives it reads bytes into a buffer, hands them to [`receive`](Session::receive) until that returns `None`,

@@ -67,7 +67,8 @@ impl TextBuffer {
 
 /// Text that is read straight into the buffer it is put together in, instead of being copied there once it is checked.
 ///
-/// For that all of it is checked again in the end: nothing else makes a `str` of bytes. That costs less than the copy.
+/// For that all of it is checked again in the end: nothing else makes a `str` of bytes. For large text that costs less than the
+/// copies.
 #[derive(Debug)]
 pub(super) struct DirectText {
     pub(super) bytes: Vec<u8>,

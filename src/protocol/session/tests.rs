@@ -26,7 +26,7 @@ fn transcript(bytes: &[u8], size: usize, limits: &Limits) -> Verdict {
         let mut input = piece;
         loop {
             match session.receive(&mut input, limits, &mut spare) {
-                Ok(Some(event)) => events.push(owned(event)),
+                Ok(Some(event)) => events.push(event.into_owned()),
                 Ok(None) => break,
                 Err(error) => {
                     let mut more = frame(0x81, b"more");
@@ -38,16 +38,6 @@ fn transcript(bytes: &[u8], size: usize, limits: &Limits) -> Verdict {
         assert!(input.is_empty());
     }
     (events, None)
-}
-
-fn owned(event: Event<'_>) -> Event<'static> {
-    match event {
-        Event::Text(text) => Event::Text(text.into_owned().into()),
-        Event::Binary(binary) => Event::Binary(binary.into_owned().into()),
-        Event::Ping(payload) => Event::Ping(payload.into_owned().into()),
-        Event::Pong(payload) => Event::Pong(payload.into_owned().into()),
-        Event::Close(close) => Event::Close(close),
-    }
 }
 
 fn text(text: &str) -> Event<'static> {
@@ -201,7 +191,7 @@ fn read_directly(first: u8, payload: &[u8], whole: Event<'_>) {
         (rest, reads) = (later, reads + 1);
         match session.receive_direct(now.len(), &mut message).unwrap() {
             (None, following) => assert!(following.is_empty()),
-            (event, following) => break (event.map(owned), following),
+            (event, following) => break (event.map(Event::into_owned), following),
         }
     };
     assert_eq!(event, Some(whole));
