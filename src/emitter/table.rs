@@ -69,7 +69,7 @@ impl<E: Events> Table<E> {
         changes.into_iter().for_each(|change| self.apply(change));
     }
 
-    /// Applies one.
+    /// Applies one change.
     pub(crate) fn apply(&mut self, change: Change<E>) {
         match change {
             Change::Add(entry) => {

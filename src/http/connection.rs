@@ -295,7 +295,7 @@ impl Connection {
         std::future::poll_fn(|cx| self.poll_fill(cx))
     }
 
-    /// It reads into the stack, so that a connection that waits owns no buffer, be it for its first request or for the next.
+    /// It reads into the stack, so that a connection owns no buffer until its client has said something.
     #[inline(never)]
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut bytes = [MaybeUninit::uninit(); READ];
@@ -303,7 +303,7 @@ impl Connection {
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut bytes))?;
         let read = bytes.filled();
         self.half_closed |= read.is_empty();
-        if self.buffer.capacity() == 0 {
+        if self.buffer.capacity() == 0 && !read.is_empty() {
             self.buffer.reserve(read.len().max(BUFFER));
         }
         self.buffer.extend_from_slice(read);
