@@ -18,6 +18,7 @@ use crate::stream::{Stream, Transport};
 pub(crate) struct Acceptor {
     listener: Accepting,
     local: LocalAddress,
+    no_delay: NoDelay,
     events: Arc<SocketEvents>,
     back_off: BackOff,
 }
@@ -43,7 +44,13 @@ impl Acceptor {
             }
         };
         match listener {
-            Ok(listener) => Ok(Acceptor { listener, local, events: socket.events, back_off: BackOff::default() }),
+            Ok(listener) => Ok(Acceptor {
+                listener,
+                local,
+                no_delay: NoDelay::default(),
+                events: socket.events,
+                back_off: BackOff::default(),
+            }),
             Err(source) => Err(SocketError::Listen { uri: name, source: Arc::new(source) }),
         }
     }
@@ -55,8 +62,7 @@ impl Acceptor {
         loop {
             let accepted = match &self.listener {
                 Accepting::Tcp(listener) => listener.accept().await.map(|(stream, remote)| {
-                    // Frames are written when they are complete; holding a small one back only makes it late.
-                    let _ = stream.set_nodelay(true);
+                    self.no_delay.ensure(&stream);
                     let local = self.local.of(&stream);
                     Stream { transport: Transport::Tcp(stream), remote: Some(remote), local }
                 }),
@@ -112,6 +118,21 @@ impl LocalAddress {
     }
 }
 
+/// Frames are written when they are complete, and holding a small one back only makes it late. On most systems sockets inherit
+/// the option from the one that they came to, where ours is set; the first one tells.
+#[derive(Default)]
+struct NoDelay {
+    is_inherited: Option<bool>,
+}
+
+impl NoDelay {
+    fn ensure(&mut self, stream: &TcpStream) {
+        if !*self.is_inherited.get_or_insert_with(|| stream.nodelay().unwrap_or(false)) {
+            let _ = stream.set_nodelay(true);
+        }
+    }
+}
+
 fn is_of_the_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
@@ -147,6 +168,21 @@ impl BackOff {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn nothing_that_is_accepted_is_held_back() {
+        let ours = || SocketServer::new("127.0.0.1:0").unwrap();
+        let foreign = || SocketServer::from(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+        for socket in [ours(), foreign()] {
+            let address = socket.local_address().unwrap();
+            let mut acceptor = socket.into_acceptor().unwrap();
+            for _ in 0..2 {
+                let _client = TcpStream::connect(address).await.unwrap();
+                let accepted = acceptor.accept().await.transport;
+                assert!(matches!(accepted, Transport::Tcp(stream) if stream.nodelay().unwrap()));
+            }
+        }
+    }
 
     #[test]
     fn waits_double_to_a_second_and_start_anew_after_a_success() {
