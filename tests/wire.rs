@@ -733,6 +733,43 @@ async fn the_peers_close_is_answered_with_its_code_and_nothing_after_it_counts()
     }
 }
 
+#[tokio::test]
+async fn a_peer_that_goes_on_sending_behind_its_close_still_gets_the_answer() {
+    let (address, listening) = listen_with(server(WebSocketOptions::new()).0);
+    for before in [&[][..], &text("before")] {
+        let mut peer = Peer::open(address).await;
+        // What is not read any more is answered with a reset.
+        let _ = peer.stream.write_all(&[before, &close(1000, ""), &vec![0; 4 << 20]].concat()).await;
+        if !before.is_empty() {
+            assert_eq!(peer.text().await, "before");
+        }
+        assert_eq!(peer.closed().await, (Some(1000), String::new()));
+        assert!(peer.ended().await);
+    }
+    listening.close().await;
+}
+
+/// Both are one segment. A hundred times, since who looks late enough sees two together as well.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn with_the_answer_to_its_close_a_peer_has_the_end_of_the_connection() {
+    use std::io::Read;
+
+    let (address, listening) = listen_with(server(WebSocketOptions::new()).0);
+    for _ in 0..100 {
+        let mut peer = Peer::open(address).await;
+        peer.send(close(1000, "")).await;
+        let mut stream = peer.stream.into_std().unwrap();
+        let mut answer = [0; 4];
+        while let Err(error) = stream.read(&mut answer) {
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        }
+        assert_eq!(answer, *server_frame(0x88, 1000u16.to_be_bytes()));
+        assert_eq!(stream.read(&mut answer).unwrap(), 0, "it is not waited for");
+    }
+    listening.close().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_close_inside_a_fragmented_message_ends_it_unheard() {
     for size in SIZES {

@@ -257,8 +257,12 @@ impl Driver {
         }
         let is_closing = state.phase >= Phase::Closing;
         drop(state);
-        // What was written before there was a socket.
-        self.connection().flush();
+        match self.progress.peer_close {
+            // The answer to it.
+            Some(_) => self.connection().flush_last(),
+            // What was written before there was a socket.
+            None => self.connection().flush(),
+        }
         if is_closing {
             self.wake_senders();
             self.begin_to_end();

@@ -29,11 +29,10 @@ impl Driver {
         if state.is_writable() {
             let code = close.as_ref().map_or(close_code::NO_STATUS, |(code, _)| *code);
             self.connection().queue_close(&mut state, code, "");
+            // It is sent when the task looks at the state, which it does next.
             self.slot().signal(&state, ATTEND);
-            self.connection().touched_without_answer(state);
-        } else {
-            drop(state);
         }
+        drop(state);
         self.progress.is_calm = false;
         self.progress.peer_close = Some(Box::new(PeerClose { close, first }));
         self.emit(event::END, Args::Nothing, cx);

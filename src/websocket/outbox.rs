@@ -169,6 +169,26 @@ impl Outbox {
         }
     }
 
+    /// Writes to the socket what is the last, and a FIN behind it. Closing the socket would send one too, but if the peer has
+    /// sent more, takes back what it has not read yet.
+    pub(super) fn flush_last(&mut self) -> Flushed {
+        if self.range.is_some() {
+            self.own();
+        }
+        let bytes = self.buffer.get(self.sent..).unwrap_or_default();
+        match &self.socket {
+            Some(socket) if !bytes.is_empty() => match socket.try_write_last(bytes) {
+                Ok(written) if written == bytes.len() => {
+                    self.written += written as u64;
+                    self.shut_down();
+                    Flushed::All
+                }
+                written => self.wrote_less(written),
+            },
+            _ => self.flush(),
+        }
+    }
+
     #[inline(never)]
     fn wrote_less(&mut self, written: io::Result<usize>) -> Flushed {
         match count(written) {

@@ -368,6 +368,14 @@ impl WebSocketConnection {
         }
     }
 
+    /// The same where nothing can follow.
+    pub(super) fn flush_last(self) {
+        if let Some(mut state) = self.lock().filter(|state| !state.blocked) {
+            let flushed = state.outbox.flush_last();
+            self.flushed(&mut state, flushed);
+        }
+    }
+
     /// Takes note of how a flush ended, and says whether there is room for more.
     pub(super) fn flushed(&self, state: &mut State, flushed: Flushed) -> bool {
         match flushed {
