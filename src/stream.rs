@@ -208,7 +208,7 @@ impl WriteHalf {
     }
 }
 
-/// The system keeps the bytes back until the FIN, so that both are one segment, which saves it a tenth of all that a short
+/// The system keeps the bytes back until the FIN, so that both are one segment, which saves 5 % of all that a short
 /// connection costs.
 #[cfg(target_os = "linux")]
 fn write_before_fin(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
