@@ -1,10 +1,12 @@
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
+use super::lifetime::{Lifetime, Member};
 use super::options::HttpOptions;
 use super::stats::{Counts, HttpStats};
 
@@ -44,7 +46,28 @@ impl Refusal {
 /// One counted connection.
 pub(super) struct Admitted {
     admission: Arc<Admission>,
-    address: Option<IpAddr>,
+    /// If those from one address are counted.
+    address: Option<Box<IpAddr>>,
+}
+
+/// A connection's place in its server and in its lifetime: the last that it lets go of.
+pub(crate) struct Place {
+    _admitted: Admitted,
+    member: Member,
+}
+
+impl Place {
+    pub(super) fn new(admitted: Admitted, member: Member) -> Place {
+        Place { _admitted: admitted, member }
+    }
+}
+
+impl Deref for Place {
+    type Target = Lifetime;
+
+    fn deref(&self) -> &Lifetime {
+        &self.member
+    }
 }
 
 /// One connection that has not sent a request yet.
@@ -79,7 +102,7 @@ impl Admission {
                 return Err(Refusal::TooManyFromAddress);
             }
             *count += 1;
-            admitted.address = Some(address);
+            admitted.address = Some(Box::new(address));
         }
         if options.max_pending_handshakes.is_some_and(|limit| pending_before >= limit) {
             return Err(Refusal::TooManyPending);
@@ -102,8 +125,8 @@ impl Admission {
 impl Drop for Admitted {
     fn drop(&mut self) {
         self.admission.open.fetch_sub(1, Ordering::Relaxed);
-        if let Some(address) = self.address
-            && let Entry::Occupied(mut count) = self.admission.by_address.entry(address)
+        if let Some(address) = &self.address
+            && let Entry::Occupied(mut count) = self.admission.by_address.entry(**address)
         {
             *count.get_mut() -= 1;
             if *count.get() == 0 {

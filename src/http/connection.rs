@@ -11,11 +11,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::HttpError;
-use super::admission::Pending;
+use super::admission::{Pending, Place};
 use super::body::BodyDecoder;
 use super::encoder::{ConnectionOptions, RequestLine};
 use super::leaving::Leaving;
-use super::lifetime::{Lifetime, Phase};
+use super::lifetime::Phase;
 use super::middleware::{Answer, poll_contained};
 use super::parser::{Head, HeadScanner};
 use super::request::ServerRequest;
@@ -31,7 +31,6 @@ pub(super) struct Connection {
     /// What has been read and not been used: a request's beginning, or pipelined requests, which wait here.
     pub(super) buffer: BytesMut,
     pub(super) server: Arc<Server>,
-    pub(super) lifetime: Arc<Lifetime>,
     accepted: Instant,
     /// It has not sent a request yet.
     pending: Option<Pending>,
@@ -40,6 +39,8 @@ pub(super) struct Connection {
     pub(super) answered: u32,
     /// That of the request under way, as far as it is known.
     pub(super) line: Option<RequestLine>,
+    /// The last, since who waits for its end waits for that of all others.
+    pub(super) lifetime: Place,
 }
 
 /// What follows an answer.
@@ -72,10 +73,6 @@ impl From<io::Error> for Stop {
 /// Bytes that are read at a time: any usual head, and a good part of a body.
 const READ: usize = 8 * 1024;
 
-/// What a buffer has room for at least. With less than 1 KiB, an idle WebSocket takes 90 bytes more with glibc: asked for that
-/// much, it puts small pieces together again that are left over from each connection, and never would be used otherwise.
-const BUFFER: usize = 2 * 1024;
-
 /// Bytes of later requests that are taken from a client whose request is being answered. Reading on is how it is seen that
 /// the client leaves.
 const READ_AHEAD: usize = 16 * 1024;
@@ -84,9 +81,9 @@ const READ_AHEAD: usize = 16 * 1024;
 const LINGER_MAX: usize = 64 * 1024;
 
 impl Connection {
-    pub(super) fn new(stream: Stream, server: Arc<Server>, lifetime: Arc<Lifetime>, pending: Pending) -> Connection {
+    pub(super) fn new(stream: Stream, server: Arc<Server>, lifetime: Place, pending: Pending) -> Connection {
         let (buffer, accepted, pending) = (BytesMut::new(), Instant::now(), Some(pending));
-        Connection { stream, buffer, server, lifetime, accepted, pending, half_closed: false, answered: 0, line: None }
+        Connection { stream, buffer, server, accepted, pending, half_closed: false, answered: 0, line: None, lifetime }
     }
 
     /// Serves the connection until it ends or goes on as something else.
@@ -303,9 +300,6 @@ impl Connection {
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut bytes))?;
         let read = bytes.filled();
         self.half_closed |= read.is_empty();
-        if self.buffer.capacity() == 0 && !read.is_empty() {
-            self.buffer.reserve(read.len().max(BUFFER));
-        }
         self.buffer.extend_from_slice(read);
         Poll::Ready(Ok(read.len()))
     }

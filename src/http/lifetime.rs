@@ -1,3 +1,4 @@
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -43,6 +44,14 @@ pub(crate) trait UpgradedConnections: Send + Sync {
 
 /// Holds a place in a lifetime as long as a task lives.
 pub(crate) struct Member(Arc<Lifetime>);
+
+impl Deref for Member {
+    type Target = Lifetime;
+
+    fn deref(&self) -> &Lifetime {
+        &self.0
+    }
+}
 
 impl Drop for Member {
     fn drop(&mut self) {

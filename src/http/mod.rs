@@ -26,10 +26,10 @@ mod server;
 mod stats;
 mod upgrade;
 
+pub(crate) use admission::Place;
 pub use body_stream::BodyStream;
 pub use error::HttpError;
 pub use form::{Form, UploadedFile};
-pub(crate) use lifetime::Lifetime;
 pub(crate) use lifetime::UpgradedConnections;
 pub use listening::{Closing, Listening, Serving};
 pub use middleware::{Answer, Chain, IntoAnswer, IntoChain, IntoMiddleware, IntoRouter, Middleware, Next};

@@ -8,7 +8,7 @@ use http::StatusCode;
 use tokio::io::AsyncWriteExt;
 
 use super::HttpError;
-use super::admission::{Admission, Admitted, Pending, Refusal};
+use super::admission::{Admission, Pending, Place, Refusal};
 use super::connection::Connection;
 use super::encoder::RequestLine;
 use super::lifetime::{Lifetime, Member, Phase};
@@ -133,8 +133,7 @@ impl HttpServer {
     ) -> Serving {
         let stream = Stream { remote, local: local.map(Arc::new), ..Stream::other(stream) };
         let lifetime = Lifetime::new(false);
-        let member = lifetime.enter();
-        tokio::spawn(Connected::new(stream, self.inner.clone(), lifetime.clone(), member));
+        tokio::spawn(Connected::new(lifetime.enter(), stream, self.inner.clone()));
         let options = &self.inner.options;
         Serving::new(lifetime, (options.shutdown_grace, options.shutdown_spread))
     }
@@ -204,22 +203,14 @@ async fn accept(_member: Member, mut acceptor: Acceptor, server: Arc<Server>, li
         if lifetime.is_closing() {
             return;
         }
-        let member = lifetime.enter();
-        tokio::spawn(Connected::new(stream, server.clone(), lifetime.clone(), member));
+        tokio::spawn(Connected::new(lifetime.enter(), stream, server.clone()));
     }
 }
 
 /// The task of one connection: HTTP first, whose memory goes when something else follows.
 ///
 /// A future of our own, since an `async` block would keep room for all that it ever held.
-struct Connected {
-    now: Now,
-    _admitted: Option<Admitted>,
-    /// Dropped last: when this is gone, so is everything else of the connection.
-    _member: Member,
-}
-
-enum Now {
+enum Connected {
     Http(Pin<Box<dyn Future<Output = Option<Later>> + Send>>),
     Upgraded(Later),
 }
@@ -227,24 +218,17 @@ enum Now {
 type Later = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Connected {
-    fn new(stream: Stream, server: Arc<Server>, lifetime: Arc<Lifetime>, member: Member) -> Connected {
+    fn new(member: Member, stream: Stream, server: Arc<Server>) -> Connected {
         match server.admission.admit(stream.remote.map(|address| address.ip()), &server.options) {
-            Ok((admitted, pending)) => Connected {
-                now: Now::Http(Box::pin(trace::in_connection(
-                    stream.remote,
-                    speak_http(stream, server, lifetime, pending),
-                ))),
-                _admitted: Some(admitted),
-                _member: member,
-            },
+            Ok((admitted, pending)) => {
+                let remote = stream.remote;
+                let http = speak_http(stream, server, Place::new(admitted, member), pending);
+                Connected::Http(Box::pin(trace::in_connection(remote, http)))
+            }
             Err(refusal) => {
                 server.admission.counts.refused(refusal.cause());
                 trace::connection_refused(refusal.cause(), stream.remote);
-                Connected {
-                    now: Now::Upgraded(Box::pin(refuse(stream, server, refusal))),
-                    _admitted: None,
-                    _member: member,
-                }
+                Connected::Upgraded(Box::pin(refuse(member, stream, server, refusal)))
             }
         }
     }
@@ -254,15 +238,15 @@ impl Future for Connected {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if let Now::Http(http) = &mut self.now {
+        if let Connected::Http(http) = &mut *self {
             match ready!(http.as_mut().poll(cx)) {
-                Some(later) => self.now = Now::Upgraded(later),
+                Some(later) => *self = Connected::Upgraded(later),
                 None => return Poll::Ready(()),
             }
         }
-        match &mut self.now {
-            Now::Upgraded(later) => later.as_mut().poll(cx),
-            Now::Http(_) => Poll::Ready(()),
+        match &mut *self {
+            Connected::Upgraded(later) => later.as_mut().poll(cx),
+            Connected::Http(_) => Poll::Ready(()),
         }
     }
 }
@@ -273,7 +257,7 @@ impl Future for Connected {
 fn speak_http(
     stream: Stream,
     server: Arc<Server>,
-    lifetime: Arc<Lifetime>,
+    lifetime: Place,
     pending: Pending,
 ) -> impl Future<Output = Option<Later>> {
     let mut connection = Connection::new(stream, server, lifetime, pending);
@@ -284,7 +268,7 @@ fn speak_http(
 }
 
 /// Tells a client that there is no room for it.
-async fn refuse(mut stream: Stream, server: Arc<Server>, refusal: Refusal) {
+async fn refuse(_member: Member, mut stream: Stream, server: Arc<Server>, refusal: Refusal) {
     let status = match refusal {
         Refusal::TooManyPending => return,
         Refusal::Full => StatusCode::SERVICE_UNAVAILABLE,
@@ -308,7 +292,7 @@ mod tests {
     /// Tokio keeps it as long as the connection lives. What HTTP needs is boxed, and goes when HTTP does.
     #[test]
     fn the_task_of_a_connection_is_small() {
-        assert!(size_of::<Connected>() <= 64, "{}", size_of::<Connected>());
+        assert!(size_of::<Connected>() <= 24, "{}", size_of::<Connected>());
     }
 
     /// Up to this size the usual allocators hand memory out from where they keep it at hand.
@@ -317,8 +301,8 @@ mod tests {
         let lifetime = Lifetime::new(false);
         let server = HttpServer::new(|_request: crate::ServerRequest| Response::new(200)).inner;
         let stream = Stream::other(tokio::io::empty());
-        let (_, pending) = server.admission.admit(None, &server.options).ok().unwrap();
-        let http = speak_http(stream, server, lifetime, pending);
+        let (admitted, pending) = server.admission.admit(None, &server.options).ok().unwrap();
+        let http = speak_http(stream, server, Place::new(admitted, lifetime.enter()), pending);
         assert!(size_of_val(&http) <= 1032, "{}", size_of_val(&http));
     }
 }

@@ -1,7 +1,6 @@
 use std::pin::Pin;
-use std::sync::Arc;
 
-use super::lifetime::Lifetime;
+use super::admission::Place;
 use crate::stream::Stream;
 
 /// What a connection goes on as after a 101. This is all that HTTP knows of it.
@@ -17,5 +16,5 @@ pub(crate) struct Upgraded {
     pub(crate) stream: Stream,
     /// Bytes that came behind the request, and belong to the new protocol.
     pub(crate) read_ahead: Vec<u8>,
-    pub(crate) lifetime: Arc<Lifetime>,
+    pub(crate) lifetime: Place,
 }

@@ -75,8 +75,8 @@ impl Deadlines {
 /// What is done when they have passed.
 impl Driver {
     pub(super) fn meet_deadlines(&mut self) {
-        let (shared, lifetime) = (self.shared.clone(), self.lifetime.clone());
-        let (options, clock) = (&shared.options, lifetime.clock());
+        let (shared, clock) = (self.shared.clone(), self.lifetime.clock().clone());
+        let (options, clock) = (&shared.options, &clock);
         let now = clock.now();
         if self.deadlines.message <= now {
             self.deadlines.message = Moment::NEVER;

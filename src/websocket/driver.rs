@@ -17,7 +17,7 @@ use super::shared::Shared;
 use super::slot::{ALARM, ATTEND, BLOCKED, CUT, DEAF, DRAINED, PAUSED, Phase, Slot};
 use crate::clock::{Coarse, Moment};
 use crate::emitter::panic_error;
-use crate::http::{Lifetime, Upgraded};
+use crate::http::{Place, Upgraded};
 use crate::protocol::{Bucket, Session, close_code};
 use crate::stream::ReadHalf;
 use crate::trace;
@@ -28,7 +28,6 @@ use crate::trace;
 /// was not done, what has been read and not been delivered, a read. Then all that was written in the turn leaves together.
 pub(super) struct Driver {
     pub(super) shared: Arc<Shared>,
-    pub(super) lifetime: Arc<Lifetime>,
     /// None when the socket has been let go.
     pub(super) read: Option<ReadHalf>,
     pub(super) session: Session,
@@ -40,6 +39,8 @@ pub(super) struct Driver {
     /// Bytes that this task has taken from the outbox of a stream that only it can write.
     pub(super) writing: Option<Box<Writing>>,
     pub(super) progress: Progress,
+    /// The last, since who waits for its end waits for that of all others.
+    pub(super) lifetime: Place,
 }
 
 /// How far the connection has come.
@@ -357,7 +358,7 @@ mod tests {
     /// What a connection costs that does nothing is mostly these two, and its listeners. They do not grow unseen.
     #[test]
     fn a_connection_is_small() {
-        assert!(size_of::<Driver>() <= 248, "the task's part: {}", size_of::<Driver>());
+        assert!(size_of::<Driver>() <= 264, "the task's part: {}", size_of::<Driver>());
         assert!(size_of::<Slot>() <= 296, "what the handle points to: {}", size_of::<Slot>());
     }
 }

@@ -1,9 +1,10 @@
-//! What the models need of the inside: the door of a server.
+//! What the models need of the inside: the door of a server, and a place behind it.
 
 use std::any::Any;
 use std::net::IpAddr;
 
-use super::admission::Admission;
+use super::admission::{Admission, Place};
+pub(crate) use super::lifetime::Lifetime;
 use super::options::HttpOptions;
 use crate::model::sync::Arc;
 
@@ -17,5 +18,13 @@ impl Door {
             Ok(place) => Some(Box::new(place)),
             Err(_) => None,
         }
+    }
+}
+
+/// A place in a server that has no other connection.
+pub(crate) fn enter(lifetime: &Arc<Lifetime>) -> Place {
+    match Arc::<Admission>::default().admit(None, &HttpOptions::new()) {
+        Ok((admitted, _)) => Place::new(admitted, lifetime.enter()),
+        Err(refusal) => panic!("an empty server refuses: {refusal:?}"),
     }
 }

@@ -7,7 +7,8 @@ pub(crate) use super::shared::Shared;
 use super::slot::Slot;
 use crate::clock::Alarm;
 use crate::groups::GroupManager;
-use crate::http::{Lifetime, Upgraded};
+use crate::http::Upgraded;
+use crate::http::inside::{Lifetime, enter};
 use crate::model::net::TcpStream;
 use crate::model::sync::Arc;
 use crate::stream::{Stream, Transport};
@@ -60,6 +61,6 @@ fn open_on(
 ) -> (WebSocketConnection, impl Future<Output = ()> + Send + 'static) {
     let connection = Slot::open(shared.clone(), None);
     begin(connection);
-    let upgraded = Upgraded { stream, read_ahead: Vec::new(), lifetime: lifetime.clone() };
+    let upgraded = Upgraded { stream, read_ahead: Vec::new(), lifetime: enter(lifetime) };
     (connection, Driver::start(connection, shared.clone(), upgraded))
 }

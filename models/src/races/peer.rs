@@ -4,7 +4,7 @@ use shuttle::future::{JoinHandle, block_on, spawn};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Notes;
-use crate::http::Lifetime;
+use crate::http::inside::Lifetime;
 use crate::model::net::{TcpStream, pair};
 use crate::model::sync::Arc;
 use crate::websocket::inside;
