@@ -94,6 +94,10 @@ impl WebSocketConnection {
         WebSocketConnection { slot, number }
     }
 
+    pub(super) fn index(&self) -> u32 {
+        self.slot
+    }
+
     #[inline(always)]
     pub(super) fn slot(&self) -> &'static Slot {
         Slot::at(self.slot)

@@ -6,6 +6,7 @@ use dashmap::DashMap;
 
 use super::connection::WebSocketConnection;
 use super::options::WebSocketOptions;
+use super::slot::{Slot, State};
 use super::stats::WebSocketStats;
 use super::verify::Verify;
 use crate::clock::Coarse;
@@ -39,22 +40,23 @@ impl Shared {
     }
 }
 
-/// The connections of a middleware, each with the number of the lifetime it was accepted in.
+/// The connections of a middleware.
 #[derive(Default)]
 pub(super) struct Connections {
-    /// Also those that have ended, as long as their `close` listeners are waited for.
-    all: DashMap<WebSocketConnection, u64>,
+    /// Their slots, which they keep as long as they are here. Also of those that have ended, as long as their `close` listeners
+    /// are waited for.
+    slots: DashMap<u32, ()>,
     open: AtomicUsize,
     /// What has been, without what the connections that are there have sent and received, which they know.
     ///
-    /// A connection is taken from `all` under this lock, so that whoever sums up meets it here or there.
+    /// A connection is taken from `slots` under this lock, so that whoever sums up meets it here or there.
     stats: Mutex<WebSocketStats>,
 }
 
 impl Connections {
-    pub(super) fn insert(&self, connection: WebSocketConnection, lifetime: u64) {
+    pub(super) fn insert(&self, connection: WebSocketConnection) {
         self.lock_stats().accepted += 1;
-        self.all.insert(connection, lifetime);
+        self.slots.insert(connection.index(), ());
         self.open.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -69,7 +71,7 @@ impl Connections {
 
     pub(super) fn remove(&self, connection: WebSocketConnection) {
         let mut stats = self.lock_stats();
-        if self.all.remove(&connection).is_some() {
+        if self.slots.remove(&connection.index()).is_some() {
             stats.add(&connection.traffic());
         }
     }
@@ -87,7 +89,7 @@ impl Connections {
     pub(super) fn stats(&self) -> WebSocketStats {
         let counted = self.lock_stats();
         let mut stats = counted.clone();
-        self.all.iter().for_each(|entry| stats.add(&entry.key().traffic()));
+        self.those(|_| true).iter().for_each(|connection| stats.add(&connection.traffic()));
         drop(counted);
         stats.open = self.len();
         stats
@@ -102,13 +104,15 @@ impl Connections {
     }
 
     pub(super) fn snapshot(&self) -> Vec<WebSocketConnection> {
-        let mut connections: Vec<WebSocketConnection> = self.all.iter().map(|entry| *entry.key()).collect();
-        connections.retain(|connection| connection.lock().is_some_and(|state| !state.has_ended));
-        connections
+        self.those(|state| !state.has_ended)
     }
 
     fn of(&self, lifetime: u64) -> Vec<WebSocketConnection> {
-        self.all.iter().filter(|entry| *entry.value() == lifetime).map(|entry| *entry.key()).collect()
+        self.those(|state| state.lifetime == lifetime)
+    }
+
+    fn those(&self, which: impl Fn(&State) -> bool) -> Vec<WebSocketConnection> {
+        self.slots.iter().filter_map(|entry| Slot::owner(*entry.key(), &which)).collect()
     }
 }
 

@@ -1,5 +1,6 @@
 use std::any::Any;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -65,6 +66,8 @@ pub(super) enum Phase {
 pub(super) struct State {
     /// The connection's number; 0 if the slot is free.
     pub(super) number: u64,
+    /// That of the [lifetime](crate::http::Place) it was accepted in.
+    pub(super) lifetime: u64,
     pub(super) phase: Phase,
     pub(super) outbox: Outbox,
     /// The thread that is going to flush the outbox.
@@ -152,6 +155,13 @@ impl Slot {
             };
         }
         WebSocketConnection::new(index, number)
+    }
+
+    /// The connection that has a slot, if it is one of those.
+    pub(super) fn owner(index: u32, which: impl Fn(&State) -> bool) -> Option<WebSocketConnection> {
+        let state = Slot::at(index).lock();
+        let number = NonZeroU64::new(state.number)?;
+        which(&state).then(|| WebSocketConnection::new(index, number))
     }
 
     #[inline(always)]
