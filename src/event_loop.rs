@@ -1,8 +1,8 @@
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
@@ -188,27 +188,23 @@ where
 /// Runs a task that can be aborted by its number.
 fn spawn(work: impl Future<Output = ()> + Send + 'static) -> u64 {
     // The task removes its number under the same lock, so not before it is there.
-    let mut tasks = lock();
+    let mut tasks = TASKS.lock();
     let tasks = tasks.get_or_insert_default();
     tasks.last += 1;
     let number = tasks.last;
     let task = tokio::spawn(async move {
         work.await;
-        lock().get_or_insert_default().running.remove(&number);
+        TASKS.lock().get_or_insert_default().running.remove(&number);
     });
     tasks.running.insert(number, task.abort_handle());
     number
 }
 
 fn abort(number: u64) {
-    let task = lock().get_or_insert_default().running.remove(&number);
+    let task = TASKS.lock().get_or_insert_default().running.remove(&number);
     if let Some(task) = task {
         task.abort();
     }
-}
-
-fn lock() -> MutexGuard<'static, Option<Tasks>> {
-    TASKS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl From<Duration> for Interval {
@@ -270,10 +266,10 @@ mod tests {
     async fn a_timer_may_cancel_itself_and_survives_its_panics() {
         let timer = Arc::new(Mutex::new(None));
         let (mine, mut calls) = (timer.clone(), 0);
-        *timer.lock().unwrap() = Some(Loop::add_periodic_timer(1.0, move || {
+        *timer.lock() = Some(Loop::add_periodic_timer(1.0, move || {
             calls += 1;
             if calls == 2 {
-                Loop::cancel_timer(mine.lock().unwrap().unwrap());
+                Loop::cancel_timer(mine.lock().unwrap());
             }
             assert!(calls <= 2, "cancelled");
             assert!(calls != 1, "the first call panics");

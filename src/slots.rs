@@ -1,8 +1,10 @@
 //! Memory that handles point to: used again and again, never freed, so that a handle may outlive what it meant.
 
 use std::num::NonZeroU64;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+
+use parking_lot::Mutex;
 
 /// So many slots are made at a time.
 const PER_CHUNK: usize = 1024;
@@ -44,7 +46,7 @@ impl<T: Default> Slots<T> {
     /// Should there ever be none, the slot is one that nobody owns: a handle to it is that of something that is gone.
     pub(crate) fn take(&self) -> (u32, NonZeroU64) {
         let number = NonZeroU64::new(self.numbers.fetch_add(1, Ordering::Relaxed)).unwrap_or(NonZeroU64::MAX);
-        let mut unused = self.unused.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unused = self.unused.lock();
         if let Some(index) = unused.free.pop() {
             return (index, number);
         }
@@ -67,7 +69,7 @@ impl<T: Default> Slots<T> {
 
     /// Frees a slot. Whatever it is filled with is left to the caller.
     pub(crate) fn give_back(&self, index: u32) {
-        self.unused.lock().unwrap_or_else(PoisonError::into_inner).free.push(index);
+        self.unused.lock().free.push(index);
     }
 
     #[cold]

@@ -103,7 +103,7 @@ pub(crate) fn in_websocket<F: Future>(_id: u64, future: F) -> F {
 
 /// How many lines of a kind there were lately.
 #[cfg(any(feature = "tracing", test))]
-struct Limit(std::sync::Mutex<Window>);
+struct Limit(parking_lot::Mutex<Window>);
 
 #[cfg(any(feature = "tracing", test))]
 struct Window {
@@ -115,12 +115,12 @@ struct Window {
 #[cfg(any(feature = "tracing", test))]
 impl Limit {
     const fn new() -> Limit {
-        Limit(std::sync::Mutex::new(Window { second: 0, lines: 0, left_out: 0 }))
+        Limit(parking_lot::Mutex::new(Window { second: 0, lines: 0, left_out: 0 }))
     }
 
     /// Whether there may be one more line in this second, and how many were left out since the last.
     fn admit(&self, second: u64) -> Option<u64> {
-        let mut window = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut window = self.0.lock();
         if window.second != second {
             (window.second, window.lines) = (second, 0);
         }

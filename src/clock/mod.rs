@@ -8,9 +8,10 @@ mod sleeper;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -91,7 +92,7 @@ impl Clock {
         if moment == Moment::NEVER {
             return;
         }
-        let mut wheel = lock(&self.0.wheel);
+        let mut wheel = self.0.wheel.lock();
         let first = wheel.due.first_key_value().is_none_or(|(first, _)| moment < *first);
         wheel.due.entry(moment).or_default().push((alarm, key));
         if wheel.task.is_none() {
@@ -103,7 +104,7 @@ impl Clock {
 
     /// Ends the task, and waits until it has ended. Nothing rings any more, unless there are new deadlines.
     pub(crate) async fn stop(&self) {
-        let task = lock(&self.0.wheel).task.take();
+        let task = self.0.wheel.lock().task.take();
         if let Some(task) = task {
             task.abort();
             let _ = task.await;
@@ -135,7 +136,7 @@ async fn run(clock: Weak<Inner>, changed: Arc<Notify>, has_io: bool) {
     let sleeper = Sleeper::new(has_io);
     loop {
         let Some(inner) = clock.upgrade() else { return };
-        let next = lock(&inner.wheel).due.first_key_value().map(|(moment, _)| RESOLUTION * moment.0);
+        let next = inner.wheel.lock().due.first_key_value().map(|(moment, _)| RESOLUTION * moment.0);
         let wake = next.and_then(|span| inner.start.checked_add(span));
         drop(inner);
         let Some(wake) = wake else {
@@ -147,7 +148,7 @@ async fn run(clock: Weak<Inner>, changed: Arc<Notify>, has_io: bool) {
             () = changed.notified() => continue,
         }
         let Some(inner) = clock.upgrade() else { return };
-        let mut wheel = lock(&inner.wheel);
+        let mut wheel = inner.wheel.lock();
         let later = wheel.due.split_off(&Moment(inner.now().0.saturating_add(1)));
         let due = std::mem::replace(&mut wheel.due, later);
         drop(wheel);
@@ -159,10 +160,6 @@ async fn run(clock: Weak<Inner>, changed: Arc<Notify>, has_io: bool) {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn lock(wheel: &Mutex<Wheel>) -> MutexGuard<'_, Wheel> {
-    wheel.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

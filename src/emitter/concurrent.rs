@@ -1,6 +1,8 @@
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+
+use parking_lot::RwLock;
 
 use super::listener::{BoxError, Outcome, Rank};
 
@@ -97,11 +99,11 @@ impl<A: 'static> ConcurrentListeners<A> {
 
     /// The listeners to call, in order: those of `event` for which [`begin`](ConcurrentListener::begin) says something.
     pub(crate) fn snapshot(&self) -> Arc<[Arc<ConcurrentListener<A>>]> {
-        self.list.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.list.read().clone()
     }
 
     fn replace(&self, change: impl FnOnce(&mut Vec<Arc<ConcurrentListener<A>>>)) {
-        let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
+        let mut list = self.list.write();
         let mut listeners = list.to_vec();
         change(&mut listeners);
         let before = std::mem::replace(&mut *list, listeners.into());

@@ -1,7 +1,8 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::Mutex;
 
 use super::listener::{BoxError, Outcome, Rank};
 
@@ -28,7 +29,7 @@ impl<J> Default for Turnstile<J> {
 impl<J> Turnstile<J> {
     /// Queues a job. It is run by the next [`pass`](Turnstile::pass), or by whoever is inside.
     pub(crate) fn push(&self, job: J) {
-        lock(&self.queue).jobs.push_back(job);
+        self.queue.lock().jobs.push_back(job);
     }
 
     /// Runs all queued jobs, unless somebody is about it already.
@@ -37,11 +38,11 @@ impl<J> Turnstile<J> {
         struct Leave<'a, J>(&'a Turnstile<J>);
         impl<J> Drop for Leave<'_, J> {
             fn drop(&mut self) {
-                lock(&self.0.queue).busy = false;
+                self.0.queue.lock().busy = false;
             }
         }
         {
-            let mut queue = lock(&self.queue);
+            let mut queue = self.queue.lock();
             if queue.busy || queue.jobs.is_empty() {
                 return;
             }
@@ -49,7 +50,7 @@ impl<J> Turnstile<J> {
         }
         let leave = Leave(self);
         loop {
-            let mut queue = lock(&self.queue);
+            let mut queue = self.queue.lock();
             let Some(job) = queue.jobs.pop_front() else {
                 // Within the same lock, so that no job is pushed between the last look and leaving.
                 queue.busy = false;
@@ -99,7 +100,7 @@ impl<K: PartialEq, A> Listeners<K, A> {
     /// Adds a listener and returns its number.
     pub(crate) fn add<R: Outcome>(&self, event: K, rank: Rank, mut listener: impl FnMut(&A) -> R + Send + 'static) -> u32 {
         let closure: Closure<A> = Box::new(move |args| listener(args).outcome());
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         let number = inner.next_number;
         inner.next_number += 1;
         let place = inner.registered.partition_point(|other| other.rank <= rank);
@@ -118,7 +119,7 @@ impl<K: PartialEq, A> Listeners<K, A> {
     }
 
     pub(crate) fn count(&self, event: &K) -> usize {
-        lock(&self.inner).registered.iter().filter(|listener| listener.event == *event).count()
+        self.inner.lock().registered.iter().filter(|listener| listener.event == *event).count()
     }
 
     /// Calls the listeners that an event has now. A panic or an `Err` goes to `failed`; unlike an exception in PHP it does
@@ -127,7 +128,7 @@ impl<K: PartialEq, A> Listeners<K, A> {
     /// To be called by one at a time: within a [`Turnstile`].
     pub(crate) fn emit(&self, event: &K, args: &A, mut failed: impl FnMut(BoxError)) {
         let (calls, mut closures) = {
-            let mut inner = lock(&self.inner);
+            let mut inner = self.inner.lock();
             let calls: Vec<_> = inner.numbers_of(|listener| listener.event == *event);
             if calls.is_empty() {
                 return;
@@ -141,7 +142,7 @@ impl<K: PartialEq, A> Listeners<K, A> {
                 failed(error);
             }
         }
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         // What was added meanwhile has higher numbers, so the order is kept.
         closures.append(&mut inner.closures);
         inner.closures = closures;
@@ -151,7 +152,7 @@ impl<K: PartialEq, A> Listeners<K, A> {
     }
 
     fn forget(&self, which: impl Fn(&Registered<K>) -> bool) {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         inner.unregister(which);
         let gone = inner.take_removed();
         drop(inner);
@@ -200,11 +201,6 @@ pub(crate) fn panic_error(panic: Box<dyn Any + Send>) -> BoxError {
     error
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing of others runs under these locks, so nothing can panic half way through a change.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -216,11 +212,11 @@ mod tests {
 
     fn say(log: &Log, word: &'static str) -> impl FnMut(&u32) + Send + 'static {
         let log = log.clone();
-        move |args| lock(&log).push(format!("{word}{args}"))
+        move |args| log.lock().push(format!("{word}{args}"))
     }
 
     fn said(log: &Log) -> Vec<String> {
-        std::mem::take(&mut *lock(log))
+        std::mem::take(&mut *log.lock())
     }
 
     #[test]
@@ -275,12 +271,12 @@ mod tests {
         let (turnstile, log) = (Turnstile::default(), Log::default());
         turnstile.push(1);
         turnstile.pass(|job| {
-            lock(&log).push(format!("begin {job}"));
+            log.lock().push(format!("begin {job}"));
             if job < 3 {
                 turnstile.push(job + 1);
                 turnstile.pass(|_| unreachable!("nobody passes while somebody is inside"));
             }
-            lock(&log).push(format!("end {job}"));
+            log.lock().push(format!("end {job}"));
         });
         assert_eq!(said(&log), ["begin 1", "end 1", "begin 2", "end 2", "begin 3", "end 3"]);
     }
@@ -307,14 +303,14 @@ mod tests {
                         turnstile.push((thread, n));
                         turnstile.pass(|job| {
                             assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
-                            lock(log).push(job);
+                            log.lock().push(job);
                             inside.fetch_sub(1, Ordering::SeqCst);
                         });
                     }
                 });
             }
         });
-        let log = log.into_inner().unwrap();
+        let log = log.into_inner();
         assert_eq!(log.len(), 4000);
         for thread in 0..4 {
             assert!(log.iter().filter(|job| job.0 == thread).map(|job| job.1).eq(0..1000));

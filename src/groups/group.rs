@@ -1,10 +1,11 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use indexmap::IndexSet;
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::error::GroupError;
 use super::event::{GROUP, Happening};
@@ -212,7 +213,7 @@ impl ConnectionGroup {
     pub(super) fn begin(name: Text, manager: GroupManager) -> ConnectionGroup {
         let (slot, number) = SLOTS.take();
         if slot != u32::MAX {
-            *SLOTS.get(slot).state.write().unwrap_or_else(PoisonError::into_inner) =
+            *SLOTS.get(slot).state.write() =
                 State { number: number.get(), name, expected: 1, manager: Some(manager), ..State::default() };
         }
         ConnectionGroup { slot, number }
@@ -290,12 +291,12 @@ impl ConnectionGroup {
     }
 
     fn read(&self) -> Option<RwLockReadGuard<'static, State>> {
-        let state = SLOTS.get(self.slot).state.read().unwrap_or_else(PoisonError::into_inner);
+        let state = SLOTS.get(self.slot).state.read();
         (state.number == self.number.get()).then_some(state)
     }
 
     fn write_state(&self) -> Option<RwLockWriteGuard<'static, State>> {
-        let state = SLOTS.get(self.slot).state.write().unwrap_or_else(PoisonError::into_inner);
+        let state = SLOTS.get(self.slot).state.write();
         (state.number == self.number.get()).then_some(state)
     }
 }

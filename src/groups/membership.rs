@@ -1,4 +1,6 @@
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::error::GroupError;
 use super::group::ConnectionGroup;
@@ -39,7 +41,7 @@ impl Membership {
         is_in: bool,
         choice: Choice,
     ) -> Result<Option<ConnectionGroup>, GroupError> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.over || !connection.is_writable() {
             return Err(GroupError::Closed);
         }
@@ -61,7 +63,7 @@ impl Membership {
     /// Takes note that a connection is out of a group.
     pub(super) fn forget(connection: WebSocketConnection, group: ConnectionGroup) {
         if let Some(membership) = connection.get::<Membership>() {
-            let mut state = membership.lock();
+            let mut state = membership.state.lock();
             state.groups.retain(|other| *other != group);
             state.current = state.current.filter(|current| *current != group);
         }
@@ -84,17 +86,13 @@ impl Membership {
     /// The connection has ended: it leaves all its groups.
     fn end(&self, connection: WebSocketConnection) {
         let groups = {
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             state.over = true;
             state.groups.clone()
         };
         for group in groups {
             group.remove(connection);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -127,7 +125,7 @@ impl WebSocketConnection {
     /// The group that [`set_group`](WebSocketConnection::set_group) put the connection into. It still answers in `close`
     /// listeners.
     pub fn group(&self) -> Option<ConnectionGroup> {
-        self.get::<Membership>()?.lock().current
+        self.get::<Membership>()?.state.lock().current
     }
 
     /// The name of that group.
@@ -137,7 +135,7 @@ impl WebSocketConnection {
 
     /// All groups that the connection is in.
     pub fn groups(&self) -> Vec<ConnectionGroup> {
-        self.get::<Membership>().map(|membership| membership.lock().groups.clone()).unwrap_or_default()
+        self.get::<Membership>().map(|membership| membership.state.lock().groups.clone()).unwrap_or_default()
     }
 }
 

@@ -1,9 +1,10 @@
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use crate::emitter::{EventNames, Listeners, Turnstile, listener_methods};
 
@@ -91,7 +92,7 @@ impl BodyStream {
     /// Past 4 MiB unsent the stream closes: its client would get a body with a hole.
     pub fn write(&self, bytes: impl AsRef<[u8]>) -> bool {
         let bytes = bytes.as_ref();
-        let mut state = self.lock();
+        let mut state = self.inner.state.lock();
         if state.phase != Phase::Open {
             return false;
         }
@@ -115,7 +116,7 @@ impl BodyStream {
     /// Waits until there is room, then [writes](BodyStream::write). `false` if the stream is over.
     pub async fn send(&self, bytes: impl AsRef<[u8]>) -> bool {
         std::future::poll_fn(|cx| {
-            let mut state = self.lock();
+            let mut state = self.inner.state.lock();
             if state.phase == Phase::Open && state.unsent >= SOFT_LIMIT {
                 state.writers.push(cx.waker().clone());
                 return Poll::Pending;
@@ -129,7 +130,7 @@ impl BodyStream {
 
     /// Says that nothing more comes. What was written is still sent.
     pub fn end(&self) {
-        let mut state = self.lock();
+        let mut state = self.inner.state.lock();
         if state.phase == Phase::Open {
             state.phase = Phase::Ended;
         }
@@ -147,7 +148,7 @@ impl BodyStream {
     /// Stops here: what is unsent is dropped and, as the client has to see that something is missing, its connection is
     /// closed.
     pub fn close(&self) {
-        let mut state = self.lock();
+        let mut state = self.inner.state.lock();
         if state.phase == Phase::Closed {
             return;
         }
@@ -163,12 +164,12 @@ impl BodyStream {
 
     /// Whether [`write`](BodyStream::write) still takes anything.
     pub fn is_writable(&self) -> bool {
-        self.lock().phase == Phase::Open
+        self.inner.state.lock().phase == Phase::Open
     }
 
     /// Bytes written and not yet in the client's socket.
     pub fn buffered_amount(&self) -> usize {
-        self.lock().unsent
+        self.inner.state.lock().unsent
     }
 
     fn emit(&self, event: u8) {
@@ -179,10 +180,6 @@ impl BodyStream {
                 self.inner.listeners.remove_all(None);
             }
         });
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -201,7 +198,7 @@ impl Default for BodyStream {
 
 impl fmt::Debug for BodyStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.lock();
+        let state = self.inner.state.lock();
         f.debug_struct("BodyStream").field("phase", &state.phase).field("unsent", &state.unsent).finish()
     }
 }
@@ -226,11 +223,11 @@ impl BodyReader {
 
     /// Whether there is nothing to send any more, because the app has closed the stream.
     pub(super) fn is_closed(&self) -> bool {
-        self.0.lock().phase == Phase::Closed
+        self.0.inner.state.lock().phase == Phase::Closed
     }
 
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Piece> {
-        let mut state = self.0.lock();
+        let mut state = self.0.inner.state.lock();
         match state.phase {
             Phase::Closed => Poll::Ready(Piece::Cut),
             _ if !state.chunks.is_empty() => Poll::Ready(Piece::Chunks(std::mem::take(&mut state.chunks))),
@@ -244,7 +241,7 @@ impl BodyReader {
 
     /// Ready when [`poll_next`](BodyReader::poll_next) is.
     pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.0.lock();
+        let mut state = self.0.inner.state.lock();
         if state.phase == Phase::Open && state.chunks.is_empty() {
             state.reader = Some(cx.waker().clone());
             return Poll::Pending;
@@ -254,7 +251,7 @@ impl BodyReader {
 
     /// So many bytes of the body are in the socket now.
     pub(super) fn sent(&mut self, bytes: usize) {
-        let mut state = self.0.lock();
+        let mut state = self.0.inner.state.lock();
         state.unsent = state.unsent.saturating_sub(bytes);
         if state.unsent >= SOFT_LIMIT {
             return;

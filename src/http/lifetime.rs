@@ -1,8 +1,9 @@
 use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -104,7 +105,7 @@ impl Lifetime {
     ///
     /// A connection that joins them afterwards has to ask [`is_closing`](Lifetime::is_closing) itself, then.
     pub(crate) fn include(&self, connections: Arc<dyn UpgradedConnections>) {
-        let mut upgraded = self.upgraded.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut upgraded = self.upgraded.lock();
         if !upgraded.iter().any(|other| Arc::ptr_eq(other, &connections)) {
             upgraded.push(connections);
         }
@@ -161,7 +162,7 @@ impl Lifetime {
     }
 
     fn upgraded(&self) -> Vec<Arc<dyn UpgradedConnections>> {
-        self.upgraded.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.upgraded.lock().clone()
     }
 
     fn advance(&self, phase: Phase) -> bool {

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 /// What an [`HttpServer`](crate::HttpServer) has done: [`HttpServer::stats`](crate::HttpServer::stats).
 ///
@@ -57,13 +58,13 @@ impl Counts {
             open,
             pending,
             accepted: self.accepted.load(Ordering::Relaxed),
-            refused: self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            refused: self.refused.lock().clone(),
             requests: self.requests.load(Ordering::Relaxed),
-            errors: self.errors.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            errors: self.errors.lock().clone(),
         }
     }
 }
 
 fn count(causes: &Mutex<BTreeMap<&'static str, u64>>, cause: &'static str) {
-    *causes.lock().unwrap_or_else(PoisonError::into_inner).entry(cause).or_default() += 1;
+    *causes.lock().entry(cause).or_default() += 1;
 }

@@ -1,5 +1,6 @@
-use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
+
+use parking_lot::MutexGuard;
 
 use super::connection::WebSocketConnection;
 use super::error::ConnectionError;

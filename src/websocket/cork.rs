@@ -5,8 +5,10 @@
 //! cheap: one system call for many messages, none of them late by more than the turn.
 
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+
+use parking_lot::RwLock;
 
 use super::connection::WebSocketConnection;
 use super::lag::SlowMemberPolicy;
@@ -215,7 +217,7 @@ fn encode_once(opcode: Opcode, payload: &[u8], write: impl FnOnce(&Arc<Log>, Opt
     let log = MORE.try_with(|more| more.log.take()).ok().flatten();
     let log = log.filter(|log| length(log) <= LOG_MAX).unwrap_or_default();
     let range = {
-        let mut bytes = log.write().unwrap_or_else(PoisonError::into_inner);
+        let mut bytes = log.write();
         let start = bytes.len();
         frame::encode(&mut bytes, true, opcode, payload);
         u32::try_from(start).ok().zip(u32::try_from(bytes.len()).ok())
@@ -230,7 +232,7 @@ fn recycle_log(more: &More) {
     if let Some(mut log) = more.log.take()
         && let Some(bytes) = Arc::get_mut(&mut log)
     {
-        let bytes = bytes.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let bytes = bytes.get_mut();
         if bytes.capacity() <= LOG_MAX {
             bytes.clear();
             more.log.set(Some(log));
@@ -239,5 +241,5 @@ fn recycle_log(more: &More) {
 }
 
 fn length(log: &Arc<RwLock<Vec<u8>>>) -> usize {
-    log.read().unwrap_or_else(PoisonError::into_inner).len()
+    log.read().len()
 }

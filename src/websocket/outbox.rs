@@ -1,5 +1,7 @@
 use std::io::{self, IoSlice};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
 
 use super::buffers;
 use crate::protocol::Opcode;
@@ -108,7 +110,7 @@ impl Outbox {
 
     #[inline(never)]
     fn push_copy(&mut self, log: &Log, start: u32, end: u32) {
-        let log = log.read().unwrap_or_else(PoisonError::into_inner);
+        let log = log.read();
         self.own().extend_from_slice(log.get(start as usize..end as usize).unwrap_or_default());
     }
 
@@ -204,7 +206,7 @@ impl Outbox {
     #[inline(never)]
     fn flush_range(&mut self) -> Flushed {
         let (Some(socket), Some(range)) = (&self.socket, &mut self.range) else { return Flushed::NotYet };
-        let log = range.log.read().unwrap_or_else(PoisonError::into_inner);
+        let log = range.log.read();
         let bytes = log.get(range.start as usize..range.end as usize).unwrap_or_default();
         let Ok(written) = count(socket.try_write(bytes)) else {
             drop(log);
@@ -268,7 +270,7 @@ impl Outbox {
     #[cold]
     fn copy_range(&mut self) {
         let Some(LogRange { log, start, end }) = self.range.take() else { return };
-        let log = log.read().unwrap_or_else(PoisonError::into_inner);
+        let log = log.read();
         self.buffer.extend_from_slice(log.get(start as usize..end as usize).unwrap_or_default());
     }
 }

@@ -1,8 +1,9 @@
 use std::any::Any;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
+use parking_lot::Mutex;
 
 use super::connection::WebSocketConnection;
 use super::options::WebSocketOptions;
@@ -55,7 +56,7 @@ pub(super) struct Connections {
 
 impl Connections {
     pub(super) fn insert(&self, connection: WebSocketConnection) {
-        self.lock_stats().accepted += 1;
+        self.stats.lock().accepted += 1;
         self.slots.insert(connection.index(), ());
         self.open.fetch_add(1, Ordering::Relaxed);
     }
@@ -65,12 +66,12 @@ impl Connections {
         let has_ended = connection.lock().is_none_or(|mut state| std::mem::replace(&mut state.has_ended, true));
         if !has_ended {
             self.open.fetch_sub(1, Ordering::Relaxed);
-            *self.lock_stats().closed.entry(cause).or_default() += 1;
+            *self.stats.lock().closed.entry(cause).or_default() += 1;
         }
     }
 
     pub(super) fn remove(&self, connection: WebSocketConnection) {
-        let mut stats = self.lock_stats();
+        let mut stats = self.stats.lock();
         if self.slots.remove(&connection.index()).is_some() {
             stats.add(&connection.traffic());
         }
@@ -78,25 +79,21 @@ impl Connections {
 
     /// A handshake was refused.
     pub(super) fn refused(&self, cause: &'static str) {
-        *self.lock_stats().refused.entry(cause).or_default() += 1;
+        *self.stats.lock().refused.entry(cause).or_default() += 1;
     }
 
     /// Listeners have kept their thread too long.
     pub(super) fn were_slow(&self) {
-        self.lock_stats().slow_listeners += 1;
+        self.stats.lock().slow_listeners += 1;
     }
 
     pub(super) fn stats(&self) -> WebSocketStats {
-        let counted = self.lock_stats();
+        let counted = self.stats.lock();
         let mut stats = counted.clone();
         self.those(|_| true).iter().for_each(|connection| stats.add(&connection.traffic()));
         drop(counted);
         stats.open = self.len();
         stats
-    }
-
-    fn lock_stats(&self) -> MutexGuard<'_, WebSocketStats> {
-        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn len(&self) -> usize {

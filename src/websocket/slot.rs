@@ -1,9 +1,11 @@
 use std::any::Any;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::connection::WebSocketConnection;
 use super::error::ConnectionError;
@@ -187,8 +189,7 @@ impl Slot {
 
     #[inline(always)]
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing of others runs under this lock, so nothing can panic half way through a change.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Makes the task look at something. To be called under the lock.

@@ -1,6 +1,8 @@
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard, PoisonError};
 use std::task::Poll;
+
+use parking_lot::MutexGuard;
 
 use super::connection::WebSocketConnection;
 use super::cork;
@@ -189,7 +191,7 @@ impl WebSocketConnection {
         let Some(mut state) = self.lock_for_message() else { return };
         state.messages_out += 1;
         if state.streaming {
-            let log = log.read().unwrap_or_else(PoisonError::into_inner);
+            let log = log.read();
             state.extras().stream.push_encoded(log.get(start as usize..end as usize).unwrap_or_default());
             self.room(&mut state);
             return;
@@ -227,7 +229,7 @@ impl WebSocketConnection {
             1
         } else {
             state.holds = true;
-            let log = log.read().unwrap_or_else(PoisonError::into_inner);
+            let log = log.read();
             let frame = log.get(start as usize..end as usize).unwrap_or_default();
             state.extras().held.push(group, frame, policy == SlowMemberPolicy::KeepLatest, limit)
         };

@@ -3,9 +3,10 @@
 pub mod dashmap;
 pub mod net;
 pub mod notify;
+pub mod parking_lot;
 pub mod time;
 
-/// Locks and atomics, each use of which lets others run first.
+/// Atomics, each use of which lets others run first.
 pub mod sync {
     pub use shuttle::sync::*;
     /// As it is: nothing that is made within one gives others their turn, so nobody ever waits for it.
