@@ -160,8 +160,8 @@ fn listen_at(address: SocketAddr, options: &SocketOptions) -> io::Result<TcpList
         socket.set_reuse_address(true)?;
         socket.set_reuse_port(options.reuse_port)?;
     }
-    // For those that come to it.
-    socket.set_tcp_nodelay(true)?;
+    // For those that come to it. If it cannot be had, each of them is asked to.
+    let _ = socket.set_tcp_nodelay(true);
     socket.bind(&SockAddr::from(address))?;
     socket.listen(options.backlog)?;
     socket.set_nonblocking(true)?;

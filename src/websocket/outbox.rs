@@ -110,8 +110,9 @@ impl Outbox {
 
     #[inline(never)]
     fn push_copy(&mut self, log: &Log, start: u32, end: u32) {
+        self.own();
         let log = log.read();
-        self.own().extend_from_slice(log.get(start as usize..end as usize).unwrap_or_default());
+        self.buffer.extend_from_slice(log.get(start as usize..end as usize).unwrap_or_default());
     }
 
     /// Sends a large frame at once, without copying what the socket takes.
@@ -171,8 +172,8 @@ impl Outbox {
         }
     }
 
-    /// Writes to the socket what is the last, and a FIN behind it. Closing the socket would send one too, but if the peer has
-    /// sent more, takes back what it has not read yet.
+    /// Writes to the socket what is the last, if there is anything left, and a FIN with it. Closing the socket would send one
+    /// too, but a reset instead if the peer has sent more, and what the system keeps back for the FIN would be lost.
     pub(super) fn flush_last(&mut self) -> Flushed {
         if self.range.is_some() {
             self.own();
