@@ -756,16 +756,22 @@ async fn with_the_answer_to_its_close_a_peer_has_the_end_of_the_connection() {
     use std::io::Read;
 
     let (address, listening) = listen_with(server(WebSocketOptions::new()).0);
-    for _ in 0..100 {
-        let mut peer = Peer::open(address).await;
-        peer.send(close(1000, "")).await;
-        let mut stream = peer.stream.into_std().unwrap();
-        let mut answer = [0; 4];
-        while let Err(error) = stream.read(&mut answer) {
-            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    let answer = server_frame(0x88, 1000u16.to_be_bytes());
+    for (last, answers) in [(vec![], answer.clone()), (text("last"), [server_frame(0x81, "last"), answer].concat())] {
+        for _ in 0..100 {
+            let mut peer = Peer::open(address).await;
+            peer.send([&last[..], &close(1000, "")].concat()).await;
+            let mut stream = peer.stream.into_std().unwrap();
+            let mut received = [0; 100];
+            let read = loop {
+                match stream.read(&mut received) {
+                    Ok(read) => break read,
+                    Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+                }
+            };
+            assert_eq!(received[..read], answers);
+            assert_eq!(stream.read(&mut received).unwrap(), 0, "it is not waited for");
         }
-        assert_eq!(answer, *server_frame(0x88, 1000u16.to_be_bytes()));
-        assert_eq!(stream.read(&mut answer).unwrap(), 0, "it is not waited for");
     }
     listening.close().await;
 }

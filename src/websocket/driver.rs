@@ -170,7 +170,10 @@ impl Driver {
             }
             if is_calm || self.may_read() {
                 if self.poll_read(desk, cx, &mut budget).is_ready() {
-                    turn.flush();
+                    // If the end has begun, not before it is known whether this is the last.
+                    if self.progress.is_calm {
+                        turn.flush();
+                    }
                     continue;
                 }
                 self.progress.waits_for_peer = true;
@@ -233,12 +236,13 @@ impl Driver {
                 self.delivery.drain();
             }
         }
+        // Before the deadlines, one of which may be that for what is sent here.
+        if asked & ATTEND != 0 {
+            self.look_at_state();
+        }
         if asked & ALARM != 0 {
             self.deadlines.rung();
             self.meet_deadlines();
-        }
-        if asked & ATTEND != 0 {
-            self.look_at_state();
         }
         if asked & BLOCKED != 0 {
             self.write(cx);
