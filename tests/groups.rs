@@ -1156,6 +1156,33 @@ async fn who_comes_and_goes_while_the_last_leave_is_told_is_told_of_before_destr
     assert_eq!(server.log.take(), told);
 }
 
+/// Another thread may be about telling what happened before, and tell it later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_attached_to_a_member_is_there_until_its_leave_has_been_told() {
+    in_time(async {
+        let mut server = Server::watched();
+        let (ann, _ann) = server.open("ann").await;
+        let (bob, peer, serving) = server.serve("bob", 1 << 16).await;
+        let group = server.groups.join("a", ann).unwrap();
+        group.add(bob).unwrap();
+        let ((enter, entered), (let_go, gate)) = (blocking::channel::<()>(), blocking::channel::<()>());
+        group.once("leave", move |_| {
+            let _ = enter.send(());
+            let _ = gate.recv();
+        });
+        let telling = tokio::task::spawn_blocking(move || group.remove(ann));
+        tokio::task::spawn_blocking(move || entered.recv()).await.unwrap().unwrap();
+        drop(peer);
+        serving.await;
+        drop(let_go);
+        assert!(telling.await.unwrap());
+        let told = ["create a", "join a ann", "join a bob", "leave a ann", "leave a bob", "destroy a"];
+        assert_eq!(server.log.take(), told);
+        assert!(bob.get::<Name>().is_none(), "it goes with the connection");
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn in_a_destroy_listener_the_group_has_its_name_and_takes_nobody_and_the_name_is_free() {
     let mut server = Server::watched();

@@ -2,7 +2,7 @@
 
 use super::group::ConnectionGroup;
 use crate::emitter::EventNames;
-use crate::websocket::WebSocketConnection;
+use crate::websocket::Kept;
 
 pub(super) const MANAGER: EventNames = EventNames {
     object: "a GroupManager",
@@ -19,12 +19,13 @@ pub(super) const LEAVE: u8 = 1;
 pub(super) const DROP: u8 = 2;
 
 /// What has happened, to be told in order. All groups of a manager share one queue, so that `create` is told before the
-/// first `join` and the last `leave` before `destroy`, whichever threads made them.
+/// first `join` and the last `leave` before `destroy`, whichever threads made them. Members are kept, since they may have ended when
+/// it is told.
 pub(super) enum Happening {
     Create(ConnectionGroup),
-    Join(ConnectionGroup, WebSocketConnection),
-    Leave(ConnectionGroup, WebSocketConnection),
-    Drop(ConnectionGroup, WebSocketConnection),
+    Join(ConnectionGroup, Kept),
+    Leave(ConnectionGroup, Kept),
+    Drop(ConnectionGroup, Kept),
     /// The last member has left. When that has been told, the group ends, unless somebody has come.
     Emptied(ConnectionGroup),
 }

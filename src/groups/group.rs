@@ -11,10 +11,10 @@ use super::error::GroupError;
 use super::event::{GROUP, Happening};
 use super::manager::GroupManager;
 use super::membership::{Choice, Membership};
-use crate::emitter::{Listeners, listener_methods};
+use crate::emitter::{Listeners, contain, listener_methods};
 use crate::protocol::Opcode;
 use crate::slots::Slots;
-use crate::websocket::{SlowMemberPolicy, Text, WebSocketConnection, broadcast_to_group, cork};
+use crate::websocket::{Kept, SlowMemberPolicy, Text, WebSocketConnection, broadcast_to_group, cork};
 
 /// A group of connections, as an address: `Copy`, 16 bytes, usable from any thread. ReactPHP's `ConnectionGroup`.
 ///
@@ -24,7 +24,7 @@ use crate::websocket::{SlowMemberPolicy, Text, WebSocketConnection, broadcast_to
 /// | Event | Listeners take | Fires |
 /// |---|---|---|
 /// | `join` | `WebSocketConnection` | once for each member, when it is in |
-/// | `leave` | `WebSocketConnection` | once for each `join`, when it is out: by itself, or because it closed |
+/// | `leave` | `WebSocketConnection` | once for each `join`, when it is out: by itself, or because it closed; what is [attached](WebSocketConnection::get) to it is still there |
 /// | `drop` | `WebSocketConnection` | for each message by which a member has missed something, see [`SlowMemberPolicy`] |
 ///
 /// Listeners are usually registered in the manager's `create` listener, so that they miss nobody. They are synchronous, run
@@ -99,7 +99,7 @@ impl ConnectionGroup {
             return false;
         }
         Membership::forget(connection, *self);
-        state.has_happened(Happening::Leave(*self, connection));
+        state.has_happened(Happening::Leave(*self, connection.keep()));
         self.tell_all(state);
         true
     }
@@ -186,7 +186,7 @@ impl ConnectionGroup {
             state.dropped.fetch_add(dropped, Ordering::Relaxed);
             state.manager.iter().for_each(|manager| manager.note_dropped(dropped));
             for (member, _) in missed {
-                state.has_happened(Happening::Drop(*self, member));
+                state.has_happened(Happening::Drop(*self, member.keep()));
             }
             let manager = state.manager.clone();
             drop(state);
@@ -245,7 +245,7 @@ impl ConnectionGroup {
         let is_in = state.members.contains(&connection);
         let admitted = membership.and_then(|membership| membership.enter(connection, *self, is_in, choice));
         if admitted.is_ok() && state.members.insert(connection) {
-            state.has_happened(Happening::Join(*self, connection));
+            state.has_happened(Happening::Join(*self, connection.keep()));
         }
         let manager = self.end_if_empty(state);
         // The one that was chosen before, by somebody else at the same time. It is left before a listener can choose again.
@@ -277,13 +277,19 @@ impl ConnectionGroup {
     }
 
     /// Calls the listeners of an event. No lock is held.
-    pub(super) fn tell(&self, event: u8, member: WebSocketConnection) {
+    pub(super) fn tell(&self, event: u8, kept: Kept) {
+        let member = kept.connection();
         if let Some(state) = self.read() {
             let listeners = state.listeners.clone();
             state.untold.fetch_sub(1, Ordering::Relaxed);
             drop(state);
             listeners.emit(&event, &member, |error| member.listener_failed(error));
         }
+        // With it may go what the app has attached, whose end is not ours.
+        let _ = contain(|| {
+            drop(kept);
+            Ok(())
+        });
     }
 
     fn listeners(&self) -> Option<Arc<Listeners<u8, WebSocketConnection>>> {

@@ -41,6 +41,7 @@ pub use message::{Message, Text};
 pub use middleware::WebSocketMiddleware;
 pub use options::WebSocketOptions;
 pub use origins::Origins;
+pub(crate) use slot::Kept;
 pub use stats::WebSocketStats;
 pub use verify::IntoVerdict;
 pub use writer::{BinaryPayload, MessageWriter, Payload, TextPayload};

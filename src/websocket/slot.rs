@@ -28,6 +28,8 @@ use crate::slots::Slots;
 pub(super) struct Slot {
     /// What the connection's task has to look at. Changed under the lock, read without.
     pub(super) flags: AtomicU32,
+    /// How many keep it. Changed under the lock.
+    kept: AtomicU32,
     pub(super) received: Received,
     state: Mutex<State>,
 }
@@ -50,6 +52,8 @@ pub(super) const PAUSED: u32 = 1 << 6;
 pub(super) const CUT: u32 = 1 << 7;
 /// The peer has said Close: nothing more comes from it.
 pub(super) const HEARD_OUT: u32 = 1 << 8;
+/// The task has ended, and others still keep the slot.
+const OVER: u32 = 1 << 9;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -171,11 +175,16 @@ impl Slot {
         SLOTS.get(index)
     }
 
-    /// Frees the slot. Every handle of the connection is a closed one from now on.
+    /// Frees the slot, as soon as nobody [keeps](WebSocketConnection::keep) it. Every handle of the connection is a closed one
+    /// from then on.
     pub(super) fn retire(index: u32, number: u64) {
         let slot = Slot::at(index);
         let mut state = slot.lock();
         if state.number != number {
+            return;
+        }
+        if slot.kept.load(Ordering::Relaxed) > 0 {
+            slot.flags.fetch_or(OVER, Ordering::Relaxed);
             return;
         }
         let before = std::mem::take(&mut *state);
@@ -198,6 +207,37 @@ impl Slot {
         self.flags.fetch_or(flags, Ordering::Release);
         if let Some(task) = &state.task {
             task.wake_by_ref();
+        }
+    }
+}
+
+/// A connection whose slot is kept, and with it what the app has attached, also when it has ended.
+pub(crate) struct Kept(WebSocketConnection);
+
+impl WebSocketConnection {
+    pub(crate) fn keep(self) -> Kept {
+        if let Some(_state) = self.lock() {
+            self.slot().kept.fetch_add(1, Ordering::Relaxed);
+        }
+        Kept(self)
+    }
+}
+
+impl Kept {
+    pub(crate) fn connection(&self) -> WebSocketConnection {
+        self.0
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let Some(state) = self.0.lock() else { return };
+        let slot = self.0.slot();
+        let is_last = slot.kept.fetch_sub(1, Ordering::Relaxed) == 1;
+        let is_over = slot.flags.load(Ordering::Relaxed) & OVER != 0;
+        drop(state);
+        if is_last && is_over {
+            self.0.retire();
         }
     }
 }
