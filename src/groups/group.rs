@@ -11,7 +11,7 @@ use super::error::GroupError;
 use super::event::{GROUP, Happening};
 use super::manager::GroupManager;
 use super::membership::{Choice, Membership};
-use crate::emitter::{Listeners, contain, listener_methods};
+use crate::emitter::{Listeners, listener_methods};
 use crate::protocol::Opcode;
 use crate::slots::Slots;
 use crate::websocket::{Kept, SlowMemberPolicy, Text, WebSocketConnection, broadcast_to_group, cork};
@@ -98,8 +98,10 @@ impl ConnectionGroup {
         if !state.members.swap_remove(&connection) {
             return false;
         }
+        // First, since the end of a connection does not come by any more where it is forgotten.
+        let kept = connection.keep();
         Membership::forget(connection, *self);
-        state.has_happened(Happening::Leave(*self, connection.keep()));
+        state.has_happened(Happening::Leave(*self, kept));
         self.tell_all(state);
         true
     }
@@ -285,11 +287,6 @@ impl ConnectionGroup {
             drop(state);
             listeners.emit(&event, &member, |error| member.listener_failed(error));
         }
-        // With it may go what the app has attached, whose end is not ours.
-        let _ = contain(|| {
-            drop(kept);
-            Ok(())
-        });
     }
 
     fn listeners(&self) -> Option<Arc<Listeners<u8, WebSocketConnection>>> {

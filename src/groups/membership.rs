@@ -71,6 +71,8 @@ impl Membership {
 
     /// That of a connection, made if there is none.
     pub(super) fn of(connection: WebSocketConnection) -> Result<Arc<Membership>, GroupError> {
+        // Who enters by what is made here may have to be told of when the connection has ended.
+        let _kept = connection.keep();
         let (membership, is_new) = connection.get_or_set::<Membership>().ok_or(GroupError::Closed)?;
         if is_new {
             let at_the_end = membership.clone();

@@ -16,7 +16,7 @@ use super::shared::Shared;
 use super::stats::Received;
 use super::writer::Streaming;
 use crate::clock::Alarm;
-use crate::emitter::{Change, ListenerId};
+use crate::emitter::{Change, ListenerId, contain};
 use crate::http::{Response, ServerRequest};
 use crate::slots::Slots;
 
@@ -237,7 +237,11 @@ impl Drop for Kept {
         let is_over = slot.flags.load(Ordering::Relaxed) & OVER != 0;
         drop(state);
         if is_last && is_over {
-            self.0.retire();
+            // A panic in what the app has attached is not one of those who kept it.
+            let _ = contain(|| {
+                self.0.retire();
+                Ok(())
+            });
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use shuttle::future::{block_on, spawn};
 use shuttle::thread;
 
-use super::peer::{self, Open, Room};
+use super::peer::{self, Attached, Open, Room};
 use super::{Notes, check, let_others, seen};
 use crate::model::net::TcpStream;
 use crate::{ConnectionGroup, WebSocketConnection};
@@ -32,8 +32,14 @@ fn listen(room: &Room) -> Notes<Told> {
     };
     room.groups.on("create", move |group| {
         let (joined, left) = (created.clone(), created.clone());
-        group.on("join", move |member| tell(&joined, Told::Join(group, member)));
-        group.on("leave", move |member| tell(&left, Told::Leave(group, member)));
+        group.on("join", move |member| {
+            assert!(member.get::<Attached>().is_some(), "what is attached has gone before the join is told");
+            tell(&joined, Told::Join(group, member));
+        });
+        group.on("leave", move |member| {
+            assert!(member.get::<Attached>().is_some(), "what is attached has gone before the leave is told");
+            tell(&left, Told::Leave(group, member));
+        });
         tell(&created, Told::Create(group));
     });
     room.groups.on("destroy", move |group| tell(&destroyed, Told::Destroy(group)));

@@ -26,6 +26,9 @@ pub(super) struct Open {
     pub(super) events: Notes<&'static str>,
 }
 
+/// What an app attaches to each connection.
+pub(super) struct Attached;
+
 /// What a connection runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -63,6 +66,7 @@ impl Room {
                 let events = events.clone();
                 connection.on(event, move || events.note(event));
             }
+            connection.set(Attached);
             begin(connection);
         };
         let (connection, task) = match kind {
