@@ -19,8 +19,8 @@ pub(super) const LEAVE: u8 = 1;
 pub(super) const DROP: u8 = 2;
 
 /// What has happened, to be told in order. All groups of a manager share one queue, so that `create` is told before the
-/// first `join` and the last `leave` before `destroy`, whichever threads made them. Members are kept, since they may have ended when
-/// it is told.
+/// first `join` and the last `leave` before `destroy`, whichever threads made them. Members are kept, since they may have
+/// ended when it is told.
 pub(super) enum Happening {
     Create(ConnectionGroup),
     Join(ConnectionGroup, Kept),

@@ -46,7 +46,7 @@ impl Refusal {
 /// One counted connection.
 pub(super) struct Admitted {
     admission: Arc<Admission>,
-    /// If those from one address are counted.
+    /// If those from one address are counted, which few servers do: boxed, so that others have no room for it.
     address: Option<Box<IpAddr>>,
 }
 

@@ -172,8 +172,8 @@ impl Outbox {
         }
     }
 
-    /// Writes to the socket what is the last, and a FIN with it. Closing the socket would send one
-    /// too, but a reset instead if the peer has sent more, and what the system keeps back for the FIN would be lost.
+    /// Writes to the socket what is the last, and a FIN with it. Closing the socket would send one too, but a reset instead if
+    /// the peer has sent more, and what the system keeps back for the FIN would be lost.
     pub(super) fn flush_last(&mut self) -> Flushed {
         if self.range.is_some() {
             self.own();

@@ -72,7 +72,7 @@ pub(super) enum Phase {
 pub(super) struct State {
     /// The connection's number; 0 if the slot is free.
     pub(super) number: u64,
-    /// That of the [lifetime](crate::http::Place) it was accepted in.
+    /// The number of the lifetime that it was accepted in.
     pub(super) lifetime: u64,
     pub(super) phase: Phase,
     pub(super) outbox: Outbox,
