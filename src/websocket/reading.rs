@@ -44,8 +44,11 @@ impl Driver {
     #[inline]
     pub(super) fn poll_read(&mut self, desk: &mut Desk, cx: &mut Context<'_>, budget: &mut Budget) -> Poll<()> {
         let Some(stream) = &mut self.read else { return Poll::Pending };
-        if std::mem::take(&mut budget.is_dry) {
-            ready!(stream.poll_read_ready(cx));
+        if std::mem::take(&mut budget.is_dry)
+            && let Err(error) = ready!(stream.poll_read_ready(cx))
+        {
+            self.ended(Some(error));
+            return Poll::Ready(());
         }
         if self.inbox.is_empty()
             && self.delivery.is_free()
@@ -60,13 +63,25 @@ impl Driver {
             return Poll::Ready(());
         }
         let size = desk.scratch.len();
-        let mut buffer = ReadBuf::uninit(&mut desk.scratch);
-        let read = ready!(Pin::new(stream).poll_read(cx, &mut buffer));
-        let mut bytes = buffer.filled_mut();
-        if read.is_err() || bytes.is_empty() {
-            self.ended(read.err());
-            return Poll::Ready(());
-        }
+        let mut buffer;
+        let read = match stream.try_read(&mut desk.scratch) {
+            Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                budget.is_dry = true;
+                return Poll::Ready(());
+            }
+            Some(read) => read,
+            None => {
+                buffer = ReadBuf::uninit(&mut desk.scratch);
+                ready!(Pin::new(stream).poll_read(cx, &mut buffer)).map(|()| buffer.filled_mut())
+            }
+        };
+        let mut bytes = match read {
+            Ok(bytes) if !bytes.is_empty() => bytes,
+            read => {
+                self.ended(read.err());
+                return Poll::Ready(());
+            }
+        };
         self.progress.heard = true;
         budget.bytes = budget.bytes.saturating_sub(bytes.len());
         budget.is_dry = bytes.len() < size;
