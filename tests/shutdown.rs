@@ -2,19 +2,17 @@
 
 mod support;
 
-use std::fs::File;
 use std::future::Future;
-use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use react_websocket::{
-    BodyStream, Error, HttpOptions, HttpServer, Response, ServerRequest, Serving, SocketError, SocketServer,
-    WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
+    BodyStream, HttpOptions, HttpServer, Response, ServerRequest, Serving, WebSocketConnection, WebSocketMiddleware,
+    WebSocketOptions,
 };
 use support::*;
 use tokio::io::{AsyncWriteExt, DuplexStream};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -697,39 +695,6 @@ async fn awaiting_a_listening_lasts_until_it_is_closed_and_over() {
     .await;
 }
 
-/// A socket that cannot be served: it is none.
-fn broken_socket() -> SocketServer {
-    let file = File::open(std::env::current_exe().unwrap()).unwrap();
-    SocketServer::from(std::net::TcpListener::from(OwnedFd::from(file)))
-}
-
-#[tokio::test]
-async fn a_listening_whose_socket_cannot_be_served_resolves_to_its_error_and_serves_none_of_the_others() {
-    in_time(async {
-        let before = alive_tasks();
-        let good = SocketServer::new("127.0.0.1:0").unwrap();
-        let address = good.local_address().unwrap();
-        let listening = HttpServer::new(router).listen([good, broken_socket()]);
-        let error = listening.clone().await.unwrap_err();
-        assert!(matches!(&error, Error::Socket(SocketError::Listen { .. })), "{error:?}");
-        assert!(error.to_string().starts_with("cannot listen on "), "{error}");
-        assert!(TcpStream::connect(address).await.is_err());
-        listening.close().await;
-        assert_eq!(alive_tasks(), before);
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn every_clone_of_a_listening_that_failed_tells_the_error() {
-    in_time(async {
-        let listening = HttpServer::new(router).listen(broken_socket());
-        let results = [listening.clone().await.is_err(), listening.clone().await.is_err(), listening.await.is_err()];
-        assert_eq!(results, [true; 3]);
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn another_thread_may_close_a_server_and_wait_for_its_end_on_a_runtime_of_its_own() {
     in_time(async {
@@ -809,46 +774,6 @@ async fn a_request_under_way_over_a_socket_is_answered_although_the_client_says_
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn when_close_is_over_the_address_and_the_file_are_free() {
-    in_time(async {
-        let path = std::env::temp_dir().join(format!("rws-shutdown-{}", std::process::id()));
-        let (mut held, mut left) = (0, 0);
-        let mut address = "127.0.0.1:0".to_owned();
-        for _ in 0..1500 {
-            let unix = SocketServer::new(format!("unix://{}", path.display())).unwrap();
-            let tcp = SocketServer::new(&address).unwrap();
-            address = tcp.local_address().unwrap().to_string();
-            HttpServer::new(router).listen([unix, tcp]).close().await;
-            left += usize::from(path.exists());
-            held += usize::from(std::net::TcpListener::bind(&address).is_err());
-            while path.exists() || std::net::TcpListener::bind(&address).is_err() {
-                tokio::task::yield_now().await;
-            }
-        }
-        assert_eq!((held, left), (0, 0), "of 1,500 times: addresses in use, files left");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn the_file_of_a_unix_socket_is_gone_and_its_websockets_are_told() {
-    in_time(async {
-        let path = std::env::temp_dir().join(format!("rws-goodbye-{}", std::process::id()));
-        let socket = SocketServer::new(format!("unix://{}", path.display())).unwrap();
-        let listening = websockets(|_| {}).listen(socket);
-        let mut peer = Peer::new(UnixStream::connect(&path).await.unwrap());
-        peer.shake_hands().await;
-        let closing = listening.close();
-        assert_eq!(peer.closed().await.0, Some(1001));
-        peer.send(close(1001, "")).await;
-        assert!(peer.ended().await);
-        closing.await;
-        assert!(!path.exists());
-    })
-    .await;
-}
-
 #[test]
 fn a_runtime_that_is_dropped_while_its_server_ends_ends_the_connections() {
     let (log, runtime) = (Log::default(), tokio::runtime::Runtime::new().unwrap());
@@ -863,4 +788,88 @@ fn a_runtime_that_is_dropped_while_its_server_ends_ends_the_connections() {
     drop(runtime);
     assert_eq!(log.take(), ["close 1006 "]);
     drop(peer);
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::fs::File;
+    use std::os::fd::OwnedFd;
+
+    use react_websocket::{Error, SocketError, SocketServer};
+    use tokio::net::UnixStream;
+
+    use super::*;
+
+    /// A socket that cannot be served: it is none.
+    fn broken_socket() -> SocketServer {
+        let file = File::open(std::env::current_exe().unwrap()).unwrap();
+        SocketServer::from(std::net::TcpListener::from(OwnedFd::from(file)))
+    }
+
+    #[tokio::test]
+    async fn a_listening_whose_socket_cannot_be_served_resolves_to_its_error_and_serves_none_of_the_others() {
+        in_time(async {
+            let before = alive_tasks();
+            let good = SocketServer::new("127.0.0.1:0").unwrap();
+            let address = good.local_address().unwrap();
+            let listening = HttpServer::new(router).listen([good, broken_socket()]);
+            let error = listening.clone().await.unwrap_err();
+            assert!(matches!(&error, Error::Socket(SocketError::Listen { .. })), "{error:?}");
+            assert!(error.to_string().starts_with("cannot listen on "), "{error}");
+            assert!(TcpStream::connect(address).await.is_err());
+            listening.close().await;
+            assert_eq!(alive_tasks(), before);
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn every_clone_of_a_listening_that_failed_tells_the_error() {
+        in_time(async {
+            let listening = HttpServer::new(router).listen(broken_socket());
+            let results = [listening.clone().await.is_err(), listening.clone().await.is_err(), listening.await.is_err()];
+            assert_eq!(results, [true; 3]);
+        })
+        .await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn when_close_is_over_the_address_and_the_file_are_free() {
+        in_time(async {
+            let path = std::env::temp_dir().join(format!("rws-shutdown-{}", std::process::id()));
+            let (mut held, mut left) = (0, 0);
+            let mut address = "127.0.0.1:0".to_owned();
+            for _ in 0..1500 {
+                let unix = SocketServer::new(format!("unix://{}", path.display())).unwrap();
+                let tcp = SocketServer::new(&address).unwrap();
+                address = tcp.local_address().unwrap().to_string();
+                HttpServer::new(router).listen([unix, tcp]).close().await;
+                left += usize::from(path.exists());
+                held += usize::from(std::net::TcpListener::bind(&address).is_err());
+                while path.exists() || std::net::TcpListener::bind(&address).is_err() {
+                    tokio::task::yield_now().await;
+                }
+            }
+            assert_eq!((held, left), (0, 0), "of 1,500 times: addresses in use, files left");
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn the_file_of_a_unix_socket_is_gone_and_its_websockets_are_told() {
+        in_time(async {
+            let path = std::env::temp_dir().join(format!("rws-goodbye-{}", std::process::id()));
+            let socket = SocketServer::new(format!("unix://{}", path.display())).unwrap();
+            let listening = websockets(|_| {}).listen(socket);
+            let mut peer = Peer::new(UnixStream::connect(&path).await.unwrap());
+            peer.shake_hands().await;
+            let closing = listening.close();
+            assert_eq!(peer.closed().await.0, Some(1001));
+            peer.send(close(1001, "")).await;
+            assert!(peer.ended().await);
+            closing.await;
+            assert!(!path.exists());
+        })
+        .await;
+    }
 }

@@ -7,11 +7,11 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use react_websocket::{
-    Error, HttpOptions, HttpServer, Response, ServerRequest, SocketError, SocketOptions, SocketServer, TrustedProxies,
-    WebSocketConnection, WebSocketMiddleware,
+    Error, HttpServer, Response, ServerRequest, SocketError, SocketOptions, SocketServer, WebSocketConnection,
+    WebSocketMiddleware,
 };
 use support::*;
 use tokio::net::{TcpListener, TcpStream};
@@ -280,6 +280,7 @@ fn a_failing_accept_is_told_at_most_once_a_second_and_serving_goes_on_by_itself(
 #[cfg(unix)]
 async fn run_out_of_descriptors() {
     use std::os::fd::AsRawFd;
+    use std::time::Instant;
 
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     use socket2::{Domain, Socket, Type};
@@ -468,6 +469,7 @@ mod unix {
     use std::path::{Path, PathBuf};
     use std::sync::atomic::{AtomicU32, Ordering};
 
+    use react_websocket::{HttpOptions, TrustedProxies};
     use tokio::net::UnixStream;
 
     use super::*;
