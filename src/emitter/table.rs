@@ -7,12 +7,17 @@ use super::listener::{BoxError, Events, Listener, ListenerId, Rank};
 /// Only that task calls them, so they may be `FnMut` and need no lock. Others change the table by mail, see
 /// [`Change`]; the owner applies it before it emits, so that an emission works on a snapshot.
 pub(crate) struct Table<E: Events> {
-    /// In the order of their calls.
+    /// By their events, and those of one event in the order of their calls.
     entries: Vec<Entry<E>>,
     /// A bit for each event that has listeners.
-    present: u32,
+    present: u16,
+    /// A bit for each event that has one, and no more.
+    single: u16,
     /// A bit for each event that has listeners for once.
-    once: u32,
+    once: u16,
+    /// Where the listeners of the first events begin, which are those that come often; or before, if that is further on than a
+    /// byte can tell.
+    starts: [u8; 2],
 }
 
 /// One registered listener.
@@ -51,7 +56,7 @@ pub(crate) enum Emission {
 
 impl<E: Events> Default for Table<E> {
     fn default() -> Self {
-        Table { entries: Vec::new(), present: 0, once: 0 }
+        Table { entries: Vec::new(), present: 0, single: 0, once: 0, starts: [0; 2] }
     }
 }
 
@@ -73,7 +78,8 @@ impl<E: Events> Table<E> {
     pub(crate) fn apply(&mut self, change: Change<E>) {
         match change {
             Change::Add(entry) => {
-                let place = self.entries.partition_point(|other| other.rank <= entry.rank);
+                let order = |entry: &Entry<E>| (entry.id.event, entry.rank);
+                let place = self.entries.partition_point(|other| order(other) <= order(&entry));
                 self.entries.insert(place, entry);
                 self.note_events();
             }
@@ -87,14 +93,18 @@ impl<E: Events> Table<E> {
     /// Calls the listeners of `event`, from the one at `place` on (0 for all).
     #[inline(always)]
     pub(crate) fn emit(&mut self, event: u8, place: usize, subject: &E::Subject, args: &E::Args<'_>) -> Emission {
-        let mut place = place;
-        while let Some(entry) = self.entries.get_mut(place) {
+        let start = self.starts.get(usize::from(event)).map_or(0, |start| usize::from(*start));
+        let mut place = place.max(start);
+        while let Some(entry) = self.entries.get_mut(place).filter(|entry| entry.id.event <= event) {
             if entry.id.event == event {
                 if let Err(error) = entry.listener.call(subject, args) {
                     return Emission::Failed(error);
                 }
                 if entry.is_asynchronous {
                     return Emission::Started(place);
+                }
+                if self.single & 1 << event != 0 {
+                    break;
                 }
             }
             place += 1;
@@ -148,10 +158,90 @@ impl<E: Events> Table<E> {
     }
 
     fn note_events(&mut self) {
-        (self.present, self.once) = (0, 0);
+        (self.present, self.single, self.once) = (0, 0, 0);
         for Entry { id, rank, .. } in &self.entries {
-            self.present |= 1 << id.event;
-            self.once |= u32::from(*rank == Rank::Once) << id.event;
+            let event = 1 << id.event;
+            self.single = (self.single | event) & !(self.present & event);
+            self.present |= event;
+            self.once |= u16::from(*rank == Rank::Once) << id.event;
         }
+        for (event, start) in (0..).zip(&mut self.starts) {
+            let place = self.entries.partition_point(|entry| entry.id.event < event);
+            *start = u8::try_from(place).unwrap_or(u8::MAX);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::super::listener::Synchronous;
+    use super::*;
+
+    struct Numbers;
+    impl Events for Numbers {
+        type Subject = ();
+        type Args<'a> = &'a str;
+    }
+
+    /// A table whose listeners tell their numbers.
+    struct Told {
+        table: Table<Numbers>,
+        tell: Sender<u32>,
+        told: Receiver<u32>,
+    }
+
+    impl Told {
+        fn new() -> Told {
+            let (tell, told) = channel();
+            Told { table: Table::default(), tell, told }
+        }
+
+        fn add(&mut self, event: u8, rank: Rank, number: u32) {
+            let tell = self.tell.clone();
+            let listener = Synchronous(move |(): &(), _: &str| Ok(tell.send(number)?));
+            self.table.apply(Change::Add(Entry::new(ListenerId { event, number }, rank, Box::new(listener))));
+        }
+
+        fn emit(&mut self, event: u8) -> Vec<u32> {
+            assert!(matches!(self.table.emit(event, 0, &(), &"hi"), Emission::Done));
+            self.told.try_iter().collect()
+        }
+    }
+
+    #[test]
+    fn an_event_calls_its_own_listeners_in_order_whatever_came_between_them() {
+        let mut told = Told::new();
+        for (number, event) in [8, 1, 0, 8, 1, 2, 0, 1].into_iter().enumerate() {
+            told.add(event, Rank::On, number as u32);
+        }
+        told.add(1, Rank::Last, 100);
+        told.add(1, Rank::Once, 50);
+        told.add(1, Rank::On, 8);
+        let all: Vec<_> = (0..=8).map(|event| told.emit(event)).collect();
+        let none = Vec::new;
+        assert_eq!(
+            all,
+            [vec![2, 6], vec![1, 4, 7, 8, 50, 100], vec![5], none(), none(), none(), none(), none(), vec![0, 3]]
+        );
+        assert_eq!(told.table.remove_once(1), [ListenerId { event: 1, number: 50 }]);
+        told.table.apply(Change::Remove(ListenerId { event: 1, number: 4 }));
+        assert_eq!(told.emit(1), [1, 7, 8, 100]);
+        told.table.apply(Change::RemoveAll(None));
+        assert_eq!((told.emit(1), told.emit(0)), (vec![100], vec![]), "the crate's own stay");
+        assert!(told.table.listens_to(1) && !told.table.listens_to(0));
+    }
+
+    #[test]
+    fn listeners_are_found_however_many_there_are() {
+        let mut told = Told::new();
+        told.add(1, Rank::On, 1000);
+        (0..600).for_each(|number| told.add(0, Rank::On, number));
+        told.add(2, Rank::On, 2000);
+        assert_eq!(told.emit(0).len(), 600);
+        assert_eq!((told.emit(1), told.emit(2)), (vec![1000], vec![2000]));
+        (1..600).for_each(|number| told.table.apply(Change::Remove(ListenerId { event: 0, number })));
+        assert_eq!((told.emit(0), told.emit(1), told.emit(2)), (vec![0], vec![1000], vec![2000]));
     }
 }
