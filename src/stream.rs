@@ -256,9 +256,10 @@ fn receive<'a>(
 ) -> impl FnOnce() -> io::Result<()> {
     move || {
         let size = bytes.len();
-        let ((bytes, _), length) = rustix::net::recv(socket, bytes, RecvFlags::empty())?;
+        let ((bytes, _), _) = rustix::net::recv(socket, bytes, RecvFlags::empty())?;
+        let is_short = (1..size).contains(&bytes.len());
         *received = Some(bytes);
-        if (1..size).contains(&length) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        if is_short { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
     }
 }
 

@@ -2,14 +2,37 @@
 
 use std::cell::Cell;
 
+/// Bytes that wait. Behind a pointer, so that a connection that has none has room for no more than that.
+#[derive(Debug, Default)]
+pub(super) struct Buffer {
+    pub(super) bytes: Vec<u8>,
+    /// Those before are done with.
+    pub(super) at: usize,
+}
+
+impl Buffer {
+    /// What is not done with.
+    #[inline]
+    pub(super) fn rest(&self) -> &[u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
+    /// How much that is.
+    #[inline]
+    pub(super) fn left(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+}
+
 thread_local! {
-    static POOL: Pool = const { Pool { top: Cell::new(Vec::new()), others: Cell::new(Vec::new()) } };
+    static POOL: Pool = const { Pool { top: Cell::new(None), others: Cell::new(Vec::new()) } };
 }
 
 struct Pool {
-    /// The one that is taken next, if it has a capacity: all that a usual turn needs.
-    top: Cell<Vec<u8>>,
-    others: Cell<Vec<Vec<u8>>>,
+    /// The one that is taken next: all that a usual turn needs.
+    top: Cell<Option<Box<Buffer>>>,
+    #[expect(clippy::vec_box, reason = "they come and go as they are")]
+    others: Cell<Vec<Box<Buffer>>>,
 }
 
 /// Room for a usual turn's answers.
@@ -25,45 +48,46 @@ const LARGE_MAX: usize = 16;
 
 /// An empty buffer.
 #[inline]
-pub(super) fn take() -> Vec<u8> {
+pub(super) fn take() -> Box<Buffer> {
     // When a thread ends its pool may be gone already.
     match POOL.try_with(|pool| pool.top.take()) {
-        Ok(buffer) if buffer.capacity() > 0 => buffer,
+        Ok(Some(buffer)) => buffer,
         _ => take_other(),
     }
 }
 
 #[inline(never)]
-fn take_other() -> Vec<u8> {
+fn take_other() -> Box<Buffer> {
     let pooled = POOL.try_with(|pool| {
         let mut others = pool.others.take();
         let buffer = others.pop();
         pool.others.set(others);
         buffer
     });
-    pooled.ok().flatten().unwrap_or_else(|| Vec::with_capacity(FIRST_CAPACITY))
+    let new = || Box::new(Buffer { bytes: Vec::with_capacity(FIRST_CAPACITY), at: 0 });
+    pooled.ok().flatten().unwrap_or_else(new)
 }
 
 /// Takes back a buffer that is not used any more.
-#[inline]
-pub(super) fn give(mut buffer: Vec<u8>) {
-    if buffer.capacity() == 0 || buffer.capacity() > LARGE {
+#[inline(always)]
+pub(super) fn give(mut buffer: Box<Buffer>) {
+    if buffer.bytes.capacity() > LARGE {
         return;
     }
-    buffer.clear();
-    let _ = POOL.try_with(|pool| {
-        let before = pool.top.replace(buffer);
-        if before.capacity() > 0 {
-            give_other(pool, before);
-        }
-    });
+    buffer.bytes.clear();
+    buffer.at = 0;
+    if let Ok(Some(before)) = POOL.try_with(|pool| pool.top.replace(Some(buffer))) {
+        give_other(before);
+    }
 }
 
 #[inline(never)]
-fn give_other(pool: &Pool, buffer: Vec<u8>) {
-    let mut others = pool.others.take();
-    if others.len() < if buffer.capacity() <= SMALL { SMALL_MAX } else { LARGE_MAX } {
-        others.push(buffer);
-    }
-    pool.others.set(others);
+fn give_other(buffer: Box<Buffer>) {
+    let _ = POOL.try_with(|pool| {
+        let mut others = pool.others.take();
+        if others.len() < if buffer.bytes.capacity() <= SMALL { SMALL_MAX } else { LARGE_MAX } {
+            others.push(buffer);
+        }
+        pool.others.set(others);
+    });
 }

@@ -108,7 +108,13 @@ impl WebSocketConnection {
     /// The state, if the connection is still there.
     #[inline(always)]
     pub(super) fn lock(&self) -> Option<MutexGuard<'static, State>> {
-        let state = self.slot().lock();
+        self.lock_at(self.slot())
+    }
+
+    /// The same, its slot being known.
+    #[inline(always)]
+    pub(super) fn lock_at(&self, slot: &'static Slot) -> Option<MutexGuard<'static, State>> {
+        let state = slot.lock();
         (state.number == self.number.get()).then_some(state)
     }
 

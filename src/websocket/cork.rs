@@ -13,6 +13,7 @@ use parking_lot::RwLock;
 use super::connection::WebSocketConnection;
 use super::lag::SlowMemberPolicy;
 use super::outbox::Log;
+use super::slot::Slot;
 use crate::protocol::{Opcode, frame};
 
 thread_local! {
@@ -24,8 +25,8 @@ thread_local! {
 struct Thread {
     in_turn: Cell<bool>,
     token: Cell<u32>,
-    /// The connection that was touched first: in most turns the only one.
-    first: Cell<Option<WebSocketConnection>>,
+    /// The connection that was touched first, in most turns the only one, and where it is.
+    first: Cell<Option<(WebSocketConnection, &'static Slot)>>,
     /// There is something to do about [`More`].
     has_more: Cell<bool>,
 }
@@ -110,12 +111,12 @@ pub(super) fn token() -> u32 {
 
 /// Has a connection flushed at the end of the turn, or now if there is none.
 #[inline]
-pub(super) fn touch(connection: WebSocketConnection) {
+pub(super) fn touch(connection: WebSocketConnection, slot: &'static Slot) {
     THREAD.with(|thread| {
         if !thread.in_turn.get() {
-            connection.flush();
+            connection.flush_at(slot);
         } else if thread.first.get().is_none() {
-            thread.first.set(Some(connection));
+            thread.first.set(Some((connection, slot)));
         } else {
             touch_more(thread, connection);
         }
@@ -137,10 +138,12 @@ fn touch_more(thread: &Thread, connection: WebSocketConnection) {
 #[inline]
 fn flush_touched() {
     THREAD.with(|thread| {
-        if let Some(first) = thread.first.take() {
-            first.flush();
+        if let Some((first, slot)) = thread.first.get() {
+            thread.first.set(None);
+            first.flush_at(slot);
         }
-        if thread.has_more.replace(false) {
+        if thread.has_more.get() {
+            thread.has_more.set(false);
             flush_more();
         }
     });

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
+use super::buffers::Buffer;
 use super::connection::WebSocketConnection;
 use super::cork::Turn;
 use super::deadlines::Deadlines;
@@ -11,7 +12,6 @@ use super::delivery::Delivery;
 use super::desk::Desk;
 use super::ending::PeerClose;
 use super::error::ConnectionError;
-use super::flushing::Writing;
 use super::inbox::Inbox;
 use super::shared::Shared;
 use super::slot::{ALARM, ATTEND, BLOCKED, CUT, DEAF, DRAINED, PAUSED, Phase, Slot};
@@ -37,7 +37,7 @@ pub(super) struct Driver {
     pub(super) control: Bucket,
     pub(super) messages: Option<Box<Bucket>>,
     /// Bytes that this task has taken from the outbox of a stream that only it can write.
-    pub(super) writing: Option<Box<Writing>>,
+    pub(super) writing: Option<Box<Buffer>>,
     pub(super) progress: Progress,
     /// The last, since who waits for its end waits for that of all others.
     pub(super) lifetime: Place,
@@ -54,6 +54,8 @@ pub(super) struct Progress {
     pub(super) waits_for_socket: bool,
     /// All that has arrived has been read, and the task is told when there is more.
     pub(super) waits_for_peer: bool,
+    /// Messages have a deadline or a rate.
+    pub(super) is_counted: bool,
     /// Something has arrived since the last ping.
     pub(super) heard: bool,
     /// The stream has ended or failed.
@@ -70,14 +72,15 @@ pub(super) struct Progress {
 /// What a turn may still do.
 pub(super) struct Budget {
     pub(super) frames: usize,
-    pub(super) bytes: usize,
+    /// Fewer than none, if the last read brought more. None brings so many that this is not so.
+    pub(super) bytes: isize,
     /// The last read has taken all there was.
     pub(super) is_dry: bool,
 }
 
 impl Budget {
     pub(super) fn is_spent(&self) -> bool {
-        self.frames == 0 || self.bytes == 0
+        self.frames == 0 || self.bytes <= 0
     }
 }
 
@@ -99,6 +102,7 @@ impl Driver {
             connection.close_with(close_code::GOING_AWAY, "server shutdown");
         }
         let clock = lifetime.clock();
+        let is_counted = shared.options.idle_timeout.is_some() || shared.options.message_rate.is_some();
         let mut inbox = Inbox::default();
         inbox.push(&read_ahead);
         Driver {
@@ -111,7 +115,7 @@ impl Driver {
             control: Bucket::full(0),
             messages: shared.options.message_rate.map(|_| Box::new(Bucket::full(0))),
             writing: None,
-            progress: Progress::default(),
+            progress: Progress { is_counted, ..Progress::default() },
             shared,
             lifetime,
         }
@@ -142,7 +146,7 @@ impl Driver {
         // What is asked for is done before more is read. Yet a listener of `drain` that writes may be asked for again and
         // again, and must not keep the peer from being heard.
         let mut attends_again = false;
-        let mut may_be_timed = self.is_counted();
+        let mut may_be_timed = self.progress.is_counted;
         loop {
             let is_calm = self.is_calm();
             if !is_calm {
@@ -364,6 +368,6 @@ mod tests {
     #[test]
     fn a_connection_is_small() {
         assert!(size_of::<Driver>() <= 264, "the task's part: {}", size_of::<Driver>());
-        assert!(size_of::<Slot>() <= 304, "what the handle points to: {}", size_of::<Slot>());
+        assert!(size_of::<Slot>() <= 280, "what the handle points to: {}", size_of::<Slot>());
     }
 }

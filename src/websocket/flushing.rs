@@ -9,13 +9,6 @@ use super::outbox::Flushed;
 use crate::clock::Moment;
 use crate::stream::ReadHalf;
 
-/// Bytes that the task has taken from the outbox, of a stream that only it can write.
-#[derive(Default)]
-pub(super) struct Writing {
-    bytes: Vec<u8>,
-    at: usize,
-}
-
 /// From the outbox to the socket, where others could not.
 impl Driver {
     /// Writes what others could not: the socket was full, or is one that only this task can write.
@@ -65,35 +58,34 @@ impl Driver {
         let connection = self.connection();
         let Some(ReadHalf::Other(stream)) = &mut self.read else { return };
         loop {
-            let Writing { bytes, at } = &mut **self.writing.get_or_insert_default();
-            if *at == bytes.len() {
-                let taken = connection.lock().map(|mut state| state.outbox.take()).unwrap_or_default();
-                buffers::give(std::mem::replace(bytes, taken));
-                *at = 0;
+            if self.writing.as_ref().is_none_or(|buffer| buffer.left() == 0) {
+                let taken = connection.lock().and_then(|mut state| state.outbox.take());
+                if let Some(written) = std::mem::replace(&mut self.writing, taken) {
+                    buffers::give(written);
+                }
             }
-            let polled = match bytes.get(*at..) {
-                Some(rest @ [_, ..]) => Pin::new(&mut *stream).poll_write(cx, rest),
-                _ => Pin::new(&mut *stream).poll_flush(cx).map_ok(|()| 0),
+            let polled = match &self.writing {
+                Some(buffer) => Pin::new(&mut *stream).poll_write(cx, buffer.rest()),
+                None => Pin::new(&mut *stream).poll_flush(cx).map_ok(|()| 0),
             };
-            match polled {
-                Poll::Ready(Ok(0)) if bytes.is_empty() => {
+            match (polled, &mut self.writing) {
+                (Poll::Ready(Ok(_)), None) => {
                     let Some(mut state) = connection.lock() else { return };
                     if connection.unblock(&mut state) {
-                        self.writing = None;
                         self.deadlines.write = Moment::NEVER;
                         return;
                     }
                 }
-                Poll::Ready(Ok(count @ 1..)) => {
-                    *at += count;
+                (Poll::Ready(Ok(count @ 1..)), Some(buffer)) => {
+                    buffer.at += count;
                     if let Some(mut state) = connection.lock() {
                         state.outbox.wrote(count);
                         connection.drained(&mut state);
                     }
                     self.deadlines.write = Moment::NEVER;
                 }
-                Poll::Ready(_) => return connection.broken(),
-                Poll::Pending => {
+                (Poll::Ready(_), _) => return connection.broken(),
+                (Poll::Pending, _) => {
                     self.progress.waits_for_socket = true;
                     return self.note_write(false);
                 }

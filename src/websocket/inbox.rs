@@ -1,6 +1,6 @@
 use std::cell::Cell;
 
-use super::buffers;
+use super::buffers::{self, Buffer};
 use crate::protocol::{Lookahead, Session};
 
 /// What has arrived and cannot be delivered yet: because a listener is not done, reading is paused, the turn is over, or it
@@ -12,9 +12,8 @@ pub(super) struct Inbox(Option<Box<Kept>>);
 
 #[derive(Debug, Default)]
 struct Kept {
-    bytes: Vec<u8>,
-    /// Bytes before this have been received.
-    at: usize,
+    /// Those that are done with have been received.
+    buffer: Option<Box<Buffer>>,
     /// How far pings have been looked for, if they have.
     lookahead: Option<Lookahead>,
     /// Pings that have been answered and not been received.
@@ -40,7 +39,7 @@ impl Inbox {
 
     /// Bytes that wait.
     pub(super) fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |kept| kept.bytes.len() - kept.at)
+        self.0.as_ref().and_then(|kept| kept.buffer.as_ref()).map_or(0, |buffer| buffer.left())
     }
 
     /// Frames that pings have been looked for in.
@@ -54,10 +53,7 @@ impl Inbox {
             return;
         }
         let kept = self.0.get_or_insert_with(Kept::spare);
-        if kept.bytes.capacity() == 0 {
-            kept.bytes = buffers::take();
-        }
-        kept.bytes.extend_from_slice(bytes);
+        kept.buffer.get_or_insert_with(buffers::take).bytes.extend_from_slice(bytes);
     }
 
     /// Adds what has been read while a listener runs, and hands out the pings in all that waits. Whether there were frames of
@@ -67,7 +63,7 @@ impl Inbox {
         let Some(kept) = &mut self.0 else { return false };
         let fresh = match &kept.lookahead {
             Some(_) => bytes,
-            None => kept.bytes.get(kept.at..).unwrap_or_default(),
+            None => kept.buffer.as_ref().map_or(&[][..], |buffer| buffer.rest()),
         };
         let mut answered = 0;
         let mut ping = ping;
@@ -92,19 +88,17 @@ impl Inbox {
         }
     }
 
-    /// Takes out the bytes, to be received from `at` on. What is left then is [put back](Inbox::put_back).
-    pub(super) fn take(&mut self) -> Option<(Vec<u8>, usize)> {
-        let kept = self.0.as_mut()?;
-        Some((std::mem::take(&mut kept.bytes), kept.at))
+    /// Takes out the bytes, to be received. What is left then is [put back](Inbox::put_back).
+    pub(super) fn take(&mut self) -> Option<Box<Buffer>> {
+        self.0.as_mut()?.buffer.take()
     }
 
-    pub(super) fn put_back(&mut self, bytes: Vec<u8>, at: usize) {
-        if at < bytes.len() {
-            let kept = self.0.get_or_insert_with(Kept::spare);
-            (kept.bytes, kept.at) = (bytes, at);
+    pub(super) fn put_back(&mut self, buffer: Box<Buffer>) {
+        if buffer.left() > 0 {
+            self.0.get_or_insert_with(Kept::spare).buffer = Some(buffer);
             return;
         }
-        buffers::give(bytes);
+        buffers::give(buffer);
         if let Some(mut kept) = self.0.take() {
             *kept = Kept::default();
             // When a thread ends the place may be gone already.

@@ -35,7 +35,7 @@ pub struct WebSocketOptions {
     pub(crate) write_buffer_soft_limit: usize,
     pub(crate) write_buffer_hard_limit: usize,
     pub(crate) read_ahead: usize,
-    pub(crate) turn_budget: (usize, usize),
+    pub(crate) turn_budget: (usize, isize),
     /// Nanoseconds; as many as there can be if it is off.
     pub(crate) slow_listener_warning: u64,
     pub(crate) subprotocols: Vec<Arc<str>>,
@@ -189,7 +189,7 @@ impl WebSocketOptions {
     /// So many frames, or bytes read, of one connection, and others have their turn. 64 and 256 KiB: some tens of microseconds
     /// of work for each. At least one of each is taken.
     pub fn turn_budget(mut self, frames: usize, bytes: usize) -> WebSocketOptions {
-        self.turn_budget = (frames.max(1), bytes.max(1));
+        self.turn_budget = (frames.max(1), isize::try_from(bytes.max(1)).unwrap_or(isize::MAX));
         self
     }
 

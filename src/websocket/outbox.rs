@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use super::buffers;
+use super::buffers::{self, Buffer};
 use crate::protocol::Opcode;
 use crate::protocol::frame::{self, EncodedHeader};
 use crate::stream::WriteHalf;
@@ -16,9 +16,8 @@ pub(super) type Log = RwLock<Vec<u8>>;
 /// It is filled and flushed by any thread, under the lock of its slot, and calls nobody.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    /// Bytes of its own; those before `sent` are in the socket.
-    buffer: Vec<u8>,
-    sent: usize,
+    /// Bytes of its own, if there are any; those that are done with are in the socket.
+    buffer: Option<Box<Buffer>>,
     /// Bytes of a broadcast, while there are none of its own.
     range: Option<LogRange>,
     /// Bytes that the connection's task has taken, to write them itself.
@@ -54,7 +53,7 @@ impl Outbox {
     #[inline(always)]
     pub(super) fn unsent(&self) -> usize {
         let shared = self.range.as_ref().map_or(0, |range| (range.end - range.start) as usize);
-        self.buffer.len() - self.sent + shared + self.taken
+        self.buffer.as_ref().map_or(0, |buffer| buffer.left()) + shared + self.taken
     }
 
     /// Bytes that the system has taken, ever.
@@ -83,19 +82,17 @@ impl Outbox {
 
     #[inline(always)]
     pub(super) fn own_bytes(&self) -> usize {
-        self.buffer.len()
+        self.buffer.as_ref().map_or(0, |buffer| buffer.bytes.len())
     }
 
     /// The bytes of its own, to add encoded frames to.
     #[inline(always)]
     pub(super) fn own(&mut self) -> &mut Vec<u8> {
-        if self.buffer.capacity() == 0 {
-            self.buffer = buffers::take();
+        let own = &mut self.buffer.get_or_insert_with(buffers::take).bytes;
+        if let Some(range) = self.range.take() {
+            range.copy_to(own);
         }
-        if self.range.is_some() {
-            self.copy_range();
-        }
-        &mut self.buffer
+        own
     }
 
     /// Adds a range of a log. Nothing is copied as long as it stays the only thing to send.
@@ -103,16 +100,17 @@ impl Outbox {
     pub(super) fn push_range(&mut self, log: &Arc<Log>, start: u32, end: u32) {
         match &mut self.range {
             Some(range) if range.end == start && Arc::ptr_eq(&range.log, log) => range.end = end,
-            None if self.buffer.is_empty() => self.range = Some(LogRange { log: log.clone(), start, end }),
+            None if self.buffer.as_ref().is_none_or(|buffer| buffer.bytes.is_empty()) => {
+                self.range = Some(LogRange { log: log.clone(), start, end })
+            }
             _ => self.push_copy(log, start, end),
         }
     }
 
     #[inline(never)]
     fn push_copy(&mut self, log: &Log, start: u32, end: u32) {
-        self.own();
-        let log = log.read();
-        self.buffer.extend_from_slice(log.get(start as usize..end as usize).unwrap_or_default());
+        let own = self.own();
+        own.extend_from_slice(log.read().get(start as usize..end as usize).unwrap_or_default());
     }
 
     /// Sends a large frame at once, without copying what the socket takes.
@@ -123,31 +121,32 @@ impl Outbox {
         if self.range.is_some() {
             self.own();
         }
-        let waiting = self.buffer.get(self.sent..).unwrap_or_default();
+        let waiting = self.buffer.as_ref().map_or(&[][..], |buffer| buffer.rest());
         let written = match &self.socket {
             Some(socket) => {
                 socket.try_write_vectored(&[IoSlice::new(waiting), IoSlice::new(header), IoSlice::new(payload)])
             }
             None => Err(io::ErrorKind::WouldBlock.into()),
         };
+        // What was waiting has gone first; the rest of the three is kept.
+        let waiting = waiting.len();
         let Ok(written) = count(written) else { return self.break_off() };
         self.written += written as u64;
-        // What was waiting has gone first; the rest of the three is kept.
-        let (waiting, after_waiting) = (waiting.len(), written.saturating_sub(self.buffer.len() - self.sent));
-        self.sent += written.min(waiting);
-        if self.sent == self.buffer.len() {
-            self.sent = 0;
-            self.buffer.clear();
-        }
-        let header_rest = header.get(after_waiting.min(header.len())..).unwrap_or_default();
-        let payload_rest = payload.get(after_waiting.saturating_sub(header.len())..).unwrap_or_default();
-        if header_rest.is_empty() && payload_rest.is_empty() {
+        if written < waiting {
+            self.sent(written);
+        } else {
             self.release();
+        }
+        let written = written.saturating_sub(waiting);
+        let header_rest = header.get(written.min(header.len())..).unwrap_or_default();
+        let payload_rest = payload.get(written.saturating_sub(header.len())..).unwrap_or_default();
+        if header_rest.is_empty() && payload_rest.is_empty() {
             return Flushed::All;
         }
-        self.buffer.reserve(header_rest.len() + payload_rest.len());
-        self.buffer.extend_from_slice(header_rest);
-        self.buffer.extend_from_slice(payload_rest);
+        let own = self.own();
+        own.reserve(header_rest.len() + payload_rest.len());
+        own.extend_from_slice(header_rest);
+        own.extend_from_slice(payload_rest);
         if self.socket.is_some() { Flushed::Full } else { Flushed::NotYet }
     }
 
@@ -158,8 +157,9 @@ impl Outbox {
             return self.flush_range();
         }
         let Some(socket) = &self.socket else { return Flushed::NotYet };
-        let bytes = self.buffer.get(self.sent..).unwrap_or_default();
+        let bytes = self.buffer.as_ref().map_or(&[][..], |buffer| buffer.rest());
         if bytes.is_empty() {
+            self.release();
             return if self.taken == 0 { Flushed::All } else { Flushed::Full };
         }
         match socket.try_write(bytes) {
@@ -178,7 +178,7 @@ impl Outbox {
         if self.range.is_some() {
             self.own();
         }
-        let bytes = self.buffer.get(self.sent..).unwrap_or_default();
+        let bytes = self.buffer.as_ref().map_or(&[][..], |buffer| buffer.rest());
         match &self.socket {
             Some(socket) if !bytes.is_empty() => match socket.try_write_last(bytes) {
                 Ok(written) if written == bytes.len() => {
@@ -196,7 +196,7 @@ impl Outbox {
     fn wrote_less(&mut self, written: io::Result<usize>) -> Flushed {
         match count(written) {
             Ok(written) => {
-                self.sent += written;
+                self.sent(written);
                 self.written += written as u64;
                 Flushed::Full
             }
@@ -228,14 +228,13 @@ impl Outbox {
 
     /// Takes out all that is to be sent, for the task of a stream that only its task can write. It counts as unsent until
     /// the task says [`wrote`](Outbox::wrote).
-    pub(super) fn take(&mut self) -> Vec<u8> {
-        if self.buffer.is_empty() && self.range.is_none() {
-            return Vec::new();
+    pub(super) fn take(&mut self) -> Option<Box<Buffer>> {
+        if self.range.is_some() {
+            self.own();
         }
-        self.own();
-        let bytes = std::mem::take(&mut self.buffer);
-        self.taken += bytes.len();
-        bytes
+        let buffer = self.buffer.take().filter(|buffer| buffer.left() > 0)?;
+        self.taken += buffer.left();
+        Some(buffer)
     }
 
     /// The task has written so many of the bytes it took.
@@ -262,17 +261,25 @@ impl Outbox {
         self.break_off();
     }
 
-    #[inline(always)]
-    fn release(&mut self) {
-        self.sent = 0;
-        buffers::give(std::mem::take(&mut self.buffer));
+    fn sent(&mut self, bytes: usize) {
+        if let Some(buffer) = &mut self.buffer {
+            buffer.at += bytes;
+        }
     }
 
+    #[inline(always)]
+    fn release(&mut self) {
+        if let Some(buffer) = self.buffer.take() {
+            buffers::give(buffer);
+        }
+    }
+}
+
+impl LogRange {
     #[cold]
-    fn copy_range(&mut self) {
-        let Some(LogRange { log, start, end }) = self.range.take() else { return };
-        let log = log.read();
-        self.buffer.extend_from_slice(log.get(start as usize..end as usize).unwrap_or_default());
+    fn copy_to(self, buffer: &mut Vec<u8>) {
+        let LogRange { log, start, end } = self;
+        buffer.extend_from_slice(log.read().get(start as usize..end as usize).unwrap_or_default());
     }
 }
 

@@ -50,7 +50,8 @@ impl Driver {
             self.ended(Some(error));
             return Poll::Ready(());
         }
-        if self.inbox.is_empty()
+        if self.session.is_amid_message()
+            && self.inbox.is_empty()
             && self.delivery.is_free()
             && let Some((buffer, room)) = self.session.direct(&mut desk.spare)
         {
@@ -83,14 +84,16 @@ impl Driver {
             }
         };
         self.progress.heard = true;
-        budget.bytes = budget.bytes.saturating_sub(bytes.len());
+        budget.bytes = budget.bytes.wrapping_sub_unsigned(bytes.len());
         budget.is_dry = bytes.len() < size;
         self.slot().received.add_bytes(bytes.len());
         if self.progress.failed {
             return Poll::Ready(());
         }
         if self.delivery.is_free() {
-            self.feed(&mut bytes, &mut desk.spare, cx, budget);
+            if !self.feed_quickly(&mut bytes, cx, budget) || !bytes.is_empty() {
+                self.feed_all(&mut bytes, &mut desk.spare, cx, budget);
+            }
             if self.session.is_amid_message() {
                 self.note_data();
             }
@@ -128,7 +131,7 @@ impl Driver {
             Err(error) => return self.ended(Some(error)),
         };
         self.progress.heard = true;
-        budget.bytes = budget.bytes.saturating_sub(count);
+        budget.bytes = budget.bytes.wrapping_sub_unsigned(count);
         self.slot().received.add_bytes(count);
         let mut message = Vec::new();
         match self.session.receive_direct(count, &mut message) {
@@ -175,23 +178,16 @@ impl Driver {
         if self.progress.failed {
             return self.inbox.clear();
         }
-        let Some((mut bytes, at)) = self.inbox.take() else { return };
-        let mut rest = bytes.get_mut(at..).unwrap_or_default();
-        self.feed(&mut rest, &mut desk.spare, cx, budget);
+        let Some(mut buffer) = self.inbox.take() else { return };
+        let mut rest = buffer.bytes.get_mut(buffer.at..).unwrap_or_default();
+        self.feed_all(&mut rest, &mut desk.spare, cx, budget);
         let left = rest.len();
-        let at = bytes.len() - left;
-        self.inbox.put_back(bytes, at);
+        buffer.at = buffer.bytes.len() - left;
+        self.inbox.put_back(buffer);
         self.keep(&[]);
     }
 
     /// Has messages delivered until there are no more in `input`, or no more can be delivered now.
-    #[inline(always)]
-    fn feed(&mut self, input: &mut &mut [u8], spare: &mut Spare, cx: &mut Context<'_>, budget: &mut Budget) {
-        if !self.feed_quickly(input, cx, budget) || !input.is_empty() {
-            self.feed_all(input, spare, cx, budget);
-        }
-    }
-
     #[inline(never)]
     fn feed_all(&mut self, input: &mut &mut [u8], spare: &mut Spare, cx: &mut Context<'_>, budget: &mut Budget) {
         while self.delivery.is_free() && !budget.is_spent() && !self.is_held_up() {
@@ -206,14 +202,13 @@ impl Driver {
         }
     }
 
-    /// The short way, for messages that have come whole while nothing else is up. Whether there was one.
+    /// The short way, for messages that have come whole while no listener runs and nothing else is up. Whether there was one.
     #[inline(always)]
     fn feed_quickly(&mut self, input: &mut &mut [u8], cx: &mut Context<'_>, budget: &mut Budget) -> bool {
-        if !self.session.is_between_messages() || !self.delivery.is_free() || self.deadlines.message != Moment::NEVER {
+        if !self.session.is_between_messages() {
             return false;
         }
         let Some(limit) = self.shared.options.limits.max_whole_message() else { return false };
-        let is_counted = self.is_counted();
         let mut frames = budget.frames;
         let mut rest = std::mem::take(input);
         while self.flags() & (MAIL | DEAF | PAUSED | CUT) == 0
@@ -233,7 +228,7 @@ impl Driver {
             } else {
                 self.delivery.emit_quickly(event::BINARY, Args::Bytes(payload), cx)
             };
-            if is_counted || !is_over {
+            if self.progress.is_counted || !is_over {
                 self.note_failure();
                 self.note_message();
                 break;
@@ -300,14 +295,9 @@ impl Driver {
     /// A message has come: for the deadline and the limit that some apps set.
     #[inline]
     fn note_message(&mut self) {
-        if self.is_counted() {
+        if self.progress.is_counted {
             self.count_message();
         }
-    }
-
-    #[inline]
-    pub(super) fn is_counted(&self) -> bool {
-        self.deadlines.idle != Moment::NEVER || self.messages.is_some()
     }
 
     #[inline(never)]

@@ -9,7 +9,7 @@ use super::cork;
 use super::error::{Closed, ConnectionError};
 use super::lag::SlowMemberPolicy;
 use super::outbox::{Flushed, Log};
-use super::slot::{ATTEND, BLOCKED, DRAINED, State};
+use super::slot::{ATTEND, BLOCKED, DRAINED, Slot, State};
 use super::writer::{BinaryPayload, MessageWriter, Streaming, TextPayload};
 use crate::protocol::Opcode;
 
@@ -111,10 +111,11 @@ impl WebSocketConnection {
     #[inline]
     pub(super) fn write_frame(&self, opcode: Opcode, payload: &[u8]) -> bool {
         // The short way. Nothing but the answer leaves it, so that little has to be kept at hand for what is rare.
-        match self.write_plainly(opcode, payload) {
+        let slot = self.slot();
+        match self.write_plainly(slot, opcode, payload) {
             Some((room, is_corked)) => {
                 if !is_corked {
-                    cork::touch(*self);
+                    cork::touch(*self, slot);
                 }
                 room
             }
@@ -124,11 +125,11 @@ impl WebSocketConnection {
 
     /// Adds it if nothing is in the way: whether there is room for more, and whether this thread flushes it anyhow.
     #[inline(always)]
-    fn write_plainly(&self, opcode: Opcode, payload: &[u8]) -> Option<(bool, bool)> {
+    fn write_plainly(&self, slot: &'static Slot, opcode: Opcode, payload: &[u8]) -> Option<(bool, bool)> {
         if payload.len() >= LARGE {
             return None;
         }
-        let mut state = self.lock().filter(|state| state.is_plain())?;
+        let mut state = self.lock_at(slot).filter(|state| state.is_plain())?;
         state.messages_out += 1;
         let unsent = state.outbox.push(true, opcode, payload);
         let room = unsent < state.soft_limit;
@@ -160,17 +161,18 @@ impl WebSocketConnection {
     /// Adds a message that stands in a broadcast's log.
     #[inline]
     pub(super) fn write_range(&self, log: &Arc<Log>, start: u32, end: u32) {
-        match self.write_range_plainly(log, start, end) {
+        let slot = self.slot();
+        match self.write_range_plainly(slot, log, start, end) {
             Some(true) => {}
-            Some(false) => cork::touch(*self),
+            Some(false) => cork::touch(*self, slot),
             None => self.write_range_slowly(log, start, end),
         }
     }
 
     /// As [`write_plainly`](WebSocketConnection::write_plainly), without the room.
     #[inline(always)]
-    fn write_range_plainly(&self, log: &Arc<Log>, start: u32, end: u32) -> Option<bool> {
-        let mut state = self.lock()?;
+    fn write_range_plainly(&self, slot: &'static Slot, log: &Arc<Log>, start: u32, end: u32) -> Option<bool> {
+        let mut state = self.lock_at(slot)?;
         if !state.is_writable() || state.streaming || state.blocked {
             return None;
         }
@@ -345,7 +347,7 @@ impl WebSocketConnection {
         if state.corked_by != token && !state.blocked {
             state.corked_by = token;
             drop(state);
-            cork::touch(*self);
+            cork::touch(*self, self.slot());
         }
     }
 
@@ -359,7 +361,12 @@ impl WebSocketConnection {
     /// Sends what can be sent now.
     #[inline]
     pub(super) fn flush(self) {
-        let Some(mut state) = self.lock() else { return };
+        self.flush_at(self.slot());
+    }
+
+    /// The same, its slot being known.
+    pub(super) fn flush_at(self, slot: &'static Slot) {
+        let Some(mut state) = self.lock_at(slot) else { return };
         state.corked_by = 0;
         if state.blocked {
             return;
