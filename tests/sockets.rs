@@ -6,11 +6,13 @@ use std::collections::HashSet;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use react_websocket::{
-    Error, HttpServer, Response, ServerRequest, SocketError, SocketOptions, SocketServer, WebSocketConnection,
+    Error, HttpServer, Response, ServerRequest, SocketError, SocketOptions, SocketServer, Text, WebSocketConnection,
     WebSocketMiddleware,
 };
 use support::*;
@@ -381,6 +383,40 @@ async fn a_socket_that_listens_on_all_addresses_tells_the_one_that_was_connected
         let peer = Peer::connect(address).await;
         let remote = peer.stream.local_addr().unwrap();
         visit(peer, &mut told, Some(remote), Some(address)).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_listener_that_waits_is_polled_once_each_time_it_is_woken() {
+    in_time(async {
+        let (polls, waker) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(None)));
+        let (counted, waiting) = (polls.clone(), waker.clone());
+        let (address, _listening) = listen_with(websockets(move |connection| {
+            let (polls, waker) = (counted.clone(), waiting.clone());
+            connection.on("text", move |_: Text| {
+                let (polls, waker) = (polls.clone(), waker.clone());
+                std::future::poll_fn(move |cx| {
+                    polls.fetch_add(1, Ordering::Relaxed);
+                    *waker.lock().unwrap() = Some(cx.waker().clone());
+                    Poll::<()>::Pending
+                })
+            });
+        }));
+        let mut peer = Peer::open(address).await;
+        peer.send(text("hi")).await;
+        for _ in 0..3 {
+            // The pings' answers tell that the server has been there and has nothing more to do.
+            peer.send(frame(0x89, b"")).await;
+            peer.frame().await.unwrap();
+            let before = polls.load(Ordering::Relaxed);
+            assert!(before > 0);
+            waker.lock().unwrap().take().unwrap().wake();
+            while polls.load(Ordering::Relaxed) == before {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(polls.load(Ordering::Relaxed), before + 1);
+        }
     })
     .await;
 }

@@ -71,18 +71,7 @@ impl Membership {
 
     /// That of a connection, made if there is none.
     pub(super) fn of(connection: WebSocketConnection) -> Result<Arc<Membership>, GroupError> {
-        // Who enters by what is made here may have to be told of when the connection has ended.
-        let _kept = connection.keep();
-        let (membership, is_new) = connection.get_or_set::<Membership>().ok_or(GroupError::Closed)?;
-        if is_new {
-            let at_the_end = membership.clone();
-            if !connection.at_the_end(move |connection| at_the_end.end(connection)) {
-                // It ended just now, and others may have entered meanwhile.
-                membership.end(connection);
-                return Err(GroupError::Closed);
-            }
-        }
-        Ok(membership)
+        connection.get_or_attach(Membership::end).ok_or(GroupError::Closed)
     }
 
     /// The connection has ended: it leaves all its groups.

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 /// Bytes that wait. Behind a pointer, so that a connection that has none has room for no more than that.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Buffer {
     pub(super) bytes: Vec<u8>,
     /// Those before are done with.
@@ -20,7 +20,7 @@ impl Buffer {
     /// How much that is.
     #[inline]
     pub(super) fn left(&self) -> usize {
-        self.bytes.len() - self.at
+        self.bytes.len().saturating_sub(self.at)
     }
 }
 

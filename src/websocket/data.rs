@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use super::connection::WebSocketConnection;
 use super::event::{CLOSE, IntoListener};
+use super::slot::Phase;
 use crate::emitter::Rank;
 
 /// # Data
@@ -47,35 +48,26 @@ impl WebSocketConnection {
 
 /// What the crate itself uses.
 impl WebSocketConnection {
-    /// What is attached of this type, made if there is none; and whether it was.
-    pub(crate) fn get_or_set<T: Default + Send + Sync + 'static>(&self) -> Option<(Arc<T>, bool)> {
-        let mut state = self.lock()?;
+    /// What is attached of this type, made if there is none. What is made so is told of the connection's end by `last`, after all
+    /// listeners of `close`, also if the connection is refused and has none. `None` if it is too late for that.
+    pub(crate) fn get_or_attach<T>(&self, last: fn(&T, WebSocketConnection)) -> Option<Arc<T>>
+    where
+        T: Default + Send + Sync + 'static,
+    {
+        // Both within one lock: nobody finds it who could do with it what its end does not hear of.
+        let mut state = self.lock().filter(|state| state.phase < Phase::Closed)?;
+        if let Some(found) = state.existing_belongings().and_then(|own| own.data.iter().find(|value| value.is::<T>())) {
+            return found.clone().downcast().ok();
+        }
+        let made = Arc::new(T::default());
+        let told = made.clone();
+        let listener = move |connection: &WebSocketConnection| last(&told, *connection);
+        self.add_to(&mut state, CLOSE, Rank::Last, listener.into_listener().fit(CLOSE).ok()?);
         let data = &mut state.belongings().data;
-        let (value, is_new) = match data.iter().find(|value| value.is::<T>()) {
-            Some(found) => (found.clone(), false),
-            None => {
-                let made: Arc<dyn Any + Send + Sync> = Arc::new(T::default());
-                // Few have more than one: room for each, none to spare.
-                data.reserve_exact(1);
-                data.push(made.clone());
-                (made, true)
-            }
-        };
-        drop(state);
-        Some((value.downcast().ok()?, is_new))
-    }
-
-    /// Has `last` called after all listeners of `close`, also if the connection is refused and has none. `false` if it is too
-    /// late.
-    pub(crate) fn at_the_end(&self, last: impl FnOnce(WebSocketConnection) + Send + 'static) -> bool {
-        let mut last = Some(last);
-        let listener = move |connection: &WebSocketConnection| {
-            if let Some(last) = last.take() {
-                last(*connection);
-            }
-        };
-        let Ok(listener) = listener.into_listener().fit(CLOSE) else { return false };
-        self.add(CLOSE, Rank::Last, listener).number != u32::MAX
+        // Few have more than one: room for each, none to spare.
+        data.reserve_exact(1);
+        data.push(made.clone());
+        Some(made)
     }
 
     /// What a higher layer gave the middleware.

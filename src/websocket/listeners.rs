@@ -6,7 +6,7 @@ use super::connection::WebSocketConnection;
 use super::error::ConnectionError;
 use super::event::{BINARY, CLOSE, ConnectionEvents, DRAIN, END, ERROR, IntoListener, MESSAGE, NAMES, PING, PONG, TEXT};
 use super::message::{Message, Text};
-use super::slot::{MAIL, Phase};
+use super::slot::{MAIL, Phase, State};
 use crate::emitter::{Change, Entry, Listener, ListenerError, ListenerId, Outcome, Rank, expect_fit};
 
 /// # Listeners
@@ -163,9 +163,20 @@ impl WebSocketConnection {
 
 impl WebSocketConnection {
     pub(super) fn add(&self, event: u8, rank: Rank, listener: Box<dyn Listener<ConnectionEvents>>) -> ListenerId {
-        let Some(mut state) = self.lock().filter(|state| state.phase < Phase::Closed) else {
-            return ListenerId { event, number: u32::MAX };
-        };
+        match self.lock().filter(|state| state.phase < Phase::Closed) {
+            Some(mut state) => self.add_to(&mut state, event, rank, listener),
+            None => ListenerId { event, number: u32::MAX },
+        }
+    }
+
+    /// The same, its state being locked and not yet that of an end.
+    pub(super) fn add_to(
+        &self,
+        state: &mut State,
+        event: u8,
+        rank: Rank,
+        listener: Box<dyn Listener<ConnectionEvents>>,
+    ) -> ListenerId {
         let id = ListenerId { event, number: state.next_listener };
         state.next_listener = state.next_listener.wrapping_add(1);
         if rank != Rank::Last {

@@ -218,6 +218,7 @@ impl Outbox {
         self.written += written as u64;
         if all {
             self.range = None;
+            self.release();
             return Flushed::All;
         }
         // The log is the turn's, to be used again: what could not be sent now is copied out of it.
@@ -288,5 +289,33 @@ fn count(written: io::Result<usize>) -> io::Result<usize> {
     match written {
         Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(0),
         written => written,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::stream::{Stream, Transport};
+
+    #[tokio::test]
+    async fn no_buffer_is_kept_when_all_is_sent() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (_read, write) = Stream { transport: Transport::Tcp(stream), remote: None, local: None }.into_halves();
+        let mut outbox = Outbox::default();
+        outbox.attach(write);
+        outbox.push(true, Opcode::Text, b"one");
+        assert_eq!((outbox.flush(), outbox.buffer.is_some()), (Flushed::All, false));
+        outbox.own();
+        assert_eq!((outbox.flush(), outbox.buffer.is_some()), (Flushed::All, false), "nothing was added");
+        outbox.own();
+        outbox.push_range(&Arc::new(RwLock::new(b"two".to_vec())), 0, 3);
+        assert_eq!((outbox.flush(), outbox.buffer.is_some()), (Flushed::All, false), "nor was it when a broadcast came");
+        outbox.push(true, Opcode::Text, b"three");
+        assert_eq!(outbox.push_large(Opcode::Binary, &[0; 64]), Flushed::All);
+        assert!(outbox.buffer.is_none());
+        assert_eq!((outbox.unsent(), outbox.written()), (0, 5 + 3 + 7 + 66));
     }
 }

@@ -67,7 +67,9 @@ impl Driver {
         let mut buffer;
         let read = match stream.try_read(&mut desk.scratch) {
             Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                budget.is_dry = true;
+                if let Err(error) = ready!(stream.poll_read_ready(cx)) {
+                    self.ended(Some(error));
+                }
                 return Poll::Ready(());
             }
             Some(read) => read,

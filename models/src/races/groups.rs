@@ -105,6 +105,26 @@ fn a_join_against_the_last_leave_against_the_end_of_the_connection() {
 }
 
 #[test]
+fn who_has_ended_is_in_no_group_whoever_was_about_to_put_it_into_one() {
+    check(4, || {
+        let room = Room::new();
+        let notes = listen(&room);
+        let (open, peer) = room.open(100);
+        let connection = open.connection;
+        let threads = ["one", "two"].map(|name| {
+            let groups = room.groups.clone();
+            thread::spawn(move || seen(if groups.join(name, connection).is_ok() { "in" } else { "closed" }))
+        });
+        connection.terminate();
+        open.ended();
+        assert!(connection.groups().is_empty(), "{:?}", connection.groups());
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        end(&room, &notes, vec![]);
+        drop(peer);
+    });
+}
+
+#[test]
 fn two_that_come_and_go_at_once_under_one_name() {
     check(4, || {
         let room = Room::new();
