@@ -67,14 +67,19 @@ fn assert_makes_sense(notes: &Notes<Told>) {
 fn end(room: &Room, notes: &Notes<Told>, connections: Vec<(Open, TcpStream)>) {
     let mut peers = Vec::new();
     for (open, peer) in connections {
-        open.connection.terminate();
-        let connection = open.connection;
-        open.ended();
-        assert!(connection.groups().is_empty() && connection.group().is_none());
+        end_one(open);
         peers.push(peer);
     }
     room.assert_empty();
     assert_makes_sense(notes);
+}
+
+/// Ends a connection, and looks whether it is in no group then, also if others are about to put it into one.
+fn end_one(open: Open) {
+    let connection = open.connection;
+    connection.terminate();
+    open.ended();
+    assert!(connection.groups().is_empty() && connection.group().is_none());
 }
 
 #[test]
@@ -101,26 +106,6 @@ fn a_join_against_the_last_leave_against_the_end_of_the_connection() {
         ];
         threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
         end(&room, &notes, vec![comes, goes]);
-    });
-}
-
-#[test]
-fn who_has_ended_is_in_no_group_whoever_was_about_to_put_it_into_one() {
-    check(4, || {
-        let room = Room::new();
-        let notes = listen(&room);
-        let (open, peer) = room.open(100);
-        let connection = open.connection;
-        let threads = ["one", "two"].map(|name| {
-            let groups = room.groups.clone();
-            thread::spawn(move || seen(if groups.join(name, connection).is_ok() { "in" } else { "closed" }))
-        });
-        connection.terminate();
-        open.ended();
-        assert!(connection.groups().is_empty(), "{:?}", connection.groups());
-        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
-        end(&room, &notes, vec![]);
-        drop(peer);
     });
 }
 
@@ -201,9 +186,10 @@ fn the_first_two_joins_of_a_connection_that_ends_meanwhile() {
             let groups = room.groups.clone();
             thread::spawn(move || seen(if groups.join(name, connection).is_ok() { "in" } else { "closed" }))
         });
-        connection.terminate();
+        end_one(joins);
         threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
-        end(&room, &notes, vec![(joins, peer)]);
+        end(&room, &notes, vec![]);
+        drop(peer);
     });
 }
 
