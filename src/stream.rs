@@ -246,7 +246,7 @@ fn write_before_fin(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
 }
 
 /// A read that does not fill its buffer has taken all there was, and says so in the way that tokio understands: it would block.
-/// That is what tokio's own `poll_read` does, which costs some eighty instructions more, as it also deals with wakers.
+/// That is what tokio's own `poll_read` does, which costs some hundred instructions more, as it also deals with wakers.
 #[cfg(target_os = "linux")]
 #[inline(always)]
 fn receive<'a>(

@@ -69,7 +69,7 @@ fn take_other() -> Box<Buffer> {
 }
 
 /// Takes back a buffer that is not used any more.
-#[inline(always)]
+#[inline]
 pub(super) fn give(mut buffer: Box<Buffer>) {
     if buffer.bytes.capacity() > LARGE {
         return;
