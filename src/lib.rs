@@ -20,14 +20,14 @@
 //! * **Errors**: each layer has its own; [`Error`] is the union, for `?` in `main`.
 //! * [`protocol`] is RFC 6455 as pure code, for those who want to drive it themselves.
 //!
-//! The guides, in the repository: `docs/events.md`, `docs/ARCHITECTURE.md`, `docs/DESIGN.md`.
+//! The guides, in the folder `docs`: `events.md`, `operations.md`, `security.md`, `performance.md`, `ARCHITECTURE.md`, `DESIGN.md`.
 //!
 //! # Features
 //!
 //! | feature | adds |
 //! |---|---|
 //! | `json` | [`Response::json`](Response), on serde |
-//! | `tracing` | a span for each WebSocket, and events for refusals, faults, closes and slow listeners |
+//! | `tracing` | a span for each connection and each WebSocket, and events for refusals, faults, closes and slow listeners |
 #![forbid(unsafe_code)]
 #![warn(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -54,7 +54,8 @@ pub use http::{
     IntoMiddleware, IntoRouter, Listening, Middleware, Next, Params, Response, ServerRequest, Serving, Sockets,
     TrustedProxies, UploadedFile,
 };
-// What requests and responses are made of, so that an app need not depend on the crate they are from.
+// What requests, responses and messages are made of, so that an app need not depend on the crates they are from.
+pub use ::bytes::Bytes;
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 pub use protocol::{ControlRate, Limits, ProtocolError, close_code};
 pub use socket::{SocketError, SocketOptions, SocketServer};

@@ -18,7 +18,7 @@ use crate::websocket::{Text, WebSocketConnection, cork};
 ///
 /// | Event | Listeners take | Fires |
 /// |---|---|---|
-/// | `create` | [`ConnectionGroup`] | once for each group, before its first member is in |
+/// | `create` | [`ConnectionGroup`] | once for each group, before its first member is in, and always before its first `join` |
 /// | `destroy` | [`ConnectionGroup`] | once for each `create`, when the last member has left |
 ///
 /// `created` and `destroyed` are accepted for the same events. Listeners are synchronous and run where the change was made,
@@ -62,7 +62,8 @@ impl GroupManager {
     /// Puts a connection into the group of that name, which is made if there is none. The connection stays in its other
     /// groups.
     ///
-    /// The order is: the group can be found; `create`; the connection is in; `join`.
+    /// The order is: the group can be found; `create`; the connection is in; `join`. If listeners of the manager or of a group
+    /// are running, here or on another thread, the events are told after them, and the connection is in before.
     ///
     /// # Errors
     /// [`GroupError::Closed`], [`GroupError::TooManyGroups`], [`GroupError::NameTooLong`].

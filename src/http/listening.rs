@@ -44,6 +44,9 @@ impl Listening {
     /// Ends the server gracefully: nothing more is accepted, HTTP requests under way are answered, WebSockets get a Close
     /// with 1001, and what has not ended within [`shutdown_grace`](crate::HttpOptions::shutdown_grace) is cut.
     ///
+    /// It ends what this [`listen`](crate::HttpServer::listen) began. Others of the same server go on, and so do connections that
+    /// were given to [`serve`](crate::HttpServer::serve), which are closed by their own [`Serving`].
+    ///
     /// This begins at once; the future, which need not be awaited, is ready when it is over and no task is left. Closing
     /// again is no harm.
     pub fn close(&self) -> Closing {
@@ -81,7 +84,7 @@ impl Serving {
         Serving { lifetime, limits, ended: Box::pin(async move { waiting.settle().await }) }
     }
 
-    /// Ends the connection gracefully, as [`Listening::close`] does with all of a server's.
+    /// Ends the connection gracefully, as [`Listening::close`] does with all that it has accepted.
     pub fn close(&self) -> Closing {
         closing(&self.lifetime, self.limits)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::StatusCode;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::HttpError;
 use super::admission::{Admission, Pending, Place, Refusal};
@@ -20,7 +20,7 @@ use super::sending::page;
 use super::stats::HttpStats;
 use crate::emitter::{EventNames, Listeners, Turnstile, listener_methods};
 use crate::socket::{Acceptor, SocketServer};
-use crate::stream::{ByteStream, Stream};
+use crate::stream::Stream;
 use crate::trace;
 
 const EVENTS: EventNames = EventNames { object: "an HttpServer", names: &["error"], aliases: &[] };
@@ -117,7 +117,7 @@ impl HttpServer {
     ///
     /// # Panics
     /// Outside of a tokio runtime with time enabled.
-    pub fn serve(&self, stream: impl ByteStream) -> Serving {
+    pub fn serve(&self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Serving {
         self.serve_with_addresses(stream, None, None)
     }
 
@@ -127,7 +127,7 @@ impl HttpServer {
     /// Outside of a tokio runtime with time enabled.
     pub fn serve_with_addresses(
         &self,
-        stream: impl ByteStream,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         remote: Option<SocketAddr>,
         local: Option<SocketAddr>,
     ) -> Serving {

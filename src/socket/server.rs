@@ -82,7 +82,7 @@ impl SocketOptions {
     }
 
     /// Lets several sockets listen on the same port (`SO_REUSEPORT`), the system spreading connections over them: one
-    /// runtime for each core. Off by default, as a second server on the port by accident should be told.
+    /// runtime for each core. Off by default, as a second server on the port by accident should be told. Only Unix has it.
     pub fn reuse_port(mut self, on: bool) -> SocketOptions {
         self.reuse_port = on;
         self

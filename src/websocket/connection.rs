@@ -32,7 +32,7 @@ use crate::http::ServerRequest;
 /// | `binary` | `&[u8]` | once for each complete binary message |
 /// | `message` | [`Message`] | with either, after `text` or `binary` |
 /// | `ping`, `pong` | `&[u8]` | for each ping or pong; the pong that answers a ping is on its way already |
-/// | `drain` | | each time the unsent bytes have fallen below the soft limit after a write returned `false` |
+/// | `drain` | | each time the unsent bytes have fallen below the soft limit after a write that returned `false`, a [`send`](WebSocketConnection::send) that had to wait, or a broadcast past the limit |
 /// | `end` | | when the peer's Close has come |
 /// | `error` | `Option<&str>, Option<u16>` or [`&ConnectionError`](ConnectionError) | at most once, for a fault; `close` follows |
 /// | `close` | `u16, &str` | **exactly once, last**, however the connection ended |

@@ -33,7 +33,8 @@ pub enum ConnectionError {
     SlowReader {
         /// Bytes that waited when one more message was written.
         unsent: usize,
-        /// [`WebSocketOptions::write_buffer_hard_limit`](crate::WebSocketOptions::write_buffer_hard_limit)
+        /// [`WebSocketOptions::write_buffer_hard_limit`](crate::WebSocketOptions::write_buffer_hard_limit), or with
+        /// [`SlowMemberPolicy::Close`](crate::SlowMemberPolicy::Close) the soft limit.
         limit: usize,
     },
     /// A listener panicked or returned `Err`.
