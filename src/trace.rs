@@ -40,12 +40,16 @@ pub(crate) fn request_failed(cause: &'static str, error: &dyn Display, by_app: b
     let _ = (cause, error, by_app);
 }
 
-/// A handshake was refused.
-pub(crate) fn handshake_refused(cause: &'static str, error: &dyn Display) {
+/// A handshake was refused. `by_app`: it is not the client's fault.
+pub(crate) fn handshake_failed(cause: &'static str, error: &dyn Display, by_app: bool) {
     #[cfg(feature = "tracing")]
-    limited!(info, cause, %error, "handshake refused");
+    if by_app {
+        limited!(error, cause, %error, "handshake failed");
+    } else {
+        limited!(info, cause, %error, "handshake refused");
+    }
     #[cfg(not(feature = "tracing"))]
-    let _ = (cause, error);
+    let _ = (cause, error, by_app);
 }
 
 /// A connection has a fault. `by_app`: it is not the peer's.

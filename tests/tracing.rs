@@ -139,6 +139,31 @@ fn faults_of_the_app_are_errors_those_of_peers_information_and_not_without_end()
 }
 
 #[test]
+fn a_handshake_that_fails_by_the_app_is_an_error() {
+    listening_at(Level::INFO, async |lines| {
+        tokio::time::pause();
+        let websocket = WebSocketMiddleware::new();
+        websocket.on("connection", |connection: WebSocketConnection| async move {
+            let path = connection.request().map(|request| request.path().to_owned());
+            match path.as_deref() {
+                Some("/fails") => Err("what a connection listener says"),
+                Some("/never") => std::future::pending().await,
+                _ => Ok(()),
+            }
+        });
+        let http = HttpServer::new((websocket, support::router));
+        for (path, status, told) in [
+            ("/fails", 500, &["ERROR", "handshake failed", "listener", "what a connection listener says"][..]),
+            ("/never", 503, &["ERROR", "handshake failed", "timeout"]),
+        ] {
+            let (mut peer, _) = Peer::serve(&http);
+            assert_eq!(peer.ask(HANDSHAKE.replace("GET / ", &format!("GET {path} "))).await.status(), status);
+            assert_eq!(lines.with(told).len(), 1, "{path}");
+        }
+    });
+}
+
+#[test]
 fn a_slow_listener_is_warned_of() {
     listening_at(Level::INFO, async |lines| {
         let mut peer = open(&server()).await;

@@ -165,7 +165,8 @@ impl Handshaking {
     /// Tells of a refused handshake. The connection answers the `error` listeners, and then it is gone.
     fn refuse(self, Refusal { error, page }: Refusal) -> Answer {
         self.shared.connections.refused(error.cause());
-        trace::handshake_refused(error.cause(), &error);
+        let by_app = matches!(error, HandshakeError::Listener(_) | HandshakeError::Timeout { .. });
+        trace::handshake_failed(error.cause(), &error, by_app);
         if let Some(mut state) = self.connection.lock() {
             state.phase = Phase::Closed;
             state.extras().error = Some(ConnectionError::Handshake(error));
