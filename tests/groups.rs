@@ -1962,6 +1962,7 @@ async fn what_is_held_for_a_slow_member_leaves_before_its_close() {
     slow.member.end();
     settle().await;
     assert_eq!(slow.received().await, [100, 101, 102, 103, 104, 0, 1, 11_000]);
+    assert_eq!(slow.server.websocket.stats().messages_out, 7);
 }
 
 #[tokio::test(start_paused = true)]

@@ -760,3 +760,42 @@ mod unix {
         assert!(matches!(error, SocketError::Listen { .. }), "{error:?}");
     }
 }
+
+// ----------------------------------------------------------------------------------------------- broadcasts
+
+/// So many that they are not all written to at once.
+const MANY: usize = 600;
+
+#[test]
+fn a_broadcast_reaches_everybody_though_the_runtime_that_it_is_made_in_does_not_run_any_more() {
+    let server = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let websocket = WebSocketMiddleware::new();
+    let handlers = (websocket.clone(), router);
+    let (address, _listening) = server.block_on(async { listen(handlers) });
+    let open = async || {
+        let mut peers = Vec::new();
+        for _ in 0..MANY {
+            peers.push(Peer::open(address).await);
+        }
+        peers
+    };
+    let mut peers = server.block_on(in_time(open()));
+    assert_eq!(websocket.len(), MANY);
+    let mut read = |texts: &[&str]| {
+        server.block_on(in_time(async {
+            for peer in &mut peers {
+                for text in texts {
+                    assert_eq!(peer.text().await, *text);
+                }
+            }
+        }))
+    };
+
+    let other = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    other.block_on(async { websocket.write_all("while it runs") });
+    websocket.write_all("when it does not");
+    read(&["while it runs", "when it does not"]);
+    other.block_on(async { websocket.write_all("before it ends") });
+    drop(other);
+    read(&["before it ends"]);
+}

@@ -3,8 +3,10 @@
 mod support;
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use react_websocket::{
@@ -437,6 +439,21 @@ async fn the_hard_limit_is_asked_before_a_message_is_added() {
     }
 }
 
+#[tokio::test]
+async fn a_turn_may_write_more_than_the_hard_limit_to_a_socket_that_takes_it() {
+    let mut pair = Pair::over_tcp(options()).await;
+    let messages = HARD / 10_000 + 10;
+    pair.connection.on("text", move |connection: &WebSocketConnection, _: &str| {
+        for _ in 0..messages {
+            connection.write("x".repeat(10_000));
+        }
+    });
+    pair.peer.send(text("all of it")).await;
+    for _ in 0..messages {
+        assert_eq!(pair.peer.text().await.len(), 10_000);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn past_the_hard_limit_memory_does_not_grow() {
     let pair = pair_with_unsent(options(), HARD).await;
@@ -587,6 +604,22 @@ async fn send_that_waits_says_closed_when_the_connection_ends_or_closes() {
             assert_eq!(sending.await.unwrap(), Err(Closed), "{name}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_asks_for_room_again_and_again_is_kept_once() {
+    struct Nobody;
+    impl Wake for Nobody {
+        fn wake(self: Arc<Self>) {}
+    }
+    let pair = pair_with_unsent(options(), SOFT).await;
+    let nobody = Arc::new(Nobody);
+    let waker = Waker::from(nobody.clone());
+    for _ in 0..100 {
+        let sending = pin!(pair.connection.send("x"));
+        assert!(sending.poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    assert_eq!(Arc::strong_count(&nobody), 3, "this one, the waker, and the one that is kept");
 }
 
 #[tokio::test(start_paused = true)]
@@ -1050,6 +1083,33 @@ async fn a_pause_during_an_asynchronous_listener_holds_what_was_read_ahead() {
     pair.connection.resume();
     settle().await;
     assert_eq!(pair.log.take(), ["text a", "text b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_ping_is_answered_once_though_one_has_half_come_when_a_listener_begins_to_wait() {
+    let mut pair = Pair::in_memory(options()).await;
+    let go_on = Arc::new(Notify::new());
+    let gate = go_on.clone();
+    pair.connection.on("drain", move || {
+        let gate = gate.clone();
+        async move { gate.notified().await }
+    });
+    let first = frame(0x89, "one");
+    let (half, rest) = first.split_at(first.len() - 2);
+    pair.peer.send(half).await;
+    settle().await;
+    assert!(!pair.connection.write("x".repeat(SOFT)));
+    settle().await;
+    pair.peer.send([rest, &frame(0x89, "two")].concat()).await;
+    settle().await;
+    go_on.notify_one();
+    settle().await;
+    pair.peer.text().await;
+    let mut answers = [pair.peer.frame().await, pair.peer.frame().await];
+    answers.sort_by_key(|answer| answer.as_ref().map(|answer| answer.payload.clone()));
+    assert_eq!(answers, [Some(whole(PONG, "one")), Some(whole(PONG, "two"))]);
+    pair.connection.write("no more of them");
+    assert_eq!(pair.peer.text().await, "no more of them");
 }
 
 /// Nothing of the peer's is delivered after `close()` anyhow, so nothing speaks against hearing its answer.

@@ -1,6 +1,7 @@
 use std::task::{Context, Poll};
 
 use super::listener::{BoxError, Events, Listener, ListenerId, Rank};
+use super::shared::contain;
 
 /// The listeners of an object that one task owns.
 ///
@@ -152,9 +153,16 @@ impl<E: Events> Table<E> {
         }
     }
 
-    fn retain(&mut self, keep: impl FnMut(&Entry<E>) -> bool) {
-        self.entries.retain(keep);
+    fn retain(&mut self, keep: impl Fn(&Entry<E>) -> bool) {
+        let gone: Vec<_> = self.entries.extract_if(.., |entry| !keep(entry)).collect();
         self.note_events();
+        for entry in gone {
+            // What a closure has captured may panic when it is dropped, which keeps no other change from being made.
+            let _ = contain(|| {
+                drop(entry);
+                Ok(())
+            });
+        }
     }
 
     fn note_events(&mut self) {

@@ -185,7 +185,16 @@ impl Session {
 
     /// Whether the frame under way is the peer's Close.
     pub(super) fn is_in_close(&self) -> bool {
-        self.partial.as_ref().and_then(|partial| partial.frame).is_some_and(|frame| frame.opcode == Opcode::Close)
+        self.is_in(Opcode::Close)
+    }
+
+    /// Whether the frame under way is a ping.
+    pub(crate) fn is_in_ping(&self) -> bool {
+        self.is_in(Opcode::Ping)
+    }
+
+    fn is_in(&self, opcode: Opcode) -> bool {
+        self.partial.as_ref().and_then(|partial| partial.frame).is_some_and(|frame| frame.opcode == opcode)
     }
 
     /// Whether a message has begun to arrive and not ended.

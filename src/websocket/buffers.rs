@@ -22,7 +22,23 @@ impl Buffer {
     pub(super) fn left(&self) -> usize {
         self.bytes.len().saturating_sub(self.at)
     }
+
+    /// So many more are done with. They are cut off before they are much, as a buffer may never be empty while bytes come and go;
+    /// and not each time, as the others have to be moved for it.
+    pub(super) fn advance(&mut self, bytes: usize) {
+        self.at = self.at.saturating_add(bytes).min(self.bytes.len());
+        if self.at >= CUT_MIN && self.at >= self.left() / CUT_PART {
+            self.bytes.drain(..self.at);
+            self.at = 0;
+        }
+    }
 }
+
+/// A buffer keeps less than so many bytes that are done with,
+const CUT_MIN: usize = 64 * 1024;
+
+/// or than this part of those that are not.
+const CUT_PART: usize = 4;
 
 thread_local! {
     static POOL: Pool = const { Pool { top: Cell::new(None), others: Cell::new(Vec::new()) } };

@@ -112,6 +112,8 @@ impl WebSocketConnection {
             .existing_extras()
             .is_some_and(|extras| extras.fault.is_some() || extras.error.is_some() || extras.terminated);
         if is_known || state.phase == Phase::Closed {
+            // Before the error is dropped, which may be an app's that does anything then.
+            drop(state);
             return;
         }
         if state.is_writable() {
@@ -137,6 +139,7 @@ impl WebSocketConnection {
             && !state.streaming
             && let Some(frame) = state.extras().held.pop()
         {
+            state.messages_out += 1;
             state.outbox.own().extend_from_slice(&frame);
         }
         self.queue_close(&mut state, code, reason);

@@ -163,19 +163,28 @@ fn flush_more() {
     });
 }
 
-fn flush_later(touched: Vec<WebSocketConnection>) {
-    match tokio::runtime::Handle::try_current() {
-        Ok(runtime) => {
-            runtime.spawn(async move {
-                for some in touched.chunks(FLUSH_MAX) {
-                    some.iter().for_each(|connection| connection.flush());
-                    tokio::task::yield_now().await;
-                }
-            });
-        }
-        // A thread of the app's own may be held up.
-        Err(_) => touched.into_iter().for_each(WebSocketConnection::flush),
+/// Connections that are still to be flushed, whatever becomes of the task that is to do it.
+struct Unflushed(Vec<WebSocketConnection>);
+
+impl Drop for Unflushed {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(WebSocketConnection::flush);
     }
+}
+
+fn flush_later(touched: Vec<WebSocketConnection>) {
+    let mut unflushed = Unflushed(touched);
+    // Without a runtime it is done here: a thread of the app's own may be held up.
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+    // The task may be long in coming. What is written meanwhile does not wait for it.
+    unflushed.0.iter().for_each(|connection| connection.uncork());
+    runtime.spawn(async move {
+        while !unflushed.0.is_empty() {
+            let some = unflushed.0.len().min(FLUSH_MAX);
+            unflushed.0.drain(..some).for_each(WebSocketConnection::flush);
+            tokio::task::yield_now().await;
+        }
+    });
 }
 
 /// Writes one message to many, encoding it once.

@@ -190,7 +190,8 @@ impl Delivery {
 
     /// Ends a connection that never was: only those of the crate are told, who have to clean up.
     pub(super) fn vanish(mut self) {
-        self.begin_to_close();
+        self.begin_to_close(true);
+        self.read_mail();
         self.listeners.apply(Change::RemoveAll(None));
         let mut cx = Context::from_waker(Waker::noop());
         self.emit_to_each(CLOSE, 0, Args::Nothing, &mut cx);
@@ -239,8 +240,14 @@ impl Delivery {
                 self.read_mail();
                 self.emit_to_each(ERROR, 0, Args::Failed(&error), cx);
             } else if let Some((code, reason)) = due.close.take() {
-                due.done = true;
-                self.begin_to_close();
+                let hurry = due.hurry;
+                if !self.begin_to_close(hurry) {
+                    self.close(code, reason);
+                    return Poll::Ready(());
+                }
+                self.due().done = true;
+                // Those that were registered until then hear of it.
+                self.read_mail();
                 self.emit_to_each(CLOSE, 0, Args::Closed(code, &reason), cx);
             } else {
                 if !due.done && !due.hurry {
@@ -381,15 +388,17 @@ impl Delivery {
         self.listeners.apply_all(mail);
     }
 
-    /// Nothing is written or registered any more.
-    fn begin_to_close(&mut self) {
-        if let Some(mut state) = self.connection.lock() {
-            state.phase = Phase::Closed;
-            let senders = state.existing_extras().map(|extras| std::mem::take(&mut extras.senders));
-            drop(state);
-            senders.into_iter().flatten().for_each(Waker::wake);
+    /// Nothing is written or registered any more, and no fault is found: after `close` none could be told. `false` if there is one
+    /// that the task does not know of, unless there is no time for it.
+    fn begin_to_close(&mut self, hurry: bool) -> bool {
+        let Some(mut state) = self.connection.lock() else { return true };
+        if !hurry && state.existing_extras().is_some_and(|extras| extras.fault.is_some()) {
+            return false;
         }
-        // Those that were registered until then hear of it.
-        self.read_mail();
+        state.phase = Phase::Closed;
+        let senders = state.existing_extras().map(|extras| std::mem::take(&mut extras.senders));
+        drop(state);
+        senders.into_iter().flatten().for_each(Waker::wake);
+        true
     }
 }

@@ -16,7 +16,7 @@ use super::inbox::Inbox;
 use super::shared::Shared;
 use super::slot::{ALARM, ATTEND, BLOCKED, CUT, DEAF, DRAINED, PAUSED, Phase, Slot};
 use crate::clock::{Coarse, Moment};
-use crate::emitter::panic_error;
+use crate::emitter::{contain, panic_error};
 use crate::http::{Place, Upgraded};
 use crate::protocol::{Bucket, Session, close_code};
 use crate::stream::ReadHalf;
@@ -156,7 +156,10 @@ impl Driver {
                     if self.delivery.is_over() {
                         return Poll::Ready(());
                     }
-                    self.note_failure();
+                    if self.note_failure() {
+                        // What is due waits for it to be known, which it may be already.
+                        continue;
+                    }
                     self.deliver_inbox(desk, cx, &mut budget);
                 }
                 turn.flush();
@@ -280,13 +283,17 @@ impl Driver {
         let is_cut = terminated || fault.as_ref().is_some_and(|fault| fault.close_code() == close_code::ABNORMAL);
         if let Some(fault) = fault {
             (self.progress.failed, self.progress.is_calm) = (true, false);
-            let by_app = matches!(fault, ConnectionError::Listener(_) | ConnectionError::MessageAbandoned);
-            trace::connection_failed(fault.cause(), &fault, by_app);
-            self.delivery.fail(fault);
+            self.delivery.fail(fault.clone());
             if self.progress.closed {
                 let (code, reason) = self.close_args();
                 self.delivery.close(code, reason);
             }
+            // An app's error may panic when it is asked what it is.
+            let by_app = matches!(fault, ConnectionError::Listener(_) | ConnectionError::MessageAbandoned);
+            let _ = contain(|| {
+                trace::connection_failed(fault.cause(), &fault, by_app);
+                Ok(())
+            });
         }
         if is_cut {
             self.hang_up();
@@ -296,12 +303,15 @@ impl Driver {
         }
     }
 
-    /// Makes an error that a listener returned the connection's.
+    /// Makes an error that a listener returned the connection's. Whether there was one.
     #[inline]
-    pub(super) fn note_failure(&mut self) {
-        if let Some(error) = self.delivery.take_failure() {
+    pub(super) fn note_failure(&mut self) -> bool {
+        let failure = self.delivery.take_failure();
+        let has_failed = failure.is_some();
+        if let Some(error) = failure {
             self.connection().fail(ConnectionError::Listener(error.into()));
         }
+        has_failed
     }
 
     fn wake_senders(&self) {

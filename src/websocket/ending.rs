@@ -8,6 +8,7 @@ use super::driver::{Driver, Progress};
 use super::event::{self, Args};
 use super::slot::{ATTEND, BLOCKED, HEARD_OUT, Phase};
 use crate::clock::Moment;
+use crate::emitter::contain;
 use crate::protocol::close_code;
 use crate::stream::ReadHalf;
 use crate::trace;
@@ -49,7 +50,7 @@ impl Driver {
     #[inline(never)]
     pub(super) fn end_now(&mut self) -> bool {
         if self.read.is_some() {
-            let is_flushed = self.connection().lock().is_none_or(|state| state.broken || state.unsent() == 0);
+            let is_flushed = self.is_flushed();
             let is_over = if self.progress.ended {
                 // What arrived before is delivered first, and answered.
                 self.inbox.is_empty() && self.delivery.is_free() && is_flushed
@@ -66,13 +67,20 @@ impl Driver {
             }
             self.hang_up();
         }
+        let (code, reason) = self.close_args();
         self.progress.closed = true;
         let cause = self.cause();
         self.shared.connections.begin_to_end(self.connection(), cause);
-        let (code, reason) = self.close_args();
         trace::connection_closed(cause, code, &reason);
         self.delivery.close(code, reason);
         true
+    }
+
+    /// Whether all has left that will.
+    fn is_flushed(&self) -> bool {
+        // Another thread may have written and be about to flush it, and would not tell this task that it has.
+        self.connection().flush();
+        self.connection().lock().is_none_or(|state| state.broken || state.unsent() == 0 && !state.blocked)
     }
 
     /// After a fault, when the peer has been told: a FIN, so that it ends its side too. Closing the socket while it still
@@ -125,7 +133,9 @@ impl Driver {
     /// What `close` says: the fault, or what the side said that began to close; 1006 if none did, or it got no answer.
     pub(super) fn close_args(&self) -> (u16, String) {
         if let Some(error) = self.connection().error() {
-            return (error.close_code(), error.reason().into_owned());
+            // An app's error may panic when it is asked what it is.
+            let reason = contain(|| Ok(error.reason().into_owned())).unwrap_or_else(|_| "a listener failed".to_owned());
+            return (error.close_code(), reason);
         }
         let Some(peer) = &self.progress.peer_close else { return (close_code::ABNORMAL, String::new()) };
         if peer.first {

@@ -18,6 +18,8 @@ struct Kept {
     lookahead: Option<Lookahead>,
     /// Pings that have been answered and not been received.
     answered: usize,
+    /// Before those comes one that has begun to be received, and has not been answered.
+    is_in_ping: bool,
 }
 
 thread_local! {
@@ -67,7 +69,11 @@ impl Inbox {
         };
         let mut answered = 0;
         let mut ping = ping;
-        let lookahead = kept.lookahead.get_or_insert_with(|| Lookahead::new(session));
+        let is_in_ping = &mut kept.is_in_ping;
+        let lookahead = kept.lookahead.get_or_insert_with(|| {
+            *is_in_ping = session.is_in_ping();
+            Lookahead::new(session)
+        });
         let data_frames = lookahead.data_frames();
         lookahead.walk(fresh, |payload| {
             answered += 1;
@@ -79,13 +85,12 @@ impl Inbox {
 
     /// Whether the ping that is being received has been answered already.
     pub(super) fn was_answered(&mut self) -> bool {
-        match &mut self.0 {
-            Some(kept) if kept.answered > 0 => {
-                kept.answered -= 1;
-                true
-            }
-            _ => false,
+        let Some(kept) = &mut self.0 else { return false };
+        if std::mem::take(&mut kept.is_in_ping) || kept.answered == 0 {
+            return false;
         }
+        kept.answered -= 1;
+        true
     }
 
     /// Takes out the bytes, to be received. What is left then is [put back](Inbox::put_back).

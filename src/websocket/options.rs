@@ -245,13 +245,16 @@ impl WebSocketOptions {
     /// What one connection can take of memory at worst, in bytes: a message that is put together, what is read ahead, what
     /// waits to be sent (the hard limit and one message on top of it), and 8 KiB for all else.
     ///
-    /// What an app's listeners hold comes on top. Connections × this ≤ memory is the calculation to do.
+    /// What an app's listeners hold comes on top, and so does what a [`SlowMemberPolicy`](crate::SlowMemberPolicy) keeps for
+    /// those who read too slowly. Connections × this ≤ memory is the calculation to do.
     pub fn worst_case_bytes(&self) -> usize {
         // A buffer that grows by doubling can have twice what is in it.
         let message = self.limits.max_message_size.saturating_mul(2);
         // Frames read ahead are kept as raw bytes, or as messages.
         let ahead = self.read_ahead.saturating_add(64 * 1024).saturating_mul(2);
-        let unsent = self.write_buffer_hard_limit.saturating_add(self.limits.max_message_size).saturating_mul(2);
+        // And a fourth more, which has been sent and is not cut off yet.
+        let unsent = self.write_buffer_hard_limit.saturating_add(self.limits.max_message_size);
+        let unsent = unsent.saturating_add(unsent / 4).saturating_mul(2);
         message.saturating_add(ahead).saturating_add(unsent).saturating_add(8 * 1024)
     }
 }

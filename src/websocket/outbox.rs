@@ -264,7 +264,7 @@ impl Outbox {
 
     fn sent(&mut self, bytes: usize) {
         if let Some(buffer) = &mut self.buffer {
-            buffer.at += bytes;
+            buffer.advance(bytes);
         }
     }
 
@@ -298,6 +298,36 @@ mod tests {
 
     use super::*;
     use crate::stream::{Stream, Transport};
+
+    /// As long as a socket is never empty, nothing is ever given back.
+    #[tokio::test]
+    async fn what_is_sent_is_not_kept_though_something_always_waits() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (peer, _) = listener.accept().await.unwrap();
+        let (_read, write) = Stream { transport: Transport::Tcp(stream), remote: None, local: None }.into_halves();
+        let mut outbox = Outbox::default();
+        outbox.attach(write);
+        let mut piece = vec![0; 64 * 1024];
+        while outbox.unsent() < 2 << 20 {
+            outbox.push(true, Opcode::Binary, &piece);
+            outbox.flush();
+        }
+        let mut read = 0;
+        while read < 32 << 20 {
+            // What is read is added again.
+            match peer.try_read(&mut piece) {
+                Ok(count) => {
+                    read += count;
+                    outbox.push(true, Opcode::Binary, &piece[..count]);
+                }
+                Err(_) => tokio::task::yield_now().await,
+            }
+            outbox.flush();
+            assert!(outbox.unsent() > 0);
+            assert!(outbox.own_bytes() <= outbox.unsent() / 4 * 5 + piece.len(), "{} kept", outbox.own_bytes());
+        }
+    }
 
     #[tokio::test]
     async fn no_buffer_is_kept_when_all_is_sent() {

@@ -184,7 +184,7 @@ impl Driver {
         let mut rest = buffer.bytes.get_mut(buffer.at..).unwrap_or_default();
         self.feed_all(&mut rest, &mut desk.spare, cx, budget);
         let left = rest.len();
-        buffer.at = buffer.bytes.len() - left;
+        buffer.advance(buffer.left().saturating_sub(left));
         self.inbox.put_back(buffer);
         self.keep(&[]);
     }

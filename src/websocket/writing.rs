@@ -95,16 +95,27 @@ impl WebSocketConnection {
 impl WebSocketConnection {
     /// The state, if one more message may be added to it.
     fn lock_for_message(&self) -> Option<MutexGuard<'static, State>> {
-        let state = self.lock()?;
+        let mut state = self.lock()?;
         if !state.is_writable() {
             return None;
         }
-        let (unsent, limit) = (state.unsent(), state.hard_limit);
+        let limit = state.hard_limit;
+        if state.unsent() >= limit && !state.blocked {
+            self.flush_early(&mut state);
+        }
+        let unsent = state.unsent();
         if unsent >= limit {
             self.fail_locked(state, ConnectionError::SlowReader { unsent, limit });
             return None;
         }
         Some(state)
+    }
+
+    /// Before somebody is told to read too slowly: its socket may not have been asked in this turn yet.
+    #[cold]
+    fn flush_early(&self, state: &mut State) {
+        let flushed = state.outbox.flush();
+        self.flushed(state, flushed);
     }
 
     /// Adds a message to what is to be sent.
@@ -213,9 +224,7 @@ impl WebSocketConnection {
         let Some(mut state) = self.lock_for_message() else { return 0 };
         let limit = state.soft_limit;
         if state.unsent() >= limit && !state.blocked {
-            // It has not been asked in this turn yet.
-            let flushed = state.outbox.flush();
-            self.flushed(&mut state, flushed);
+            self.flush_early(&mut state);
         }
         let unsent = state.unsent();
         if unsent < limit && !state.holds || policy == SlowMemberPolicy::Keep {
@@ -274,7 +283,11 @@ impl WebSocketConnection {
                 return Poll::Ready(Ok(()));
             }
             state.wants_drain = true;
-            state.extras().senders.push(cx.waker().clone());
+            let senders = &mut state.extras().senders;
+            // A task that asks again is woken once.
+            if !senders.iter().any(|sender| sender.will_wake(cx.waker())) {
+                senders.push(cx.waker().clone());
+            }
             Poll::Pending
         })
         .await?;
@@ -356,6 +369,13 @@ impl WebSocketConnection {
         let room = state.unsent() < state.soft_limit;
         state.wants_drain |= !room;
         room
+    }
+
+    /// Nobody is about to flush it, as far as others should know who write to it.
+    pub(super) fn uncork(self) {
+        if let Some(mut state) = self.lock() {
+            state.corked_by = 0;
+        }
     }
 
     /// Sends what can be sent now.

@@ -1,0 +1,223 @@
+//! Endings: `close` is told exactly once and last, as soon as it can be, whatever is still under way when a connection ends, and
+//! what was accepted for the peer reaches it.
+
+mod support;
+
+use std::error::Error;
+use std::fmt;
+use std::sync::{Arc, mpsc as blocking};
+use std::time::Duration;
+
+use react_websocket::{GroupManager, WebSocketConnection, WebSocketOptions, cork};
+use support::*;
+use tokio::io::{AsyncWriteExt, BufWriter};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, sleep, timeout};
+
+/// Tells of each `close` of a connection.
+fn closes(connection: WebSocketConnection) -> mpsc::UnboundedReceiver<u16> {
+    let (tell, told) = mpsc::unbounded_channel();
+    connection.on("close", move |code: u16| tell.send(code).is_ok());
+    told
+}
+
+/// The entries of a log that begin with a word.
+fn entries_of(log: &[String], word: &str) -> Vec<String> {
+    log.iter().filter(|entry| entry.starts_with(word)).cloned().collect()
+}
+
+#[tokio::test]
+async fn a_connection_whose_peer_says_fin_does_not_wait_for_a_thread_that_has_written_to_it_and_not_flushed() {
+    let Pair { connection, mut peer, log } = Pair::over_tcp(WebSocketOptions::new()).await;
+    let mut closed = closes(connection);
+    let (wrote, has_written) = tokio::sync::oneshot::channel();
+    let (go_on, gate) = blocking::channel::<()>();
+    let writer = std::thread::spawn(move || {
+        cork(|| {
+            connection.write("x");
+            let _ = wrote.send(());
+            let _ = gate.recv_timeout(Duration::from_secs(30));
+        });
+    });
+    has_written.await.expect("it writes");
+    peer.stream.shutdown().await.unwrap();
+    let told = timeout(Duration::from_secs(5), closed.recv()).await;
+    assert_eq!(told.expect("sooner than the close timeout"), Some(1006));
+    assert_eq!(timeout(Duration::from_secs(5), peer.text()).await.expect("it is flushed"), "x");
+    drop(go_on);
+    writer.join().unwrap();
+    assert_eq!(log.take(), ["close 1006 "]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_fails_after_terminate_holds_up_close_no_longer_than_it_runs() {
+    for panics in [false, true] {
+        let Pair { connection, mut peer, log } = Pair::in_memory(WebSocketOptions::new()).await;
+        let (mut closed, gate) = (closes(connection), Arc::new(Notify::new()));
+        let waiting = gate.clone();
+        connection.on("text", async move || {
+            waiting.notified().await;
+            if panics { panic!("no") } else { Err::<(), _>("no") }
+        });
+        peer.send(text("x")).await;
+        settle().await;
+        connection.terminate();
+        settle().await;
+        assert_eq!(log.take(), ["text x"], "the listener runs");
+        let notified = Instant::now();
+        gate.notify_one();
+        let told = timeout(Duration::from_secs(60), closed.recv()).await;
+        assert_eq!(told, Ok(Some(1006)), "panics: {panics}");
+        assert_eq!(notified.elapsed(), Duration::ZERO, "panics: {panics}");
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(entries_of(&log.take(), "close"), ["close 1006 "], "panics: {panics}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_is_told_once_and_last_though_a_fault_comes_up_while_an_end_listener_holds_it_up() {
+    let (log, groups, gate) = (Log::default(), GroupManager::new(), Arc::new(Notify::new()));
+    groups.on("create", |group| {
+        group.on("leave", |_| Err::<(), _>("no"));
+    });
+    let (noted, joined, waiting) = (log.clone(), groups.clone(), gate.clone());
+    let http = websockets(move |connection| {
+        noted.watch(connection);
+        joined.join("a", connection).unwrap();
+        let (groups, gate) = (joined.clone(), waiting.clone());
+        connection.on("end", async move || {
+            gate.notified().await;
+            groups.leave("a", connection);
+        });
+        connection.on("close", async || sleep(Duration::from_secs(1)).await);
+    });
+    let (mut peer, serving) = Peer::open_in_memory(&http).await;
+    peer.send(close(1000, "")).await;
+    settle().await;
+    assert_eq!(log.take(), ["end"]);
+    gate.notify_one();
+    timeout(Duration::from_secs(60), serving).await.expect("it ends");
+    assert!(groups.is_empty());
+    let told = log.take();
+    assert_eq!(entries_of(&told, "close").len(), 1, "{told:?}");
+    assert!(told.last().is_some_and(|last| last.starts_with("close ")), "{told:?}");
+    assert!(entries_of(&told, "error").len() <= 1, "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn through_a_stream_that_buffers_all_that_was_written_and_our_close_reach_a_peer_that_reads_after_its_own() {
+    let http = websockets(|connection| {
+        connection.on("text", move || connection.write("x".repeat(500)));
+    });
+    let (near, far) = tokio::io::duplex(64);
+    let serving = http.serve(BufWriter::new(near));
+    let mut peer = Peer::new(far);
+    peer.shake_hands().await;
+    peer.send(text("go")).await;
+    settle().await;
+    peer.send(close(1000, "")).await;
+    settle().await;
+    assert_eq!(peer.text().await, "x".repeat(500));
+    assert_eq!(peer.closed().await, (Some(1000), String::new()));
+    assert!(peer.ended().await);
+    timeout(Duration::from_secs(1), serving).await.expect("it ends");
+}
+
+/// An error that cannot be put in words.
+#[derive(Debug)]
+struct Unspeakable;
+
+impl fmt::Display for Unspeakable {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        panic!("no words")
+    }
+}
+
+impl Error for Unspeakable {}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_panics_when_it_is_put_in_words_closes_with_1011_like_any_other() {
+    let log = Log::default();
+    let noted = log.clone();
+    let http = websockets(move |connection| {
+        connection.on("text", || Err::<(), _>(Unspeakable));
+        let log = noted.clone();
+        connection.on("close", move |code: u16| log.add(format_args!("close {code}")));
+    });
+    let (mut peer, serving) = Peer::open_in_memory(&http).await;
+    peer.send(text("x")).await;
+    assert_eq!(peer.closed().await, (Some(1011), "internal error".into()));
+    drop(peer);
+    let ended = timeout(Duration::from_secs(1), serving).await;
+    assert_eq!((log.take(), ended.is_ok()), (vec!["close 1011".to_owned()], true));
+}
+
+struct PanicsWhenDropped;
+
+impl Drop for PanicsWhenDropped {
+    fn drop(&mut self) {
+        panic!("dropped");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_listener_that_panics_when_it_is_dropped_keeps_nobody_from_hearing_of_the_end() {
+    let Pair { connection, mut peer, log } = Pair::in_memory(WebSocketOptions::new()).await;
+    let (groups, left) = (GroupManager::new(), log.clone());
+    groups.on("create", move |group| {
+        let left = left.clone();
+        group.on("leave", move |_| left.add("leave"));
+    });
+    groups.join("a", connection).unwrap();
+    let captured = PanicsWhenDropped;
+    let id = connection.on("pong", move || _ = &captured);
+    // The task takes over the listeners.
+    peer.send(text("x")).await;
+    settle().await;
+    assert_eq!(log.take(), ["text x"]);
+    connection.remove_listener(id);
+    connection.terminate();
+    sleep(Duration::from_secs(60)).await;
+    let told = log.take();
+    assert_eq!(entries_of(&told, "close").len(), 1, "{told:?}");
+    assert_eq!(entries_of(&told, "leave").len(), 1, "{told:?}");
+    assert!(groups.is_empty());
+}
+
+/// An error that asks its connection something when it is dropped.
+#[derive(Debug)]
+struct AsksWhenDropped(WebSocketConnection);
+
+impl fmt::Display for AsksWhenDropped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no")
+    }
+}
+
+impl Error for AsksWhenDropped {}
+
+impl Drop for AsksWhenDropped {
+    fn drop(&mut self) {
+        self.0.buffered_amount();
+    }
+}
+
+/// In a thread of its own, which would take the test with it if it hung.
+#[test]
+fn an_error_that_is_dropped_as_too_late_may_use_its_connection() {
+    let (tell, told) = blocking::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let Pair { connection, mut peer, .. } = Pair::in_memory(WebSocketOptions::new()).await;
+            connection.on("text", move || {
+                connection.terminate();
+                Err::<(), _>(AsksWhenDropped(connection))
+            });
+            connection.on("close", move |code: u16| tell.send(code).is_ok());
+            peer.send(text("x")).await;
+            peer.rest().await;
+        });
+    });
+    assert_eq!(told.recv_timeout(Duration::from_secs(5)), Ok(1006));
+}
