@@ -164,7 +164,14 @@ impl ReadHalf {
                 }
                 ReadHalf::Other(_) => return None,
             };
-            Some(received.map_or_else(|| tried.map(|()| Default::default()), Ok))
+            Some(match received {
+                Some(bytes) => {
+                    // That there is no more now is an error that owns nothing, and dropping it would cost more than this.
+                    std::mem::forget(tried);
+                    Ok(bytes)
+                }
+                None => tried.map(|()| Default::default()),
+            })
         }
         #[cfg(not(target_os = "linux"))]
         {
