@@ -174,17 +174,21 @@ impl Drop for Unflushed {
 
 fn flush_later(touched: Vec<WebSocketConnection>) {
     let mut unflushed = Unflushed(touched);
-    // Without a runtime it is done here: a thread of the app's own may be held up.
-    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-    // The task may be long in coming. What is written meanwhile does not wait for it.
-    unflushed.0.iter().for_each(|connection| connection.uncork());
-    runtime.spawn(async move {
-        while !unflushed.0.is_empty() {
-            let some = unflushed.0.len().min(FLUSH_MAX);
-            unflushed.0.drain(..some).for_each(WebSocketConnection::flush);
-            tokio::task::yield_now().await;
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => {
+            // The task may be long in coming. What is written meanwhile does not wait for it.
+            unflushed.0.iter().for_each(|connection| connection.uncork());
+            runtime.spawn(async move {
+                while !unflushed.0.is_empty() {
+                    let some = unflushed.0.len().min(FLUSH_MAX);
+                    unflushed.0.drain(..some).for_each(WebSocketConnection::flush);
+                    tokio::task::yield_now().await;
+                }
+            });
         }
-    });
+        // A thread of the app's own may be held up.
+        Err(_) => drop(unflushed),
+    }
 }
 
 /// Writes one message to many, encoding it once.

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use shuttle::future::{block_on, spawn};
 use shuttle::thread;
+use tokio::io::AsyncWriteExt;
 
 use super::peer::{self, Kind, Room};
 use super::{Notes, check, seen};
 use crate::model::time;
+use crate::cork;
 
 #[test]
 fn however_many_end_a_connection_it_closes_once_and_last() {
@@ -91,5 +93,41 @@ fn both_sides_that_close_at_once_hear_each_other() {
         assert!(first == peer::CLOSE && matches!(code, Some(4000 | 4001)) && rest.is_none(), "{first:x} {code:?} {rest:?}");
         open.ended();
         room.assert_empty();
+    });
+}
+
+#[test]
+fn who_has_written_and_not_flushed_yet_holds_up_no_end() {
+    check(4, || {
+        let room = Room::new();
+        let (open, mut peer) = room.open(100);
+        let connection = open.connection;
+        let writer = thread::spawn(move || cork(|| connection.write("x")));
+        // It leaves without a word, and still reads. No time passes after which the end would come anyhow.
+        block_on(peer.shutdown()).expect("it can say so");
+        assert_eq!(open.ended(), ["close"]);
+        writer.join().expect("no panic");
+        let text = block_on(peer::frame(&mut peer));
+        seen(if text.is_some() { "sent" } else { "too late" });
+        room.assert_empty();
+    });
+}
+
+#[test]
+fn a_fault_that_another_thread_finds_at_the_end_is_told_before_close_or_not_at_all() {
+    check(4, || {
+        let room = Room::new();
+        let (open, peer) = room.open(100);
+        let connection = open.connection;
+        room.groups.on("create", |group| {
+            group.on("leave", |_| Err::<(), _>("no"));
+        });
+        let groups = room.groups.clone();
+        groups.join("a", connection).expect("it is there");
+        let leaving = thread::spawn(move || groups.leave("a", connection));
+        drop(peer);
+        let events = open.ended();
+        leaving.join().expect("no panic");
+        seen(if events.contains(&"error") { "told" } else { "too late" });
     });
 }
