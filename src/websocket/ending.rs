@@ -78,9 +78,11 @@ impl Driver {
 
     /// Whether all has left that will.
     fn is_flushed(&self) -> bool {
+        let connection = self.connection();
+        let Some(mut state) = connection.lock() else { return true };
         // Another thread may have written and be about to flush it, and would not tell this task that it has.
-        self.connection().flush();
-        self.connection().lock().is_none_or(|state| state.broken || state.unsent() == 0 && !state.blocked)
+        connection.flush_locked(&mut state);
+        state.broken || state.unsent() == 0 && !state.blocked
     }
 
     /// After a fault, when the peer has been told: a FIN, so that it ends its side too. Closing the socket while it still

@@ -386,14 +386,20 @@ impl WebSocketConnection {
 
     /// The same, its slot being known.
     pub(super) fn flush_at(self, slot: &'static Slot) {
-        let Some(mut state) = self.lock_at(slot) else { return };
+        if let Some(mut state) = self.lock_at(slot) {
+            self.flush_locked(&mut state);
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn flush_locked(&self, state: &mut State) {
         state.corked_by = 0;
         if state.blocked {
             return;
         }
         let flushed = state.outbox.flush();
         if flushed != Flushed::All || state.wants_drain || state.holds {
-            self.flushed(&mut state, flushed);
+            self.flushed(state, flushed);
         }
     }
 
