@@ -112,22 +112,3 @@ fn who_has_written_and_not_flushed_yet_holds_up_no_end() {
         room.assert_empty();
     });
 }
-
-#[test]
-fn a_fault_that_another_thread_finds_at_the_end_is_told_before_close_or_not_at_all() {
-    check(4, || {
-        let room = Room::new();
-        let (open, peer) = room.open(100);
-        let connection = open.connection;
-        room.groups.on("create", |group| {
-            group.on("leave", |_| Err::<(), _>("no"));
-        });
-        let groups = room.groups.clone();
-        groups.join("a", connection).expect("it is there");
-        let leaving = thread::spawn(move || groups.leave("a", connection));
-        drop(peer);
-        let events = open.ended();
-        leaving.join().expect("no panic");
-        seen(if events.contains(&"error") { "told" } else { "too late" });
-    });
-}
