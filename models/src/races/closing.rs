@@ -8,8 +8,8 @@ use tokio::io::AsyncWriteExt;
 
 use super::peer::{self, Kind, Room};
 use super::{Notes, check, seen};
-use crate::model::time;
 use crate::cork;
+use crate::model::time;
 
 #[test]
 fn however_many_end_a_connection_it_closes_once_and_last() {
