@@ -1,15 +1,19 @@
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use tokio::io::AsyncWrite;
 
 use super::buffers;
+use super::connection::WebSocketConnection;
 use super::driver::Driver;
 use super::outbox::Flushed;
+use super::slot::{ATTEND, BLOCKED, DRAINED, Slot, State};
 use crate::clock::Moment;
+use crate::protocol::Opcode;
 use crate::stream::ReadHalf;
 
-/// From the outbox to the socket, where others could not.
+/// By the task, where others could not.
 impl Driver {
     /// Writes what others could not: the socket was full, or is one that only this task can write.
     pub(super) fn write(&mut self, cx: &mut Context<'_>) {
@@ -98,6 +102,107 @@ impl Driver {
         if has_moved || self.deadlines.write == Moment::NEVER {
             let limit = self.shared.options.write_timeout;
             self.deadlines.write = limit.map_or(Moment::NEVER, |limit| self.lifetime.clock().after(limit));
+        }
+    }
+}
+
+/// From the outbox to the socket, by whichever thread.
+impl WebSocketConnection {
+    /// Nobody is about to flush it, as far as others should know who write to it.
+    pub(super) fn uncork(self) {
+        if let Some(mut state) = self.lock() {
+            state.corked_by = 0;
+        }
+    }
+
+    /// Sends what can be sent now.
+    #[inline]
+    pub(super) fn flush(self) {
+        self.flush_at(self.slot());
+    }
+
+    /// The same, its slot being known.
+    pub(super) fn flush_at(self, slot: &'static Slot) {
+        if let Some(mut state) = self.lock_at(slot) {
+            self.flush_locked(&mut state);
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn flush_locked(&self, state: &mut State) {
+        state.corked_by = 0;
+        if state.blocked {
+            return;
+        }
+        let flushed = state.outbox.flush();
+        if flushed != Flushed::All || state.wants_drain || state.holds {
+            self.flushed(state, flushed);
+        }
+    }
+
+    /// The same where nothing can follow.
+    pub(super) fn flush_last(self) {
+        if let Some(mut state) = self.lock().filter(|state| !state.blocked) {
+            let flushed = state.outbox.flush_last();
+            self.flushed(&mut state, flushed);
+        }
+    }
+
+    /// Takes note of how a flush ended, and says whether there is room for more.
+    pub(super) fn flushed(&self, state: &mut State, flushed: Flushed) -> bool {
+        match flushed {
+            Flushed::All => {
+                if state.wants_drain || state.holds {
+                    self.drained(state);
+                }
+                true
+            }
+            Flushed::NotYet => self.room(state),
+            Flushed::Full => {
+                state.blocked = true;
+                self.slot().signal(state, BLOCKED);
+                self.room(state)
+            }
+            Flushed::Broken => {
+                state.broken = true;
+                self.slot().signal(state, ATTEND);
+                false
+            }
+        }
+    }
+
+    /// Everything was sent: others may write to the socket again. `false` if there is more to send first.
+    pub(super) fn unblock(&self, state: &mut State) -> bool {
+        let pong = state.existing_extras().and_then(|extras| extras.pong.take());
+        if let Some(pong) = pong.filter(|_| state.is_writable()) {
+            state.outbox.push(true, Opcode::Pong, &pong);
+        }
+        if state.outbox.unsent() > 0 {
+            return false;
+        }
+        state.trim_extras();
+        state.blocked = false;
+        self.slot().flags.fetch_and(!BLOCKED, Ordering::Relaxed);
+        self.drained(state);
+        true
+    }
+
+    /// The socket has failed.
+    pub(super) fn broken(&self) {
+        if let Some(mut state) = self.lock() {
+            let flushed = state.outbox.break_off();
+            state.blocked = false;
+            self.slot().flags.fetch_and(!BLOCKED, Ordering::Relaxed);
+            self.flushed(&mut state, flushed);
+        }
+    }
+
+    /// If there is room again: lets those know who wait for it.
+    #[cold]
+    pub(super) fn drained(&self, state: &mut State) {
+        if (state.wants_drain || state.holds) && state.unsent() < state.soft_limit {
+            state.has_drained |= std::mem::take(&mut state.wants_drain);
+            self.slot().signal(state, DRAINED);
         }
     }
 }

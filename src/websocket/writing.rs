@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use parking_lot::MutexGuard;
@@ -8,8 +7,8 @@ use super::connection::WebSocketConnection;
 use super::cork;
 use super::error::{Closed, ConnectionError};
 use super::lag::SlowMemberPolicy;
-use super::outbox::{Flushed, Log};
-use super::slot::{ATTEND, BLOCKED, DRAINED, Slot, State};
+use super::outbox::Log;
+use super::slot::{Slot, State};
 use super::writer::{BinaryPayload, MessageWriter, Streaming, TextPayload};
 use crate::protocol::Opcode;
 
@@ -365,107 +364,9 @@ impl WebSocketConnection {
     }
 
     #[inline]
-    fn room(&self, state: &mut State) -> bool {
+    pub(super) fn room(&self, state: &mut State) -> bool {
         let room = state.unsent() < state.soft_limit;
         state.wants_drain |= !room;
         room
-    }
-
-    /// Nobody is about to flush it, as far as others should know who write to it.
-    pub(super) fn uncork(self) {
-        if let Some(mut state) = self.lock() {
-            state.corked_by = 0;
-        }
-    }
-
-    /// Sends what can be sent now.
-    #[inline]
-    pub(super) fn flush(self) {
-        self.flush_at(self.slot());
-    }
-
-    /// The same, its slot being known.
-    pub(super) fn flush_at(self, slot: &'static Slot) {
-        if let Some(mut state) = self.lock_at(slot) {
-            self.flush_locked(&mut state);
-        }
-    }
-
-    #[inline(always)]
-    pub(super) fn flush_locked(&self, state: &mut State) {
-        state.corked_by = 0;
-        if state.blocked {
-            return;
-        }
-        let flushed = state.outbox.flush();
-        if flushed != Flushed::All || state.wants_drain || state.holds {
-            self.flushed(state, flushed);
-        }
-    }
-
-    /// The same where nothing can follow.
-    pub(super) fn flush_last(self) {
-        if let Some(mut state) = self.lock().filter(|state| !state.blocked) {
-            let flushed = state.outbox.flush_last();
-            self.flushed(&mut state, flushed);
-        }
-    }
-
-    /// Takes note of how a flush ended, and says whether there is room for more.
-    pub(super) fn flushed(&self, state: &mut State, flushed: Flushed) -> bool {
-        match flushed {
-            Flushed::All => {
-                if state.wants_drain || state.holds {
-                    self.drained(state);
-                }
-                true
-            }
-            Flushed::NotYet => self.room(state),
-            Flushed::Full => {
-                state.blocked = true;
-                self.slot().signal(state, BLOCKED);
-                self.room(state)
-            }
-            Flushed::Broken => {
-                state.broken = true;
-                self.slot().signal(state, ATTEND);
-                false
-            }
-        }
-    }
-
-    /// Everything was sent: others may write to the socket again. `false` if there is more to send first.
-    pub(super) fn unblock(&self, state: &mut State) -> bool {
-        let pong = state.existing_extras().and_then(|extras| extras.pong.take());
-        if let Some(pong) = pong.filter(|_| state.is_writable()) {
-            state.outbox.push(true, Opcode::Pong, &pong);
-        }
-        if state.outbox.unsent() > 0 {
-            return false;
-        }
-        state.trim_extras();
-        state.blocked = false;
-        self.slot().flags.fetch_and(!BLOCKED, Ordering::Relaxed);
-        self.drained(state);
-        true
-    }
-
-    /// The socket has failed.
-    pub(super) fn broken(&self) {
-        if let Some(mut state) = self.lock() {
-            let flushed = state.outbox.break_off();
-            state.blocked = false;
-            self.slot().flags.fetch_and(!BLOCKED, Ordering::Relaxed);
-            self.flushed(&mut state, flushed);
-        }
-    }
-
-    /// If there is room again: lets those know who wait for it.
-    #[cold]
-    pub(super) fn drained(&self, state: &mut State) {
-        if (state.wants_drain || state.holds) && state.unsent() < state.soft_limit {
-            state.has_drained |= std::mem::take(&mut state.wants_drain);
-            self.slot().signal(state, DRAINED);
-        }
     }
 }
