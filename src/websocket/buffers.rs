@@ -34,10 +34,10 @@ impl Buffer {
     }
 }
 
-/// A buffer keeps less than so many bytes that are done with,
+/// Fewer bytes that are done with are kept.
 const CUT_MIN: usize = 64 * 1024;
 
-/// or than this part of those that are not.
+/// So are those that are less than this part of what is not done with: a fourth.
 const CUT_PART: usize = 4;
 
 thread_local! {
