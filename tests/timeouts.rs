@@ -77,6 +77,18 @@ async fn live(pair: &mut InMemory, time: Duration) -> u32 {
     pings
 }
 
+/// Has a deadline pass, and bytes arrive when the clock has woken the connection's task and that has not had its turn.
+async fn send_behind_the_clock(mut pair: InMemory, deadline: Duration, bytes: Vec<u8>) -> InMemory {
+    advance(deadline + LATE).await;
+    // The clock is the next that has a turn, then this task, then those that the clock has woken.
+    tokio::spawn(async move {
+        pair.peer.send(bytes).await;
+        pair
+    })
+    .await
+    .unwrap()
+}
+
 fn masked_pong() -> Vec<u8> {
     frame(0x8A, "")
 }
@@ -262,6 +274,18 @@ async fn a_pong_that_waits_in_the_socket_counts_whenever_reading_goes_on() {
 }
 
 /// A listener of `text` that waits until it is let go on, and notes the texts of which it was told.
+#[tokio::test(start_paused = true)]
+async fn a_pong_that_comes_before_its_timeout_is_acted_upon_counts() {
+    let mut pair = Pair::in_memory(WebSocketOptions::new().ping_interval(seconds(60))).await;
+    pinged(&mut pair).await;
+    let mut pair = send_behind_the_clock(pair, seconds(20), masked_pong()).await;
+    settle().await;
+    assert_eq!(pair.log.take(), ["pong 0"]);
+    pinged(&mut pair).await;
+    let asked = Instant::now();
+    assert_on_time(ended(&mut pair).await - asked, seconds(20));
+}
+
 fn slow_listener(pair: &InMemory) -> (Arc<Notify>, Arc<Mutex<Vec<Text>>>) {
     let (go_on, texts) = (Arc::new(Notify::new()), Arc::new(Mutex::new(Vec::new())));
     let (gate, told) = (go_on.clone(), texts.clone());
@@ -413,6 +437,17 @@ async fn a_message_that_waits_in_the_socket_counts_whenever_reading_goes_on() {
         assert_eq!(pair.log.take(), ["text a"], "resumed after {resume_after} ms");
         assert!(pair.connection.is_writable(), "resumed after {resume_after} ms");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_comes_before_the_idle_timeout_is_acted_upon_counts() {
+    let pair = Pair::in_memory(no_timeouts().idle_timeout(seconds(7))).await;
+    let mut pair = send_behind_the_clock(pair, seconds(7), text("a")).await;
+    settle().await;
+    assert_eq!(pair.log.take(), ["text a"]);
+    let heard = Instant::now();
+    assert_eq!(pair.peer.closed().await, (Some(1001), "idle".into()));
+    assert_on_time(heard.elapsed() + millis(1), seconds(7));
 }
 
 #[tokio::test(start_paused = true)]
@@ -594,6 +629,23 @@ async fn a_peer_that_has_taken_everything_owes_nothing() {
         sleep(seconds(100)).await;
     }
     assert_eq!(pair.log.take(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_something_before_the_write_timeout_is_acted_upon_is_in_time() {
+    let mut pair = Pair::with_capacity(WebSocketOptions::new().ping_interval(None), 1_000).await;
+    assert!(pair.connection.write("x".repeat(1_500)));
+    settle().await;
+    advance(seconds(30) + LATE).await;
+    let pair = tokio::spawn(async move {
+        pair.peer.stream.read_exact(&mut [0; 1_000]).await.unwrap();
+        pair
+    });
+    let mut pair = pair.await.unwrap();
+    assert_eq!(pair.peer.stream.read_exact(&mut [0; 504]).await.unwrap(), 504);
+    settle().await;
+    assert_eq!(pair.log.take(), [""; 0]);
+    assert!(pair.connection.is_writable());
 }
 
 #[tokio::test(start_paused = true)]

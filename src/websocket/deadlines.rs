@@ -1,9 +1,10 @@
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::driver::Driver;
 use super::error::ConnectionError;
 use super::options::WebSocketOptions;
-use super::slot::Slot;
+use super::slot::{ALARM, Slot};
 use crate::clock::{Clock, Moment};
 use crate::protocol::close_code;
 
@@ -102,11 +103,12 @@ impl Driver {
         }
         if self.deadlines.pong <= now {
             let limit = options.pong_timeout.unwrap_or_default();
-            self.deadlines.pong = Moment::NEVER;
-            if !self.progress.waits_for_peer {
-                self.deadlines.pong = clock.after(self.time_to_be_heard(limit));
-            } else if !self.progress.heard {
+            if self.progress.heard {
+                self.deadlines.pong = Moment::NEVER;
+            } else if self.progress.waits_for_peer {
                 return self.connection().fail(ConnectionError::PongTimeout { limit });
+            } else if !self.reads_first() {
+                self.deadlines.pong = clock.after(limit);
             }
         }
         if self.deadlines.ping <= now {
@@ -121,18 +123,22 @@ impl Driver {
             let limit = options.idle_timeout.unwrap_or_default();
             if self.progress.waits_for_peer {
                 return self.connection().close_with(close_code::GOING_AWAY, "idle");
+            } else if !self.reads_first() {
+                self.deadlines.idle = clock.after(limit);
             }
-            self.deadlines.idle = clock.after(self.time_to_be_heard(limit));
         }
         if self.deadlines.lifetime <= now {
             self.connection().close_with(close_code::GOING_AWAY, "end of lifetime");
         }
     }
 
-    /// Who is not read cannot be heard, and gets as much time again. If reading goes on from now on, what has come meanwhile
-    /// is in the socket, and is read at once.
-    fn time_to_be_heard(&self, limit: Duration) -> Duration {
-        if self.may_read() { Duration::ZERO } else { limit }
+    /// Whether what has come meanwhile can be read, before the peer is judged. Who is not read cannot be heard.
+    fn reads_first(&self) -> bool {
+        let may_read = self.may_read();
+        if may_read {
+            self.slot().flags.fetch_or(ALARM, Ordering::Relaxed);
+        }
+        may_read
     }
 }
 

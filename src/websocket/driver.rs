@@ -147,6 +147,8 @@ impl Driver {
         // again, and must not keep the peer from being heard.
         let mut attends_again = false;
         let mut may_be_timed = self.progress.is_counted;
+        // What has arrived since the last turn may not have been read.
+        self.progress.waits_for_peer = false;
         loop {
             let is_calm = self.is_calm();
             if !is_calm {
@@ -247,12 +249,13 @@ impl Driver {
         if asked & ATTEND != 0 {
             self.look_at_state();
         }
+        if asked & BLOCKED != 0 {
+            self.write(cx);
+        }
+        // Not before it is known what the socket takes.
         if asked & ALARM != 0 {
             self.deadlines.rung();
             self.meet_deadlines();
-        }
-        if asked & BLOCKED != 0 {
-            self.write(cx);
         }
     }
 
