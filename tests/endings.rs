@@ -5,12 +5,15 @@ mod support;
 
 use std::error::Error;
 use std::fmt;
-use std::sync::{Arc, mpsc as blocking};
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock, mpsc as blocking};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use react_websocket::{GroupManager, WebSocketConnection, WebSocketOptions, cork};
 use support::*;
-use tokio::io::{AsyncWriteExt, BufWriter};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufWriter, ReadBuf};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -220,4 +223,43 @@ fn an_error_that_is_dropped_as_too_late_may_use_its_connection() {
         });
     });
     assert_eq!(told.recv_timeout(Duration::from_secs(5)), Ok(1006));
+}
+
+/// A stream that fails with an error of its own, which asks the connection something when it is put in words.
+#[derive(Clone, Debug, Default)]
+struct Failing(Arc<OnceLock<WebSocketConnection>>);
+
+impl fmt::Display for Failing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} unsent", self.0.get().map_or(0, |connection| connection.buffered_amount()))
+    }
+}
+
+impl Error for Failing {}
+
+impl AsyncRead for Failing {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Err(io::Error::other(self.clone())))
+    }
+}
+
+#[test]
+fn an_error_of_an_apps_stream_may_use_its_connection_when_it_is_put_in_words() {
+    let (tell, told) = blocking::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let failing = Failing::default();
+            let opened = failing.clone();
+            let http = websockets(move |connection| {
+                let tell = tell.clone();
+                connection.on("close", move |code: u16, reason: &str| tell.send((code, reason.to_owned())).is_ok());
+                let _ = opened.0.set(connection);
+            });
+            let stream = tokio::io::join(HANDSHAKE.as_bytes().chain(failing), tokio::io::sink());
+            http.serve(stream).await;
+        });
+    });
+    let closed = told.recv_timeout(Duration::from_secs(5));
+    assert_eq!(closed, Ok((1006, "the connection failed: 0 unsent".to_owned())));
 }

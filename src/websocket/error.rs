@@ -85,12 +85,16 @@ impl ConnectionError {
         }
     }
 
-    /// What the peer is told: not what went wrong in the app.
+    /// What the peer is told, if anything: not what went wrong in the app, whose errors are not even asked.
     pub(super) fn public_reason(&self) -> Cow<'_, str> {
         match self {
-            ConnectionError::Listener(_) | ConnectionError::MessageAbandoned => "internal error".into(),
+            ConnectionError::Protocol(error) => error.to_string().into(),
             ConnectionError::SlowReader { .. } => "reading too slowly".into(),
-            error => error.reason(),
+            ConnectionError::Listener(_) | ConnectionError::MessageAbandoned => "internal error".into(),
+            ConnectionError::PongTimeout { .. }
+            | ConnectionError::WriteTimeout { .. }
+            | ConnectionError::Io(_)
+            | ConnectionError::Handshake(_) => "".into(),
         }
     }
 }
