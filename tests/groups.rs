@@ -1937,6 +1937,23 @@ async fn a_policy_concerns_only_the_slow_and_only_its_own_group() {
     assert_eq!(slow.received().await, [100, 101, 102, 103, 104, 1, 2, 3]);
 }
 
+/// One large message of its own always fits, and may be larger than the hard limit.
+#[tokio::test(start_paused = true)]
+async fn who_drops_messages_of_a_group_does_not_fail_by_them_however_much_is_unsent() {
+    for (policy, last) in
+        [(SlowMemberPolicy::DropNew, 0), (SlowMemberPolicy::DropOldest, 2), (SlowMemberPolicy::KeepLatest, 1)]
+    {
+        let mut slow = Slow::new(policy).await;
+        let large = "x".repeat(10_000);
+        slow.member.write(&large);
+        settle().await;
+        slow.write(0..2).await;
+        assert!(slow.member.is_writable(), "{policy:?}");
+        assert_eq!(slow.peer.text().await, large);
+        assert_eq!(slow.received().await, (2 - last..2).collect::<Vec<_>>(), "{policy:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_drop_listener_may_end_the_member_or_move_it() {
     let mut slow = Slow::new(SlowMemberPolicy::DropNew).await;
@@ -1963,6 +1980,16 @@ async fn what_is_held_for_a_slow_member_leaves_before_its_close() {
     settle().await;
     assert_eq!(slow.received().await, [100, 101, 102, 103, 104, 0, 1, 11_000]);
     assert_eq!(slow.server.websocket.stats().messages_out, 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_held_for_a_slow_member_leaves_before_the_last_message_that_ends_it() {
+    let mut slow = Slow::new(SlowMemberPolicy::DropOldest).await;
+    slow.fill().await;
+    slow.write(0..2).await;
+    slow.member.end_with(Slow::message(2));
+    settle().await;
+    assert_eq!(slow.received().await, [100, 101, 102, 103, 104, 0, 1, 2, 11_000]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,11 +10,12 @@ use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use react_websocket::{
-    Closed, ConnectionError, HttpServer, Text, WebSocketConnection, WebSocketMiddleware, WebSocketOptions, cork,
+    Closed, ConnectionError, HttpServer, SocketServer, Text, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
+    cork,
 };
 use support::*;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -555,6 +556,16 @@ async fn a_soft_limit_of_0_makes_nobody_wait_for_ever() {
     assert_eq!(pair.log.take(), ["drain"]);
     let sent = timeout(Duration::from_secs(60), pair.connection.send("y")).await;
     assert_eq!(sent, Ok(Ok(())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_heeds_the_soft_limit_never_meets_a_hard_one_that_is_lower() {
+    let pair = pair_with_unsent(limits(10_000, 1_000), 0).await;
+    let connection = pair.connection;
+    let sent = timeout(Duration::from_secs(5), async { while connection.send(text_of_frame(300)).await.is_ok() {} });
+    assert!(sent.await.is_err(), "it waits for ever");
+    assert!(connection.is_writable());
+    assert_eq!(connection.buffered_amount(), 4 * 300 - 64);
 }
 
 // ------------------------------------------------------------------------------------------------ send
@@ -1957,6 +1968,85 @@ async fn a_peer_that_leaves_without_a_close_is_1006_and_what_it_sent_before_is_d
     drop(pair.peer);
     settle().await;
     assert_eq!(pair.log.take(), ["text last words", "close 1006 "]);
+}
+
+/// How many messages come before the answer to a ping that is sent behind the first.
+async fn messages_before_the_pong<S: AsyncRead + AsyncWrite + Unpin>(peer: &mut Peer<S>) -> usize {
+    assert_eq!(peer.frame().await.expect("a message").opcode, TEXT);
+    peer.send(frame(0x89, "hi")).await;
+    let mut messages = 0;
+    loop {
+        match peer.frame().await.expect("a pong").opcode {
+            PONG => return messages,
+            _ => messages += 1,
+        }
+    }
+}
+
+/// 1,000 messages of 10,000 bytes by somebody who stops when `write` says so and goes on at `drain`.
+fn write_much(connection: WebSocketConnection) {
+    let mut left = 1_000;
+    let mut go_on = move || {
+        while left > 0 {
+            left -= 1;
+            if !connection.write("x".repeat(10_000)) {
+                break;
+            }
+        }
+    };
+    go_on();
+    connection.on("drain", go_on);
+}
+
+/// The socket is never empty, as there is always something to fill it up.
+#[tokio::test(start_paused = true)]
+async fn a_ping_is_answered_behind_what_was_to_be_sent_then_however_much_follows() {
+    while_time_passes(async {
+        let mut pair = Pair::with_capacity(options(), 16 * 1024).await;
+        write_much(pair.connection);
+        // 16 KiB in flight, 64 KiB and a message that wait, twice.
+        let messages = messages_before_the_pong(&mut pair.peer).await;
+        assert!(messages <= 20, "{messages} by a drain listener");
+
+        let mut pair = Pair::with_capacity(options(), 16 * 1024).await;
+        let connection = pair.connection;
+        tokio::spawn(async move { while connection.send("x".repeat(10_000)).await.is_ok() {} });
+        let messages = messages_before_the_pong(&mut pair.peer).await;
+        assert!(messages <= 20, "{messages} by send");
+
+        // Who heeds nothing, and is always above the soft limit.
+        let mut pair = Pair::with_capacity(options(), 16 * 1024).await;
+        let (connection, message) = (pair.connection, "x".repeat(10_000));
+        (0..50).for_each(|_| _ = connection.write(&message));
+        pair.peer.frame().await.expect("a message");
+        pair.peer.send(frame(0x89, "hi")).await;
+        let mut messages = 0;
+        while pair.peer.frame().await.expect("a frame").opcode != PONG {
+            messages += 1;
+            connection.write(&message);
+            assert!(connection.buffered_amount() > 200_000 && messages <= 110, "{messages} by write");
+        }
+    })
+    .await;
+}
+
+/// The same where any thread may write. The socket's window is small, as on a long way.
+#[tokio::test]
+async fn over_a_socket_a_ping_is_answered_in_the_middle_of_a_large_transfer() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_send_buffer_size(16 * 1024).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let http = websockets(|connection| _ = connection.on_text(move |_| write_much(connection)));
+    let _listening = http.listen(SocketServer::try_from(listener).unwrap());
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(16 * 1024).unwrap();
+    let mut peer = Peer::new(socket.connect(address).await.unwrap());
+    peer.shake_hands().await;
+    peer.send(text("go")).await;
+    let messages = timeout(Duration::from_secs(30), messages_before_the_pong(&mut peer)).await.expect("in time");
+    assert!(messages <= 100, "{messages}");
 }
 
 // ------------------------------------------------------------------------------------------------ the middleware's connections

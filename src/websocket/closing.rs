@@ -18,6 +18,9 @@ impl WebSocketConnection {
 
     /// Writes a last text message and [ends](WebSocketConnection::end).
     pub fn end_with(&self, text: impl AsRef<str>) {
+        if let Some(mut state) = self.lock().filter(|state| state.is_writable()) {
+            state.let_out_held();
+        }
         self.write(text);
         self.end();
     }
@@ -134,14 +137,7 @@ impl WebSocketConnection {
         }
         let code = close::sendable(code);
         let reason = if code == close_code::NO_STATUS { "" } else { reason };
-        // What a slow member still has coming.
-        while state.holds
-            && !state.streaming
-            && let Some(frame) = state.extras().held.pop()
-        {
-            state.messages_out += 1;
-            state.outbox.own().extend_from_slice(&frame);
-        }
+        state.let_out_held();
         self.queue_close(&mut state, code, reason);
         state.extras().closing = Some((code, reason.to_owned()));
         self.slot().signal(&state, ATTEND);
@@ -159,7 +155,7 @@ impl WebSocketConnection {
         }
         // The answer to a ping that came before.
         if let Some(pong) = state.existing_extras().and_then(|extras| extras.pong.take()) {
-            state.outbox.push(true, Opcode::Pong, &pong);
+            state.outbox.push(true, Opcode::Pong, &pong.payload);
         }
         if code != close_code::ABNORMAL {
             close::encode(state.outbox.own(), code, reason);

@@ -37,7 +37,7 @@ impl Driver {
                 }
                 Flushed::Full => {
                     let has_moved = state.unsent() < before;
-                    self.connection().drained(&mut state);
+                    self.connection().moved(&mut state);
                     drop(state);
                     self.note_write(has_moved);
                     let Some(stream) = &self.read else { return };
@@ -84,7 +84,7 @@ impl Driver {
                     buffer.at += count;
                     if let Some(mut state) = connection.lock() {
                         state.outbox.wrote(count);
-                        connection.drained(&mut state);
+                        connection.moved(&mut state);
                     }
                     self.deadlines.write = Moment::NEVER;
                 }
@@ -173,10 +173,7 @@ impl WebSocketConnection {
 
     /// Everything was sent: others may write to the socket again. `false` if there is more to send first.
     pub(super) fn unblock(&self, state: &mut State) -> bool {
-        let pong = state.existing_extras().and_then(|extras| extras.pong.take());
-        if let Some(pong) = pong.filter(|_| state.is_writable()) {
-            state.outbox.push(true, Opcode::Pong, &pong);
-        }
+        self.queue_pong(state);
         if state.outbox.unsent() > 0 {
             return false;
         }
@@ -185,6 +182,24 @@ impl WebSocketConnection {
         self.slot().flags.fetch_and(!BLOCKED, Ordering::Relaxed);
         self.drained(state);
         true
+    }
+
+    /// The socket is full, and may have taken something.
+    fn moved(&self, state: &mut State) {
+        self.queue_pong(state);
+        self.drained(state);
+    }
+
+    /// Queues the answer that waits, if what was to be sent before it has left. Not later: who heeds `drain` may keep the socket
+    /// full for as long as it likes.
+    fn queue_pong(&self, state: &mut State) {
+        let written = state.outbox.written();
+        if state.is_writable()
+            && let Some(extras) = state.existing_extras()
+            && let Some(pong) = extras.pong.take_if(|pong| pong.behind <= written)
+        {
+            state.outbox.push(true, Opcode::Pong, &pong.payload);
+        }
     }
 
     /// The socket has failed.

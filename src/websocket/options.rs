@@ -167,7 +167,7 @@ impl WebSocketOptions {
     }
 
     /// From so many unsent bytes on, `write` answers `false`; `drain` follows when there are fewer again. 64 KiB, as in
-    /// ReactPHP.
+    /// ReactPHP. One above the hard limit counts as that.
     pub fn write_buffer_soft_limit(mut self, bytes: usize) -> WebSocketOptions {
         self.write_buffer_soft_limit = bytes;
         self

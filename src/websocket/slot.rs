@@ -124,8 +124,7 @@ pub(super) struct Extras {
     pub(super) rejection: Option<Response>,
     /// Those who wait for room.
     pub(super) senders: Vec<Waker>,
-    /// The answer to the last ping, while the socket is full.
-    pub(super) pong: Option<Vec<u8>>,
+    pub(super) pong: Option<WaitingPong>,
     /// The message that is being streamed, and what waits behind it.
     pub(super) stream: Streaming,
     /// Messages of groups that wait until there is room.
@@ -143,6 +142,13 @@ pub(super) struct Extras {
     pub(super) hurried: bool,
 }
 
+/// The answer to the last ping, while the socket is full.
+pub(super) struct WaitingPong {
+    pub(super) payload: Vec<u8>,
+    /// How many bytes leave before it at least: all that were to be sent when it began to wait.
+    pub(super) behind: u64,
+}
+
 static SLOTS: Slots<Slot> = Slots::new();
 
 impl Slot {
@@ -152,8 +158,8 @@ impl Slot {
         if index != u32::MAX {
             *Slot::at(index).lock() = State {
                 number: number.get(),
-                // Of 0, what is unsent could never be below it.
-                soft_limit: shared.options.write_buffer_soft_limit.max(1),
+                // Of 0, what is unsent could never be below it; and who heeds it is not to meet the hard one.
+                soft_limit: shared.options.write_buffer_soft_limit.min(shared.options.write_buffer_hard_limit).max(1),
                 hard_limit: shared.options.write_buffer_hard_limit,
                 shared: Some(shared),
                 remote,
@@ -290,6 +296,17 @@ impl State {
             && !self.blocked
             && self.outbox.is_plain()
             && self.outbox.own_bytes() < self.hard_limit
+    }
+
+    /// Adds what a slow member still has coming, since the end follows.
+    pub(super) fn let_out_held(&mut self) {
+        while self.holds
+            && !self.streaming
+            && let Some(frame) = self.extras().held.pop()
+        {
+            self.messages_out += 1;
+            self.outbox.own().extend_from_slice(&frame);
+        }
     }
 
     /// Whether messages are accepted.

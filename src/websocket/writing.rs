@@ -8,7 +8,7 @@ use super::cork;
 use super::error::{Closed, ConnectionError};
 use super::lag::SlowMemberPolicy;
 use super::outbox::Log;
-use super::slot::{Slot, State};
+use super::slot::{Slot, State, WaitingPong};
 use super::writer::{BinaryPayload, MessageWriter, Streaming, TextPayload};
 use crate::protocol::Opcode;
 
@@ -220,7 +220,7 @@ impl WebSocketConnection {
         group: u64,
         policy: SlowMemberPolicy,
     ) -> u64 {
-        let Some(mut state) = self.lock_for_message() else { return 0 };
+        let Some(mut state) = self.lock().filter(|state| state.is_writable()) else { return 0 };
         let limit = state.soft_limit;
         if state.unsent() >= limit && !state.blocked {
             self.flush_early(&mut state);
@@ -309,7 +309,9 @@ impl WebSocketConnection {
     pub(super) fn answer_ping(&self, payload: &[u8]) {
         let Some(mut state) = self.lock().filter(|state| state.is_writable()) else { return };
         if state.blocked {
-            state.extras().pong = Some(payload.to_vec());
+            let behind = state.outbox.written() + state.outbox.unsent() as u64;
+            let pong = state.extras().pong.get_or_insert_with(|| WaitingPong { payload: Vec::new(), behind });
+            pong.payload = payload.to_vec();
         } else {
             state.outbox.push(true, Opcode::Pong, payload);
             self.touched_without_answer(state);
