@@ -31,6 +31,8 @@ pub(crate) fn connection_refused(cause: &'static str, remote: Option<SocketAddr>
 /// A request got an error page, or none. `by_app`: it is not the client's fault.
 pub(crate) fn request_failed(cause: &'static str, error: &dyn Display, by_app: bool) {
     #[cfg(feature = "tracing")]
+    let error = Words(error);
+    #[cfg(feature = "tracing")]
     if by_app {
         limited!(error, cause, %error, "request failed");
     } else {
@@ -43,6 +45,8 @@ pub(crate) fn request_failed(cause: &'static str, error: &dyn Display, by_app: b
 /// A handshake was refused. `by_app`: it is not the client's fault.
 pub(crate) fn handshake_failed(cause: &'static str, error: &dyn Display, by_app: bool) {
     #[cfg(feature = "tracing")]
+    let error = Words(error);
+    #[cfg(feature = "tracing")]
     if by_app {
         limited!(error, cause, %error, "handshake failed");
     } else {
@@ -54,6 +58,8 @@ pub(crate) fn handshake_failed(cause: &'static str, error: &dyn Display, by_app:
 
 /// A connection has a fault. `by_app`: it is not the peer's.
 pub(crate) fn connection_failed(cause: &'static str, error: &dyn Display, by_app: bool) {
+    #[cfg(feature = "tracing")]
+    let error = Words(error);
     #[cfg(feature = "tracing")]
     if by_app {
         limited!(error, cause, %error, "connection failed");
@@ -103,6 +109,18 @@ pub(crate) fn in_connection<F: Future>(_remote: Option<SocketAddr>, future: F) -
 #[cfg(not(feature = "tracing"))]
 pub(crate) fn in_websocket<F: Future>(_id: u64, future: F) -> F {
     future
+}
+
+/// An error in words. An app's may panic when it is asked for them.
+#[cfg(feature = "tracing")]
+struct Words<'a>(&'a dyn Display);
+
+#[cfg(feature = "tracing")]
+impl Display for Words<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let words = crate::emitter::contain(|| Ok(self.0.to_string()));
+        f.write_str(words.as_deref().unwrap_or("an error that panics when it is put in words"))
+    }
 }
 
 /// How many lines of a kind there were lately.

@@ -75,6 +75,7 @@ fn refusal(connection: WebSocketConnection) -> String {
         HandshakeError::Rejected { status } => &format!("Rejected {status}"),
         HandshakeError::Listener(error) => &format!("Listener {error}"),
         HandshakeError::Timeout { limit } => &format!("Timeout {limit:?}"),
+        HandshakeError::Gone => "Gone",
         error => &format!("{error:?}"),
     };
     format!("refused {} {kind}", error.status())
@@ -976,7 +977,7 @@ async fn a_client_that_leaves_drops_the_future_that_verifies_it() {
     timeout(Duration::from_secs(5), has_begun.recv()).await.expect("it is asked").unwrap();
     drop(peer);
     serving.await;
-    assert_eq!(log.take(), ["dropped"]);
+    assert_eq!(log.take(), ["dropped", "refused 499 Gone"]);
 }
 
 // Time, and clients that leave.
@@ -1063,9 +1064,36 @@ async fn a_client_that_leaves_drops_the_future_of_the_listener() {
     assert_eq!(log.take(), [""; 0]);
     drop(peer);
     serving.await;
-    assert_eq!(log.take(), ["dropped", "the client left before the answer"]);
+    assert_eq!(log.take(), ["dropped", "refused 499 Gone", "the client left before the answer"]);
     assert_dead(connection);
     assert!(websocket.is_empty());
+    assert_eq!(websocket.stats().refused, [("gone", 1)].into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_told_of_a_client_that_left_is_told_to_its_end() {
+    let log = Log::default();
+    let (websocket, mut begun) = undecided(&log);
+    websocket.on("error", {
+        let log = log.clone();
+        move |connection: WebSocketConnection| {
+            let log = log.clone();
+            async move {
+                sleep(Duration::from_secs(5)).await;
+                let path = connection.request().map(|request| request.path().to_owned());
+                log.add(format_args!("{} {path:?}", refusal(connection)));
+            }
+        }
+    });
+    let (mut peer, serving) = Peer::serve(&HttpServer::new((websocket, router)));
+    peer.send(with(&[])).await;
+    let connection = timeout(Duration::from_secs(5), begun.recv()).await.expect("a listener is called").unwrap();
+    drop(peer);
+    serving.await;
+    assert_eq!(log.take(), ["dropped"]);
+    sleep(Duration::from_secs(6)).await;
+    assert_eq!(log.take(), ["refused 499 Gone Some(\"/\")"]);
+    assert_dead(connection);
 }
 
 #[tokio::test]

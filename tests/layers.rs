@@ -9,7 +9,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("emitter", &[]),
     ("clock", &[]),
     ("slots", &[]),
-    ("trace", &["clock"]),
+    ("trace", &["clock", "emitter"]),
     ("stream", &[]),
     ("socket", &["emitter", "stream"]),
     ("http", &["clock", "emitter", "socket", "stream", "trace"]),

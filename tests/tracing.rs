@@ -3,11 +3,15 @@
 
 mod support;
 
+use std::fmt;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use react_websocket::{HttpOptions, HttpServer, ServerRequest, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
+use react_websocket::{
+    HttpError, HttpOptions, HttpServer, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
+};
 use support::{HANDSHAKE, Peer, close, frame, text};
 use tracing::Level;
 use tracing_subscriber::fmt::MakeWriter;
@@ -160,6 +164,49 @@ fn a_handshake_that_fails_by_the_app_is_an_error() {
             assert_eq!(peer.ask(HANDSHAKE.replace("GET / ", &format!("GET {path} "))).await.status(), status);
             assert_eq!(lines.with(told).len(), 1, "{path}");
         }
+    });
+}
+
+/// An error that cannot be put in words.
+#[derive(Debug)]
+struct Unspeakable;
+
+impl fmt::Display for Unspeakable {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        panic!("no words")
+    }
+}
+
+impl std::error::Error for Unspeakable {}
+
+#[test]
+fn an_error_that_panics_when_it_is_put_in_words_is_answered_and_told_like_any_other() {
+    listening_at(Level::INFO, async |lines| {
+        let websocket = WebSocketMiddleware::new();
+        websocket.on("connection", |connection: WebSocketConnection| {
+            let is_listening = connection.request().is_some_and(|request| request.path() == "/listens");
+            connection.on("text", || Err::<(), _>(Unspeakable));
+            if is_listening { Ok(()) } else { Err(Unspeakable) }
+        });
+        let http = HttpServer::new((websocket, |_: ServerRequest| Err::<Response, _>(Unspeakable)));
+        let told = Arc::new(AtomicU32::new(0));
+        http.on("error", {
+            let told = told.clone();
+            move |_: &HttpError| _ = told.fetch_add(1, Ordering::Relaxed)
+        });
+        let words = "an error that panics when it is put in words";
+        let (mut peer, _) = Peer::serve(&http);
+        assert_eq!(peer.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.status(), 500);
+        assert_eq!(lines.with(&["ERROR", "request failed", "handler", words]).len(), 1);
+        let (mut peer, _) = Peer::serve(&http);
+        assert_eq!(peer.ask(HANDSHAKE).await.status(), 500);
+        assert_eq!(lines.with(&["ERROR", "handshake failed", "listener", words]).len(), 1);
+        let (mut peer, _) = Peer::serve(&http);
+        assert_eq!(peer.ask(HANDSHAKE.replace("GET / ", "GET /listens ")).await.status(), 101);
+        peer.send(text("x")).await;
+        assert_eq!(peer.closed().await, (Some(1011), "internal error".into()));
+        assert_eq!(lines.with(&["ERROR", "connection failed", "listener", words]).len(), 1);
+        assert_eq!(told.load(Ordering::Relaxed), 1);
     });
 }
 

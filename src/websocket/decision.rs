@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::connection::WebSocketConnection;
@@ -42,25 +43,45 @@ pub(super) fn decide(request: ServerRequest, shared: Arc<Shared>) -> Answer {
     };
     match verdict {
         Verdict::Now(verdict) => Handshaking::begin(request, shared, Some(&handshake)).heed(verdict, handshake, None),
-        Verdict::Later(deciding) => Answer::later(async move {
-            let deadline = deadline(&shared.options);
-            let verdict = in_time(deadline, contain_future(deciding)).await;
-            Handshaking::begin(request, shared, Some(&handshake)).heed(verdict, handshake, deadline).await
-        }),
+        Verdict::Later(deciding) => {
+            let handshaking = Handshaking::begin(request, shared, Some(&handshake));
+            Answer::later(async move {
+                let deadline = deadline(&handshaking.shared.options);
+                let verdict = in_time(deadline, contain_future(deciding)).await;
+                handshaking.heed(verdict, handshake, deadline).await
+            })
+        }
     }
 }
 
-/// A connection whose listeners decide about it. Dropped without a decision, it was never there.
+/// A connection whose listeners decide about it.
 struct Handshaking {
     connection: WebSocketConnection,
     shared: Arc<Shared>,
-    is_accepted: bool,
+    decision: Decision,
+}
+
+enum Decision {
+    Open,
+    Refused,
+    Accepted,
 }
 
 impl Drop for Handshaking {
+    /// If it is not accepted, the connection was never there.
     fn drop(&mut self) {
-        if !self.is_accepted {
-            Delivery::new(self.connection).vanish();
+        match self.decision {
+            Decision::Accepted => {}
+            Decision::Refused => Delivery::new(self.connection).vanish(),
+            Decision::Open => {
+                let Handshaking { connection, ref shared, .. } = *self;
+                let gone = Handshaking { connection, shared: shared.clone(), decision: Decision::Open };
+                let answer = gone.refuse(HandshakeError::Gone.into());
+                // Nobody is left who would wait for asynchronous listeners.
+                if let Ok(runtime) = Handle::try_current() {
+                    runtime.spawn(answer);
+                }
+            }
         }
     }
 }
@@ -75,7 +96,7 @@ impl Handshaking {
             }
             state.extras().request = Some(request);
         }
-        Handshaking { connection, shared, is_accepted: false }
+        Handshaking { connection, shared, decision: Decision::Open }
     }
 
     /// Does what was decided before there was a connection.
@@ -157,13 +178,14 @@ impl Handshaking {
             drop(request);
         }
         // From here on the connection is there, and will say `close`.
-        self.is_accepted = true;
+        self.decision = Decision::Accepted;
         let upgrade = Accepted { connection: Some(self.connection), shared: self.shared.clone() };
         handshake.complete(Response::switching_protocols(Box::new(upgrade)))
     }
 
     /// Tells of a refused handshake. The connection answers the `error` listeners, and then it is gone.
-    fn refuse(self, Refusal { error, page }: Refusal) -> Answer {
+    fn refuse(mut self, Refusal { error, page }: Refusal) -> Answer {
+        self.decision = Decision::Refused;
         self.shared.connections.refused(error.cause());
         let by_app = matches!(error, HandshakeError::Listener(_) | HandshakeError::Timeout { .. });
         trace::handshake_failed(error.cause(), &error, by_app);

@@ -16,7 +16,7 @@ use super::inbox::Inbox;
 use super::shared::Shared;
 use super::slot::{ALARM, ATTEND, BLOCKED, CUT, DEAF, DRAINED, PAUSED, Phase, Slot};
 use crate::clock::{Coarse, Moment};
-use crate::emitter::{contain, panic_error};
+use crate::emitter::panic_error;
 use crate::http::{Place, Upgraded};
 use crate::protocol::{Bucket, Session, close_code};
 use crate::stream::ReadHalf;
@@ -291,12 +291,8 @@ impl Driver {
                 let (code, reason) = self.close_args();
                 self.delivery.close(code, reason);
             }
-            // An app's error may panic when it is asked what it is.
             let by_app = matches!(fault, ConnectionError::Listener(_) | ConnectionError::MessageAbandoned);
-            let _ = contain(|| {
-                trace::connection_failed(fault.cause(), &fault, by_app);
-                Ok(())
-            });
+            trace::connection_failed(fault.cause(), &fault, by_app);
         }
         if is_cut {
             self.hang_up();

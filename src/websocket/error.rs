@@ -140,11 +140,14 @@ pub enum HandshakeError {
         /// [`WebSocketOptions::handshake_timeout`](crate::WebSocketOptions::handshake_timeout)
         limit: Duration,
     },
+    /// The client left, or the server ended, while `with_verify`'s closure or the `connection` listeners were deciding.
+    #[error("nobody waits for the decision any more")]
+    Gone,
 }
 
 impl HandshakeError {
     /// The error in a word, under which [`WebSocketStats`](crate::WebSocketStats) counts it: `upgrade`, `key`, `version`,
-    /// `body`, `origin`, `subprotocol`, `rejected`, `listener`, `timeout`.
+    /// `body`, `origin`, `subprotocol`, `rejected`, `listener`, `timeout`, `gone`.
     pub fn cause(&self) -> &'static str {
         match self {
             HandshakeError::Upgrade => "upgrade",
@@ -156,10 +159,11 @@ impl HandshakeError {
             HandshakeError::Rejected { .. } => "rejected",
             HandshakeError::Listener(_) => "listener",
             HandshakeError::Timeout { .. } => "timeout",
+            HandshakeError::Gone => "gone",
         }
     }
 
-    /// The status that answers this error.
+    /// The status that answers this error; 499, as some servers log it, where nobody is there to be answered.
     pub fn status(&self) -> u16 {
         let status = match self {
             HandshakeError::Upgrade | HandshakeError::Key | HandshakeError::Body | HandshakeError::Subprotocol => {
@@ -168,6 +172,7 @@ impl HandshakeError {
             HandshakeError::Version => StatusCode::UPGRADE_REQUIRED,
             HandshakeError::Origin { .. } => StatusCode::FORBIDDEN,
             HandshakeError::Rejected { status } => return *status,
+            HandshakeError::Gone => return 499,
             HandshakeError::Listener(_) => StatusCode::INTERNAL_SERVER_ERROR,
             HandshakeError::Timeout { .. } => StatusCode::SERVICE_UNAVAILABLE,
         };
