@@ -392,6 +392,8 @@ async fn a_connection_may_be_in_so_many_groups_and_not_in_one_more() {
     let mut server = Server::with(WebSocketOptions::new().max_groups_per_connection(3));
     let ((ann, _a), (bob, _b)) = (server.open("ann").await, server.open("bob").await);
     let groups = server.groups.clone();
+    let log = server.log.clone();
+    groups.on("create", move |group| log.add(format_args!("create {}", group.name())));
     let refused = GroupError::TooManyGroups { limit: 3 };
     ann.set_group(Some("a")).unwrap();
     groups.join("b", ann).unwrap();
@@ -407,10 +409,31 @@ async fn a_connection_may_be_in_so_many_groups_and_not_in_one_more() {
     groups.leave("b", ann);
     assert_eq!(d.add(ann), Ok(()));
     assert_eq!((ann.groups().len(), d.len(), bob.groups().len()), (3, 2, 1));
+    let made = ["create a", "create b", "create c", "create d", "create e"];
+    assert_eq!(server.log.take(), made, "a group that nobody may enter is not made");
     ann.set_group(None).unwrap();
     groups.join("f", ann).unwrap();
     assert_eq!(ann.set_group(Some("g")), Err(refused));
     assert_eq!(ann.group(), None);
+}
+
+/// A panic of an app's, in what a listener captured, is not one of who joins.
+#[tokio::test(start_paused = true)]
+async fn a_group_ends_though_a_listener_panics_when_it_is_dropped() {
+    struct PanicsWhenDropped;
+    impl Drop for PanicsWhenDropped {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+    let mut server = Server::new();
+    let (ann, _peer, serving) = server.serve("ann", 1024).await;
+    let captured = PanicsWhenDropped;
+    server.groups.once("create", move |_| _ = &captured);
+    server.groups.join("a", ann).unwrap();
+    ann.terminate();
+    serving.await;
+    assert!(server.groups.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

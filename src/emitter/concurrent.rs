@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use parking_lot::RwLock;
 
 use super::listener::{BoxError, Outcome, Rank};
+use super::shared::drop_each;
 
 /// What a listener that may be synchronous or asynchronous returns. `K` tells the two apart; nobody writes it.
 #[diagnostic::on_unimplemented(
@@ -109,7 +110,7 @@ impl<A: 'static> ConcurrentListeners<A> {
         let before = std::mem::replace(&mut *list, listeners.into());
         drop(list);
         // Outside of the lock: what a closure captured may do anything when it is dropped.
-        drop(before);
+        drop_each([before]);
     }
 }
 

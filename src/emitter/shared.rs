@@ -1,8 +1,10 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::{self, ThreadId};
+use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::listener::{BoxError, Outcome, Rank};
 
@@ -11,18 +13,36 @@ use super::listener::{BoxError, Outcome, Rank};
 /// This is what makes the listeners of objects that many tasks share as simple as those of one task: whoever finds
 /// nobody inside runs what is queued until nothing is; whoever finds somebody inside leaves its job and goes on. So
 /// nothing runs at the same time, nothing is re-entered, there is one order for everybody, and no lock is held meanwhile.
+///
+/// If jobs come faster than they are run, who brings more waits a moment, and relieves who is inside: neither does the queue
+/// grow as fast as it might, nor is anybody kept for as long as others bring something.
 pub(crate) struct Turnstile<J> {
     queue: Mutex<Queue<J>>,
+    changed: Condvar,
 }
 
 struct Queue<J> {
     jobs: VecDeque<J>,
-    busy: bool,
+    /// Who runs them.
+    inside: Option<ThreadId>,
+    /// How many it has run.
+    run: usize,
+    /// How many wait to relieve it.
+    waiting: usize,
+    /// It has left in the middle, for one of those.
+    is_relieved: bool,
 }
+
+/// So many jobs that wait, or that one caller has run, are too many.
+const CROWD: usize = 256;
+
+/// How long others wait then. No longer, since the job that is being run may wait for something that they hold.
+const PATIENCE: Duration = Duration::from_millis(1);
 
 impl<J> Default for Turnstile<J> {
     fn default() -> Self {
-        Turnstile { queue: Mutex::new(Queue { jobs: VecDeque::new(), busy: false }) }
+        let queue = Queue { jobs: VecDeque::new(), inside: None, run: 0, waiting: 0, is_relieved: false };
+        Turnstile { queue: Mutex::new(queue), changed: Condvar::new() }
     }
 }
 
@@ -38,29 +58,63 @@ impl<J> Turnstile<J> {
         struct Leave<'a, J>(&'a Turnstile<J>);
         impl<J> Drop for Leave<'_, J> {
             fn drop(&mut self) {
-                self.0.queue.lock().busy = false;
+                self.0.leave(&mut self.0.queue.lock());
             }
         }
-        {
-            let mut queue = self.queue.lock();
-            if queue.busy || queue.jobs.is_empty() {
-                return;
-            }
-            queue.busy = true;
+        if !self.enter() {
+            return;
         }
         let leave = Leave(self);
-        loop {
-            let mut queue = self.queue.lock();
-            let Some(job) = queue.jobs.pop_front() else {
-                // Within the same lock, so that no job is pushed between the last look and leaving.
-                queue.busy = false;
-                drop(queue);
-                std::mem::forget(leave);
-                return;
-            };
-            drop(queue);
+        while let Some(job) = self.next() {
             run(job);
         }
+        std::mem::forget(leave);
+    }
+
+    /// Whether the caller is to run the jobs.
+    fn enter(&self) -> bool {
+        let me = thread::current().id();
+        let mut queue = self.queue.lock();
+        if queue.is_crowded() && queue.inside != Some(me) {
+            queue.waiting += 1;
+            self.changed.wait_while_for(&mut queue, |queue| queue.is_crowded() && !queue.is_relieved, PATIENCE);
+            queue.waiting -= 1;
+        }
+        let is_needed = queue.is_relieved || queue.inside.is_none() && !queue.jobs.is_empty();
+        if is_needed {
+            (queue.inside, queue.run, queue.is_relieved) = (Some(me), 0, false);
+        }
+        is_needed
+    }
+
+    /// The next job, for who is inside. None if it has left.
+    fn next(&self) -> Option<J> {
+        let mut queue = self.queue.lock();
+        if queue.run >= CROWD && queue.waiting > 0 && !queue.jobs.is_empty() {
+            queue.is_relieved = true;
+            self.changed.notify_one();
+            return None;
+        }
+        queue.run += 1;
+        let job = queue.jobs.pop_front();
+        if job.is_none() {
+            // Within the same lock, so that no job is pushed between the last look and leaving.
+            self.leave(&mut queue);
+        }
+        job
+    }
+
+    fn leave(&self, queue: &mut Queue<J>) {
+        queue.inside = None;
+        if queue.waiting > 0 {
+            self.changed.notify_all();
+        }
+    }
+}
+
+impl<J> Queue<J> {
+    fn is_crowded(&self) -> bool {
+        self.inside.is_some() && (self.jobs.len() >= CROWD || self.run >= CROWD)
     }
 }
 
@@ -71,17 +125,17 @@ pub(crate) struct Listeners<K, A> {
 }
 
 struct Inner<K, A> {
-    next_number: u32,
+    next_number: u64,
     /// The listeners that are registered, in the order of their calls.
     registered: Vec<Registered<K>>,
     /// Their closures by number, in its order; empty while an emission has them.
-    closures: Vec<(u32, Closure<A>)>,
+    closures: Vec<(u64, Closure<A>)>,
     /// Numbers whose closures are to be dropped, when they are back.
-    removed: Vec<u32>,
+    removed: Vec<u64>,
 }
 
 struct Registered<K> {
-    number: u32,
+    number: u64,
     event: K,
     rank: Rank,
 }
@@ -97,7 +151,7 @@ impl<K, A> Default for Listeners<K, A> {
 }
 
 impl<K: PartialEq, A> Listeners<K, A> {
-    /// Adds a listener and returns its number.
+    /// Adds a listener and returns its number, as much of it as tells it from the others that are there.
     pub(crate) fn add<R: Outcome>(&self, event: K, rank: Rank, mut listener: impl FnMut(&A) -> R + Send + 'static) -> u32 {
         let closure: Closure<A> = Box::new(move |args| listener(args).outcome());
         let mut inner = self.inner.lock();
@@ -106,11 +160,11 @@ impl<K: PartialEq, A> Listeners<K, A> {
         let place = inner.registered.partition_point(|other| other.rank <= rank);
         inner.registered.insert(place, Registered { number, event, rank });
         inner.closures.push((number, closure));
-        number
+        number as u32
     }
 
     pub(crate) fn remove(&self, number: u32) {
-        self.forget(|listener| listener.number == number);
+        self.forget(|listener| listener.number as u32 == number);
     }
 
     /// Removes the listeners of an event, or all.
@@ -139,7 +193,11 @@ impl<K: PartialEq, A> Listeners<K, A> {
         for number in calls {
             let Ok(place) = closures.binary_search_by_key(&number, |(number, _)| *number) else { continue };
             if let Err(error) = contain(|| (closures[place].1)(args)) {
-                failed(error);
+                // It is the app's, and may panic when it is dropped. The closures have to be put back all the same.
+                let _ = contain(|| {
+                    failed(error);
+                    Ok(())
+                });
             }
         }
         let mut inner = self.inner.lock();
@@ -148,7 +206,7 @@ impl<K: PartialEq, A> Listeners<K, A> {
         inner.closures = closures;
         let gone = inner.take_removed();
         drop(inner);
-        drop(gone);
+        drop_each(gone);
     }
 
     fn forget(&self, which: impl Fn(&Registered<K>) -> bool) {
@@ -156,12 +214,12 @@ impl<K: PartialEq, A> Listeners<K, A> {
         inner.unregister(which);
         let gone = inner.take_removed();
         drop(inner);
-        drop(gone);
+        drop_each(gone);
     }
 }
 
 impl<K, A> Inner<K, A> {
-    fn numbers_of(&self, which: impl Fn(&Registered<K>) -> bool) -> Vec<u32> {
+    fn numbers_of(&self, which: impl Fn(&Registered<K>) -> bool) -> Vec<u64> {
         self.registered.iter().filter(|listener| which(listener)).map(|listener| listener.number).collect()
     }
 
@@ -181,6 +239,16 @@ impl<K, A> Inner<K, A> {
             Err(_) => true,
         });
         gone
+    }
+}
+
+/// Drops things of an app's. What one of them does is not to keep the others, or who has them dropped, from going on.
+pub(crate) fn drop_each<T>(things: impl IntoIterator<Item = T>) {
+    for thing in things {
+        let _ = contain(|| {
+            drop(thing);
+            Ok(())
+        });
     }
 }
 
@@ -204,7 +272,7 @@ pub(crate) fn panic_error(panic: Box<dyn Any + Send>) -> BoxError {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
     use super::*;
 
@@ -266,6 +334,60 @@ mod tests {
         assert_eq!((errors, said(&log)), (vec!["no 1".to_owned(), "no 2".to_owned()], vec!["yes3".to_owned()]));
     }
 
+    /// Says so when it is dropped, by a panic.
+    struct PanicsWhenDropped;
+
+    impl Drop for PanicsWhenDropped {
+        fn drop(&mut self) {
+            if !std::thread::panicking() {
+                panic!("dropped");
+            }
+        }
+    }
+
+    impl std::fmt::Debug for PanicsWhenDropped {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("no")
+        }
+    }
+
+    impl std::fmt::Display for PanicsWhenDropped {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("no")
+        }
+    }
+
+    impl std::error::Error for PanicsWhenDropped {}
+
+    #[test]
+    fn what_panics_when_it_is_dropped_harms_nobody_either() {
+        let (listeners, log) = (Listeners::default(), Log::default());
+        listeners.add("a", Rank::On, say(&log, "A"));
+        let captured = PanicsWhenDropped;
+        listeners.add("a", Rank::On, move |_: &u32| _ = &captured);
+        let captured = PanicsWhenDropped;
+        listeners.add("a", Rank::Once, move |_: &u32| _ = &captured);
+        listeners.add("a", Rank::On, |_: &u32| Err::<(), _>(PanicsWhenDropped));
+        listeners.emit(&"a", &1, drop);
+        listeners.emit(&"a", &2, drop);
+        assert_eq!((said(&log), listeners.count(&"a")), (vec!["A1".to_owned(), "A2".to_owned()], 3));
+        listeners.remove_all(None);
+        assert_eq!(listeners.count(&"a"), 0);
+    }
+
+    #[test]
+    fn numbers_do_not_run_out() {
+        let (listeners, log) = (Listeners::default(), Log::default());
+        listeners.add("a", Rank::On, say(&log, "A"));
+        listeners.inner.lock().next_number = u64::from(u32::MAX);
+        let numbers = ["B", "C"].map(|word| listeners.add("a", Rank::On, say(&log, word)));
+        listeners.emit(&"a", &1, drop);
+        assert_eq!(said(&log), ["A1", "B1", "C1"]);
+        listeners.remove(numbers[0]);
+        listeners.emit(&"a", &2, drop);
+        assert_eq!(said(&log), ["A2", "C2"]);
+    }
+
     #[test]
     fn a_job_pushed_by_a_job_follows_it() {
         let (turnstile, log) = (Turnstile::default(), Log::default());
@@ -290,6 +412,36 @@ mod tests {
         turnstile.push(2);
         turnstile.pass(|job| ran.push(job));
         assert_eq!(ran, [2]);
+    }
+
+    #[test]
+    fn who_is_inside_is_relieved_by_those_who_bring_more() {
+        let (turnstile, brought, is_over) = (Turnstile::default(), AtomicUsize::new(0), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            turnstile.push(());
+            let (mut run, other) = (0, std::cell::OnceCell::new());
+            turnstile.pass(|()| {
+                other.get_or_init(|| {
+                    scope.spawn(|| {
+                        while !is_over.load(Ordering::SeqCst) && brought.load(Ordering::SeqCst) < 20 * CROWD {
+                            turnstile.push(());
+                            brought.fetch_add(1, Ordering::SeqCst);
+                            turnstile.pass(drop);
+                        }
+                    })
+                });
+                run += 1;
+                assert!(run < 4 * CROWD, "it is kept");
+                // There is always more, and soon more than may wait.
+                while brought.load(Ordering::SeqCst) < 2 * run {
+                    std::thread::yield_now();
+                }
+            });
+            is_over.store(true, Ordering::SeqCst);
+        });
+        let mut left = 0;
+        turnstile.pass(|()| left += 1);
+        assert_eq!(left, 0, "all have been run");
     }
 
     #[test]

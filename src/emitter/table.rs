@@ -1,7 +1,7 @@
 use std::task::{Context, Poll};
 
 use super::listener::{BoxError, Events, Listener, ListenerId, Rank};
-use super::shared::contain;
+use super::shared::drop_each;
 
 /// The listeners of an object that one task owns.
 ///
@@ -156,13 +156,7 @@ impl<E: Events> Table<E> {
     fn retain(&mut self, keep: impl Fn(&Entry<E>) -> bool) {
         let gone: Vec<_> = self.entries.extract_if(.., |entry| !keep(entry)).collect();
         self.note_events();
-        for entry in gone {
-            // What a closure has captured may panic when it is dropped, which keeps no other change from being made.
-            let _ = contain(|| {
-                drop(entry);
-                Ok(())
-            });
-        }
+        drop_each(gone);
     }
 
     fn note_events(&mut self) {

@@ -7,7 +7,7 @@ use dashmap::mapref::entry::Entry;
 use super::error::GroupError;
 use super::event::{CREATE, DESTROY, DROP, Happening, JOIN, LEAVE, MANAGER};
 use super::group::ConnectionGroup;
-use super::membership::Choice;
+use super::membership::{Choice, Membership};
 use super::stats::{Counts, GroupStats, add};
 use crate::emitter::{Listeners, Turnstile, listener_methods};
 use crate::websocket::{Text, WebSocketConnection, cork};
@@ -141,7 +141,7 @@ impl GroupManager {
 impl GroupManager {
     pub(super) fn join_as(
         &self,
-        name: Text,
+        mut name: Text,
         connection: WebSocketConnection,
         choice: Choice,
     ) -> Result<ConnectionGroup, GroupError> {
@@ -152,6 +152,12 @@ impl GroupManager {
             && name.len() > limit
         {
             return Err(GroupError::NameTooLong { length: name.len(), limit });
+        }
+        if self.get(&name).is_none() {
+            // Who could not enter makes no group.
+            Membership::of(connection)?.ask_for_room(connection)?;
+            // A name of its own, which keeps nothing else that came with it.
+            name = name.as_str().into();
         }
         let group = match self.inner.groups.entry(name) {
             Entry::Occupied(entry) => {

@@ -46,10 +46,7 @@ impl Membership {
             return Err(GroupError::Closed);
         }
         if !is_in {
-            let limit = connection.max_groups().unwrap_or(usize::MAX);
-            if state.groups.len() >= limit {
-                return Err(GroupError::TooManyGroups { limit });
-            }
+            state.ask_for_room(connection)?;
             // Few are in more than one: room for each, none to spare.
             state.groups.reserve_exact(1);
             state.groups.push(group);
@@ -58,6 +55,11 @@ impl Membership {
             Choice::OneMore => Ok(None),
             Choice::TheOne => Ok(state.current.replace(group).filter(|former| *former != group)),
         }
+    }
+
+    /// Whether the connection may be in one more group.
+    pub(super) fn ask_for_room(&self, connection: WebSocketConnection) -> Result<(), GroupError> {
+        self.state.lock().ask_for_room(connection)
     }
 
     /// Takes note that a connection is out of a group.
@@ -84,6 +86,13 @@ impl Membership {
         for group in groups {
             group.remove(connection);
         }
+    }
+}
+
+impl State {
+    fn ask_for_room(&self, connection: WebSocketConnection) -> Result<(), GroupError> {
+        let limit = connection.max_groups().unwrap_or(usize::MAX);
+        if self.groups.len() < limit { Ok(()) } else { Err(GroupError::TooManyGroups { limit }) }
     }
 }
 

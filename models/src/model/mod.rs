@@ -34,11 +34,11 @@ pub mod tokio {
                 Handle
             }
 
-            pub fn try_current() -> Result<Handle, std::convert::Infallible> {
+            pub fn try_current() -> Result<Handle, ()> {
                 Ok(Handle)
             }
 
-            pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+            pub fn spawn<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) {
                 shuttle::future::spawn(future);
             }
         }

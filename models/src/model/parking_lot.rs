@@ -1,8 +1,11 @@
 //! The part of parking_lot's interface that the crate uses, on locks each use of which lets others run first. A panic under a lock
 //! leaves it as it is, which is parking_lot's way.
 
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
 use shuttle::sync::{self, PoisonError};
-pub use shuttle::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
+pub use shuttle::sync::{RwLockReadGuard, RwLockWriteGuard};
 
 #[derive(Debug, Default)]
 pub struct Mutex<T>(sync::Mutex<T>);
@@ -13,7 +16,48 @@ impl<T> Mutex<T> {
     }
 
     pub fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        MutexGuard(Some(self.0.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+/// Empty while a [`Condvar`] has it.
+#[derive(Debug)]
+pub struct MutexGuard<'a, T>(Option<sync::MutexGuard<'a, T>>);
+
+impl<T> Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.0.as_ref().expect("nobody waits")
+    }
+}
+
+impl<T> DerefMut for MutexGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.0.as_mut().expect("nobody waits")
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Condvar(sync::Condvar);
+
+impl Condvar {
+    pub const fn new() -> Condvar {
+        Condvar(sync::Condvar::new())
+    }
+
+    /// Nobody's patience ends: who would be woken by nothing else hangs, which is found.
+    pub fn wait_while_for<T>(&self, guard: &mut MutexGuard<'_, T>, condition: impl FnMut(&mut T) -> bool, _: Duration) {
+        let taken = guard.0.take().expect("nobody waits");
+        guard.0 = Some(self.0.wait_while(taken, condition).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub fn notify_one(&self) {
+        self.0.notify_one();
+    }
+
+    pub fn notify_all(&self) {
+        self.0.notify_all();
     }
 }
 
