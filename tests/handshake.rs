@@ -807,6 +807,26 @@ async fn it_is_too_late_to_reject_when_the_101_has_left() {
     assert_eq!(log.take(), ["false"]);
 }
 
+/// It is from when the listeners have decided, though the 101 has not left.
+#[tokio::test(start_paused = true)]
+async fn it_is_too_late_to_reject_when_all_have_decided() {
+    let (opened, log) = (Arc::new(Mutex::new(None)), Log::default());
+    let (websocket, handle) = (WebSocketMiddleware::new(), opened.clone());
+    websocket.on("connection", move |connection: WebSocketConnection| *handle.lock().unwrap() = Some(connection));
+    let noted = log.clone();
+    let outer = move |request: ServerRequest, next: Next| {
+        let (opened, noted) = (opened.clone(), noted.clone());
+        async move {
+            let response = next.run(request).await;
+            let connection: WebSocketConnection = opened.lock().unwrap().expect("a connection");
+            noted.add(connection.reject(Response::new(403)));
+            response
+        }
+    };
+    assert_eq!(ask(&HttpServer::new((outer, websocket, router)), with(&[])).await.status(), 101);
+    assert_eq!(log.take(), ["false"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_101_is_no_rejection() {
     let websocket = WebSocketMiddleware::new();

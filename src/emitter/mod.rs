@@ -25,5 +25,5 @@ pub(crate) use listener::{Asynchronous, Events, Listener, Rank, Synchronous};
 pub use listener::{BoxError, ListenerId, Outcome};
 pub(crate) use methods::listener_methods;
 pub(crate) use names::EventNames;
-pub(crate) use shared::{Listeners, Turnstile, contain, panic_error};
+pub(crate) use shared::{Listeners, Turnstile, contain, drop_each, panic_error};
 pub(crate) use table::{Change, Emission, Entry, Table};

@@ -122,7 +122,7 @@ impl Handshaking {
                 }
             }
         }
-        self.accept(handshake).into()
+        self.accept(handshake)
     }
 
     /// The same from the first asynchronous listener on, which is `running`.
@@ -146,7 +146,7 @@ impl Handshaking {
             Ok(())
         };
         match in_time(begun.or_else(|| deadline(&self.shared.options)), decide).await {
-            Ok(()) => self.accept(handshake),
+            Ok(()) => self.accept(handshake).await,
             Err(refusal) => self.refuse(refusal).await,
         }
     }
@@ -168,19 +168,25 @@ impl Handshaking {
         }
     }
 
-    fn accept(mut self, handshake: Handshake) -> Response {
-        if !self.shared.options.keep_request
-            && let Some(mut state) = self.connection.lock()
-        {
-            let request = state.extras().request.take();
-            state.trim_extras();
-            drop(state);
-            drop(request);
+    /// All have decided for it. From here on the connection is there, and will say `close`.
+    fn accept(mut self, handshake: Handshake) -> Answer {
+        if let Some(mut state) = self.connection.lock() {
+            if let Some(page) = state.existing_extras().and_then(|extras| extras.rejection.take()) {
+                // By somebody else, after the last listener.
+                drop(state);
+                return self.refuse(page.into());
+            }
+            state.phase = state.phase.max(Phase::Accepted);
+            if !self.shared.options.keep_request {
+                let request = state.extras().request.take();
+                state.trim_extras();
+                drop(state);
+                drop(request);
+            }
         }
-        // From here on the connection is there, and will say `close`.
         self.decision = Decision::Accepted;
         let upgrade = Accepted { connection: Some(self.connection), shared: self.shared.clone() };
-        handshake.complete(Response::switching_protocols(Box::new(upgrade)))
+        handshake.complete(Response::switching_protocols(Box::new(upgrade))).into()
     }
 
     /// Tells of a refused handshake. The connection answers the `error` listeners, and then it is gone.

@@ -229,6 +229,7 @@ impl Delivery {
             if !self.is_free() {
                 return Poll::Pending;
             }
+            self.read_mail();
             let Some(due) = &mut self.due else { return Poll::Ready(()) };
             if self.failure.is_some() && !due.hurry {
                 // It makes a fault of it, which is told first.
@@ -277,7 +278,9 @@ impl Delivery {
                 continue;
             }
             self.emit_from(event, place + 1, args.as_args(), cx);
-            self.emit_message(event, args.as_args(), cx);
+            if !matches!(args, OwnedArgs::Nothing) {
+                self.emit_message(event, args.as_args(), cx);
+            }
         }
     }
 
@@ -363,6 +366,7 @@ impl Delivery {
 
     #[cold]
     fn run(&mut self, event: u8, place: usize, args: Args<'_>) {
+        // Who listens to messages only from now on hears the next one: nothing is kept for those.
         let is_message = (event == TEXT || event == BINARY) && self.listeners.listens_to(MESSAGE);
         let is_needed = is_message || self.listeners.place_of(event, place + 1).is_some();
         let running =
@@ -373,7 +377,7 @@ impl Delivery {
 
     /// Applies what others changed in the listeners: nothing but a look at a flag if there was nothing.
     #[inline]
-    fn read_mail(&mut self) {
+    pub(super) fn read_mail(&mut self) {
         if self.flags() & MAIL != 0 {
             self.apply_mail();
         }

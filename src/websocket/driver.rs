@@ -231,7 +231,8 @@ impl Driver {
 
     #[inline(never)]
     fn attend_now(&mut self, cx: &mut Context<'_>) {
-        if !self.progress.introduced {
+        let is_first = !self.progress.introduced;
+        if is_first {
             (self.progress.introduced, self.progress.is_calm) = (true, true);
             if let Some(mut state) = self.connection().lock() {
                 state.task = Some(cx.waker().clone());
@@ -248,6 +249,10 @@ impl Driver {
         // Before the deadlines, one of which may be that for what is sent here.
         if asked & ATTEND != 0 {
             self.look_at_state();
+            // Listeners may have been removed. At the beginning they were not: they stay where they are until the first event.
+            if !is_first && self.delivery.is_free() {
+                self.delivery.read_mail();
+            }
         }
         if asked & BLOCKED != 0 {
             self.write(cx);

@@ -6,8 +6,8 @@ use super::connection::WebSocketConnection;
 use super::error::ConnectionError;
 use super::event::{BINARY, CLOSE, ConnectionEvents, DRAIN, END, ERROR, IntoListener, MESSAGE, NAMES, PING, PONG, TEXT};
 use super::message::{Message, Text};
-use super::slot::{MAIL, Phase, State};
-use crate::emitter::{Change, Entry, Listener, ListenerError, ListenerId, Outcome, Rank, expect_fit};
+use super::slot::{ATTEND, MAIL, Phase, State};
+use crate::emitter::{Change, Entry, Listener, ListenerError, ListenerId, Outcome, Rank, drop_each, expect_fit};
 
 /// # Listeners
 impl WebSocketConnection {
@@ -60,7 +60,7 @@ impl WebSocketConnection {
 
     /// Removes a listener. One that is not there any more is no error. During an emission it takes effect at the next one.
     pub fn remove_listener(&self, id: ListenerId) {
-        self.change(Change::Remove(id), |registered| registered.retain(|other| *other != id));
+        self.change(Change::Remove(id), |other| *other == id);
     }
 
     /// Removes the listeners of one event, or with `None` of all.
@@ -70,9 +70,7 @@ impl WebSocketConnection {
     #[track_caller]
     pub fn remove_all_listeners(&self, event: Option<&str>) {
         let event = expect_fit(event.map(|event| NAMES.resolve(event)).transpose());
-        self.change(Change::RemoveAll(event), |registered| {
-            registered.retain(|id| event.is_some_and(|event| id.event != event));
-        });
+        self.change(Change::RemoveAll(event), |id| event.is_none_or(|event| id.event == event));
     }
 
     /// How many listeners an event has.
@@ -201,11 +199,22 @@ impl WebSocketConnection {
         }
     }
 
-    fn change(&self, change: Change<ConnectionEvents>, forget: impl FnOnce(&mut Vec<ListenerId>)) {
-        if let Some(mut state) = self.lock() {
-            forget(&mut state.registered);
+    fn change(&self, change: Change<ConnectionEvents>, concerns: impl Fn(&ListenerId) -> bool) {
+        let Some(mut state) = self.lock() else { return };
+        let before = state.registered.len();
+        state.registered.retain(|id| !concerns(id));
+        let removed = before - state.registered.len();
+        // Those that have not come to the task.
+        let is_gone = |change: &mut Change<ConnectionEvents>| matches!(change, Change::Add(entry) if entry.rank != Rank::Last && concerns(&entry.id));
+        let gone: Vec<_> = state.mail.extract_if(.., is_gone).collect();
+        if gone.len() < removed {
             state.mail.push(change);
             self.slot().flags.fetch_or(MAIL, Ordering::Release);
+            // What the closures have captured is not kept until the next event.
+            self.slot().signal(&state, ATTEND);
         }
+        drop(state);
+        // Outside of the lock: what they have captured may do anything when it is dropped.
+        drop_each(gone);
     }
 }

@@ -58,9 +58,11 @@ const OVER: u32 = 1 << 9;
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
-    /// The `connection` listeners run; the 101 has not left.
+    /// The `connection` listeners run.
     #[default]
     Handshake,
+    /// They have decided, and the 101 is about to leave.
+    Accepted,
     Open,
     /// Our Close is on its way: nothing more is written.
     Closing,

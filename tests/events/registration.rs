@@ -60,6 +60,66 @@ async fn a_message_listener_added_or_removed_by_a_text_listener_heeds_that_messa
     assert_eq!(case.hears(text("")).await, ["the first"]);
 }
 
+/// Whatever it takes: no listener hears of a message without it.
+#[tokio::test(start_paused = true)]
+async fn a_message_listener_added_while_a_text_listener_is_waited_for_hears_the_next() {
+    let mut case = open(|connection, log| {
+        connection.once("text", async move |connection: &WebSocketConnection, _: &str| {
+            pass(5).await;
+            connection.on("message", move || log.add("told"));
+            connection.on("message", move |message: Message| log.add(format_args!("{message:?}")));
+        });
+    })
+    .await;
+    case.peer.send(text("a")).await;
+    pass(10).await;
+    assert_eq!(case.log.take(), [""; 0]);
+    assert_eq!(case.hears(text("b")).await, ["told", "Text(\"b\")"]);
+}
+
+/// What is captured is not kept for a peer that may be silent for ever.
+#[tokio::test(start_paused = true)]
+async fn a_removed_listener_is_dropped_at_once_or_when_the_one_that_runs_is_done() {
+    let options = || WebSocketOptions::new().ping_interval(None);
+    let case = open_with(options(), 1 << 20, |_, _| {}).await;
+    let captured = Arc::new(());
+    let capturing = |event| {
+        let captured = captured.clone();
+        case.connection.on(event, move || _ = &captured)
+    };
+    for _ in 0..1_000 {
+        let removed = capturing("text");
+        capturing("binary");
+        case.connection.remove_listener(removed);
+        case.connection.remove_listener(removed);
+        case.connection.remove_all_listeners(Some("binary"));
+        assert_eq!(Arc::strong_count(&captured), 1);
+    }
+
+    // Where the task has it already.
+    let mut case = open_with(options(), 1 << 20, |connection, _| {
+        connection.on("text", async |text: &str| pass(if text == "wait" { 10 } else { 0 }).await);
+    })
+    .await;
+    for running in [false, true] {
+        let removed = [0; 3].map(|_| {
+            let captured = captured.clone();
+            case.connection.on("binary", move || _ = &captured)
+        });
+        case.hears(text("")).await;
+        if running {
+            case.hears(text("wait")).await;
+        }
+        case.connection.remove_listener(removed[0]);
+        settle().await;
+        assert_eq!(Arc::strong_count(&captured), if running { 4 } else { 3 });
+        case.connection.remove_all_listeners(Some("binary"));
+        pass(20).await;
+        assert_eq!(Arc::strong_count(&captured), 1);
+    }
+    assert_eq!(case.connection.listener_count("text"), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_listener_removed_during_an_emission_still_runs_in_it() {
     // How the removal is asked for, by a listener before the removed ones.
