@@ -74,7 +74,7 @@ static TASKS: Mutex<Option<Tasks>> = Mutex::new(None);
 #[derive(Default)]
 struct Tasks {
     last: u64,
-    running: HashMap<u64, AbortHandle>,
+    running: HashMap<u64, Option<AbortHandle>>,
 }
 
 impl Loop {
@@ -187,22 +187,37 @@ where
 
 /// Runs a task that can be aborted by its number.
 fn spawn(work: impl Future<Output = ()> + Send + 'static) -> u64 {
-    // The task removes its number under the same lock, so not before it is there.
-    let mut tasks = TASKS.lock();
-    let tasks = tasks.get_or_insert_default();
-    tasks.last += 1;
-    let number = tasks.last;
+    /// Also where its runtime ends before it does.
+    struct Running(u64);
+    impl Drop for Running {
+        fn drop(&mut self) {
+            TASKS.lock().get_or_insert_default().running.remove(&self.0);
+        }
+    }
+    let number = {
+        let mut tasks = TASKS.lock();
+        let tasks = tasks.get_or_insert_default();
+        tasks.last += 1;
+        tasks.running.insert(tasks.last, None);
+        tasks.last
+    };
+    let running = Running(number);
+    // Outside of the lock: a runtime that is ending drops what is spawned at once, and what that has captured may do anything.
     let task = tokio::spawn(async move {
+        let _running = running;
         work.await;
-        TASKS.lock().get_or_insert_default().running.remove(&number);
     });
-    tasks.running.insert(number, task.abort_handle());
+    match TASKS.lock().get_or_insert_default().running.get_mut(&number) {
+        Some(place) => *place = Some(task.abort_handle()),
+        // It has ended, or has been cancelled already.
+        None => task.abort(),
+    }
     number
 }
 
 fn abort(number: u64) {
     let task = TASKS.lock().get_or_insert_default().running.remove(&number);
-    if let Some(task) = task {
+    if let Some(task) = task.flatten() {
         task.abort();
     }
 }
@@ -245,6 +260,31 @@ mod tests {
 
     async fn seconds(seconds: f64) {
         sleep(Duration::from_secs_f64(seconds)).await;
+    }
+
+    /// In a thread of its own, which would take the test with it if it hung.
+    #[test]
+    fn what_a_callback_has_captured_may_use_the_loop_when_it_is_dropped() {
+        struct Cancels(Timer);
+        impl Drop for Cancels {
+            fn drop(&mut self) {
+                Loop::cancel_timer(self.0);
+            }
+        }
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let handle = runtime.handle().clone();
+            let timer = runtime.block_on(async { Loop::add_timer(1000, || {}) });
+            drop(runtime);
+            // Whatever is spawned now is dropped at once.
+            let _entered = handle.enter();
+            let cancels = Cancels(timer);
+            let late = Loop::add_timer(1, move || _ = &cancels);
+            let is_there = |timer: Timer| TASKS.lock().get_or_insert_default().running.contains_key(&timer.0);
+            tell.send((is_there(timer), is_there(late)))
+        });
+        assert_eq!(told.recv_timeout(Duration::from_secs(5)), Ok((false, false)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -42,17 +42,25 @@ impl Stream {
         Stream { transport: Transport::Other(Box::new(stream)), remote: None, local: None }
     }
 
-    /// Whether the peer has sent its FIN, or is gone, be it behind bytes that have not been read. Of streams of other kinds it
-    /// is not known.
-    pub(crate) fn has_ended(&self) -> bool {
+    /// Whether the peer has sent its FIN, or is gone, be it behind bytes that have not been read. `None` for streams of other
+    /// kinds, of which it is not known.
+    pub(crate) fn has_ended(&self) -> Option<bool> {
         let mut cx = Context::from_waker(Waker::noop());
         let ready = match &self.transport {
             Transport::Tcp(stream) => pin!(stream.ready(Interest::READABLE)).poll(&mut cx),
             #[cfg(unix)]
             Transport::Unix(stream) => pin!(stream.ready(Interest::READABLE)).poll(&mut cx),
-            Transport::Other(_) => return false,
+            Transport::Other(_) => return None,
         };
-        matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed())
+        Some(matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed()))
+    }
+
+    /// Has the connection end by a reset, so that nobody takes what has come so far for all there is. Only TCP has that.
+    pub(crate) fn end_by_reset(&self) {
+        if let Transport::Tcp(stream) = &self.transport {
+            // If it fails, the connection is over anyhow.
+            let _ = stream.set_zero_linger();
+        }
     }
 
     /// Takes the stream apart, so that a socket can be written by others than its reader.

@@ -4,9 +4,14 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 
 use bytes::Bytes;
-use react_websocket::{HttpServer, Response, ServerRequest, SocketServer, Text, WebSocketConnection, WebSocketMiddleware};
+use react_websocket::{
+    BodyStream, HttpServer, Response, ServerRequest, SocketServer, Text, WebSocketConnection, WebSocketMiddleware,
+};
 use support::{HANDSHAKE, frame};
 
 /// How often the thread that serves allocates while a peer sends so many messages, in bursts, and gets an answer to each.
@@ -90,4 +95,36 @@ fn a_message_allocates_nothing_whatever_listens_to_it() {
             assert!(many <= few + 20, "{name}, bursts of {burst}: {few} allocations for 320 messages, {many} for 3,200");
         }
     }
+}
+
+#[test]
+fn a_body_stream_of_small_pieces_takes_little_more_than_their_bytes() {
+    for size in [1, 10, 100, 10_000, 100_000] {
+        let piece = vec![b'a'; size];
+        let counted = allocation_counter::measure(|| {
+            let stream = BodyStream::new();
+            while stream.buffered_amount() < 4 << 20 {
+                stream.write(&piece);
+            }
+        });
+        assert!(counted.bytes_max < (4 << 20) + 250_000, "pieces of {size}: {} bytes", counted.bytes_max);
+    }
+}
+
+#[test]
+fn nothing_is_kept_for_those_who_do_not_wait_for_room_any_more() {
+    struct Nobody;
+    impl Wake for Nobody {
+        fn wake(self: Arc<Self>) {}
+    }
+    let stream = BodyStream::new();
+    stream.write(vec![b'a'; 100_000]);
+    let counted = allocation_counter::measure(|| {
+        for _ in 0..1_000 {
+            let waker = Waker::from(Arc::new(Nobody));
+            let send = pin!(stream.send("a"));
+            assert!(send.poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+    });
+    assert_eq!(counted.bytes_current, 0);
 }

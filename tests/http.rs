@@ -921,6 +921,40 @@ async fn timeouts_can_be_set_and_switched_off() {
     assert_eq!(shown(&peer.rest().await), ok("GET / "));
 }
 
+/// Of such a stream, as TLS is one, nothing tells that the client has left once so much is read ahead.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_behind_what_is_read_ahead_is_let_go_whatever_it_is_served_on() {
+    for (pipelined, least, most) in [(100, 0, 3), (20_000, 29, 33)] {
+        let log = Log::default();
+        let noting = log.clone();
+        let http = HttpServer::new(move |_: ServerRequest| {
+            let guard = Guard(noting.clone(), "dropped");
+            async move {
+                let _guard = guard;
+                pending::<Response>().await
+            }
+        });
+        let (mut peer, serving) = Peer::serve(&http);
+        peer.send([GET.as_bytes(), &vec![b'x'; pipelined]].concat()).await;
+        drop(peer);
+        let start = Instant::now();
+        someday(serving).await;
+        assert!((least..most).contains(&start.elapsed().as_secs()), "{pipelined}: {:?}", start.elapsed());
+        assert_eq!(log.take(), ["dropped"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_header_lines_than_a_map_has_room_for_are_too_many_whatever_is_allowed() {
+    let options = HttpOptions::new().max_headers(usize::MAX).max_head_size(1 << 20);
+    let http = telling().with_options(options);
+    let head = |lines| format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{}\r\n", "a:\r\n".repeat(lines));
+    assert!(say(&http, head(23_998)).await.text.starts_with("HTTP/1.1 200 OK\n"));
+    for lines in [23_999, 30_000] {
+        assert_eq!(say(&http, head(lines)).await.text, page("431 Request Header Fields Too Large"));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_client_that_takes_nothing_of_its_response_is_cut() {
     let http = HttpServer::new(|_: ServerRequest| Response::plaintext("a".repeat(100_000)));
@@ -1953,6 +1987,41 @@ async fn a_stream_that_ended_before_it_was_sent_is_an_empty_body() {
     assert_eq!(say_of_a_stream_that_is_over("1.0", BodyStream::end).await, head);
 }
 
+/// What is missing may be what its app did not know of: it has written too much.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_was_cut_before_it_was_sent_is_a_500() {
+    for cut in [BodyStream::close, |stream: &BodyStream| {
+        (0..5).for_each(|_| _ = stream.write(vec![b'a'; 1 << 20]));
+        stream.end();
+    }] {
+        let http = HttpServer::new(move |_: ServerRequest| {
+            let stream = BodyStream::new();
+            stream.write("a");
+            cut(&stream);
+            Response::new(200).with_body(stream)
+        });
+        let log = errors(&http);
+        assert_eq!(say(&http, GET).await.text, page("500 Internal Server Error"));
+        assert_eq!(log.take(), ["the request handler failed: a body stream was closed before all of it was sent"]);
+    }
+}
+
+/// It has no other way to tell its client that something is missing.
+#[tokio::test]
+async fn a_stream_that_is_cut_is_a_reset_to_http_1_0() {
+    let (http, mut streams, _) = streaming(200, &[]);
+    let (address, _listening) = listen_with(http);
+    let mut peer = Peer::connect(address).await;
+    peer.send("GET / HTTP/1.0\r\n\r\n").await;
+    peer.head().await;
+    let stream = streams.recv().await.unwrap();
+    stream.write("half");
+    assert_eq!(peer.exactly(4).await, b"half");
+    stream.close();
+    let error = soon(peer.stream.read(&mut [0])).await.expect_err("no end as usual");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_was_closed_before_it_was_sent_is_an_empty_body_too() {
     // As in ReactPHP, where an end is a close as well.
@@ -2051,6 +2120,13 @@ async fn send_waits_for_room() {
     stream.close();
     assert!(!someday(sending).await.unwrap(), "it does not wait for what will never be");
     assert_eq!(log.take().last().unwrap(), "close");
+    let stream = BodyStream::new();
+    stream.write(vec![b'a'; 65_536]);
+    let writer = stream.clone();
+    let sending = tokio::spawn(async move { writer.send("b").await });
+    settle().await;
+    stream.end();
+    assert!(!someday(sending).await.unwrap(), "nor is there room after the end");
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,12 +3,13 @@
 mod support;
 
 use std::future::Future;
+use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use react_websocket::{
-    BodyStream, HttpOptions, HttpServer, Response, ServerRequest, Serving, WebSocketConnection, WebSocketMiddleware,
-    WebSocketOptions,
+    BodyStream, HttpOptions, HttpServer, Response, ServerRequest, Serving, SocketServer, WebSocketConnection,
+    WebSocketMiddleware, WebSocketOptions,
 };
 use support::*;
 use tokio::io::{AsyncWriteExt, DuplexStream};
@@ -871,5 +872,104 @@ mod unix {
             assert!(!path.exists());
         })
         .await;
+    }
+}
+
+// What races with the end, and what ends before it.
+
+/// It has arrived in the system, of which the server knows nothing yet.
+#[tokio::test]
+async fn a_request_that_is_there_when_the_end_begins_is_answered() {
+    let (address, listening) = listen_with(HttpServer::new(router));
+    let mut client = std::net::TcpStream::connect(address).unwrap();
+    let mut answer = [0; 1024];
+    for last in [false, true] {
+        client.write_all(GET.as_bytes()).unwrap();
+        if last {
+            // Nobody else has had a turn.
+            listening.close().await;
+        } else {
+            sleep(Duration::from_millis(100)).await;
+        }
+        let read = client.read(&mut answer).expect("an answer");
+        let answer = String::from_utf8_lossy(&answer[..read]);
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert_eq!(answer.contains("Connection: close"), last, "{answer}");
+    }
+}
+
+/// Long before its peer's time to answer the Close is over.
+#[test]
+fn a_connection_that_is_upgraded_when_the_grace_ends_is_cut_like_any_other() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
+    for round in 0..100 {
+        runtime.block_on(async {
+            let options = WebSocketOptions::new().close_timeout(Duration::from_secs(20));
+            let websocket = WebSocketMiddleware::new().with_options(options);
+            websocket.on("connection", |_: WebSocketConnection| {});
+            let http = HttpServer::new((websocket.clone(), router));
+            let (address, listening) = listen_with(http.with_options(HttpOptions::new().shutdown_grace(Duration::ZERO)));
+            let peers: Vec<_> = (0..32)
+                .map(|_| {
+                    tokio::spawn(async move {
+                        let mut stream = TcpStream::connect(address).await?;
+                        stream.write_all(HANDSHAKE.as_bytes()).await?;
+                        // It says nothing more, and keeps its side open.
+                        std::future::pending::<std::io::Result<()>>().await
+                    })
+                })
+                .collect();
+            while websocket.len() < 10 {
+                tokio::task::yield_now().await;
+            }
+            let closed = timeout(Duration::from_secs(10), listening.close()).await;
+            assert!(closed.is_ok(), "round {round}");
+            peers.iter().for_each(|peer| peer.abort());
+        });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_being_told_that_there_is_no_room_is_cut_when_the_grace_ends() {
+    let options = HttpOptions::new().max_connections(0).linger(Duration::from_secs(20)).shutdown_grace(GRACE);
+    let (mut peer, serving) = Peer::serve(&HttpServer::new(router).with_options(options));
+    assert_eq!(peer.answer().await.status(), 503);
+    assert_eq!(close_and_time(&serving).await, GRACE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spread_without_end_is_ended_by_the_grace() {
+    let log = Log::default();
+    let websocket = WebSocketMiddleware::new();
+    let noted = log.clone();
+    websocket.on("connection", move |connection| noted.watch(connection));
+    let options = HttpOptions::new().shutdown_grace(GRACE).shutdown_spread(Duration::MAX);
+    let socket = SocketServer::new("127.0.0.1:0").unwrap();
+    let address = socket.local_address().unwrap();
+    let listening = HttpServer::new((websocket, router)).with_options(options).listen(socket);
+    let _peers = [Peer::open(address).await, Peer::open(address).await];
+    let start = Instant::now();
+    listening.close().await;
+    assert!(start.elapsed() <= GRACE + LATE, "{:?}", start.elapsed());
+    assert_eq!(log.take(), ["close 1006 ", "close 1006 "]);
+}
+
+/// Its tasks have gone with it, so there is nobody left.
+#[test]
+fn a_server_whose_runtime_has_ended_is_over() {
+    for closes_before in [false, true] {
+        let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let first = runtime();
+        let (listening, _peer) = first.block_on(async {
+            let (http, _, _) = waiting_router();
+            let (address, listening) = listen_with(http);
+            let mut peer = Peer::connect(address).await;
+            peer.send(GET).await;
+            (listening, peer)
+        });
+        let before = closes_before.then(|| listening.close());
+        drop(first);
+        let closing = before.unwrap_or_else(|| listening.close());
+        runtime().block_on(in_time(closing));
     }
 }

@@ -616,6 +616,42 @@ mod unix {
         .await;
     }
 
+    #[test]
+    fn of_two_that_begin_at_once_where_a_dead_process_left_its_file_one_listens() {
+        for _ in 0..100 {
+            let directory = Directory::new();
+            drop(UnixListener::bind(directory.path()).unwrap());
+            let together = std::sync::Barrier::new(2);
+            let begin = || {
+                together.wait();
+                SocketServer::new(directory.uri())
+            };
+            let (one, other) = std::thread::scope(|scope| {
+                let one = scope.spawn(begin);
+                let other = begin();
+                (one.join().unwrap(), other)
+            });
+            assert!(one.is_ok() != other.is_ok(), "{one:?}, {other:?}");
+        }
+    }
+
+    /// It is alive all the same.
+    #[tokio::test]
+    async fn a_file_whose_server_does_not_accept_at_present_is_refused_at_once() {
+        in_time(async {
+            let directory = Directory::new();
+            let busy = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+            busy.bind(&socket2::SockAddr::unix(directory.path()).unwrap()).unwrap();
+            busy.listen(0).unwrap();
+            let _waiting = StdStream::connect(directory.path()).unwrap();
+            let uri = directory.uri();
+            let refused = tokio::task::spawn_blocking(|| refused(SocketServer::new(uri)));
+            let error = refused.await.unwrap();
+            assert!(matches!(error, SocketError::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse));
+        })
+        .await;
+    }
+
     #[tokio::test]
     async fn what_is_no_socket_is_refused_and_left_alone() {
         let directory = Directory::new();

@@ -1,10 +1,11 @@
 use std::collections::VecDeque;
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::emitter::{EventNames, Listeners, Turnstile, listener_methods};
 
@@ -17,6 +18,9 @@ const SOFT_LIMIT: usize = 64 * 1024;
 
 /// With so many unsent bytes, the app does not heed `false`; the response is cut before memory is.
 pub(super) const HARD_LIMIT: usize = 4 << 20;
+
+/// Up to this size writes share a piece, so that many small ones cost little more memory than their bytes.
+const PIECE: usize = 16 * 1024;
 
 /// A response body that is written while it is sent: server-sent events, downloads, anything that takes time. What a
 /// `ThroughStream` is as a body in ReactPHP.
@@ -52,22 +56,24 @@ pub struct BodyStream {
 
 struct Inner {
     state: Mutex<State>,
+    /// Told when there is room again, or nothing more is written. Changes of the state come first.
+    room: Notify,
     listeners: Listeners<u8, ()>,
     turnstile: Turnstile<u8>,
 }
 
 #[derive(Default)]
 struct State {
-    chunks: VecDeque<Bytes>,
+    pieces: VecDeque<Vec<u8>>,
     /// Bytes accepted and not yet in the client's socket.
     unsent: usize,
     phase: Phase,
+    /// It was closed with something unsent.
+    is_cut: bool,
     /// A write was answered `false`.
     wants_drain: bool,
     /// The connection that sends the body.
     reader: Option<Waker>,
-    /// Those who wait for room.
-    writers: Vec<Waker>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,10 +85,37 @@ enum Phase {
     Closed,
 }
 
+impl State {
+    fn push(&mut self, bytes: &[u8]) {
+        self.unsent += bytes.len();
+        match self.pieces.back_mut() {
+            Some(last) if last.len() + bytes.len() <= PIECE => last.extend_from_slice(bytes),
+            _ if bytes.is_empty() => {}
+            last => {
+                // Nothing is added to it any more.
+                if let Some(last) = last {
+                    last.shrink_to_fit();
+                }
+                self.pieces.push_back(bytes.to_vec());
+            }
+        }
+    }
+
+    /// Whether nobody has to wait to write, be it in vain.
+    fn has_room(&self) -> bool {
+        self.phase != Phase::Open || self.unsent < SOFT_LIMIT
+    }
+}
+
 impl BodyStream {
     /// A stream that can be written at once. What is written before the response is under way waits.
     pub fn new() -> BodyStream {
-        let inner = Inner { state: Mutex::default(), listeners: Listeners::default(), turnstile: Turnstile::default() };
+        let inner = Inner {
+            state: Mutex::default(),
+            room: Notify::new(),
+            listeners: Listeners::default(),
+            turnstile: Turnstile::default(),
+        };
         BodyStream { inner: Arc::new(inner) }
     }
 
@@ -101,10 +134,7 @@ impl BodyStream {
             self.close();
             return false;
         }
-        if !bytes.is_empty() {
-            state.chunks.push_back(Bytes::copy_from_slice(bytes));
-            state.unsent += bytes.len();
-        }
+        state.push(bytes);
         let room = state.unsent < SOFT_LIMIT;
         state.wants_drain |= !room;
         let reader = state.reader.take();
@@ -115,15 +145,14 @@ impl BodyStream {
 
     /// Waits until there is room, then [writes](BodyStream::write). `false` if the stream is over.
     pub async fn send(&self, bytes: impl AsRef<[u8]>) -> bool {
-        std::future::poll_fn(|cx| {
-            let mut state = self.inner.state.lock();
-            if state.phase == Phase::Open && state.unsent >= SOFT_LIMIT {
-                state.writers.push(cx.waker().clone());
-                return Poll::Pending;
+        loop {
+            let mut room = pin!(self.inner.room.notified());
+            room.as_mut().enable();
+            if self.inner.state.lock().has_room() {
+                break;
             }
-            Poll::Ready(())
-        })
-        .await;
+            room.await;
+        }
         self.write(bytes);
         self.is_writable()
     }
@@ -137,6 +166,7 @@ impl BodyStream {
         let reader = state.reader.take();
         drop(state);
         wake(reader);
+        self.inner.room.notify_waiters();
     }
 
     /// Writes a last piece and [ends](BodyStream::end).
@@ -153,12 +183,13 @@ impl BodyStream {
             return;
         }
         state.phase = Phase::Closed;
-        let chunks = std::mem::take(&mut state.chunks);
-        let wakers = std::mem::take(&mut state.writers);
+        let pieces = std::mem::take(&mut state.pieces);
+        state.is_cut = !pieces.is_empty();
         let reader = state.reader.take();
         drop(state);
-        drop(chunks);
-        wake(reader.into_iter().chain(wakers));
+        drop(pieces);
+        wake(reader);
+        self.inner.room.notify_waiters();
         self.emit(CLOSE);
     }
 
@@ -209,7 +240,7 @@ pub(super) struct BodyReader(BodyStream);
 
 /// What there is to send.
 pub(super) enum Piece {
-    Chunks(VecDeque<Bytes>),
+    Bytes(VecDeque<Vec<u8>>),
     /// The body is complete.
     End,
     /// The app has cut it short.
@@ -226,11 +257,16 @@ impl BodyReader {
         self.0.inner.state.lock().phase == Phase::Closed
     }
 
+    /// Whether the app has closed the stream with something unsent.
+    pub(super) fn is_cut(&self) -> bool {
+        self.0.inner.state.lock().is_cut
+    }
+
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Piece> {
         let mut state = self.0.inner.state.lock();
         match state.phase {
             Phase::Closed => Poll::Ready(Piece::Cut),
-            _ if !state.chunks.is_empty() => Poll::Ready(Piece::Chunks(std::mem::take(&mut state.chunks))),
+            _ if !state.pieces.is_empty() => Poll::Ready(Piece::Bytes(std::mem::take(&mut state.pieces))),
             Phase::Ended => Poll::Ready(Piece::End),
             Phase::Open => {
                 state.reader = Some(cx.waker().clone());
@@ -242,7 +278,7 @@ impl BodyReader {
     /// Ready when [`poll_next`](BodyReader::poll_next) is.
     pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.0.inner.state.lock();
-        if state.phase == Phase::Open && state.chunks.is_empty() {
+        if state.phase == Phase::Open && state.pieces.is_empty() {
             state.reader = Some(cx.waker().clone());
             return Poll::Pending;
         }
@@ -257,9 +293,8 @@ impl BodyReader {
             return;
         }
         let drained = std::mem::take(&mut state.wants_drain) && state.phase == Phase::Open;
-        let writers = std::mem::take(&mut state.writers);
         drop(state);
-        wake(writers);
+        self.0.inner.room.notify_waiters();
         if drained {
             self.0.emit(DRAIN);
         }
@@ -272,6 +307,8 @@ impl Drop for BodyReader {
     }
 }
 
-fn wake(wakers: impl IntoIterator<Item = Waker>) {
-    wakers.into_iter().for_each(Waker::wake);
+fn wake(reader: Option<Waker>) {
+    if let Some(reader) = reader {
+        reader.wake();
+    }
 }

@@ -173,9 +173,11 @@ impl Connection {
         if self.half_closed {
             return Err(Stop::Quiet);
         }
+        // What has come is known when the runtime has asked the system once more.
+        let mut look = std::pin::pin!(tokio::task::yield_now());
         let read = std::future::poll_fn(|cx| match self.poll_fill(cx) {
             // `run` has this polled when the server begins to end.
-            Poll::Pending if self.lifetime.is_closing() => Poll::Ready(Ok(0)),
+            Poll::Pending if self.lifetime.is_closing() => look.as_mut().poll(cx).map(|()| Ok(0)),
             read => read,
         });
         let read = match deadline {
@@ -260,12 +262,15 @@ impl Connection {
 
     /// Answers a request that could not be read, or not be answered.
     async fn refuse(&mut self, error: HttpError) {
-        let response = error.status().map(Response::error_page);
-        self.server.emit_error(error);
-        let Some(response) = response else { return };
         let line = self.line.take().unwrap_or_default();
-        let page = page(&response, &line);
-        if self.write(&page).await.is_ok() {
+        let page = error.status().map(|status| page(&Response::error_page(status), &line));
+        let is_told = match page {
+            Some(page) => self.write(&page).await.is_ok(),
+            None => false,
+        };
+        // Listeners may take their time, and those of others are told of here too.
+        self.server.emit_error(error);
+        if is_told {
             self.linger().await;
         }
     }

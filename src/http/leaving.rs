@@ -9,6 +9,9 @@ use crate::stream::Stream;
 /// How often it is looked whether a client has left of which nothing more is read.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// For how long a client is believed to be there of which nothing more is read, where nothing tells that it has left.
+const BLIND: Duration = Duration::from_secs(30);
+
 /// Sees that a client has left, where reading does not tell: it has sent a FIN, which may also mean that it waits for its
 /// answer, or so much is read ahead that reading has stopped.
 #[derive(Default)]
@@ -19,12 +22,19 @@ pub(super) struct Leaving {
 }
 
 impl Leaving {
-    /// Ready when the client's FIN is older than `linger`. `half_closed`: it has been read.
+    /// Ready when the client's FIN is older than `linger`, or nothing can be known of it for too long. `half_closed`: it has been
+    /// read.
     pub(super) fn poll(&mut self, stream: &Stream, half_closed: bool, linger: Duration, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let Some(timer) = &mut self.timer else {
-                self.had_ended = half_closed || stream.has_ended();
-                self.timer = Some(Box::pin(sleep(if half_closed { linger } else { linger.max(LOOK) })));
+                let has_ended = stream.has_ended();
+                self.had_ended = half_closed || has_ended.unwrap_or(true);
+                let pause = match has_ended {
+                    _ if half_closed => linger,
+                    Some(_) => linger.max(LOOK),
+                    None => BLIND,
+                };
+                self.timer = Some(Box::pin(sleep(pause)));
                 continue;
             };
             ready!(timer.as_mut().poll(cx));

@@ -62,6 +62,15 @@ impl Drop for Member {
     }
 }
 
+/// The task of a lifetime's end. Also where its runtime does not run it any more, nobody waits for the end in vain.
+struct Ending(Arc<Lifetime>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.advance(Phase::Over);
+    }
+}
+
 impl Lifetime {
     /// Begins a life on the present runtime. `has_io`: it can wait for descriptors.
     pub(crate) fn new(has_io: bool) -> Arc<Lifetime> {
@@ -96,6 +105,11 @@ impl Lifetime {
         *self.phase.borrow() > Phase::Serving
     }
 
+    /// Whether the time to end has passed.
+    pub(crate) fn is_cut(&self) -> bool {
+        *self.phase.borrow() >= Phase::Cut
+    }
+
     pub(crate) fn enter(self: &Arc<Lifetime>) -> Member {
         self.tasks.fetch_add(1, Ordering::AcqRel);
         Member(self.clone())
@@ -103,7 +117,8 @@ impl Lifetime {
 
     /// Makes upgraded connections known, so that the end is told to them. Doing it again is no harm.
     ///
-    /// A connection that joins them afterwards has to ask [`is_closing`](Lifetime::is_closing) itself, then.
+    /// A connection that joins them afterwards has to ask [`is_closing`](Lifetime::is_closing) and [`is_cut`](Lifetime::is_cut)
+    /// itself, then.
     pub(crate) fn include(&self, connections: Arc<dyn UpgradedConnections>) {
         let mut upgraded = self.upgraded.lock();
         if !upgraded.iter().any(|other| Arc::ptr_eq(other, &connections)) {
@@ -114,8 +129,8 @@ impl Lifetime {
     /// Begins the end; it goes on in a task. Doing it again is no harm.
     pub(crate) fn close(self: &Arc<Lifetime>, grace: Duration, spread: Duration) {
         if self.advance(Phase::Closing) {
-            let lifetime = self.clone();
-            self.runtime.spawn(async move { lifetime.end(grace, spread).await });
+            let ending = Ending(self.clone());
+            self.runtime.spawn(async move { ending.0.end(grace, spread).await });
         }
     }
 
@@ -145,7 +160,11 @@ impl Lifetime {
         let say_goodbye = async {
             for (goodbye, n) in goodbyes.into_iter().zip(0u32..) {
                 if !pause.is_zero() {
-                    sleep_until(start + pause * n).await;
+                    match start.checked_add(pause.saturating_mul(n)) {
+                        Some(moment) => sleep_until(moment).await,
+                        // It does not come, but the end of the grace does.
+                        None => std::future::pending().await,
+                    }
                 }
                 goodbye();
             }
@@ -158,7 +177,6 @@ impl Lifetime {
             }
             self.settle().await;
         }
-        self.advance(Phase::Over);
     }
 
     fn upgraded(&self) -> Vec<Arc<dyn UpgradedConnections>> {

@@ -112,9 +112,10 @@ impl HttpOptions {
         self
     }
 
-    /// Header lines in a request. Past it: 431. 100.
+    /// Header lines in a request. Past it: 431. 100; more than 24,000 cannot be.
     pub fn max_headers(mut self, lines: usize) -> HttpOptions {
-        self.head.headers = lines;
+        // A `HeaderMap` panics past some more.
+        self.head.headers = lines.min(24_000);
         self
     }
 

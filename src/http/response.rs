@@ -204,6 +204,11 @@ impl Response {
         if self.status.is_informational() && self.upgrade.is_none() {
             self.mistake(format!("{} is not a final status", self.status));
         }
+        if let BodyKind::Stream(reader) = &self.body.0
+            && reader.is_cut()
+        {
+            self.mistake("a body stream was closed before all of it was sent".to_owned());
+        }
         match self.mistake {
             Some(what) => Response::failed(HttpError::Handler(String::from(what).into())),
             None => self,

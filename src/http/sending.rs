@@ -102,7 +102,12 @@ impl Connection {
             }
             match std::future::poll_fn(|cx| Poll::Ready(reader.poll_next(cx))).await {
                 Poll::Pending => self.write(&out).await?,
-                Poll::Ready(Piece::Cut) => return Err(Stop::Quiet),
+                Poll::Ready(Piece::Cut) => {
+                    if plan.body == BodyPlan::UntilClose {
+                        self.stream.end_by_reset();
+                    }
+                    return Err(Stop::Quiet);
+                }
                 Poll::Ready(Piece::End) => {
                     if is_chunked {
                         out.extend_from_slice(b"0\r\n\r\n");
@@ -110,13 +115,13 @@ impl Connection {
                     self.write(&out).await?;
                     return Ok(left.unwrap_or(0) == 0);
                 }
-                Poll::Ready(Piece::Chunks(chunks)) => {
-                    let length: usize = chunks.iter().map(Bytes::len).sum();
+                Poll::Ready(Piece::Bytes(pieces)) => {
+                    let length: usize = pieces.iter().map(Vec::len).sum();
                     if is_chunked {
                         out.extend_from_slice(format!("{length:x}\r\n").as_bytes());
                     }
                     let start = out.len();
-                    chunks.iter().for_each(|chunk| out.extend_from_slice(chunk));
+                    pieces.iter().for_each(|piece| out.extend_from_slice(piece));
                     if is_chunked {
                         out.extend_from_slice(b"\r\n");
                     }

@@ -228,7 +228,15 @@ impl Connected {
             Err(refusal) => {
                 server.admission.counts.refused(refusal.cause());
                 trace::connection_refused(refusal.cause(), stream.remote);
-                Connected::Upgraded(Box::pin(refuse(member, stream, server, refusal)))
+                let telling = async move {
+                    let mut phase = member.phase();
+                    tokio::select! {
+                        biased;
+                        _ = phase.wait_for(|phase| *phase >= Phase::Cut) => {}
+                        () = refuse(stream, server, refusal) => {}
+                    }
+                };
+                Connected::Upgraded(Box::pin(telling))
             }
         }
     }
@@ -268,7 +276,7 @@ fn speak_http(
 }
 
 /// Tells a client that there is no room for it.
-async fn refuse(_member: Member, mut stream: Stream, server: Arc<Server>, refusal: Refusal) {
+async fn refuse(mut stream: Stream, server: Arc<Server>, refusal: Refusal) {
     let status = match refusal {
         Refusal::TooManyPending => return,
         Refusal::Full => StatusCode::SERVICE_UNAVAILABLE,

@@ -1,8 +1,10 @@
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FlockOperation, flock};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 /// The file of a Unix socket that we made: removed on drop, if it is still ours.
@@ -20,8 +22,10 @@ impl UnixPath {
     pub(super) fn listen(path: PathBuf, backlog: i32) -> io::Result<(UnixListener, UnixPath)> {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         let address = SockAddr::unix(&path)?;
+        // Until it listens: another that begins at the same time takes neither this file for abandoned nor the next for this.
+        let _alone = lock_folder(&path);
         match socket.bind(&address) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_abandoned(&path) => {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_abandoned(&address, &path) => {
                 std::fs::remove_file(&path)?;
                 socket.bind(&address)?;
             }
@@ -44,10 +48,25 @@ impl Drop for UnixPath {
     }
 }
 
-fn is_abandoned(path: &Path) -> bool {
+fn is_abandoned(address: &SockAddr, path: &Path) -> bool {
     // What is no socket refuses connections too, and is not ours to remove.
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
-    is_socket && matches!(UnixStream::connect(path), Err(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+    is_socket && matches!(try_connect(address), Err(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// It does not wait for a server that does not accept at present.
+fn try_connect(address: &SockAddr) -> io::Result<()> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.connect(address)
+}
+
+/// Keeps other servers from the folder for a moment, if it can be opened. What else is done there is not concerned.
+fn lock_folder(path: &Path) -> Option<File> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = File::open(folder).ok()?;
+    flock(&folder, FlockOperation::LockExclusive).ok()?;
+    Some(folder)
 }
 
 fn identity_of(path: &Path) -> Option<(u64, u64)> {

@@ -101,6 +101,9 @@ impl Driver {
         if lifetime.is_closing() {
             connection.close_with(close_code::GOING_AWAY, "server shutdown");
         }
+        if lifetime.is_cut() {
+            connection.cut();
+        }
         let clock = lifetime.clock();
         let is_counted = shared.options.idle_timeout.is_some() || shared.options.message_rate.is_some();
         let mut inbox = Inbox::default();
