@@ -231,7 +231,6 @@ impl Connected {
                 let telling = async move {
                     let mut phase = member.phase();
                     tokio::select! {
-                        biased;
                         _ = phase.wait_for(|phase| *phase >= Phase::Cut) => {}
                         () = refuse(stream, server, refusal) => {}
                     }

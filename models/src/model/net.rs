@@ -61,6 +61,10 @@ impl TcpStream {
         Ok(())
     }
 
+    pub fn set_zero_linger(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(HERE)
     }
