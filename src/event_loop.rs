@@ -207,10 +207,13 @@ fn spawn(work: impl Future<Output = ()> + Send + 'static) -> u64 {
         let _running = running;
         work.await;
     });
-    match TASKS.lock().get_or_insert_default().running.get_mut(&number) {
-        Some(place) => *place = Some(task.abort_handle()),
+    let is_known = match TASKS.lock().get_or_insert_default().running.get_mut(&number) {
+        Some(place) => place.replace(task.abort_handle()).is_none(),
+        None => false,
+    };
+    if !is_known {
         // It has ended, or has been cancelled already.
-        None => task.abort(),
+        task.abort();
     }
     number
 }
