@@ -513,7 +513,8 @@ async fn small_limits_hold_at_their_edges() {
         (10, 100, &[99, 500, 2], &[Some(false), Some(false), None]),
         (10, 100, &[100, 2], &[Some(false), None]),
         (1, 1, &[2, 2], &[Some(false), None]),
-        (100, 10, &[9, 2, 2], &[Some(true), Some(true), None]),
+        // A soft limit above the hard one counts as that.
+        (100, 10, &[9, 2, 2], &[Some(true), Some(false), None]),
         (usize::MAX, usize::MAX, &[1 << 20, 8 << 20], &[Some(true), Some(true)]),
     ];
     for (soft, hard, written, answers) in CASES {
