@@ -33,8 +33,8 @@ const EVERYWHERE: [(&str, &str); 8] = [
 
 const SOME: [Exchange; 16] = [
     // Soon there are too many.
-    exchange("emitter/shared.rs", "const CROWD: usize = 256;", "const CROWD: usize = 3;"),
-    exchange("emitter/shared.rs", "use std::thread::", "use ::shuttle::thread::"),
+    exchange("emitter/turnstile.rs", "const CROWD: usize = 256;", "const CROWD: usize = 3;"),
+    exchange("emitter/turnstile.rs", "use std::thread::", "use ::shuttle::thread::"),
     // A slot is made and dropped in each execution, so there are few. It also lets them run out.
     exchange("slots.rs", "const PER_CHUNK: usize = 1024;", "const PER_CHUNK: usize = 2;"),
     exchange("slots.rs", "const CHUNKS: usize = 1 << 13;", "const CHUNKS: usize = 8;"),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use parking_lot::RwLock;
 
 use super::listener::{BoxError, Outcome, Rank};
-use super::shared::drop_each;
+use super::panics::drop_each;
 
 /// What a listener that may be synchronous or asynchronous returns. `K` tells the two apart; nobody writes it.
 #[diagnostic::on_unimplemented(

@@ -2,7 +2,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::listener::{ListenerId, Outcome, Rank};
-use super::shared::{Listeners, Turnstile};
+use super::shared::Listeners;
+use super::turnstile::Turnstile;
 
 /// An emitter of an app's own events: what Évenement's `EventEmitter`, or a `ThroughStream` that only passes data on, is
 /// in a ReactPHP app.

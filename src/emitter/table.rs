@@ -1,7 +1,7 @@
 use std::task::{Context, Poll};
 
 use super::listener::{BoxError, Events, Listener, ListenerId, Rank};
-use super::shared::drop_each;
+use super::panics::drop_each;
 
 /// The listeners of an object that one task owns.
 ///
