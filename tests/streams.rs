@@ -3,10 +3,8 @@
 mod support;
 
 use std::collections::HashMap;
-use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use react_websocket::{
@@ -616,22 +614,6 @@ async fn send_that_waits_says_closed_when_the_connection_ends_or_closes() {
             assert_eq!(sending.await.unwrap(), Err(Closed), "{name}");
         }
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_task_that_asks_for_room_again_and_again_is_kept_once() {
-    struct Nobody;
-    impl Wake for Nobody {
-        fn wake(self: Arc<Self>) {}
-    }
-    let pair = pair_with_unsent(options(), SOFT).await;
-    let nobody = Arc::new(Nobody);
-    let waker = Waker::from(nobody.clone());
-    for _ in 0..100 {
-        let sending = pin!(pair.connection.send("x"));
-        assert!(sending.poll(&mut Context::from_waker(&waker)).is_pending());
-    }
-    assert_eq!(Arc::strong_count(&nobody), 3, "this one, the waker, and the one that is kept");
 }
 
 #[tokio::test(start_paused = true)]

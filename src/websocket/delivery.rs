@@ -400,9 +400,11 @@ impl Delivery {
             return false;
         }
         state.phase = Phase::Closed;
-        let senders = state.existing_extras().map(|extras| std::mem::take(&mut extras.senders));
+        let senders = state.existing_extras().and_then(|extras| extras.senders.take());
         drop(state);
-        senders.into_iter().flatten().for_each(Waker::wake);
+        if let Some(senders) = senders {
+            senders.notify_waiters();
+        }
         true
     }
 }

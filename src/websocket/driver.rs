@@ -2,7 +2,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use super::buffers::Buffer;
 use super::connection::WebSocketConnection;
@@ -323,10 +323,12 @@ impl Driver {
 
     fn wake_senders(&self) {
         let Some(mut state) = self.connection().lock() else { return };
-        let senders = state.existing_extras().map(|extras| std::mem::take(&mut extras.senders));
+        let senders = state.existing_extras().and_then(|extras| extras.senders.take());
         state.trim_extras();
         drop(state);
-        senders.into_iter().flatten().for_each(Waker::wake);
+        if let Some(senders) = senders {
+            senders.notify_waiters();
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Waker;
 
 use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::Notify;
 
 use super::connection::WebSocketConnection;
 use super::error::ConnectionError;
@@ -125,7 +126,7 @@ pub(super) struct Extras {
     pub(super) request: Option<ServerRequest>,
     pub(super) rejection: Option<Response>,
     /// Those who wait for room.
-    pub(super) senders: Vec<Waker>,
+    pub(super) senders: Option<Arc<Notify>>,
     pub(super) pong: Option<WaitingPong>,
     /// The message that is being streamed, and what waits behind it.
     pub(super) stream: Streaming,
@@ -322,7 +323,7 @@ impl Extras {
     fn is_empty(&self) -> bool {
         self.request.is_none()
             && self.rejection.is_none()
-            && self.senders.is_empty()
+            && self.senders.is_none()
             && self.pong.is_none()
             && self.stream.is_idle()
             && self.held.is_empty()

@@ -1,7 +1,7 @@
 use std::sync::Arc;
-use std::task::Poll;
 
 use parking_lot::MutexGuard;
+use tokio::sync::futures::OwnedNotified;
 
 use super::connection::WebSocketConnection;
 use super::cork;
@@ -274,24 +274,21 @@ impl WebSocketConnection {
     }
 
     async fn send_frame(&self, opcode: Opcode, payload: &[u8]) -> Result<(), Closed> {
-        std::future::poll_fn(|cx| {
-            let Some(mut state) = self.lock().filter(|state| state.is_writable()) else {
-                return Poll::Ready(Err(Closed));
-            };
-            if state.unsent() < state.soft_limit {
-                return Poll::Ready(Ok(()));
-            }
-            state.wants_drain = true;
-            let senders = &mut state.extras().senders;
-            // A task that asks again is woken once.
-            if !senders.iter().any(|sender| sender.will_wake(cx.waker())) {
-                senders.push(cx.waker().clone());
-            }
-            Poll::Pending
-        })
-        .await?;
+        while let Some(room) = self.room_to_come()? {
+            room.await;
+        }
         self.write_frame(opcode, payload);
         if self.is_writable() { Ok(()) } else { Err(Closed) }
+    }
+
+    /// What to wait for until there may be room, if there is none now.
+    fn room_to_come(&self) -> Result<Option<OwnedNotified>, Closed> {
+        let mut state = self.lock().filter(|state| state.is_writable()).ok_or(Closed)?;
+        if state.unsent() < state.soft_limit {
+            return Ok(None);
+        }
+        state.wants_drain = true;
+        Ok(Some(state.extras().senders.get_or_insert_default().clone().notified_owned()))
     }
 
     fn write_control(&self, opcode: Opcode, payload: &[u8]) -> bool {

@@ -1,15 +1,16 @@
 //! What the crate uses of `tokio::sync`: tokio's own, each use of which lets others run first.
 
 use shuttle::thread;
+use std::sync::Arc;
 use std::time::Duration;
-pub use tokio::sync::futures::Notified;
+pub use tokio::sync::futures::{self, Notified, OwnedNotified};
 
 fn let_others() {
     thread::sleep(Duration::ZERO);
 }
 
 #[derive(Debug, Default)]
-pub struct Notify(tokio::sync::Notify);
+pub struct Notify(Arc<tokio::sync::Notify>);
 
 impl Notify {
     pub fn new() -> Notify {
@@ -19,6 +20,11 @@ impl Notify {
     pub fn notified(&self) -> Notified<'_> {
         let_others();
         self.0.notified()
+    }
+
+    pub fn notified_owned(&self) -> OwnedNotified {
+        let_others();
+        self.0.clone().notified_owned()
     }
 
     pub fn notify_one(&self) {
