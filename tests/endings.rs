@@ -77,6 +77,31 @@ async fn a_listener_that_fails_after_terminate_holds_up_close_no_longer_than_it_
     }
 }
 
+/// The listener is given up when the time for the answer is over, and the answer was there.
+#[tokio::test(start_paused = true)]
+async fn the_answer_to_our_close_counts_though_it_waits_behind_a_listener() {
+    type End = fn(WebSocketConnection);
+    let close_with: End = |connection| connection.close_with(4000, "bye");
+    for (end, answer, told) in [
+        (close_with, close(4000, ""), "close 4000 bye"),
+        (|connection| connection.end(), close(1000, ""), "close 1000 "),
+        // Another message is no answer.
+        (close_with, text("more"), "close 1006 "),
+    ] {
+        let Pair { connection, mut peer, log } = Pair::in_memory(WebSocketOptions::new()).await;
+        let mut closed = closes(connection);
+        connection.on("text", async || sleep(Duration::from_secs(600)).await);
+        peer.send([text("one"), text("two")].concat()).await;
+        settle().await;
+        end(connection);
+        peer.send(answer).await;
+        let begun = Instant::now();
+        timeout(Duration::from_secs(60), closed.recv()).await.expect("it closes");
+        assert!(begun.elapsed() >= Duration::from_secs(10), "the listener has had its time");
+        assert_eq!(log.take(), ["text one", told]);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn close_is_told_once_and_last_though_a_fault_comes_up_while_an_end_listener_holds_it_up() {
     let (log, groups, gate) = (Log::default(), GroupManager::new(), Arc::new(Notify::new()));

@@ -63,16 +63,20 @@ pub const fn sendable(code: u16) -> u16 {
     if is_valid_on_the_wire(code) || code == close_code::NO_STATUS { code } else { close_code::INTERNAL }
 }
 
-/// Appends a Close frame with the [`sendable`] code and what fits of the reason: [`REASON_MAX`] bytes, cut between
-/// characters.
+/// What is sent of a reason: [`REASON_MAX`] bytes, cut between characters.
+pub fn sendable_reason(reason: &str) -> &str {
+    let end = (0..=reason.len().min(REASON_MAX)).rev().find(|end| reason.is_char_boundary(*end));
+    reason.get(..end.unwrap_or_default()).unwrap_or_default()
+}
+
+/// Appends a Close frame with the [`sendable`] code and what [fits](sendable_reason) of the reason.
 pub fn encode(out: &mut Vec<u8>, code: u16, reason: &str) {
     let code = sendable(code);
     if code == close_code::NO_STATUS {
         return frame::encode(out, true, Opcode::Close, &[]);
     }
     let code = code.to_be_bytes();
-    let end = (0..=reason.len().min(REASON_MAX)).rev().find(|end| reason.is_char_boundary(*end));
-    let reason = reason.get(..end.unwrap_or_default()).unwrap_or_default();
+    let reason = sendable_reason(reason);
     let header = EncodedHeader::new(true, Opcode::Close, code.len().saturating_add(reason.len()));
     for piece in [header.as_bytes(), &code, reason.as_bytes()] {
         out.extend_from_slice(piece);

@@ -136,7 +136,7 @@ impl WebSocketConnection {
             return;
         }
         let code = close::sendable(code);
-        let reason = if code == close_code::NO_STATUS { "" } else { reason };
+        let reason = if code == close_code::NO_STATUS { "" } else { close::sendable_reason(reason) };
         state.let_out_held();
         self.queue_close(&mut state, code, reason);
         state.extras().closing = Some((code, reason.to_owned()));

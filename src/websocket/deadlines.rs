@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::driver::Driver;
 use super::error::ConnectionError;
 use super::options::WebSocketOptions;
-use super::slot::{ALARM, Slot};
+use super::slot::{ALARM, DEAF, Slot};
 use crate::clock::{Clock, Moment};
 use crate::protocol::close_code;
 
@@ -82,7 +82,11 @@ impl Driver {
         if self.deadlines.message <= now {
             self.deadlines.message = Moment::NEVER;
         }
-        if self.deadlines.close <= now {
+        if self.deadlines.close <= now && self.may_hear_a_close() {
+            self.delivery.abandon();
+            // Nothing else is delivered of what has been read; judged after that.
+            self.slot().flags.fetch_or(DEAF | ALARM, Ordering::Relaxed);
+        } else if self.deadlines.close <= now {
             // First for the peer, and what its messages have begun; then as much for listeners of `error` and `close`.
             self.deadlines.close = clock.after(options.close_timeout);
             if self.read.is_none() {
@@ -130,6 +134,11 @@ impl Driver {
         if self.deadlines.lifetime <= now {
             self.connection().close_with(close_code::GOING_AWAY, "end of lifetime");
         }
+    }
+
+    /// Whether what has been read may have the peer's answer to our Close in it, behind a message whose listener runs.
+    fn may_hear_a_close(&self) -> bool {
+        self.read.is_some() && !self.progress.failed && !self.delivery.is_free() && !self.inbox.is_empty()
     }
 
     /// Whether what has come meanwhile can be read, before the peer is judged. Who is not read cannot be heard.
