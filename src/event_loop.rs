@@ -79,6 +79,10 @@ struct Tasks {
 
 impl Loop {
     /// Calls `callback` once, after so much time: `addTimer`.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    #[track_caller]
     pub fn add_timer<F, R, K>(after: impl Into<Interval>, callback: F) -> Timer
     where
         F: FnOnce() -> R + Send + 'static,
@@ -93,6 +97,10 @@ impl Loop {
 
     /// Calls `callback` again and again, so much time after the last call was done: `addPeriodicTimer`. A call that is late
     /// is not made up for.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    #[track_caller]
     pub fn add_periodic_timer<F, R, K>(every: impl Into<Interval>, mut callback: F) -> Timer
     where
         F: FnMut() -> R + Send + 'static,
@@ -113,6 +121,10 @@ impl Loop {
     }
 
     /// Calls `callback` when what runs now has ended: `futureTick`.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    #[track_caller]
     pub fn future_tick<F, R, K>(callback: F)
     where
         F: FnOnce() -> R + Send + 'static,
@@ -126,6 +138,10 @@ impl Loop {
     ///
     /// # Errors
     /// If the system does not let this signal be listened to.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    #[track_caller]
     pub fn add_signal<F, R, K>(signal: Signal, mut callback: F) -> io::Result<SignalListener>
     where
         F: FnMut(Signal) -> R + Send + 'static,
@@ -186,6 +202,7 @@ where
 }
 
 /// Runs a task that can be aborted by its number.
+#[track_caller]
 fn spawn(work: impl Future<Output = ()> + Send + 'static) -> u64 {
     /// Also where its runtime ends before it does.
     struct Running(u64);

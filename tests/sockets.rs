@@ -105,7 +105,7 @@ fn what_is_no_address_is_told_with_what_is_one() {
     ] {
         let error = refused(SocketServer::new(uri));
         assert!(matches!(&error, SocketError::InvalidAddress { uri: told } if told == uri), "{error:?}");
-        let text = format!("invalid address {uri:?}: give host:port, tcp://host:port or unix:///path");
+        let text = format!("invalid address {uri:?}: give a port, host:port, tcp://host:port or unix:///path");
         assert_eq!(error.to_string(), text);
         assert_eq!(Error::from(error).to_string(), text);
     }
@@ -165,6 +165,15 @@ fn a_socket_is_made_outside_of_a_runtime_and_takes_connections_before_it_is_serv
         let mut peer = Peer::new(TcpStream::from_std(early).unwrap());
         assert_eq!(peer.ask(GET).await.text(), "router /hello");
     }));
+}
+
+/// And not the first client's.
+#[test]
+fn a_runtime_without_time_is_found_when_serving_begins() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    let socket = SocketServer::new("127.0.0.1:0").unwrap();
+    let begin = std::panic::AssertUnwindSafe(|| HttpServer::new(router).listen(socket));
+    assert!(runtime.block_on(async { std::panic::catch_unwind(begin) }).is_err());
 }
 
 // Several sockets.

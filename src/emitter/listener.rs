@@ -10,8 +10,9 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 /// `Err` is what an exception is in ReactPHP.
 #[diagnostic::on_unimplemented(
     message = "a listener cannot return `{Self}`",
-    label = "return `()`, a `bool`, a `Result<_, E>`, or a future of one of these",
-    note = "end the closure's body with `;` to throw its value away"
+    label = "return `()`, a `bool`, or a `Result<_, E>`",
+    note = "end the closure's body with `;` to throw its value away",
+    note = "where an asynchronous closure does not fit, listeners are synchronous: give `tokio::spawn` what has to wait"
 )]
 pub trait Outcome {
     /// The error, if there is one.

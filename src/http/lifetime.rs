@@ -6,7 +6,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::clock::Clock;
 
@@ -73,7 +73,10 @@ impl Drop for Ending {
 
 impl Lifetime {
     /// Begins a life on the present runtime. `has_io`: it can wait for descriptors.
+    #[track_caller]
     pub(crate) fn new(has_io: bool) -> Arc<Lifetime> {
+        // If there is no time, that is to be known here, and not when the first client comes.
+        drop(sleep(Duration::ZERO));
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Arc::new(Lifetime {
             number: NEXT.fetch_add(1, Ordering::Relaxed),

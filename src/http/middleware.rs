@@ -69,6 +69,20 @@ impl Next {
     /// Has the rest of the chain answer. What comes back may be looked at and changed.
     ///
     /// A router that returned `Err` shows here as its 500.
+    ///
+    /// A synchronous middleware that sometimes answers by itself returns an `Answer` in both cases:
+    ///
+    /// ```
+    /// use react_websocket::{Answer, HttpServer, Next, Response, ServerRequest};
+    ///
+    /// let guard = |request: ServerRequest, next: Next| -> Answer {
+    ///     if request.header("authorization").is_none() {
+    ///         return Response::new(401).into();
+    ///     }
+    ///     next.run(request)
+    /// };
+    /// HttpServer::new((guard, |_request: ServerRequest| Response::plaintext("hello")));
+    /// ```
     pub fn run(self, request: ServerRequest) -> Answer {
         let Next { chain, place } = self;
         let Some(handler) = chain.handlers.get(place) else {
@@ -227,7 +241,9 @@ where
 /// What a server can be made of: a tuple of middlewares and a router, or a router alone.
 #[diagnostic::on_unimplemented(
     message = "a server cannot be made of this",
-    label = "give a router, or a tuple of up to 12 middlewares and routers, the router last"
+    label = "give a router, or a tuple of up to 12 middlewares and routers, the router last",
+    note = "a router is `|request: ServerRequest| ..`, a middleware `|request: ServerRequest, next: Next| ..` or a `WebSocketMiddleware`",
+    note = "both return a `Response` or a `Result<Response, _>`, or are asynchronous; write the types of the arguments"
 )]
 pub trait IntoChain<M> {
     #[doc(hidden)]

@@ -93,6 +93,7 @@ impl HttpServer {
     ///
     /// # Panics
     /// Outside of a tokio runtime with I/O and time enabled.
+    #[track_caller]
     pub fn listen(&self, sockets: impl Into<Sockets>) -> Listening {
         let lifetime = Lifetime::new(true);
         let mut failed = None;
@@ -117,6 +118,7 @@ impl HttpServer {
     ///
     /// # Panics
     /// Outside of a tokio runtime with time enabled.
+    #[track_caller]
     pub fn serve(&self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Serving {
         self.serve_with_addresses(stream, None, None)
     }
@@ -125,6 +127,7 @@ impl HttpServer {
     ///
     /// # Panics
     /// Outside of a tokio runtime with time enabled.
+    #[track_caller]
     pub fn serve_with_addresses(
         &self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 #[non_exhaustive]
 pub enum SocketError {
     /// The address is none that a server can listen on.
-    #[error("invalid address {uri:?}: give host:port, tcp://host:port or unix:///path")]
+    #[error("invalid address {uri:?}: give a port, host:port, tcp://host:port or unix:///path")]
     InvalidAddress {
         /// What was given.
         uri: String,

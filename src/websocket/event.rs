@@ -118,7 +118,7 @@ impl ConnectionListener {
     note = "text: `|text: &str|`; binary, ping, pong: `|bytes: &[u8]|`; message: `|message: Message|`",
     note = "close: `|code: u16, reason: &str|`; error: `|reason: Option<&str>, code: Option<u16>|`; any event: `||`",
     note = "asynchronous: `async |text: &str| ..` or `|text: Text| async move {{ .. }}`; captures have to be `Clone`",
-    note = "each may take `connection: &WebSocketConnection` first",
+    note = "each may take `connection: &WebSocketConnection` first, and returns nothing, a `bool` or a `Result`: end it with `;` otherwise",
     note = "write the types of the arguments: an event's name cannot tell the compiler (or use `on_text(|text| ..)`)"
 )]
 pub trait IntoListener<M> {

@@ -160,7 +160,8 @@ impl WebSocketMiddleware {
         self.shared.listeners.count(expect_fit(EVENTS.resolve(event)))
     }
 
-    /// The connections that are open now, as Node's `wss.clients`.
+    /// The connections that are open now, as Node's `wss.clients`: from when the 101 has left, so that a `connection` listener
+    /// does not find its own among them.
     pub fn connections(&self) -> Vec<WebSocketConnection> {
         self.shared.connections.snapshot()
     }
@@ -192,12 +193,12 @@ impl WebSocketMiddleware {
         self.len() == 0
     }
 
-    /// Sends a text message to all open connections. It waits for none of them.
+    /// Sends a text message to all [open connections](WebSocketMiddleware::connections). It waits for none of them.
     pub fn write_all(&self, text: impl AsRef<str>) {
         cork::broadcast(self.connections().into_iter(), Opcode::Text, text.as_ref().as_bytes());
     }
 
-    /// Sends a binary message to all open connections. It waits for none of them.
+    /// Sends a binary message to all [open connections](WebSocketMiddleware::connections). It waits for none of them.
     pub fn write_all_binary(&self, bytes: impl AsRef<[u8]>) {
         cork::broadcast(self.connections().into_iter(), Opcode::Binary, bytes.as_ref());
     }
