@@ -189,6 +189,24 @@ impl ReadHalf {
     }
 }
 
+impl ReadHalf {
+    /// Whether the system has something to read, or an end, that tokio may not have been told of yet. Only known of sockets on Linux.
+    pub(crate) fn has_unread(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        {
+            let (mut byte, flags) = ([0], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+            let peeked = match self {
+                ReadHalf::Tcp(half) => rustix::net::recv(half.as_ref(), &mut byte, flags),
+                ReadHalf::Unix(half) => rustix::net::recv(half.as_ref(), &mut byte, flags),
+                ReadHalf::Other(_) => return false,
+            };
+            !matches!(peeked, Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR))
+        }
+        #[cfg(not(target_os = "linux"))]
+        false
+    }
+}
+
 impl AsyncRead for ReadHalf {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
@@ -293,6 +311,18 @@ mod tests {
         let stream = Stream { transport: Transport::Tcp(accepted), remote: None, local: None };
         let (read, write) = stream.into_halves();
         (client, read, write)
+    }
+
+    #[tokio::test]
+    async fn what_the_system_has_is_known() {
+        let (client, half, _write) = pair().await;
+        assert!(!half.has_unread());
+        client.try_write(b"x").unwrap();
+        assert!(half.has_unread());
+        assert_eq!(read(&half, 10).await.unwrap(), b"x");
+        assert!(!half.has_unread());
+        drop(client);
+        assert!(half.has_unread(), "an end is something");
     }
 
     /// Waits until a read may bring something, and reads so many bytes at most.

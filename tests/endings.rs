@@ -11,9 +11,9 @@ use std::sync::{Arc, OnceLock, mpsc as blocking};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use react_websocket::{GroupManager, WebSocketConnection, WebSocketOptions, cork};
+use react_websocket::{GroupManager, Text, WebSocketConnection, WebSocketOptions, cork};
 use support::*;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufWriter, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, DuplexStream, ReadBuf};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -100,6 +100,95 @@ async fn the_answer_to_our_close_counts_though_it_waits_behind_a_listener() {
         assert!(begun.elapsed() >= Duration::from_secs(10), "the listener has had its time");
         assert_eq!(log.take(), ["text one", told]);
     }
+}
+
+/// Each message has the time that the last one would have.
+#[tokio::test(start_paused = true)]
+async fn what_a_peer_has_sent_before_it_left_is_delivered_however_long_it_takes() {
+    let log = Log::default();
+    let noted = log.clone();
+    let http = websockets(move |connection| {
+        let log = noted.clone();
+        connection.on("text", move |text: Text| {
+            let log = log.clone();
+            async move {
+                sleep(Duration::from_secs(4)).await;
+                log.add(text);
+            }
+        });
+        let log = noted.clone();
+        connection.on("close", move |code: u16, reason: &str| log.add(format_args!("close {code} {reason}")));
+    });
+    let (mut peer, serving) = Peer::open_in_memory(&http).await;
+    let texts: Vec<_> = (0..5).map(|number| text(number.to_string())).collect();
+    peer.send([texts.concat(), close(1000, "bye")].concat()).await;
+    settle().await;
+    drop(peer);
+    timeout(Duration::from_secs(60), serving).await.expect("it ends");
+    assert_eq!(log.take(), ["0", "1", "2", "3", "4", "close 1000 bye"]);
+}
+
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("boom");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn data_that_panics_when_it_is_dropped_keeps_nothing_from_ending() {
+    count_panics();
+    let Pair { connection, mut peer, log } = Pair::in_memory(WebSocketOptions::new()).await;
+    connection.set(Bomb);
+    connection.set((Bomb, 1));
+    peer.send(close(1000, "")).await;
+    settle().await;
+    assert_eq!(log.take(), ["end", "close 1000 "]);
+    assert_eq!(panics(), 2);
+}
+
+/// A stream of an app's whose end panics.
+struct Fragile(DuplexStream, Bomb);
+
+impl AsyncRead for Fragile {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Fragile {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[test]
+fn close_is_told_though_a_stream_panics_when_its_runtime_ends() {
+    count_panics();
+    let (log, runtime) = (Log::default(), tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap());
+    let watched = log.clone();
+    let http = websockets(move |connection| watched.watch(connection));
+    let peer = runtime.block_on(async {
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        http.serve(Fragile(theirs, Bomb));
+        let mut peer = Peer::new(ours);
+        peer.shake_hands().await;
+        peer
+    });
+    drop(runtime);
+    drop(peer);
+    assert_eq!(log.take(), ["close 1006 "]);
+    assert_eq!(panics(), 1);
 }
 
 #[tokio::test(start_paused = true)]

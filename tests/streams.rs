@@ -616,6 +616,44 @@ async fn send_that_waits_says_closed_when_the_connection_ends_or_closes() {
     }
 }
 
+/// Nobody else would flush what it waits for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn send_makes_room_by_itself_where_its_own_thread_holds_the_cork() {
+    let Pair { connection, mut peer, .. } = Pair::over_tcp(options()).await;
+    let (runtime, message) = (tokio::runtime::Handle::current(), "x".repeat(10_000));
+    let sending = std::thread::spawn(move || {
+        react_websocket::cork(|| {
+            runtime.block_on(async {
+                for _ in 0..20 {
+                    let sent = timeout(Duration::from_secs(10), connection.send(&message)).await;
+                    sent.expect("there is room").expect("it is open");
+                }
+            })
+        });
+    });
+    for _ in 0..20 {
+        assert_eq!(peer.text().await.len(), 10_000);
+    }
+    sending.join().unwrap();
+}
+
+/// There is nothing yet that could make room.
+#[tokio::test(start_paused = true)]
+async fn send_does_not_wait_in_a_connection_listener() {
+    let websocket = WebSocketMiddleware::new();
+    websocket.on("connection", |connection: WebSocketConnection| async move {
+        for _ in 0..3 {
+            connection.send("x".repeat(SOFT)).await?;
+        }
+        Ok::<_, Closed>(())
+    });
+    let (mut peer, _) = Peer::serve(&HttpServer::new((websocket, router)));
+    peer.shake_hands().await;
+    for _ in 0..3 {
+        assert_eq!(peer.text().await.len(), SOFT);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn send_that_is_dropped_sends_nothing() {
     let mut pair = pair_with_unsent(options(), SOFT).await;

@@ -597,6 +597,31 @@ async fn a_peer_that_takes_nothing_for_the_write_timeout_fails() {
     .await;
 }
 
+/// The ping waits behind what it takes.
+#[tokio::test(start_paused = true)]
+async fn who_takes_slowly_what_is_sent_before_the_ping_is_not_dead() {
+    while_time_passes(async {
+        let mut pair = Pair::with_capacity(WebSocketOptions::new(), 1_000).await;
+        pair.connection.write("x".repeat(60_000));
+        let mut received = Vec::<u8>::new();
+        while received.len() < 60_000 + 4 {
+            sleep(seconds(1)).await;
+            let mut piece = [0; 1_000];
+            let count = pair.peer.stream.read(&mut piece).await.unwrap();
+            assert!(count > 0, "closed after {} bytes: {:?}", received.len(), pair.log.take());
+            received.extend(&piece[..count]);
+        }
+        // But it has to answer.
+        let silent = Instant::now();
+        while pair.connection.is_writable() {
+            sleep(millis(50)).await;
+        }
+        assert!(silent.elapsed() <= seconds(45), "{:?}", silent.elapsed());
+        assert_eq!(pair.log.take()[0], "error 1006 no pong within 20s");
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn slow_progress_is_no_fault() {
     while_time_passes(async {

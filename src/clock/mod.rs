@@ -102,6 +102,12 @@ impl Clock {
         }
     }
 
+    /// How many alarms are to ring.
+    #[cfg(test)]
+    pub(crate) fn pending(&self) -> usize {
+        self.0.wheel.lock().due.values().map(Vec::len).sum()
+    }
+
     /// Ends the task, and waits until it has ended. Nothing rings any more, unless there are new deadlines.
     pub(crate) async fn stop(&self) {
         let task = self.0.wheel.lock().task.take();

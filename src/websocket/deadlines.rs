@@ -4,9 +4,10 @@ use std::time::Duration;
 use super::driver::Driver;
 use super::error::ConnectionError;
 use super::options::WebSocketOptions;
-use super::slot::{ALARM, DEAF, Slot};
+use super::slot::{ALARM, BLOCKED, DEAF, Slot};
 use crate::clock::{Clock, Moment};
 use crate::protocol::close_code;
+use crate::stream::ReadHalf;
 
 /// All that a connection waits for. One entry in the clock serves the whole table.
 #[derive(Debug)]
@@ -27,6 +28,9 @@ pub(super) struct Deadlines {
     pub(super) message: Moment,
     /// The earliest moment that the clock has been told of and has not rung.
     told: Moment,
+    /// The next after that. Without it a late deadline would be told anew whenever an earlier one has rung, and the clock forgets
+    /// nothing.
+    told_after: Moment,
 }
 
 impl Deadlines {
@@ -39,6 +43,7 @@ impl Deadlines {
         close: Moment::NEVER,
         message: Moment::NEVER,
         told: Moment::NEVER,
+        told_after: Moment::NEVER,
     };
 
     pub(super) fn new(options: &WebSocketOptions, clock: &Clock) -> Deadlines {
@@ -56,20 +61,21 @@ impl Deadlines {
         let all = [self.ping, self.pong, self.idle, self.lifetime, self.write, self.close, self.message];
         let earliest = all.into_iter().min().unwrap_or(Moment::NEVER);
         if earliest < self.told {
-            self.told = earliest;
+            (self.told, self.told_after) = (earliest, self.told);
             clock.ring_at(earliest, slot, number);
         }
     }
 
     /// Nothing else is waited for any more.
     fn forget_all_but_close(&mut self) {
-        let (close, told) = (self.close, self.told);
-        *self = Deadlines { close, told, ..Deadlines::NONE };
+        *self = Deadlines { close: self.close, told: self.told, told_after: self.told_after, ..Deadlines::NONE };
     }
 
-    /// The clock has rung.
-    pub(super) fn rung(&mut self) {
-        self.told = Moment::NEVER;
+    /// The clock has rung for all moments until now.
+    fn rung(&mut self, now: Moment) {
+        while self.told <= now && self.told != Moment::NEVER {
+            self.told = std::mem::replace(&mut self.told_after, Moment::NEVER);
+        }
     }
 }
 
@@ -79,6 +85,7 @@ impl Driver {
         let (shared, clock) = (self.shared.clone(), self.lifetime.clock().clone());
         let (options, clock) = (&shared.options, &clock);
         let now = clock.now();
+        self.deadlines.rung(now);
         if self.deadlines.message <= now {
             self.deadlines.message = Moment::NEVER;
         }
@@ -109,8 +116,12 @@ impl Driver {
             let limit = options.pong_timeout.unwrap_or_default();
             if self.progress.heard {
                 self.deadlines.pong = Moment::NEVER;
-            } else if self.progress.waits_for_peer {
+            } else if self.is_slow() {
+                self.deadlines.pong = clock.after(limit);
+            } else if self.is_silent() {
                 return self.connection().fail(ConnectionError::PongTimeout { limit });
+            } else if self.progress.waits_for_peer {
+                self.deadlines.pong = clock.after(Duration::ZERO);
             } else if !self.reads_first() {
                 self.deadlines.pong = clock.after(limit);
             }
@@ -125,8 +136,10 @@ impl Driver {
         }
         if self.deadlines.idle <= now {
             let limit = options.idle_timeout.unwrap_or_default();
-            if self.progress.waits_for_peer {
+            if self.is_silent() {
                 return self.connection().close_with(close_code::GOING_AWAY, "idle");
+            } else if self.progress.waits_for_peer {
+                self.deadlines.idle = clock.after(Duration::ZERO);
             } else if !self.reads_first() {
                 self.deadlines.idle = clock.after(limit);
             }
@@ -139,6 +152,17 @@ impl Driver {
     /// Whether what has been read may have the peer's answer to our Close in it, behind a message whose listener runs.
     fn may_hear_a_close(&self) -> bool {
         self.read.is_some() && !self.progress.failed && !self.delivery.is_free() && !self.inbox.is_empty()
+    }
+
+    /// Whether the ping may not have left yet: whether the peer takes what was to be sent before it is for the write deadline.
+    fn is_slow(&self) -> bool {
+        self.flags() & BLOCKED != 0 && self.shared.options.write_timeout.is_some()
+    }
+
+    /// Whether all has been read that the peer has sent. What came while this thread was held up is in the system, but tokio may
+    /// not have been told of it before the clock rang.
+    fn is_silent(&self) -> bool {
+        self.progress.waits_for_peer && !self.read.as_ref().is_some_and(ReadHalf::has_unread)
     }
 
     /// Whether what has come meanwhile can be read, before the peer is judged. Who is not read cannot be heard.
@@ -158,4 +182,27 @@ fn next_ping(options: &WebSocketOptions, clock: &Clock) -> Moment {
         let tenth = millis / 10;
         clock.after(Duration::from_millis((millis - tenth).saturating_add(fastrand::u64(0..=2 * tenth))))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It forgets nothing.
+    #[tokio::test(start_paused = true)]
+    async fn the_clock_is_told_of_a_late_deadline_once_however_many_early_ones_there_are() {
+        let (clock, slot): (_, &'static Slot) = (Clock::new(false), Box::leak(Box::default()));
+        let lifetime = clock.after(Duration::from_secs(100_000));
+        let mut deadlines = Deadlines { lifetime, ..Deadlines::NONE };
+        for _ in 0..100 {
+            deadlines.message = clock.after(Duration::from_millis(200));
+            deadlines.tell(&clock, slot, 1);
+            tokio::time::sleep(Duration::from_millis(251)).await;
+            deadlines.rung(clock.now());
+            deadlines.message = Moment::NEVER;
+            deadlines.tell(&clock, slot, 1);
+            assert_eq!(clock.pending(), 1);
+        }
+        assert_eq!(deadlines.told, lifetime);
+    }
 }

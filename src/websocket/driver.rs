@@ -38,6 +38,7 @@ pub(super) struct Driver {
     pub(super) messages: Option<Box<Bucket>>,
     /// Bytes that this task has taken from the outbox of a stream that only it can write.
     pub(super) writing: Option<Box<Buffer>>,
+    pub(super) peer_close: Option<Box<PeerClose>>,
     pub(super) progress: Progress,
     /// The last, since who waits for its end waits for that of all others.
     pub(super) lifetime: Place,
@@ -64,7 +65,6 @@ pub(super) struct Progress {
     pub(super) failed: bool,
     /// We have said that nothing more comes.
     pub(super) shut_down: bool,
-    pub(super) peer_close: Option<Box<PeerClose>>,
     /// `close` is with the delivery.
     pub(super) closed: bool,
 }
@@ -118,6 +118,7 @@ impl Driver {
             control: Bucket::full(0),
             messages: shared.options.message_rate.map(|_| Box::new(Bucket::full(0))),
             writing: None,
+            peer_close: None,
             progress: Progress { is_counted, ..Progress::default() },
             shared,
             lifetime,
@@ -262,7 +263,6 @@ impl Driver {
         }
         // Not before it is known what the socket takes.
         if asked & ALARM != 0 {
-            self.deadlines.rung();
             self.meet_deadlines();
         }
     }
@@ -281,7 +281,7 @@ impl Driver {
         }
         let is_closing = state.phase >= Phase::Closing;
         drop(state);
-        match self.progress.peer_close {
+        match self.peer_close {
             // The answer to it.
             Some(_) => self.connection().flush_last(),
             // What was written before there was a socket.

@@ -8,7 +8,7 @@ use super::driver::{Driver, Progress};
 use super::event::{self, Args};
 use super::slot::{ATTEND, BLOCKED, HEARD_OUT, Phase};
 use crate::clock::Moment;
-use crate::emitter::contain;
+use crate::emitter::{contain, drop_each};
 use crate::protocol::close_code;
 use crate::stream::ReadHalf;
 use crate::trace;
@@ -35,15 +35,15 @@ impl Driver {
         }
         drop(state);
         self.progress.is_calm = false;
-        self.progress.peer_close = Some(Box::new(PeerClose { close, first }));
+        self.peer_close = Some(Box::new(PeerClose { close, first }));
         self.emit(event::END, Args::Nothing, cx);
     }
 
     /// Lets the socket go when there is nothing more to do with it, and has `close` emitted then. Whether it has.
     #[inline]
     pub(super) fn end_if_over(&mut self) -> bool {
-        let Progress { ended, failed, peer_close, closed, .. } = &self.progress;
-        let may_be_over = *ended || *failed || peer_close.is_some() || self.read.is_none();
+        let Progress { ended, failed, closed, .. } = &self.progress;
+        let may_be_over = *ended || *failed || self.peer_close.is_some() || self.read.is_none();
         !closed && may_be_over && self.end_now()
     }
 
@@ -54,7 +54,7 @@ impl Driver {
             let is_over = if self.progress.ended {
                 // What arrived before is delivered first, and answered.
                 self.inbox.is_empty() && self.delivery.is_free() && is_flushed
-            } else if self.progress.peer_close.is_some() {
+            } else if self.peer_close.is_some() {
                 is_flushed
             } else {
                 if is_flushed {
@@ -110,7 +110,9 @@ impl Driver {
             state.outbox.break_off();
             self.slot().flags.fetch_and(!BLOCKED, Ordering::Relaxed);
         }
-        self.read = None;
+        // The stream may be an app's, and do anything then.
+        let read = self.read.take();
+        drop_each(read);
         self.progress.is_calm = false;
         self.begin_to_end();
     }
@@ -124,7 +126,7 @@ impl Driver {
 
     /// Why it has ended, in a word.
     fn cause(&self) -> &'static str {
-        match (self.connection().error(), &self.progress.peer_close) {
+        match (self.connection().error(), &self.peer_close) {
             (Some(error), _) => error.cause(),
             (None, None) => "lost",
             (None, Some(peer)) if peer.first => "peer",
@@ -139,7 +141,7 @@ impl Driver {
             let reason = contain(|| Ok(error.reason().into_owned())).unwrap_or_else(|_| "a listener failed".to_owned());
             return (error.close_code(), reason);
         }
-        let Some(peer) = &self.progress.peer_close else { return (close_code::ABNORMAL, String::new()) };
+        let Some(peer) = &self.peer_close else { return (close_code::ABNORMAL, String::new()) };
         if peer.first {
             return peer.close.clone().unwrap_or((close_code::NO_STATUS, String::new()));
         }

@@ -30,8 +30,8 @@ impl Driver {
             let before = state.unsent();
             match state.outbox.flush() {
                 Flushed::All | Flushed::NotYet => {
+                    self.deadlines.write = Moment::NEVER;
                     if self.connection().unblock(&mut state) {
-                        self.deadlines.write = Moment::NEVER;
                         return;
                     }
                 }

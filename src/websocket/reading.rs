@@ -24,7 +24,7 @@ impl Driver {
     /// Whether there is room for what a read would bring.
     #[inline]
     pub(super) fn may_read(&self) -> bool {
-        if self.read.is_none() || self.progress.ended || self.progress.peer_close.is_some() {
+        if self.read.is_none() || self.progress.ended || self.peer_close.is_some() {
             return false;
         }
         if self.progress.failed {
@@ -181,6 +181,11 @@ impl Driver {
             return self.inbox.clear();
         }
         let Some(mut buffer) = self.inbox.take() else { return };
+        if self.progress.ended && self.flags() & DEAF == 0 {
+            // The peer has left, and its messages have not all been delivered: each has its time.
+            self.deadlines.close = Moment::NEVER;
+            self.begin_to_end();
+        }
         let mut rest = buffer.bytes.get_mut(buffer.at..).unwrap_or_default();
         self.feed_all(&mut rest, &mut desk.spare, cx, budget);
         let left = rest.len();

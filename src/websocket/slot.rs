@@ -17,7 +17,7 @@ use super::shared::Shared;
 use super::stats::Received;
 use super::writer::Streaming;
 use crate::clock::Alarm;
-use crate::emitter::{Change, ListenerId, contain};
+use crate::emitter::{Change, ListenerId, contain, drop_each};
 use crate::http::{Response, ServerRequest};
 use crate::slots::Slots;
 
@@ -196,13 +196,14 @@ impl Slot {
             slot.flags.fetch_or(OVER, Ordering::Relaxed);
             return;
         }
-        let before = std::mem::take(&mut *state);
+        let mut before = std::mem::take(&mut *state);
         slot.flags.store(0, Ordering::Relaxed);
         slot.received.reset();
         drop(state);
-        // Outside of the lock: what an app stored in it may do anything when it is dropped.
-        drop(before);
         SLOTS.give_back(index);
+        // Outside of the lock: what an app stored in it may do anything when it is dropped.
+        drop_each(before.existing_belongings().map(|belongings| std::mem::take(&mut belongings.data)).unwrap_or_default());
+        drop_each([before]);
     }
 
     #[inline(always)]

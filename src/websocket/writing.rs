@@ -8,7 +8,7 @@ use super::cork;
 use super::error::{Closed, ConnectionError};
 use super::lag::SlowMemberPolicy;
 use super::outbox::Log;
-use super::slot::{Slot, State, WaitingPong};
+use super::slot::{Phase, Slot, State, WaitingPong};
 use super::writer::{BinaryPayload, MessageWriter, Streaming, TextPayload};
 use crate::protocol::Opcode;
 
@@ -110,7 +110,7 @@ impl WebSocketConnection {
         Some(state)
     }
 
-    /// Before somebody is told to read too slowly: its socket may not have been asked in this turn yet.
+    /// Before somebody is told to read too slowly, or waits for room: its socket may not have been asked in this turn yet.
     #[cold]
     fn flush_early(&self, state: &mut State) {
         let flushed = state.outbox.flush();
@@ -284,7 +284,12 @@ impl WebSocketConnection {
     /// What to wait for until there may be room, if there is none now.
     fn room_to_come(&self) -> Result<Option<OwnedNotified>, Closed> {
         let mut state = self.lock().filter(|state| state.is_writable()).ok_or(Closed)?;
-        if state.unsent() < state.soft_limit {
+        if state.unsent() >= state.soft_limit && !state.blocked {
+            // It may be this thread that is to flush it, when it has done waiting.
+            self.flush_early(&mut state);
+        }
+        // In a `connection` listener there is no socket yet that could make room.
+        if state.unsent() < state.soft_limit || state.phase < Phase::Open {
             return Ok(None);
         }
         state.wants_drain = true;
