@@ -631,9 +631,12 @@ async fn send_makes_room_by_itself_where_its_own_thread_holds_the_cork() {
             })
         });
     });
-    for _ in 0..20 {
-        assert_eq!(peer.text().await.len(), 10_000);
-    }
+    let receiving = async {
+        for _ in 0..20 {
+            assert_eq!(peer.text().await.len(), 10_000);
+        }
+    };
+    timeout(Duration::from_secs(20), receiving).await.expect("all are sent");
     sending.join().unwrap();
 }
 
