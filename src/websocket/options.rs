@@ -127,7 +127,8 @@ impl WebSocketOptions {
     }
 
     /// How long a pinged peer may stay silent; any byte of it is a sign of life. Past it: `error`, `close` with 1006, and the
-    /// socket is dropped. 20 s. It does not count while reading is paused.
+    /// socket is dropped. 20 s. It does not count while reading is paused, nor while the socket is full and the ping may wait behind
+    /// other bytes, which is for [`write_timeout`](WebSocketOptions::write_timeout).
     pub fn pong_timeout(mut self, timeout: impl Into<Option<Duration>>) -> WebSocketOptions {
         self.pong_timeout = timeout.into();
         self
@@ -145,8 +146,8 @@ impl WebSocketOptions {
         self
     }
 
-    /// How long the peer may take to answer a Close. Past it the socket is dropped. 10 s. So long may asynchronous listeners
-    /// go on, too, once the connection is over.
+    /// How long the peer may take to answer a Close. Past it the socket is dropped. 10 s. So long may each asynchronous listener
+    /// go on, too, once the peer has left or the connection is over.
     pub fn close_timeout(mut self, timeout: Duration) -> WebSocketOptions {
         self.close_timeout = timeout;
         self

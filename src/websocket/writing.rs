@@ -39,7 +39,8 @@ impl WebSocketConnection {
     }
 
     /// Waits until fewer bytes than the soft limit are unsent, and sends a text message: [`write`](WebSocketConnection::write)
-    /// and `drain` for asynchronous code. In a listener of the same connection it waits for the socket only, which goes on.
+    /// and `drain` for asynchronous code. In a listener of the same connection it waits for the socket only, which goes on;
+    /// in a `connection` listener, where there is no socket yet, for nothing.
     ///
     /// # Errors
     /// [`Closed`], if the connection ends or closes first.
