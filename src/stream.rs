@@ -187,9 +187,7 @@ impl ReadHalf {
             None
         }
     }
-}
 
-impl ReadHalf {
     /// Whether the system has something to read, or an end, that tokio may not have been told of yet. Only known of sockets on Linux.
     pub(crate) fn has_unread(&self) -> bool {
         #[cfg(target_os = "linux")]

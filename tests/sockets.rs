@@ -167,7 +167,7 @@ fn a_socket_is_made_outside_of_a_runtime_and_takes_connections_before_it_is_serv
     }));
 }
 
-/// And not the first client's.
+/// Not when the first client comes.
 #[test]
 fn a_runtime_without_time_is_found_when_serving_begins() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();

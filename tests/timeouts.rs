@@ -622,6 +622,19 @@ async fn who_takes_slowly_what_is_sent_before_the_ping_is_not_dead() {
     .await;
 }
 
+/// Where nothing else would find out that it is gone.
+#[tokio::test(start_paused = true)]
+async fn without_a_write_timeout_a_peer_has_to_answer_though_the_ping_may_not_have_left() {
+    while_time_passes(async {
+        let options = WebSocketOptions::new().write_timeout(None);
+        let pair = Pair::with_capacity(options, 1_000).await;
+        pair.connection.write("x".repeat(60_000));
+        sleep(seconds(50)).await;
+        assert_eq!(pair.log.take()[0], "error 1006 no pong within 20s");
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn slow_progress_is_no_fault() {
     while_time_passes(async {

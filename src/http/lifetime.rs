@@ -75,9 +75,9 @@ impl Lifetime {
     /// Begins a life on the present runtime. `has_io`: it can wait for descriptors.
     #[track_caller]
     pub(crate) fn new(has_io: bool) -> Arc<Lifetime> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         // If there is no time, that is to be known here, and not when the first client comes.
         drop(sleep(Duration::ZERO));
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         Arc::new(Lifetime {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             phase: watch::Sender::new(Phase::Serving),

@@ -111,8 +111,7 @@ impl Driver {
             self.slot().flags.fetch_and(!BLOCKED, Ordering::Relaxed);
         }
         // The stream may be an app's, and do anything then.
-        let read = self.read.take();
-        drop_each(read);
+        drop_each(self.read.take());
         self.progress.is_calm = false;
         self.begin_to_end();
     }
