@@ -16,6 +16,8 @@ use tokio::net::{TcpStream, tcp};
 #[cfg(unix)]
 use tokio::net::{UnixStream, unix};
 
+use crate::acknowledged::{Acknowledged, keep_little_unsent};
+
 /// What a connection can run on besides a socket: TLS, a pipe in a test, anything that reads and writes.
 pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> ByteStream for T {}
@@ -60,6 +62,25 @@ impl Stream {
         if let Transport::Tcp(stream) = &self.transport {
             // If it fails, the connection is over anyhow.
             let _ = stream.set_zero_linger();
+        }
+    }
+
+    #[allow(dead_code, reason = "the deadlines follow")]
+    /// What the peer has acknowledged of the `written` bytes that the stream has accepted.
+    pub(crate) fn acknowledged(&self, written: u64) -> Acknowledged {
+        match &self.transport {
+            Transport::Tcp(stream) => Acknowledged::of_tcp(stream, written),
+            #[cfg(unix)]
+            Transport::Unix(stream) => Acknowledged::of_unix(stream, written),
+            Transport::Other(_) => Acknowledged::accepted(written),
+        }
+    }
+
+    #[allow(dead_code, reason = "the deadlines follow")]
+    /// The peer has been found slow: has the kernel keep little for it, so that what is unsent is known.
+    pub(crate) fn keep_little_unsent(&self) {
+        if let Transport::Tcp(stream) = &self.transport {
+            keep_little_unsent(stream);
         }
     }
 
@@ -185,6 +206,25 @@ impl ReadHalf {
         {
             let _ = bytes;
             None
+        }
+    }
+
+    #[allow(dead_code, reason = "the deadlines follow")]
+    /// What the peer has acknowledged of the `written` bytes that the stream has accepted.
+    pub(crate) fn acknowledged(&self, written: u64) -> Acknowledged {
+        match self {
+            ReadHalf::Tcp(half) => Acknowledged::of_tcp(half.as_ref(), written),
+            #[cfg(unix)]
+            ReadHalf::Unix(half) => Acknowledged::of_unix(half.as_ref(), written),
+            ReadHalf::Other(_) => Acknowledged::accepted(written),
+        }
+    }
+
+    #[allow(dead_code, reason = "the deadlines follow")]
+    /// The peer has been found slow: has the kernel keep little for it, so that what is unsent is known.
+    pub(crate) fn keep_little_unsent(&self) {
+        if let ReadHalf::Tcp(half) = self {
+            keep_little_unsent(half.as_ref());
         }
     }
 
