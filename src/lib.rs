@@ -32,7 +32,6 @@
 #![warn(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[allow(dead_code, reason = "the deadlines follow")]
 mod acknowledged;
 mod clock;
 mod emitter;

@@ -65,7 +65,6 @@ impl Stream {
         }
     }
 
-    #[allow(dead_code, reason = "the deadlines follow")]
     /// What the peer has acknowledged of the `written` bytes that the stream has accepted.
     pub(crate) fn acknowledged(&self, written: u64) -> Acknowledged {
         match &self.transport {
@@ -76,7 +75,6 @@ impl Stream {
         }
     }
 
-    #[allow(dead_code, reason = "the deadlines follow")]
     /// The peer has been found slow: has the kernel keep little for it, so that what is unsent is known.
     pub(crate) fn keep_little_unsent(&self) {
         if let Transport::Tcp(stream) = &self.transport {
@@ -209,7 +207,6 @@ impl ReadHalf {
         }
     }
 
-    #[allow(dead_code, reason = "the deadlines follow")]
     /// What the peer has acknowledged of the `written` bytes that the stream has accepted.
     pub(crate) fn acknowledged(&self, written: u64) -> Acknowledged {
         match self {
@@ -220,11 +217,28 @@ impl ReadHalf {
         }
     }
 
-    #[allow(dead_code, reason = "the deadlines follow")]
     /// The peer has been found slow: has the kernel keep little for it, so that what is unsent is known.
     pub(crate) fn keep_little_unsent(&self) {
         if let ReadHalf::Tcp(half) = self {
             keep_little_unsent(half.as_ref());
+        }
+    }
+
+    /// Reads what the system has, whatever tokio knows of it. `None` where that cannot be asked.
+    pub(crate) fn read_unasked<'a>(&self, bytes: &'a mut [MaybeUninit<u8>]) -> Option<io::Result<&'a mut [u8]>> {
+        #[cfg(target_os = "linux")]
+        {
+            let received = match self {
+                ReadHalf::Tcp(half) => rustix::net::recv(half.as_ref(), bytes, RecvFlags::DONTWAIT),
+                ReadHalf::Unix(half) => rustix::net::recv(half.as_ref(), bytes, RecvFlags::DONTWAIT),
+                ReadHalf::Other(_) => return None,
+            };
+            Some(received.map(|((bytes, _), _)| bytes).map_err(io::Error::from))
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = bytes;
+            None
         }
     }
 

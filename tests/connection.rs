@@ -22,7 +22,8 @@ async fn messages_are_echoed_and_the_close_handshake_is_answered() {
     peer.send(frame(0x89, "are you there")).await;
     assert_eq!(peer.frame().await, Some(Frame { fin: true, opcode: 10, payload: b"are you there".to_vec() }));
     peer.send(close(4001, "bye")).await;
-    assert_eq!(peer.closed().await, (Some(4001), String::new()));
+    // The reason is echoed with the code (RFC 6455 §5.5.1: the received status code is typically echoed), as in PHP.
+    assert_eq!(peer.closed().await, (Some(4001), "bye".into()));
     assert!(peer.ended().await);
     listening.close().await;
     assert_eq!(log.take(), ["text hello", "binary 100000", "ping 13", "end", "close 4001 bye"]);

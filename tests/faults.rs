@@ -202,7 +202,7 @@ fn conversation(ending: Ending) -> Vec<(Vec<u8>, Option<&'static str>, Vec<u8>)>
         said(frame(0x80, "e"), "text three", server_frame(0x81, "three")),
     ];
     all.push(match ending {
-        Ending::PeerCloses => said(support::close(1000, "bye"), "end", server_frame(0x88, 1000u16.to_be_bytes())),
+        Ending::PeerCloses => said(support::close(1000, "bye"), "end", server_frame(0x88, b"\x03\xe8bye")),
         // Right up to its last byte.
         Ending::PeerBreaksARule => nothing(frame(0x81, b"four\xff")),
         Ending::ServerCloses => {

@@ -336,7 +336,7 @@ async fn whatever_a_listener_of_a_group_does_its_neighbours_are_served_and_every
             assert!(called.load(Ordering::SeqCst), "{case}: the listener was not called; {head}");
             settle().await;
             if let Kind::WriteAndPanic = kind {
-                while ann.text().await == "written before" && !is_quiet(&mut ann).await {}
+                while timeout(Duration::from_millis(10), ann.text()).await.is_ok_and(|text| text == "written before") {}
             }
             world.assert_served(&mut ann, &case).await;
             let log = world.log.take();
@@ -350,16 +350,6 @@ async fn whatever_a_listener_of_a_group_does_its_neighbours_are_served_and_every
             assert_eq!(world.groups.len(), 1, "{case}");
         }
     }
-}
-
-/// Nothing comes for a while, in which everybody who has something to do does it.
-async fn is_quiet(peer: &mut Peer<DuplexStream>) -> bool {
-    timeout(Duration::from_millis(10), async {
-        let first = peer.exactly(1).await;
-        unreachable!("more comes: {first:?}")
-    })
-    .await
-    .is_err()
 }
 
 /// A thread that blocks may be the one that waits for the sockets of all, so that a listener has to say that it does.

@@ -745,7 +745,7 @@ async fn what_is_queued_leaves_before_the_answer_to_the_peers_close() {
     for n in 0..30 {
         assert!(pair.peer.text().await.starts_with(&format!("{n} ")));
     }
-    assert_eq!(pair.peer.closed().await, (Some(4000), String::new()));
+    assert_eq!(pair.peer.closed().await, (Some(4000), "I have heard enough".into()));
     assert!(pair.peer.ended().await);
     settle().await;
     assert_eq!(pair.log.take(), ["end", "drain", "close 4000 I have heard enough"]);

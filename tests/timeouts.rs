@@ -780,46 +780,54 @@ async fn a_handshake_that_is_decided_in_time_goes_on() {
 
 // ------------------------------------------------------------------------------------------------ rates
 
-/// How many of so many control frames are answered or heard before 1008; `None` for all of them.
-async fn flood(pair: &mut InMemory, control: Vec<u8>, count: usize) -> Option<usize> {
+const PING_FRAME: u8 = 0x89;
+
+/// Pings one by one, each when the one before has been received, until one of them fails the connection: which one.
+async fn flood(pair: &mut InMemory, count: usize) -> Option<usize> {
     pair.log.take();
-    pair.peer.send(control.repeat(count)).await;
-    settle().await;
-    let heard = pair.log.take();
-    match heard.iter().position(|entry| entry.starts_with("error")) {
-        None => {
-            assert_eq!(heard.len(), count);
-            None
+    for sent in 0..count {
+        pair.peer.send(frame(PING_FRAME, "are you there")).await;
+        let mut heard = Vec::new();
+        while heard.is_empty() {
+            // Without time, in which more pings would be allowed.
+            tokio::task::yield_now().await;
+            heard = pair.log.take();
         }
-        Some(place) => {
-            assert_eq!(heard[place], "error 1008 too many control frames");
-            Some(place)
+        if heard[0].starts_with("error 1008 more than ") {
+            return Some(sent);
         }
+        assert_eq!(heard, ["ping 13"]);
     }
+    None
+}
+
+/// The payloads of the pongs that have come.
+async fn pongs(pair: &mut InMemory) -> Vec<Vec<u8>> {
+    let mut pongs = Vec::new();
+    while let Ok(Some(frame)) = timeout(millis(1), pair.peer.frame()).await {
+        assert_eq!(frame.opcode, PONG, "{frame:?}");
+        pongs.push(frame.payload);
+    }
+    pongs
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_hundred_control_frames_may_come_at_once_and_one_more_is_1008() {
-    for control in [frame(0x89, "are you there"), frame(0x89, ""), frame(0x8A, "")] {
-        let mut pair = Pair::in_memory(WebSocketOptions::new().ping_interval(None)).await;
-        assert_eq!(flood(&mut pair, control.clone(), 200).await, None);
-        let pongs = if control[0] == 0x89 { 200 } else { 0 };
-        for _ in 0..pongs {
-            assert_eq!(pair.peer.frame().await.unwrap().opcode, PONG);
-        }
-        assert_eq!(flood(&mut pair, control.clone(), 1).await, Some(0));
-        assert_eq!(pair.peer.closed().await.0, Some(1008));
-    }
+async fn two_hundred_pings_may_come_at_once_and_one_more_is_1008() {
+    let mut pair = Pair::in_memory(WebSocketOptions::new().ping_interval(None)).await;
+    assert_eq!(flood(&mut pair, 200).await, None);
+    assert_eq!(pongs(&mut pair).await.len(), 200);
+    assert_eq!(flood(&mut pair, 1).await, Some(0));
+    assert_eq!(pair.peer.closed().await, (Some(1008), "more than 200 pings at once, or 100 per second after that".into()));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hundred_control_frames_come_back_each_second() {
+async fn a_hundred_pings_come_back_each_second() {
     for (wait, more) in [(10, 1), (95, 9), (1_000, 100), (1_990, 199), (60_000, 200)] {
         let mut pair = Pair::in_memory(no_timeouts()).await;
         let start = Instant::now();
-        assert_eq!(flood(&mut pair, frame(0x8A, ""), 200).await, None);
+        assert_eq!(flood(&mut pair, 200).await, None);
         sleep_until(start + millis(wait)).await;
-        assert_eq!(flood(&mut pair, frame(0x8A, ""), more + 1).await, Some(more), "{wait} ms later");
+        assert_eq!(flood(&mut pair, more + 1).await, Some(more), "{wait} ms later");
     }
 }
 
@@ -834,10 +842,49 @@ async fn the_control_rate_can_be_set_and_switched_off() {
         (None, None),
     ] {
         let mut pair = Pair::in_memory(no_timeouts().control_rate(rate)).await;
-        assert_eq!(flood(&mut pair, frame(0x8A, ""), 20_000).await, bound, "{rate:?}");
+        assert_eq!(flood(&mut pair, 2_000).await, bound, "{rate:?}");
         sleep(seconds(86_400)).await;
         assert_eq!(pair.connection.is_writable(), bound.is_none());
     }
+}
+
+/// RFC 6455 §5.5.3: an endpoint that has not answered earlier pings may answer only the most recent one.
+#[tokio::test(start_paused = true)]
+async fn pings_that_have_piled_up_beyond_the_rate_are_answered_by_one_pong_to_the_last() {
+    let mut pair = Pair::in_memory(no_timeouts()).await;
+    pair.connection.pause();
+    settle().await;
+    let pings: Vec<_> = (0..1_000).map(|number: u32| frame(PING_FRAME, number.to_string())).collect();
+    pair.peer.send(pings.concat()).await;
+    sleep(seconds(600)).await;
+    pair.connection.resume();
+    settle().await;
+    assert_eq!(pair.log.take().len(), 1_000, "each is heard");
+    let pongs = pongs(&mut pair).await;
+    let expected: Vec<_> = (0..200).map(|number: u32| number.to_string().into_bytes()).collect();
+    assert_eq!(pongs[..200], expected, "within the rate each is answered");
+    assert!(pongs.len() < 220, "{}", pongs.len());
+    assert_eq!(pongs.last().unwrap(), b"999");
+    // Nor does it count against what follows in its time.
+    sleep(seconds(1)).await;
+    assert_eq!(flood(&mut pair, 100).await, None);
+}
+
+/// Pongs make us answer nothing, whether we have asked for them (RFC 6455 §5.5.3) or not.
+#[tokio::test(start_paused = true)]
+async fn a_peer_may_answer_as_many_pings_as_it_is_sent() {
+    let mut pair = Pair::in_memory(no_timeouts()).await;
+    for number in 0..300 {
+        assert!(pair.connection.ping(number.to_string()));
+    }
+    for _ in 0..300 {
+        let ping = pair.peer.frame().await.unwrap();
+        pair.peer.send(frame(0x8A, ping.payload)).await;
+    }
+    pair.peer.send(frame(0x8A, "").repeat(10_000)).await;
+    settle().await;
+    let log = pair.log.take();
+    assert_eq!((log.len(), log.iter().filter(|entry| entry.starts_with("pong")).count()), (10_300, 10_300));
 }
 
 #[tokio::test(start_paused = true)]
@@ -847,8 +894,10 @@ async fn messages_are_no_control_frames() {
     pair.peer.send(fragmented.repeat(1_000)).await;
     settle().await;
     assert_eq!(pair.log.take().len(), 2_000);
-    assert_eq!(flood(pair, frame(0x8A, ""), 2).await, Some(1));
+    assert_eq!(flood(pair, 2).await, Some(1));
 }
+
+// ------------------------------------------------------------------------------------------------ message_rate
 
 /// Sends so many messages at once, and says when each was delivered.
 async fn deliveries(options: WebSocketOptions, count: usize) -> Vec<Duration> {

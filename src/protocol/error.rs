@@ -88,9 +88,14 @@ pub enum ProtocolError {
         /// What is allowed.
         limit: u32,
     },
-    /// Control frames came faster than [`ControlRate`](super::ControlRate) allows.
-    #[error("too many control frames")]
-    TooManyControlFrames,
+    /// Pings exceed the [`ControlRate`](super::ControlRate).
+    #[error("more than {burst} pings at once, or {per_second} per second after that")]
+    TooManyPings {
+        /// Pings that may come at once.
+        burst: u32,
+        /// Pings per second after that.
+        per_second: u32,
+    },
 }
 
 impl ProtocolError {
@@ -98,7 +103,7 @@ impl ProtocolError {
     pub const fn close_code(&self) -> u16 {
         match self {
             ProtocolError::InvalidUtf8 | ProtocolError::InvalidCloseReason => close_code::INVALID_PAYLOAD,
-            ProtocolError::TooManyFragments { .. } | ProtocolError::TooManyControlFrames => close_code::POLICY,
+            ProtocolError::TooManyFragments { .. } | ProtocolError::TooManyPings { .. } => close_code::POLICY,
             ProtocolError::FrameTooLarge { .. } | ProtocolError::MessageTooLarge { .. } => close_code::TOO_LARGE,
             _ => close_code::PROTOCOL,
         }

@@ -1,11 +1,11 @@
-/// How many control frames a peer may send: a burst, and then so many a second.
+/// How many pings of a peer are answered: a burst, and a rate after that.
 ///
-/// A ping costs its sender six bytes and us an answer, so it is not free as data is, whose receiver is the app.
+/// A ping costs its sender six bytes and makes the server answer, whatever the app does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ControlRate {
-    /// Control frames that may come at once.
+    /// Pings that may come at once.
     pub burst: u32,
-    /// Control frames a second after that.
+    /// Pings per second after that.
     pub per_second: u32,
 }
 

@@ -119,7 +119,8 @@ impl WebSocketConnection {
             drop(state);
             return;
         }
-        if state.is_writable() {
+        // A listener of `error` may say how to close after one that has failed.
+        if state.is_writable() && !matches!(error, ConnectionError::Listener(_)) {
             self.queue_close(&mut state, error.close_code(), &error.public_reason());
         }
         state.extras().fault = Some(error);

@@ -5,6 +5,7 @@ use super::driver::Driver;
 use super::error::ConnectionError;
 use super::options::WebSocketOptions;
 use super::slot::{ALARM, BLOCKED, DEAF, Slot};
+use crate::acknowledged::Acknowledged;
 use crate::clock::{Clock, Moment};
 use crate::protocol::close_code;
 use crate::stream::ReadHalf;
@@ -26,11 +27,30 @@ pub(super) struct Deadlines {
     pub(super) close: Moment,
     /// The next message may be taken.
     pub(super) message: Moment,
+    /// Those of few connections.
+    rare: Option<Box<Rare>>,
     /// The earliest moment that the clock has been told of and has not rung.
     told: Moment,
     /// The next after that. Without it a late deadline would be told anew whenever an earlier one has rung, and the clock forgets
     /// nothing.
     told_after: Moment,
+}
+
+/// Deadlines of slow peers and slow listeners.
+#[derive(Debug)]
+struct Rare {
+    /// It is time to look whether a slow peer takes anything.
+    look: Moment,
+    /// What it had acknowledged at the last look.
+    seen: Option<Acknowledged>,
+    /// What the peer sent before the end has to have been delivered.
+    overdue: Moment,
+}
+
+impl Default for Rare {
+    fn default() -> Rare {
+        Rare { look: Moment::NEVER, seen: None, overdue: Moment::NEVER }
+    }
 }
 
 impl Deadlines {
@@ -42,6 +62,7 @@ impl Deadlines {
         write: Moment::NEVER,
         close: Moment::NEVER,
         message: Moment::NEVER,
+        rare: None,
         told: Moment::NEVER,
         told_after: Moment::NEVER,
     };
@@ -58,7 +79,8 @@ impl Deadlines {
 
     /// Has the clock ring in time for the earliest of them.
     pub(super) fn tell(&mut self, clock: &Clock, slot: &'static Slot, number: u64) {
-        let all = [self.ping, self.pong, self.idle, self.lifetime, self.write, self.close, self.message];
+        let (look, overdue) = self.rare.as_ref().map_or((Moment::NEVER, Moment::NEVER), |rare| (rare.look, rare.overdue));
+        let all = [self.ping, self.pong, self.idle, self.lifetime, self.write, self.close, self.message, look, overdue];
         let earliest = all.into_iter().min().unwrap_or(Moment::NEVER);
         if earliest < self.told {
             (self.told, self.told_after) = (earliest, self.told);
@@ -66,9 +88,37 @@ impl Deadlines {
         }
     }
 
-    /// Nothing else is waited for any more.
-    fn forget_all_but_close(&mut self) {
-        *self = Deadlines { close: self.close, told: self.told, told_after: self.told_after, ..Deadlines::NONE };
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// The peer is not slow any more.
+    fn stop_looking(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            (rare.look, rare.seen) = (Moment::NEVER, None);
+        }
+        self.trim();
+    }
+
+    /// What has been received is being delivered.
+    pub(super) fn is_not_overdue(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            rare.overdue = Moment::NEVER;
+        }
+        self.trim();
+    }
+
+    fn trim(&mut self) {
+        if self.rare.as_ref().is_some_and(|rare| rare.look == Moment::NEVER && rare.overdue == Moment::NEVER) {
+            self.rare = None;
+        }
+    }
+
+    /// Our Close has been queued: only the deadlines of the end are left.
+    fn forget_all_but_the_end(&mut self) {
+        for deadline in [&mut self.ping, &mut self.pong, &mut self.idle, &mut self.lifetime, &mut self.message] {
+            *deadline = Moment::NEVER;
+        }
     }
 
     /// The clock has rung for all moments until now.
@@ -77,7 +127,34 @@ impl Deadlines {
             self.told = std::mem::replace(&mut self.told_after, Moment::NEVER);
         }
     }
+
+    /// The peer has taken something: the deadlines that wait for it begin anew.
+    fn begin_anew(&mut self, options: &WebSocketOptions, clock: &Clock) {
+        let limits = [
+            (&mut self.write, options.write_timeout),
+            (&mut self.pong, options.pong_timeout),
+            (&mut self.close, Some(options.close_timeout)),
+        ];
+        for (deadline, limit) in limits {
+            if *deadline != Moment::NEVER {
+                *deadline = limit.map_or(Moment::NEVER, |limit| clock.after(limit));
+            }
+        }
+    }
 }
+
+/// How often a slow peer is looked at, at most. Shorter timeouts are looked at four times.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+fn look_interval(options: &WebSocketOptions) -> Duration {
+    let timeouts = [options.write_timeout, options.pong_timeout, Some(options.close_timeout)];
+    let shortest = timeouts.into_iter().flatten().min().unwrap_or(LOOK_INTERVAL);
+    (shortest / 4).min(LOOK_INTERVAL)
+}
+
+/// How much longer than the close timeout what has been received may take to be delivered, in close timeouts. Each message has its
+/// time, but neither a peer that sends for ever instead of answering our Close nor an app that never resumes keeps a connection.
+const OVERDUE_MAX: u32 = 6;
 
 /// What is done when they have passed.
 impl Driver {
@@ -89,44 +166,33 @@ impl Driver {
         if self.deadlines.message <= now {
             self.deadlines.message = Moment::NEVER;
         }
-        if self.deadlines.close <= now && self.may_hear_a_close() {
-            self.delivery.abandon();
-            // Nothing else is delivered of what has been read; judged after that.
-            self.slot().flags.fetch_or(DEAF | ALARM, Ordering::Relaxed);
-        } else if self.deadlines.close <= now {
-            // First for the peer, and what its messages have begun; then as much for listeners of `error` and `close`.
-            self.deadlines.close = clock.after(options.close_timeout);
-            if self.read.is_none() {
-                self.delivery.hurry();
-            }
-            if !self.progress.closed {
-                self.delivery.abandon();
-            }
-            self.hang_up();
+        if self.deadlines.rare.as_ref().is_some_and(|rare| rare.look <= now) {
+            self.look_at_peer(options, clock);
         }
-        if !self.connection().is_writable() {
-            self.deadlines.forget_all_but_close();
-            return;
+        if self.deadlines.close <= now {
+            self.meet_close_deadline(options, clock);
         }
         if self.deadlines.write <= now {
             let limit = options.write_timeout.unwrap_or_default();
+            self.deadlines.write = Moment::NEVER;
+            if self.progress.failed {
+                return self.hang_up();
+            }
             return self.connection().fail(ConnectionError::WriteTimeout { limit });
         }
-        if self.deadlines.pong <= now {
-            let limit = options.pong_timeout.unwrap_or_default();
-            if self.progress.heard {
-                self.deadlines.pong = Moment::NEVER;
-            } else if self.is_slow() {
-                self.deadlines.pong = clock.after(limit);
-            } else if self.is_silent() {
-                return self.connection().fail(ConnectionError::PongTimeout { limit });
-            } else if self.progress.waits_for_peer {
-                self.deadlines.pong = clock.after(Duration::ZERO);
-            } else if !self.reads_first() {
-                self.deadlines.pong = clock.after(limit);
-            }
+        if self.deadlines.rare.as_ref().is_some_and(|rare| rare.overdue <= now) {
+            self.deadlines.is_not_overdue();
+            self.hang_up();
         }
-        if self.deadlines.ping <= now {
+        if !self.connection().is_writable() {
+            self.deadlines.forget_all_but_the_end();
+            return;
+        }
+        if self.deadlines.pong <= now {
+            self.meet_pong_deadline(options, clock);
+        }
+        if self.deadlines.ping <= now && self.connection().is_writable() {
+            self.watch_if_under_way();
             self.connection().ping([]);
             self.deadlines.ping = next_ping(options, clock);
             // The time of a ping that has not been answered runs on.
@@ -138,15 +204,120 @@ impl Driver {
             let limit = options.idle_timeout.unwrap_or_default();
             if self.is_silent() {
                 return self.connection().close_with(close_code::GOING_AWAY, "idle");
-            } else if self.progress.waits_for_peer {
-                self.deadlines.idle = clock.after(Duration::ZERO);
             } else if !self.reads_first() {
                 self.deadlines.idle = clock.after(limit);
             }
         }
         if self.deadlines.lifetime <= now {
+            self.deadlines.lifetime = Moment::NEVER;
             self.connection().close_with(close_code::GOING_AWAY, "end of lifetime");
         }
+    }
+
+    fn meet_pong_deadline(&mut self, options: &WebSocketOptions, clock: &Clock) {
+        let limit = options.pong_timeout.unwrap_or_default();
+        if self.progress.heard {
+            self.deadlines.pong = Moment::NEVER;
+        } else if self.is_not_asked_yet(options) {
+            self.deadlines.pong = clock.after(limit);
+        } else if self.is_silent() {
+            self.connection().fail(ConnectionError::PongTimeout { limit });
+        } else if !self.reads_first() {
+            self.deadlines.pong = clock.after(limit);
+        }
+    }
+
+    /// The peer has not answered our Close in time, or a listener has not ended in time.
+    fn meet_close_deadline(&mut self, options: &WebSocketOptions, clock: &Clock) {
+        let limit = options.close_timeout;
+        let has_failed = self.progress.failed && self.connection().is_writable();
+        let awaits_answer = !has_failed && self.read.is_some() && !self.progress.ended && !self.progress.broken;
+        self.deadlines.close = clock.after(limit);
+        if awaits_answer && self.is_not_asked_yet(options) {
+            return;
+        }
+        if has_failed {
+            // A listener of `error` has had its time. Our Close follows.
+            self.delivery.abandon();
+        } else if self.read.is_some() && self.flags() & DEAF == 0 && self.has_undelivered() {
+            // The listener that runs has had its time. What else has been received is delivered.
+            self.delivery.abandon();
+            let latest = clock.after(limit.saturating_mul(OVERDUE_MAX));
+            let rare = self.deadlines.rare();
+            rare.overdue = rare.overdue.min(latest);
+        } else if self.may_hear_a_close() {
+            self.delivery.abandon();
+            // Nothing else is delivered of what has been read; judged after that.
+            self.slot().flags.fetch_or(ALARM, Ordering::Relaxed);
+            self.deadlines.close = clock.now();
+        } else {
+            // First for the peer, and what its messages have begun; then as much for listeners of `error` and `close`.
+            if self.read.is_none() {
+                self.delivery.hurry();
+            }
+            if !self.progress.closed {
+                self.delivery.abandon();
+            }
+            self.hang_up();
+        }
+    }
+
+    /// Takes note of what a slow peer has acknowledged. While it takes anything, the deadlines that wait for it begin anew.
+    fn look_at_peer(&mut self, options: &WebSocketOptions, clock: &Clock) {
+        let before = self.deadlines.rare.as_ref().and_then(|rare| rare.seen);
+        let (Some(stream), Some(seen)) = (&self.read, self.acknowledged()) else { return self.deadlines.stop_looking() };
+        let is_blocked = self.flags() & BLOCKED != 0;
+        match before {
+            Some(before) if seen.has_grown_since(before) => self.deadlines.begin_anew(options, clock),
+            None if is_blocked => stream.keep_little_unsent(),
+            _ => {}
+        }
+        if is_blocked || !seen.all {
+            let next = clock.after(look_interval(options));
+            let rare = self.deadlines.rare();
+            (rare.look, rare.seen) = (next, Some(seen));
+        } else {
+            self.deadlines.stop_looking();
+        }
+    }
+
+    /// The socket is full: from now on the peer is looked at now and then.
+    pub(super) fn watch_slow_peer(&mut self) {
+        let can_tell = !matches!(self.read, None | Some(ReadHalf::Other(_)));
+        if can_tell && self.deadlines.rare.as_ref().is_none_or(|rare| rare.look == Moment::NEVER) {
+            self.deadlines.rare().look = self.lifetime.clock().after(look_interval(&self.shared.options));
+        }
+    }
+
+    /// The peer is about to be asked for an answer: if what has been sent before is still under way, it is looked at now and then.
+    pub(super) fn watch_if_under_way(&mut self) {
+        if self.acknowledged().is_some_and(|seen| !seen.all) {
+            self.watch_slow_peer();
+        }
+    }
+
+    /// Everything has left. If it `had_to_wait`, the time to answer begins now.
+    pub(super) fn all_has_left(&mut self, had_to_wait: bool) {
+        self.deadlines.write = Moment::NEVER;
+        if had_to_wait {
+            self.deadlines.begin_anew(&self.shared.options, self.lifetime.clock());
+        }
+    }
+
+    /// What the peer has acknowledged. None without a stream.
+    fn acknowledged(&self) -> Option<Acknowledged> {
+        let written = self.connection().lock()?.outbox.written();
+        self.read.as_ref().map(|stream| stream.acknowledged(written))
+    }
+
+    /// Whether a peer that has to answer, to a ping or to our Close, has not been sent it: what comes before it is still to be
+    /// written. Whether the peer takes that is for the write deadline.
+    fn is_not_asked_yet(&self, options: &WebSocketOptions) -> bool {
+        self.flags() & BLOCKED != 0 && options.write_timeout.is_some()
+    }
+
+    fn has_undelivered(&self) -> bool {
+        !self.delivery.is_free() || !self.inbox.is_empty()
     }
 
     /// Whether what has been read may have the peer's answer to our Close in it, behind a message whose listener runs.
@@ -154,15 +325,12 @@ impl Driver {
         self.read.is_some() && !self.progress.failed && !self.delivery.is_free() && !self.inbox.is_empty()
     }
 
-    /// Whether the ping may not have left yet: whether the peer takes what was to be sent before it is for the write deadline.
-    fn is_slow(&self) -> bool {
-        self.flags() & BLOCKED != 0 && self.shared.options.write_timeout.is_some()
-    }
-
     /// Whether all has been read that the peer has sent. What came while this thread was held up is in the system, but tokio may
-    /// not have been told of it before the clock rang.
-    fn is_silent(&self) -> bool {
-        self.progress.waits_for_peer && !self.read.as_ref().is_some_and(ReadHalf::has_unread)
+    /// not have been told of it before the clock rang, or ever: TCP's urgent data hides what follows it from a read.
+    fn is_silent(&mut self) -> bool {
+        let has_unread = self.read.as_ref().is_some_and(ReadHalf::has_unread);
+        self.progress.has_unread = has_unread && self.progress.waits_for_peer;
+        self.progress.waits_for_peer && !has_unread
     }
 
     /// Whether what has come meanwhile can be read, before the peer is judged. Who is not read cannot be heard.

@@ -169,6 +169,11 @@ impl Delivery {
         self.due().error = Some(error);
     }
 
+    /// Whether all listeners of `error` have been called, and have ended.
+    pub(super) fn has_told_error(&self) -> bool {
+        self.is_free() && self.due.as_ref().is_none_or(|due| due.error.is_none())
+    }
+
     /// Says `close` when it can. Nothing else is said after it.
     pub(super) fn close(&mut self, code: u16, reason: String) {
         self.due().close = Some((code, reason));

@@ -2,7 +2,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use super::buffers::Buffer;
 use super::connection::WebSocketConnection;
@@ -34,14 +34,29 @@ pub(super) struct Driver {
     pub(super) delivery: Delivery,
     pub(super) inbox: Inbox,
     pub(super) deadlines: Deadlines,
-    pub(super) control: Bucket,
-    pub(super) messages: Option<Box<Bucket>>,
+    /// Made by the first ping, or the first message if those have a rate.
+    pub(super) rates: Option<Box<Rates>>,
     /// Bytes that this task has taken from the outbox of a stream that only it can write.
     pub(super) writing: Option<Box<Buffer>>,
     pub(super) peer_close: Option<Box<PeerClose>>,
     pub(super) progress: Progress,
     /// The last, since who waits for its end waits for that of all others.
     pub(super) lifetime: Place,
+}
+
+/// What a peer may still send.
+pub(super) struct Rates {
+    pub(super) pings: Bucket,
+    /// Pings beyond their rate, since all that had arrived was last read.
+    pub(super) piled_up: u32,
+    pub(super) messages: Bucket,
+}
+
+impl Default for Rates {
+    fn default() -> Rates {
+        // A bucket that is full has been so since the clock began.
+        Rates { pings: Bucket::full(0), piled_up: 0, messages: Bucket::full(0) }
+    }
 }
 
 /// How far the connection has come.
@@ -59,8 +74,14 @@ pub(super) struct Progress {
     pub(super) is_counted: bool,
     /// Something has arrived since the last ping.
     pub(super) heard: bool,
+    /// A ping has been received since all that had arrived was last read.
+    pub(super) pings_pile_up: bool,
+    /// The system has something to read of which tokio does not know.
+    pub(super) has_unread: bool,
     /// The stream has ended or failed.
     pub(super) ended: bool,
+    /// Nothing more can be written: the peer has left. What it has sent is still read.
+    pub(super) broken: bool,
     /// There is a fault: what still arrives is thrown away.
     pub(super) failed: bool,
     /// We have said that nothing more comes.
@@ -114,9 +135,7 @@ impl Driver {
             delivery: Delivery::new(connection),
             inbox,
             deadlines: Deadlines::new(&shared.options, clock),
-            // What is full is full since the clock began.
-            control: Bucket::full(0),
-            messages: shared.options.message_rate.map(|_| Box::new(Bucket::full(0))),
+            rates: None,
             writing: None,
             peer_close: None,
             progress: Progress { is_counted, ..Progress::default() },
@@ -158,6 +177,9 @@ impl Driver {
             if !is_calm {
                 may_be_timed = true;
                 self.attend(cx);
+                if std::mem::take(&mut self.progress.has_unread) {
+                    self.read_unknown(desk, cx, &mut budget);
+                }
                 if self.delivery.poll(cx).is_ready() {
                     if self.delivery.is_over() {
                         return Poll::Ready(());
@@ -170,7 +192,7 @@ impl Driver {
                 }
                 turn.flush();
                 let is_asked = self.needs_attention();
-                if is_asked && !std::mem::replace(&mut attends_again, true) || !is_asked && self.end_if_over() {
+                if is_asked && !std::mem::replace(&mut attends_again, true) || !is_asked && self.end_if_over(cx) {
                     continue;
                 }
                 attends_again = false;
@@ -190,6 +212,9 @@ impl Driver {
                     continue;
                 }
                 self.progress.waits_for_peer = true;
+                if std::mem::take(&mut self.progress.pings_pile_up) {
+                    self.answer_piled_up_pings();
+                }
             }
             if !self.needs_attention() {
                 break;
@@ -277,6 +302,7 @@ impl Driver {
             state.extras().error = Some(fault.clone());
         }
         if state.broken {
+            self.progress.broken = true;
             state.phase = state.phase.max(Phase::Closing);
         }
         let is_closing = state.phase >= Phase::Closing;
@@ -289,6 +315,11 @@ impl Driver {
         }
         if is_closing {
             self.wake_senders();
+        }
+        if is_closing || fault.is_some() {
+            if self.deadlines.close == Moment::NEVER && self.peer_close.is_none() {
+                self.watch_if_under_way();
+            }
             self.begin_to_end();
         }
         let is_cut = terminated || fault.as_ref().is_some_and(|fault| fault.close_code() == close_code::ABNORMAL);
@@ -370,7 +401,7 @@ impl Drop for Driver {
             self.look_at_state();
             self.hang_up();
             if !self.progress.closed {
-                self.end_now();
+                self.end_now(&mut Context::from_waker(Waker::noop()));
             }
             self.delivery.finish();
         }

@@ -1,10 +1,11 @@
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Waker};
+use std::task::Context;
 
 use tokio::io::AsyncWrite;
 
 use super::driver::{Driver, Progress};
+use super::error::ConnectionError;
 use super::event::{self, Args};
 use super::slot::{ATTEND, BLOCKED, HEARD_OUT, Phase};
 use crate::clock::Moment;
@@ -28,8 +29,8 @@ impl Driver {
         let first = state.existing_extras().is_none_or(|extras| extras.closing.is_none());
         self.slot().flags.fetch_or(HEARD_OUT, Ordering::Relaxed);
         if state.is_writable() {
-            let code = close.as_ref().map_or(close_code::NO_STATUS, |(code, _)| *code);
-            self.connection().queue_close(&mut state, code, "");
+            let (code, reason) = close.as_ref().map_or((close_code::NO_STATUS, ""), |(code, reason)| (*code, reason));
+            self.connection().queue_close(&mut state, code, reason);
             // It is sent when the task looks at the state, which it does next.
             self.slot().signal(&state, ATTEND);
         }
@@ -41,15 +42,18 @@ impl Driver {
 
     /// Lets the socket go when there is nothing more to do with it, and has `close` emitted then. Whether it has.
     #[inline]
-    pub(super) fn end_if_over(&mut self) -> bool {
+    pub(super) fn end_if_over(&mut self, cx: &mut Context<'_>) -> bool {
         let Progress { ended, failed, closed, .. } = &self.progress;
         let may_be_over = *ended || *failed || self.peer_close.is_some() || self.read.is_none();
-        !closed && may_be_over && self.end_now()
+        !closed && may_be_over && self.end_now(cx)
     }
 
     #[inline(never)]
-    pub(super) fn end_now(&mut self) -> bool {
+    pub(super) fn end_now(&mut self, cx: &mut Context<'_>) -> bool {
         if self.read.is_some() {
+            if self.progress.failed && self.close_after_error() {
+                return false;
+            }
             let is_flushed = self.is_flushed();
             let is_over = if self.progress.ended {
                 // What arrived before is delivered first, and answered.
@@ -58,11 +62,11 @@ impl Driver {
                 is_flushed
             } else {
                 if is_flushed {
-                    self.shut_down();
+                    self.shut_down(cx);
                 }
                 false
             };
-            if !is_over {
+            if !is_over || !self.shut_down_stream(cx) {
                 return false;
             }
             self.hang_up();
@@ -73,6 +77,21 @@ impl Driver {
         self.shared.connections.begin_to_end(self.connection(), cause);
         trace::connection_closed(cause, code, &reason);
         self.delivery.close(code, reason);
+        true
+    }
+
+    /// A listener has failed, and listeners of `error` may have said how to close: if none has, with 1011. `false` if our Close is
+    /// on its way already.
+    fn close_after_error(&mut self) -> bool {
+        let connection = self.connection();
+        if !connection.is_writable() {
+            return false;
+        }
+        if self.delivery.has_told_error()
+            && let Some(error) = connection.error()
+        {
+            connection.close_with(error.close_code(), error.public_reason());
+        }
         true
     }
 
@@ -87,16 +106,20 @@ impl Driver {
 
     /// After a fault, when the peer has been told: a FIN, so that it ends its side too. Closing the socket while it still
     /// sends would be a reset, which takes our Close from it.
-    fn shut_down(&mut self) {
-        if std::mem::replace(&mut self.progress.shut_down, true) {
-            return;
+    fn shut_down(&mut self, cx: &mut Context<'_>) {
+        if self.shut_down_stream(cx) && !std::mem::replace(&mut self.progress.shut_down, true) {
+            if let Some(mut state) = self.connection().lock() {
+                state.outbox.shut_down();
+            }
         }
-        if let Some(mut state) = self.connection().lock() {
-            state.outbox.shut_down();
-        }
-        if let Some(ReadHalf::Other(stream)) = &mut self.read {
-            let mut cx = Context::from_waker(Waker::noop());
-            let _ = Pin::new(stream).poll_shutdown(&mut cx);
+    }
+
+    /// Ends a stream that is not a socket in order: TLS says by its close_notify that nothing is missing (RFC 8446 §6.1). `false` if
+    /// it takes time.
+    fn shut_down_stream(&mut self, cx: &mut Context<'_>) -> bool {
+        match &mut self.read {
+            Some(ReadHalf::Other(stream)) if !self.progress.shut_down => Pin::new(stream).poll_shutdown(cx).is_ready(),
+            _ => true,
         }
     }
 
@@ -135,7 +158,14 @@ impl Driver {
 
     /// What `close` says: the fault, or what the side said that began to close; 1006 if none did, or it got no answer.
     pub(super) fn close_args(&self) -> (u16, String) {
+        let ours = self.connection().lock().and_then(|mut state| state.existing_extras()?.closing.clone());
         if let Some(error) = self.connection().error() {
+            let default = (error.close_code(), error.public_reason());
+            if let (ConnectionError::Listener(_), Some(ours)) = (&error, ours)
+                && (ours.0, ours.1.as_str()) != (default.0, &*default.1)
+            {
+                return ours;
+            }
             // An app's error may panic when it is asked what it is.
             let reason = contain(|| Ok(error.reason().into_owned())).unwrap_or_else(|_| "a listener failed".to_owned());
             return (error.close_code(), reason);
@@ -144,7 +174,6 @@ impl Driver {
         if peer.first {
             return peer.close.clone().unwrap_or((close_code::NO_STATUS, String::new()));
         }
-        let ours = self.connection().lock().and_then(|mut state| state.existing_extras()?.closing.clone());
         ours.unwrap_or((close_code::NORMAL, String::new()))
     }
 }

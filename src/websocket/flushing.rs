@@ -25,14 +25,15 @@ impl Driver {
     }
 
     fn write_socket(&mut self, cx: &mut Context<'_>) {
+        let had_to_wait = self.deadlines.write != Moment::NEVER;
         loop {
             let Some(mut state) = self.connection().lock() else { return };
             let before = state.unsent();
             match state.outbox.flush() {
                 Flushed::All | Flushed::NotYet => {
-                    self.deadlines.write = Moment::NEVER;
                     if self.connection().unblock(&mut state) {
-                        return;
+                        drop(state);
+                        return self.all_has_left(had_to_wait);
                     }
                 }
                 Flushed::Full => {
@@ -59,6 +60,7 @@ impl Driver {
     }
 
     fn write_stream(&mut self, cx: &mut Context<'_>) {
+        let had_to_wait = self.deadlines.write != Moment::NEVER;
         let connection = self.connection();
         let Some(ReadHalf::Other(stream)) = &mut self.read else { return };
         loop {
@@ -76,8 +78,8 @@ impl Driver {
                 (Poll::Ready(Ok(_)), None) => {
                     let Some(mut state) = connection.lock() else { return };
                     if connection.unblock(&mut state) {
-                        self.deadlines.write = Moment::NEVER;
-                        return;
+                        drop(state);
+                        return self.all_has_left(had_to_wait);
                     }
                 }
                 (Poll::Ready(Ok(count @ 1..)), Some(buffer)) => {
@@ -103,6 +105,7 @@ impl Driver {
             let limit = self.shared.options.write_timeout;
             self.deadlines.write = limit.map_or(Moment::NEVER, |limit| self.lifetime.clock().after(limit));
         }
+        self.watch_slow_peer();
     }
 }
 
@@ -192,7 +195,7 @@ impl WebSocketConnection {
 
     /// Queues the answer that waits, if what was to be sent before it has left. Not later: who heeds `drain` may keep the socket
     /// full for as long as it likes.
-    fn queue_pong(&self, state: &mut State) {
+    pub(super) fn queue_pong(&self, state: &mut State) {
         let written = state.outbox.written();
         if state.is_writable()
             && let Some(extras) = state.existing_extras()

@@ -100,7 +100,11 @@ impl WebSocketOptions {
         self
     }
 
-    /// How many control frames a peer may send: so many at once, and then so many a second. Past it: 1008. 200 and 100.
+    /// How many pings of a peer are answered. Default: 200 at once, then 100 per second. A peer that exceeds it fails the connection
+    /// with 1008.
+    ///
+    /// Pongs are not counted, since they need no answer. Up to 10,000 pings may pile up while nothing is read, because reading is
+    /// paused or a listener is slow: beyond the rate, one pong answers all of them (RFC 6455 §5.5.3).
     pub fn control_rate(mut self, rate: impl Into<Option<ControlRate>>) -> WebSocketOptions {
         self.control_rate = rate.into();
         self

@@ -14,10 +14,13 @@ use super::error::ConnectionError;
 use super::event::{self, Args};
 use super::slot::{CUT, DEAF, MAIL, PAUSED};
 use crate::clock::Moment;
-use crate::protocol::{Event, Opcode, ProtocolError, Spare, check_text, frame};
+use crate::protocol::{ControlRate, Event, Opcode, ProtocolError, Spare, check_text, frame};
 
 /// Frames that are read ahead while a listener runs.
 const READ_AHEAD_FRAMES: usize = 64;
+
+/// Pings beyond the rate that may pile up while nothing is read: what a peer within the default rate sends in 100 s.
+const PILE_MAX: u32 = 10_000;
 
 /// From the socket to the listeners.
 impl Driver {
@@ -78,33 +81,51 @@ impl Driver {
                 ready!(Pin::new(stream).poll_read(cx, &mut buffer)).map(|()| buffer.filled_mut())
             }
         };
-        let mut bytes = match read {
-            Ok(bytes) if !bytes.is_empty() => bytes,
-            read => {
-                self.ended(read.err());
-                return Poll::Ready(());
+        match read {
+            Ok(bytes) if !bytes.is_empty() => {
+                budget.is_dry = bytes.len() < size;
+                self.received(bytes, &mut desk.spare, cx, budget);
             }
-        };
+            read => self.ended(read.err()),
+        }
+        Poll::Ready(())
+    }
+
+    /// Reads what the system has and tokio does not know of.
+    #[cold]
+    pub(super) fn read_unknown(&mut self, desk: &mut Desk, cx: &mut Context<'_>, budget: &mut Budget) {
+        if !self.may_read() {
+            return;
+        }
+        match self.read.as_ref().and_then(|stream| stream.read_unasked(&mut desk.scratch)) {
+            None => {}
+            Some(Err(error)) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Some(Ok(bytes)) if !bytes.is_empty() => self.received(bytes, &mut desk.spare, cx, budget),
+            Some(read) => self.ended(read.err()),
+        }
+    }
+
+    /// Has what has been read delivered.
+    #[inline(always)]
+    fn received(&mut self, mut bytes: &mut [u8], spare: &mut Spare, cx: &mut Context<'_>, budget: &mut Budget) {
         self.progress.heard = true;
         budget.bytes = budget.bytes.wrapping_sub_unsigned(bytes.len());
-        budget.is_dry = bytes.len() < size;
         self.slot().received.add_bytes(bytes.len());
         if self.progress.failed {
-            return Poll::Ready(());
+            return;
         }
         if self.delivery.is_free() {
             if !self.feed_quickly(&mut bytes, cx, budget) || !bytes.is_empty() {
-                self.feed_all(&mut bytes, &mut desk.spare, cx, budget);
+                self.feed_all(&mut bytes, spare, cx, budget);
             }
             if self.session.is_amid_message() {
                 self.note_data();
             }
             if bytes.is_empty() {
-                return Poll::Ready(());
+                return;
             }
         }
         self.keep(bytes);
-        Poll::Ready(())
     }
 
     /// Keeps what cannot be delivered now. A ping behind a message whose listener runs is answered now all the same.
@@ -116,7 +137,7 @@ impl Driver {
         let (connection, auto_pong) = (self.connection(), self.shared.options.auto_pong);
         let has_data = self.inbox.push_and_look(bytes, &self.session, |ping| {
             if auto_pong {
-                connection.answer_ping(ping);
+                connection.answer_ping(ping, false);
             }
         });
         if has_data {
@@ -181,15 +202,17 @@ impl Driver {
             return self.inbox.clear();
         }
         let Some(mut buffer) = self.inbox.take() else { return };
-        if self.progress.ended && self.flags() & DEAF == 0 {
-            // The peer has left, and its messages have not all been delivered: each has its time.
-            self.deadlines.close = Moment::NEVER;
-            self.begin_to_end();
-        }
+        let before = buffer.left();
         let mut rest = buffer.bytes.get_mut(buffer.at..).unwrap_or_default();
         self.feed_all(&mut rest, &mut desk.spare, cx, budget);
-        let left = rest.len();
-        buffer.advance(buffer.left().saturating_sub(left));
+        let used = before.saturating_sub(rest.len());
+        buffer.advance(used);
+        if used > 0 && (self.progress.ended || self.progress.broken) && self.flags() & DEAF == 0 {
+            // The peer has left, and its messages have not all been delivered: each has its time.
+            self.deadlines.close = Moment::NEVER;
+            self.deadlines.is_not_overdue();
+            self.begin_to_end();
+        }
         self.inbox.put_back(buffer);
         self.keep(&[]);
     }
@@ -275,18 +298,12 @@ impl Driver {
                 self.note_message();
             }
             Event::Ping(payload) => {
-                if self.admit_control() {
-                    if !self.inbox.was_answered() && self.shared.options.auto_pong {
-                        self.connection().answer_ping(&payload);
-                    }
+                if self.answer_ping(&payload) {
                     self.emit(event::PING, Args::Bytes(&payload), cx);
                 }
             }
-            Event::Pong(payload) => {
-                if self.admit_control() {
-                    self.emit(event::PONG, Args::Bytes(&payload), cx);
-                }
-            }
+            // It makes us answer nothing.
+            Event::Pong(payload) => self.emit(event::PONG, Args::Bytes(&payload), cx),
             Event::Close(close) => self.answer_close(close, cx),
         }
     }
@@ -311,8 +328,8 @@ impl Driver {
     fn count_message(&mut self) {
         self.note_data();
         let clock = self.lifetime.clock();
-        if let (Some(bucket), Some(rate)) = (&mut self.messages, self.shared.options.message_rate) {
-            let wait = bucket.spend(clock.millis(), rate, rate);
+        if let Some(rate) = self.shared.options.message_rate {
+            let wait = self.rates.get_or_insert_default().messages.spend(clock.millis(), rate, rate);
             if wait > 0 {
                 self.deadlines.message = clock.after(Duration::from_millis(wait));
             }
@@ -326,13 +343,36 @@ impl Driver {
         }
     }
 
-    /// Whether one more control frame is accepted. If not, the connection fails.
-    fn admit_control(&mut self) -> bool {
-        let Some(rate) = self.shared.options.control_rate else { return true };
-        let admitted = self.control.take(self.lifetime.clock().millis(), rate.burst, rate.per_second).is_ok();
-        if !admitted {
-            self.connection().fail(ProtocolError::TooManyControlFrames.into());
+    /// Answers a ping (RFC 6455 §5.5.2). `false` if the peer pings faster than it may, which fails the connection.
+    ///
+    /// Pings that pile up while nothing is read are not the peer's fault. Beyond the rate, one pong answers all of them: the answer
+    /// to the last (§5.5.3).
+    fn answer_ping(&mut self, payload: &[u8]) -> bool {
+        let was_answered = self.inbox.was_answered();
+        let has_piled_up = std::mem::replace(&mut self.progress.pings_pile_up, true);
+        let excess = self.shared.options.control_rate.filter(|rate| {
+            let now = self.lifetime.clock().millis();
+            self.rates.get_or_insert_default().pings.take(now, rate.burst, rate.per_second).is_err()
+        });
+        if let Some(ControlRate { burst, per_second }) = excess {
+            let rates = self.rates.get_or_insert_default();
+            rates.piled_up = if has_piled_up { rates.piled_up.saturating_add(1) } else { PILE_MAX };
+            if rates.piled_up >= PILE_MAX {
+                self.connection().fail(ProtocolError::TooManyPings { burst, per_second }.into());
+                return false;
+            }
         }
-        admitted
+        if !was_answered && self.shared.options.auto_pong {
+            self.connection().answer_ping(payload, excess.is_some());
+        }
+        true
+    }
+
+    /// All that had arrived has been read.
+    #[inline(never)]
+    pub(super) fn answer_piled_up_pings(&mut self) {
+        if self.rates.as_mut().is_some_and(|rates| std::mem::take(&mut rates.piled_up) > 0) {
+            self.connection().answer_pings_so_far();
+        }
     }
 }

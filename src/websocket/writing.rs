@@ -307,16 +307,26 @@ impl WebSocketConnection {
         true
     }
 
-    /// Answers a ping. While the socket is full only the latest answer waits, so that a peer that pings and does not read
-    /// cannot make us keep more (RFC 6455 §5.5.3 allows it).
-    pub(super) fn answer_ping(&self, payload: &[u8]) {
+    /// Answers a ping. While the socket is full only the latest answer is kept, so that a peer that pings and does not read cannot
+    /// make us keep more (RFC 6455 §5.5.3 allows it). `may_wait`: it may wait for
+    /// [`answer_pings_so_far`](WebSocketConnection::answer_pings_so_far), and be replaced by the answer to a later ping until then.
+    pub(super) fn answer_ping(&self, payload: &[u8], may_wait: bool) {
         let Some(mut state) = self.lock().filter(|state| state.is_writable()) else { return };
-        if state.blocked {
-            let behind = state.outbox.written() + state.outbox.unsent() as u64;
+        if state.blocked || may_wait {
+            let behind = if state.blocked { state.outbox.written() + state.outbox.unsent() as u64 } else { 0 };
             let pong = state.extras().pong.get_or_insert_with(|| WaitingPong { payload: Vec::new(), behind });
             pong.payload = payload.to_vec();
         } else {
             state.outbox.push(true, Opcode::Pong, payload);
+            self.touched_without_answer(state);
+        }
+    }
+
+    /// Sends the answer that may have waited.
+    pub(super) fn answer_pings_so_far(&self) {
+        let Some(mut state) = self.lock().filter(|state| !state.blocked) else { return };
+        self.queue_pong(&mut state);
+        if state.outbox.unsent() > 0 {
             self.touched_without_answer(state);
         }
     }

@@ -43,10 +43,10 @@ async fn a_listener_that_fails_ends_its_connection_with_1011_and_harms_nobody_el
         ("pong", frame(PONG, "x"), &[ERROR, CLOSE], failed),
         ("drain", vec![], &[ERROR, CLOSE], failed),
         // Our Close has answered the peer's already.
-        ("end", close(4000, "bye"), &[ERROR, CLOSE], (4000, "")),
+        ("end", close(4000, "bye"), &[ERROR, CLOSE], (4000, "bye")),
         // The later listeners of these two are called: nobody is kept from knowing.
         ("error", UNMASKED.into(), &["error 1002 unmasked frame", "close 1002 unmasked frame"], (1002, "unmasked frame")),
-        ("close", close(4000, "bye"), &["end", "close 4000 bye"], (4000, "")),
+        ("close", close(4000, "bye"), &["end", "close 4000 bye"], (4000, "bye")),
     ];
     for (event, bytes, expected, told) in rows {
         for kind in [Kind::Panic, Kind::Err, Kind::AsyncPanic, Kind::AsyncErr, Kind::LatePanic, Kind::LateErr] {
