@@ -44,6 +44,7 @@ mod slots;
 mod socket;
 mod stream;
 mod trace;
+mod watchdog;
 mod websocket;
 
 pub use emitter::{BoxError, EventEmitter, ListenerError, ListenerId, Outcome, Reaction};

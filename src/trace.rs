@@ -1,20 +1,37 @@
-//! What an operator reads: spans and events of `tracing`, and nothing at all without that feature.
+//! What an operator reads: spans and events of `tracing`. Without that feature only faults of the app that no listener takes are
+//! reported, on stderr, as panics are.
 //!
-//! A line that a peer can cause comes at most [`LINES`] times a second, so that nobody can fill a disk; the next one says how
-//! many were left out.
+//! A line that a peer can cause comes at most [`LINES`] times a second, so that no peer can fill a disk. The next line says how many
+//! were left out.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
+#[cfg(not(feature = "tracing"))]
+use std::io::Write;
 use std::net::SocketAddr;
 
+use crate::clock::Coarse;
+
 /// Lines of a kind in a second.
-#[cfg(any(feature = "tracing", test))]
 const LINES: u32 = 10;
+
+/// What a fault of the app is: its line on stderr says how to learn of it otherwise.
+#[cfg(not(feature = "tracing"))]
+macro_rules! limited {
+    ($($line:tt)+) => {{
+        static LIMIT: Limit = Limit::new();
+        if let Some(left_out) = LIMIT.admit(Coarse::now().seconds()) {
+            let left_out = if left_out > 0 { format!(" ({left_out} such lines were left out)") } else { String::new() };
+            // A program that has closed it does not want to know.
+            let _ = writeln!(std::io::stderr(), "react-websocket: {}{left_out}", format_args!($($line)+));
+        }
+    }};
+}
 
 #[cfg(feature = "tracing")]
 macro_rules! limited {
     ($level:ident, $($line:tt)+) => {{
         static LIMIT: Limit = Limit::new();
-        if let Some(left_out) = LIMIT.admit(crate::clock::Coarse::now().seconds()) {
+        if let Some(left_out) = LIMIT.admit(Coarse::now().seconds()) {
             tracing::$level!(target: "react_websocket", left_out = (left_out > 0).then_some(left_out), $($line)+);
         }
     }};
@@ -56,9 +73,8 @@ pub(crate) fn handshake_failed(cause: &'static str, error: &dyn Display, by_app:
     let _ = (cause, error, by_app);
 }
 
-/// A connection has a fault. `by_app`: it is not the peer's.
-pub(crate) fn connection_failed(cause: &'static str, error: &dyn Display, by_app: bool) {
-    #[cfg(feature = "tracing")]
+/// A connection has a fault. `by_app`: it is not the peer's. `is_heard`: a listener of `error` learns of it.
+pub(crate) fn connection_failed(cause: &'static str, error: &dyn Display, by_app: bool, is_heard: bool) {
     let error = Words(error);
     #[cfg(feature = "tracing")]
     if by_app {
@@ -66,8 +82,16 @@ pub(crate) fn connection_failed(cause: &'static str, error: &dyn Display, by_app
     } else {
         limited!(info, cause, %error, "connection failed");
     }
+    #[cfg(feature = "tracing")]
+    let _ = is_heard;
     #[cfg(not(feature = "tracing"))]
-    let _ = (cause, error, by_app);
+    if by_app && !is_heard {
+        limited!(
+            "connection failed: {error} (a connection's `error` event tells of it, and so does the feature `tracing`)"
+        );
+    }
+    #[cfg(not(feature = "tracing"))]
+    let _ = cause;
 }
 
 /// A connection has ended. Who wants to know of each asks for the level of debugging, and gets all of them.
@@ -82,6 +106,16 @@ pub(crate) fn connection_closed(cause: &'static str, code: u16, reason: &str) {
 pub(crate) fn slow_listener() {
     #[cfg(feature = "tracing")]
     limited!(warn, "a listener has kept its thread for longer than slow_listener_warning");
+}
+
+/// A listener does not return.
+pub(crate) fn stuck_listener(event: &'static str, connection: u64) {
+    #[cfg(feature = "tracing")]
+    limited!(error, event, connection, "a listener has not returned for a second, and its thread serves nobody else");
+    #[cfg(not(feature = "tracing"))]
+    limited!(
+        "a listener of `{event}`, of connection {connection}, has not returned for a second, and its thread serves nobody else"
+    );
 }
 
 /// Has a future run in a span for its connection.
@@ -112,29 +146,24 @@ pub(crate) fn in_websocket<F: Future>(_id: u64, future: F) -> F {
 }
 
 /// An error in words. An app's may panic when it is asked for them.
-#[cfg(feature = "tracing")]
 struct Words<'a>(&'a dyn Display);
 
-#[cfg(feature = "tracing")]
 impl Display for Words<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = crate::emitter::contain(|| Ok(self.0.to_string()));
         f.write_str(words.as_deref().unwrap_or("an error that panics when it is put in words"))
     }
 }
 
 /// How many lines of a kind there were lately.
-#[cfg(any(feature = "tracing", test))]
 struct Limit(parking_lot::Mutex<Window>);
 
-#[cfg(any(feature = "tracing", test))]
 struct Window {
     second: u64,
     lines: u32,
     left_out: u64,
 }
 
-#[cfg(any(feature = "tracing", test))]
 impl Limit {
     const fn new() -> Limit {
         Limit(parking_lot::Mutex::new(Window { second: 0, lines: 0, left_out: 0 }))

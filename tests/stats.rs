@@ -178,6 +178,37 @@ async fn listeners_that_keep_their_thread_too_long_are_counted() {
     }
 }
 
+/// It holds the only thread, as a listener does that waits for a lock which its own thread has.
+#[test]
+fn a_listener_that_does_not_return_is_counted_while_it_does_not() {
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (websocket, http) = server(WebSocketOptions::new());
+    let stats = websocket.clone();
+    let released = std::sync::Mutex::new(released);
+    let released = std::sync::Arc::new(released);
+    websocket.on("connection", move |connection: WebSocketConnection| {
+        let released = released.clone();
+        connection.on("binary", move || drop(released.lock().unwrap().recv_timeout(Duration::from_secs(60))));
+    });
+    let server = std::thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let (mut peer, serving) = Peer::open_in_memory(&http).await;
+            peer.send([text("x"), frame(0x82, "stop"), close(1000, "")].concat()).await;
+            serving.await;
+        });
+    });
+    let started = std::time::Instant::now();
+    while stats.stats().stuck_listeners == 0 {
+        assert!(started.elapsed() < Duration::from_secs(30), "it is not noticed");
+        std::thread::yield_now();
+    }
+    drop(release);
+    server.join().unwrap();
+    let stats = stats.stats();
+    assert_eq!((stats.stuck_listeners, stats.slow_listeners), (1, 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_counters_of_a_server_tell_of_its_connections_and_requests() {
     while_time_passes(async {

@@ -26,8 +26,13 @@ impl Coarse {
         Coarse { nanos: now.map_or(0, nanos) }
     }
 
+    /// Nanoseconds, from some beginning on.
+    #[inline(always)]
+    pub(crate) fn nanos(self) -> u64 {
+        self.nanos
+    }
+
     /// Whole seconds, from some beginning on.
-    #[cfg(feature = "tracing")]
     pub(crate) fn seconds(self) -> u64 {
         self.nanos / 1_000_000_000
     }

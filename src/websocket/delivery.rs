@@ -131,6 +131,7 @@ impl Delivery {
     /// is not all over: a listener is running, or has failed.
     #[inline(always)]
     pub(super) fn emit_quickly(&mut self, event: u8, args: Args<'_>, cx: &mut Context<'_>) -> bool {
+        self.slot.event.store(event, Ordering::Relaxed);
         let emission = self.listeners.emit(event, 0, &self.connection, &args);
         self.is_all(event, &emission) || self.emit_rest(event, emission, args, cx)
     }
@@ -167,6 +168,12 @@ impl Delivery {
     /// Says `error` when it can.
     pub(super) fn fail(&mut self, error: ConnectionError) {
         self.due().error = Some(error);
+    }
+
+    /// Whether a listener of the app's learns of faults.
+    pub(super) fn listens_to_errors(&mut self) -> bool {
+        self.read_mail();
+        self.listeners.listens_to(ERROR)
     }
 
     /// Whether all listeners of `error` have been called, and have ended.
@@ -267,6 +274,7 @@ impl Delivery {
     fn poll_running(&mut self, cx: &mut Context<'_>) {
         while let Some(running) = self.running.as_mut().filter(|running| running.active) {
             let (event, place) = (running.event, running.place);
+            self.slot.event.store(event, Ordering::Relaxed);
             let polled = contain(|| Ok(self.listeners.poll(place, cx)));
             let Poll::Ready(outcome) = polled.unwrap_or_else(|error| Poll::Ready(Err(error))) else { return };
             // Taken, and put back for the next one: the arguments are borrowed meanwhile.
@@ -299,13 +307,14 @@ impl Delivery {
     }
 
     #[inline]
-    fn flags(&self) -> u32 {
+    fn flags(&self) -> u16 {
         self.slot.flags.load(Ordering::Acquire)
     }
 
     /// Calls the listeners from one on. The first that fails is the last that is called.
     #[inline]
     fn emit_from(&mut self, event: u8, place: usize, args: Args<'_>, cx: &mut Context<'_>) {
+        self.slot.event.store(event, Ordering::Relaxed);
         let emission = self.listeners.emit(event, place, &self.connection, &args);
         if !matches!(emission, Emission::Done) || self.listeners.has_once(event) {
             self.conclude(event, emission, args, cx);
@@ -347,6 +356,7 @@ impl Delivery {
     /// Calls the listeners from one on, all of them: nothing that one of `error` or `close` does keeps the others from
     /// knowing.
     fn emit_to_each(&mut self, event: u8, place: usize, args: Args<'_>, cx: &mut Context<'_>) {
+        self.slot.event.store(event, Ordering::Relaxed);
         let mut next = place;
         while let Some(place) = self.listeners.place_of(event, next) {
             next = place + 1;

@@ -14,13 +14,14 @@ use super::ending::PeerClose;
 use super::error::ConnectionError;
 use super::inbox::Inbox;
 use super::shared::Shared;
-use super::slot::{ALARM, ATTEND, BLOCKED, CUT, DEAF, DRAINED, PAUSED, Phase, Slot};
+use super::slot::{self, ALARM, ATTEND, BLOCKED, CUT, DEAF, DRAINED, PAUSED, Phase, Slot};
 use crate::clock::{Coarse, Moment};
 use crate::emitter::panic_error;
 use crate::http::{Place, Upgraded};
 use crate::protocol::{Bucket, Session, close_code};
 use crate::stream::ReadHalf;
 use crate::trace;
+use crate::watchdog;
 
 /// The task of one connection: it reads, has what it read delivered, and writes what others could not.
 ///
@@ -108,6 +109,7 @@ impl Budget {
 impl Driver {
     /// The rest of a connection's life, from when the 101 has left.
     pub(super) fn start(connection: WebSocketConnection, shared: Arc<Shared>, upgraded: Upgraded) -> Driver {
+        watchdog::start(slot::report_stuck);
         let Upgraded { stream, read_ahead, lifetime } = upgraded;
         let (read, write) = stream.into_halves();
         if let Some(mut state) = connection.lock() {
@@ -238,7 +240,7 @@ impl Driver {
     }
 
     #[inline]
-    pub(super) fn flags(&self) -> u32 {
+    pub(super) fn flags(&self) -> u16 {
         self.slot().flags.load(Ordering::Acquire)
     }
 
@@ -325,13 +327,14 @@ impl Driver {
         let is_cut = terminated || fault.as_ref().is_some_and(|fault| fault.close_code() == close_code::ABNORMAL);
         if let Some(fault) = fault {
             (self.progress.failed, self.progress.is_calm) = (true, false);
+            let is_heard = self.delivery.is_free() && self.delivery.listens_to_errors();
             self.delivery.fail(fault.clone());
             if self.progress.closed {
                 let (code, reason) = self.close_args();
                 self.delivery.close(code, reason);
             }
             let by_app = matches!(fault, ConnectionError::Listener(_) | ConnectionError::MessageAbandoned);
-            trace::connection_failed(fault.cause(), &fault, by_app);
+            trace::connection_failed(fault.cause(), &fault, by_app, is_heard);
         }
         if is_cut {
             self.hang_up();
@@ -369,6 +372,7 @@ impl Future for Driver {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let driver = self.get_mut();
         let begun = Coarse::now();
+        let watched = watchdog::begin_turn(begun, driver.connection().index(), driver.connection().id());
         let turn = Turn::begin();
         let mut desk = Desk::take();
         let mut panics = 0;
@@ -389,6 +393,7 @@ impl Future for Driver {
             }
         };
         desk.put_back();
+        watched.end_turn();
         driver.shared.note_time(begun);
         polled
     }

@@ -107,10 +107,11 @@ impl Driver {
     /// After a fault, when the peer has been told: a FIN, so that it ends its side too. Closing the socket while it still
     /// sends would be a reset, which takes our Close from it.
     fn shut_down(&mut self, cx: &mut Context<'_>) {
-        if self.shut_down_stream(cx) && !std::mem::replace(&mut self.progress.shut_down, true) {
-            if let Some(mut state) = self.connection().lock() {
-                state.outbox.shut_down();
-            }
+        if self.shut_down_stream(cx)
+            && !std::mem::replace(&mut self.progress.shut_down, true)
+            && let Some(mut state) = self.connection().lock()
+        {
+            state.outbox.shut_down();
         }
     }
 

@@ -87,6 +87,11 @@ impl Connections {
         self.stats.lock().slow_listeners += 1;
     }
 
+    /// A listener does not return.
+    pub(super) fn has_stuck_listener(&self) {
+        self.stats.lock().stuck_listeners += 1;
+    }
+
     pub(super) fn stats(&self) -> WebSocketStats {
         let counted = self.stats.lock();
         let mut stats = counted.clone();

@@ -2,7 +2,7 @@ use std::any::Any;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering};
 use std::task::Waker;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use super::connection::WebSocketConnection;
 use super::error::ConnectionError;
-use super::event::ConnectionEvents;
+use super::event::{ConnectionEvents, NAMES};
 use super::lag::Held;
 use super::outbox::Outbox;
 use super::shared::Shared;
@@ -20,6 +20,7 @@ use crate::clock::Alarm;
 use crate::emitter::{Change, ListenerId, contain, drop_each};
 use crate::http::{Response, ServerRequest};
 use crate::slots::Slots;
+use crate::trace;
 
 /// What a handle points to: the part of a connection that any thread may touch.
 ///
@@ -28,33 +29,35 @@ use crate::slots::Slots;
 #[derive(Default)]
 pub(super) struct Slot {
     /// What the connection's task has to look at. Changed under the lock, read without.
-    pub(super) flags: AtomicU32,
+    pub(super) flags: AtomicU16,
     /// How many keep it. Changed under the lock.
     kept: AtomicU32,
+    /// The event whose listeners were called last, for the watchdog.
+    pub(super) event: AtomicU8,
     pub(super) received: Received,
     state: Mutex<State>,
 }
 
 /// Listeners were added or removed.
-pub(super) const MAIL: u32 = 1 << 0;
+pub(super) const MAIL: u16 = 1 << 0;
 /// The socket is full: the task has to write.
-pub(super) const BLOCKED: u32 = 1 << 1;
+pub(super) const BLOCKED: u16 = 1 << 1;
 /// Fewer bytes than the soft limit are unsent again, and somebody waits for that.
-pub(super) const DRAINED: u32 = 1 << 2;
+pub(super) const DRAINED: u16 = 1 << 2;
 /// A deadline may have passed.
-pub(super) const ALARM: u32 = 1 << 3;
+pub(super) const ALARM: u16 = 1 << 3;
 /// The phase, or whether reading is paused, or the socket's health has changed.
-pub(super) const ATTEND: u32 = 1 << 4;
+pub(super) const ATTEND: u16 = 1 << 4;
 /// No message is to be delivered any more: `close` was called, or there is a fault.
-pub(super) const DEAF: u32 = 1 << 5;
+pub(super) const DEAF: u16 = 1 << 5;
 /// No message is to be delivered for now.
-pub(super) const PAUSED: u32 = 1 << 6;
+pub(super) const PAUSED: u16 = 1 << 6;
 /// Nothing that has been read counts any more: `terminate` was called.
-pub(super) const CUT: u32 = 1 << 7;
+pub(super) const CUT: u16 = 1 << 7;
 /// The peer has said Close: nothing more comes from it.
-pub(super) const HEARD_OUT: u32 = 1 << 8;
+pub(super) const HEARD_OUT: u16 = 1 << 8;
 /// The task has ended, and others still keep the slot.
-const OVER: u32 = 1 << 9;
+const OVER: u16 = 1 << 9;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -213,7 +216,7 @@ impl Slot {
 
     /// Makes the task look at something. To be called under the lock.
     #[inline]
-    pub(super) fn signal(&self, state: &State, flags: u32) {
+    pub(super) fn signal(&self, state: &State, flags: u16) {
         self.flags.fetch_or(flags, Ordering::Release);
         if let Some(task) = &state.task {
             task.wake_by_ref();
@@ -335,6 +338,17 @@ impl Extras {
             && !self.terminated
             && !self.hurried
     }
+}
+
+/// A turn does not end. The listener that it is in holds no lock of ours.
+pub(super) fn report_stuck(slot: u32, number: u64, inner_event: Option<&'static str>) {
+    let Some(connection) = Slot::owner(slot, |state| state.number == number) else { return };
+    let event = usize::from(Slot::at(slot).event.load(Ordering::Relaxed));
+    let event = inner_event.or_else(|| NAMES.names.get(event).copied()).unwrap_or("connection");
+    if let Some(shared) = connection.shared() {
+        shared.connections.has_stuck_listener();
+    }
+    trace::stuck_listener(event, connection.id());
 }
 
 impl Alarm for Slot {

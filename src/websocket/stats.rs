@@ -32,6 +32,9 @@ pub struct WebSocketStats {
     /// Turns in which listeners kept their thread longer than
     /// [`slow_listener_warning`](crate::WebSocketOptions::slow_listener_warning).
     pub slow_listeners: u64,
+    /// Listeners that had not returned after a second. Each is counted once, while it has still not returned, so that a deadlock can
+    /// be seen.
+    pub stuck_listeners: u64,
 }
 
 impl WebSocketStats {

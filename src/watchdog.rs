@@ -1,0 +1,130 @@
+//! Notices listeners that do not return.
+//!
+//! A turn is timed when it ends, and one that waits for a lock which never comes does not. So a thread of the crate's own looks at
+//! the turns of all others, twice a second, and reports those that have gone on for too long.
+
+use std::cell::Cell;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::clock::Coarse;
+
+/// A turn that has gone on for this long is reported.
+const STUCK: Duration = Duration::from_secs(1);
+
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What a thread is doing, for the watchdog to read.
+#[derive(Default)]
+pub(crate) struct Watched {
+    /// When its turn began, in nanoseconds of the coarse clock; 0 outside of a turn.
+    begun: AtomicU64,
+    /// Whose turn it is, as a handle would name it.
+    slot: AtomicU32,
+    number: AtomicU64,
+    /// The event of another object whose listeners are being called in this turn.
+    inner_event: Mutex<Option<&'static str>>,
+    /// The turn that was reported last.
+    reported: AtomicU64,
+}
+
+/// Told of a turn that does not end: its slot, its number, and the event of another object, if it is in one.
+type Report = fn(u32, u64, Option<&'static str>);
+
+thread_local! {
+    // Two, since what needs no destructor is cheaper to get at.
+    static CURRENT: Cell<Option<&'static Watched>> = const { Cell::new(None) };
+    static GUARD: Guard = const { Guard };
+}
+
+/// Threads that run or have run turns. Those of threads that have ended are used again.
+static THREADS: Mutex<Threads> = Mutex::new(Threads { all: Vec::new(), unused: Vec::new() });
+
+struct Threads {
+    all: Vec<&'static Watched>,
+    unused: Vec<&'static Watched>,
+}
+
+struct Guard;
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(watched) = CURRENT.take() {
+            watched.begun.store(0, Ordering::Relaxed);
+            THREADS.lock().unused.push(watched);
+        }
+    }
+}
+
+/// Starts the watchdog, once.
+pub(crate) fn start(report: Report) {
+    static STARTED: OnceLock<()> = OnceLock::new();
+    STARTED.get_or_init(|| {
+        // Without it nothing is reported, and all else works.
+        let _ = thread::Builder::new().name("react-websocket watchdog".into()).spawn(move || {
+            loop {
+                thread::sleep(LOOK_INTERVAL);
+                look(report);
+            }
+        });
+    });
+}
+
+/// This thread's turn begins.
+#[inline]
+pub(crate) fn begin_turn(begun: Coarse, slot: u32, number: u64) -> &'static Watched {
+    let watched = CURRENT.get().unwrap_or_else(register);
+    watched.slot.store(slot, Ordering::Relaxed);
+    watched.number.store(number, Ordering::Relaxed);
+    watched.begun.store(begun.nanos(), Ordering::Release);
+    watched
+}
+
+impl Watched {
+    #[inline]
+    pub(crate) fn end_turn(&self) {
+        self.begun.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Calls listeners of an object that is not the turn's own.
+#[allow(dead_code, reason = "groups follow")]
+pub(crate) fn in_event<R>(event: &'static str, call: impl FnOnce() -> R) -> R {
+    let Some(watched) = CURRENT.get() else { return call() };
+    let before = watched.inner_event.lock().replace(event);
+    let result = call();
+    *watched.inner_event.lock() = before;
+    result
+}
+
+#[cold]
+fn register() -> &'static Watched {
+    let watched = {
+        let mut threads = THREADS.lock();
+        threads.unused.pop().unwrap_or_else(|| {
+            let watched: &'static Watched = Box::leak(Box::default());
+            threads.all.push(watched);
+            watched
+        })
+    };
+    CURRENT.set(Some(watched));
+    // When the thread ends, another may have it.
+    let _ = GUARD.try_with(|_| {});
+    watched
+}
+
+fn look(report: Report) {
+    let all = THREADS.lock().all.clone();
+    for watched in all {
+        let begun = watched.begun.load(Ordering::Acquire);
+        let is_stuck = begun != 0 && Coarse::now().nanos().saturating_sub(begun) >= STUCK.as_nanos() as u64;
+        if is_stuck && watched.reported.swap(begun, Ordering::Relaxed) != begun {
+            let event = *watched.inner_event.lock();
+            report(watched.slot.load(Ordering::Relaxed), watched.number.load(Ordering::Relaxed), event);
+        }
+    }
+}
