@@ -86,9 +86,7 @@ pub(crate) fn connection_failed(cause: &'static str, error: &dyn Display, by_app
     let _ = is_heard;
     #[cfg(not(feature = "tracing"))]
     if by_app && !is_heard {
-        limited!(
-            "connection failed: {error} (a connection's `error` event tells of it, and so does the feature `tracing`)"
-        );
+        limited!("connection failed: {error}; handle it in a listener of the connection's `error` event");
     }
     #[cfg(not(feature = "tracing"))]
     let _ = cause;

@@ -188,7 +188,7 @@ fn a_listener_that_does_not_return_is_counted_while_it_does_not() {
     let released = std::sync::Arc::new(released);
     websocket.on("connection", move |connection: WebSocketConnection| {
         let released = released.clone();
-        connection.on("binary", move || drop(released.lock().unwrap().recv_timeout(Duration::from_secs(60))));
+        connection.on("binary", move || _ = released.lock().unwrap().recv_timeout(Duration::from_secs(60)));
     });
     let server = std::thread::spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
