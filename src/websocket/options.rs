@@ -130,9 +130,13 @@ impl WebSocketOptions {
         self
     }
 
-    /// How long a pinged peer may stay silent; any byte of it is a sign of life. Past it: `error`, `close` with 1006, and the
-    /// socket is dropped. 20 s. It does not count while reading is paused, nor while the socket is full and the ping may wait behind
-    /// other bytes, which is for [`write_timeout`](WebSocketOptions::write_timeout).
+    /// How long a peer may stay silent after a ping. Default: 20 s. A peer that exceeds it fails with 1006: `error` and `close` fire, and
+    /// the socket is dropped.
+    ///
+    /// The time begins when the ping has left. Whatever is received is a sign of life, and while data that was sent before the ping is under
+    /// way, so is every acknowledgement of it. A dead peer is found within this time, twice this time at most if its system still answers.
+    /// The time does not count while reading is paused, nor while the socket is full: then
+    /// [`write_timeout`](WebSocketOptions::write_timeout) applies.
     pub fn pong_timeout(mut self, timeout: impl Into<Option<Duration>>) -> WebSocketOptions {
         self.pong_timeout = timeout.into();
         self
@@ -150,15 +154,22 @@ impl WebSocketOptions {
         self
     }
 
-    /// How long the peer may take to answer a Close. Past it the socket is dropped. 10 s. So long may each asynchronous listener
-    /// go on, too, once the peer has left or the connection is over.
+    /// How long a peer may take to answer a Close, from when the Close has left. Default: 10 s. The socket of a peer that exceeds it is
+    /// dropped, and `close` fires with 1006.
+    ///
+    /// While bytes that were written before are still unsent, [`write_timeout`](WebSocketOptions::write_timeout) applies. What the peer sent
+    /// before is delivered: each asynchronous listener may take as long as this timeout, and all of them six times as long in addition if
+    /// the peer is still there.
     pub fn close_timeout(mut self, timeout: Duration) -> WebSocketOptions {
         self.close_timeout = timeout;
         self
     }
 
-    /// How long a peer may take nothing of what waits to be sent. Past it: `error`, `close` with 1006, and the socket is
-    /// dropped. 30 s.
+    /// How long a peer may take nothing of what is unsent. Default: 30 s. A peer that exceeds it fails with 1006: `error` and `close`
+    /// fire, and the socket is dropped.
+    ///
+    /// On Linux, every byte that the peer acknowledges restarts the time, and on other systems every byte that the socket accepts. The peer is
+    /// looked at once a second, so that a dead one is found within this time and a second.
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> WebSocketOptions {
         self.write_timeout = timeout.into();
         self
