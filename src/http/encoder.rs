@@ -69,6 +69,8 @@ pub(crate) fn encode(out: &mut Vec<u8>, response: &Response, request: &RequestLi
     let version = request.version;
     let set = |name: &str| response.header_value(name);
     let has_no_body = status.is_informational() || status == StatusCode::NO_CONTENT;
+    // RFC 9110 section 15.3.6: it never has content, and it says so.
+    let is_empty = status == StatusCode::RESET_CONTENT;
     let explicit = set("Content-Length").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let length = match &response.body.0 {
         BodyKind::Bytes(bytes) => Some(bytes.len() as u64),
@@ -79,6 +81,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, response: &Response, request: &RequestLi
     let tells_of_another = request.method == Method::HEAD || status == StatusCode::NOT_MODIFIED;
     let content_length = match length {
         _ if has_no_body => None,
+        _ if is_empty => Some(0),
         Some(0) if status == StatusCode::NOT_MODIFIED => explicit,
         Some(_) if tells_of_another && explicit.is_some() => explicit,
         Some(length) => Some(length),
@@ -86,7 +89,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, response: &Response, request: &RequestLi
     };
     let chunked = length.is_none() && content_length.is_none() && !has_no_body && version == Version::HTTP_11;
     let body = match content_length {
-        _ if has_no_body || tells_of_another => BodyPlan::None,
+        _ if has_no_body || is_empty || tells_of_another => BodyPlan::None,
         Some(length) => BodyPlan::Length(length),
         None if chunked => BodyPlan::Chunked,
         None => BodyPlan::UntilClose,
