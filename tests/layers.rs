@@ -26,6 +26,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "protocol/",
     "http/parser.rs",
+    "http/scanner.rs",
     "http/body.rs",
     "http/encoder.rs",
     "http/form.rs",

@@ -17,9 +17,10 @@ use super::encoder::{ConnectionOptions, RequestLine};
 use super::leaving::Leaving;
 use super::lifetime::Phase;
 use super::middleware::{Answer, poll_contained};
-use super::parser::{Head, HeadScanner};
+use super::parser::Head;
 use super::request::ServerRequest;
 use super::response::Response;
+use super::scanner::HeadScanner;
 use super::sending::page;
 use super::server::Server;
 use super::upgrade::{Upgrade, Upgraded};
@@ -141,11 +142,19 @@ impl Connection {
         let deadline = self.server.options.header_timeout.and_then(|limit| Some((started.checked_add(limit)?, limit)));
         let mut scanner = HeadScanner::default();
         loop {
-            if let Some(found) = scanner.scan(&self.buffer, &self.server.options.head)? {
+            let found = scanner.scan(&self.buffer, &self.server.options.head);
+            if let Ok(Some(found)) = found {
                 let mut head = self.buffer.split_to(found.end).freeze();
                 head.advance(found.start);
-                return self.begin(&head);
+                let begun = self.begin(&head);
+                if begun.is_err() {
+                    self.line = scanner.request_line(&head);
+                }
+                return begun;
             }
+            // Whatever goes wrong now: the error page for a HEAD has no body.
+            self.line = scanner.request_line(&self.buffer);
+            found?;
             let read = match deadline {
                 Some((deadline, limit)) => {
                     timeout_at(deadline, self.fill()).await.map_err(|_| HttpError::HeaderTimeout { limit })??

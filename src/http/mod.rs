@@ -1,6 +1,6 @@
 //! An HTTP/1.1 and 1.0 server on httparse, with the vocabulary of the `http` crate.
 //!
-//! `parser`, `body`, `encoder`, `form` and `params` are pure: bytes in, values out. A connection may end as something else
+//! `scanner`, `parser`, `body`, `encoder`, `form` and `params` are pure: bytes in, values out. A connection may end as something else
 //! ([`Upgrade`]); what that is, nobody here knows.
 
 mod admission;
@@ -21,6 +21,7 @@ mod parser;
 mod proxies;
 mod request;
 mod response;
+mod scanner;
 mod sending;
 mod server;
 mod stats;

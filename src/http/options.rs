@@ -1,7 +1,8 @@
 use std::time::Duration;
 
-use super::parser::HeadLimits;
+use super::parser::URI_MAX;
 use super::proxies::TrustedProxies;
+use super::scanner::HeadLimits;
 
 /// The limits and timeouts of an [`HttpServer`](crate::HttpServer).
 ///
@@ -100,9 +101,12 @@ impl HttpOptions {
         self
     }
 
-    /// Bytes in a request line. Past it: 414. 8 KiB.
+    /// Bytes in a request line. Default: 8 KiB. A longer one is answered with 414.
+    ///
+    /// More than 65,534 bytes count as 65,534: a longer target is no [`Uri`](crate::Uri). The target's bytes beyond ASCII count
+    /// three times there, as they are percent-encoded.
     pub fn max_request_line(mut self, bytes: usize) -> HttpOptions {
-        self.head.request_line = bytes;
+        self.head.request_line = bytes.min(URI_MAX);
         self
     }
 

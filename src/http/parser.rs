@@ -1,4 +1,4 @@
-//! Request heads, from bytes (RFC 9112 §2 to §6). Pure: no socket, no clock.
+//! Request heads, from bytes (RFC 9112 sections 2 to 6). Pure: no socket, no clock.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use bytes::Bytes;
@@ -6,84 +6,9 @@ use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TRA
 use http::uri::{Authority, Uri};
 use http::{Method, Version};
 use memchr::memchr_iter;
+use percent_encoding::{CONTROLS, percent_encode};
 
 use super::HttpError;
-
-/// How large a request head may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct HeadLimits {
-    /// Bytes in the request line, without its CR LF.
-    pub(crate) request_line: usize,
-    /// Bytes from the request line to the empty line, that included.
-    pub(crate) head: usize,
-    /// Header lines.
-    pub(crate) headers: usize,
-}
-
-/// Looks for the end of a head in a buffer that grows, and at every byte once.
-///
-/// It judges lines as they come, so that what can never become a request is refused at once: nobody waits for the rest of
-/// a TLS greeting.
-#[derive(Debug, Default)]
-pub(crate) struct HeadScanner {
-    /// Where the request line begins: after the one empty line that may precede it (§2.2).
-    start: usize,
-    line_start: usize,
-    scanned: usize,
-    lines: usize,
-}
-
-impl HeadScanner {
-    /// The head in `buffer`, if it is complete: where it starts and ends. `buffer` begins as it did the last time.
-    pub(crate) fn scan(&mut self, buffer: &[u8], limits: &HeadLimits) -> Result<Option<std::ops::Range<usize>>, HttpError> {
-        let fresh = buffer.get(self.scanned..).unwrap_or_default();
-        for found in memchr_iter(b'\n', fresh) {
-            let end = self.scanned.saturating_add(found);
-            let line = buffer.get(self.line_start..end).unwrap_or_default();
-            let Some(line) = line.strip_suffix(b"\r") else {
-                // The first mistake counts, as if the line came byte by byte.
-                self.check_size(line, end, limits)?;
-                return Err(HttpError::LineEnd);
-            };
-            self.line_start = end.saturating_add(1);
-            if line.is_empty() && self.lines == 0 {
-                if self.start > 0 {
-                    return Err(HttpError::RequestLine);
-                }
-                self.start = self.line_start;
-                continue;
-            }
-            self.check_size(line, self.line_start, limits)?;
-            if line.is_empty() {
-                return Ok(Some(self.start..self.line_start));
-            }
-            self.lines = self.lines.saturating_add(1);
-            if self.lines.saturating_sub(1) > limits.headers {
-                return Err(HttpError::TooManyHeaders { limit: limits.headers });
-            }
-        }
-        self.scanned = buffer.len();
-        let unfinished = buffer.get(self.line_start..).unwrap_or_default();
-        // The CR of a line that is just long enough may be there already.
-        self.check_size(unfinished.strip_suffix(b"\r").unwrap_or(unfinished), self.scanned, limits)?;
-        Ok(None)
-    }
-
-    fn check_size(&self, line: &[u8], end: usize, limits: &HeadLimits) -> Result<(), HttpError> {
-        if self.lines == 0 {
-            if line.first().is_some_and(|first| !is_token_byte(*first)) {
-                return Err(HttpError::RequestLine);
-            }
-            if line.len() > limits.request_line {
-                return Err(HttpError::RequestLineTooLong { limit: limits.request_line });
-            }
-        }
-        if end.saturating_sub(self.start) > limits.head {
-            return Err(HttpError::HeadTooLarge { limit: limits.head });
-        }
-        Ok(())
-    }
-}
 
 /// A request head.
 #[derive(Clone, Debug)]
@@ -97,7 +22,7 @@ pub(crate) struct Head {
     pub(crate) framing: Framing,
 }
 
-/// How long a request's body is (§6.3).
+/// How long a request's body is (section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
     /// So many bytes; none if there was no word of a body.
@@ -108,8 +33,12 @@ pub(crate) enum Framing {
 /// Most requests have fewer headers than this, and then nothing is allocated to note where they are.
 const FEW_HEADERS: usize = 32;
 
+/// The longest URI that `http` takes, in bytes.
+pub(super) const URI_MAX: usize = 65_534;
+
 impl Head {
-    /// Reads a complete head, as [`HeadScanner`] found it. The parts are views of `bytes`, nothing is copied.
+    /// Parses a complete head that a [`HeadScanner`](super::scanner::HeadScanner) has found. The parts are views of `bytes`,
+    /// nothing is copied.
     pub(crate) fn parse(bytes: &Bytes) -> Result<Head, HttpError> {
         let mut few = [httparse::EMPTY_HEADER; FEW_HEADERS];
         let mut many;
@@ -123,7 +52,7 @@ impl Head {
         match parsed {
             Ok(httparse::Status::Complete(_)) => {}
             Ok(httparse::Status::Partial) => return Err(HttpError::RequestLine),
-            Err(error) => return Err(syntax_error(error, bytes)),
+            Err(error) => return Err(syntax_error(error)),
         }
         let (Some(method), Some(path), Some(minor)) = (request.method, request.path, request.version) else {
             return Err(HttpError::RequestLine);
@@ -170,7 +99,7 @@ impl Framing {
     }
 }
 
-/// §3.2: one Host in HTTP/1.1, at most one in HTTP/1.0, and it is `host` or `host:port`.
+/// Section 3.2: one Host in HTTP/1.1, at most one in HTTP/1.0, and it is `host` or `host:port`.
 fn check_host(headers: &HeaderMap, version: Version) -> Result<(), HttpError> {
     let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
@@ -180,7 +109,7 @@ fn check_host(headers: &HeaderMap, version: Version) -> Result<(), HttpError> {
     }
 }
 
-fn is_host(host: &[u8]) -> bool {
+pub(super) fn is_host(host: &[u8]) -> bool {
     let mut parts = host.splitn(2, |byte| *byte == b':');
     let name = parts.next().unwrap_or_default();
     if !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-')) {
@@ -193,68 +122,49 @@ fn is_host(host: &[u8]) -> bool {
     !authority.host().is_empty() && !host.contains(&b'@') && is_port(port.as_bytes())
 }
 
-/// RFC 3986 §3.2.3: digits, perhaps none.
+/// RFC 3986 section 3.2.3: digits, perhaps none.
 fn is_port(port: &[u8]) -> bool {
     let digit = |byte: &u8| char::from(*byte).to_digit(10).and_then(|digit| u16::try_from(digit).ok());
     port.iter().try_fold(0u16, |value, byte| value.checked_mul(10)?.checked_add(digit(byte)?)).is_some()
 }
 
-/// The four forms of §3.2.
+/// Whether a target has the absolute form (section 3.2.2) of a URI that this server can be meant by.
+fn is_absolute(target: &[u8]) -> bool {
+    let begins = |scheme: &[u8]| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    [&b"http://"[..], b"https://", b"ws://", b"wss://"].into_iter().any(begins)
+}
+
+/// The four forms of section 3.2.
 fn parse_target(method: &Method, target: &Bytes) -> Result<Uri, HttpError> {
     if *method == Method::CONNECT {
         let is_authority = Authority::try_from(&target[..]).is_ok_and(|authority| authority.port().is_some());
         return Err(if is_authority { HttpError::Connect } else { HttpError::Target });
     }
     let is_origin = target.starts_with(b"/");
-    let is_absolute = target.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"http://"));
     let is_asterisk = *method == Method::OPTIONS && target[..] == *b"*";
-    if !(is_origin || is_absolute || is_asterisk) || target.contains(&b'#') {
+    if !(is_origin || is_asterisk || is_absolute(target)) || target.contains(&b'#') {
         return Err(HttpError::Target);
     }
-    let uri = if target.is_ascii() {
-        Uri::from_maybe_shared(target.clone())
-    } else {
-        Uri::from_maybe_shared(Bytes::from(percent_encode(target)))
+    let encoded = match target.is_ascii() {
+        true => target.clone(),
+        // A URI has ASCII only. Browsers send other bytes encoded, some clients do not.
+        false => percent_encode(target, CONTROLS).to_string().into(),
     };
-    let uri = uri.map_err(|_| HttpError::Target)?;
+    if encoded.len() > URI_MAX {
+        return Err(HttpError::RequestLineTooLong { limit: URI_MAX });
+    }
+    let uri = Uri::from_maybe_shared(encoded).map_err(|_| HttpError::Target)?;
     if uri.authority().is_some_and(|authority| !is_host(authority.as_str().as_bytes())) {
         return Err(HttpError::Target);
     }
     Ok(uri)
 }
 
-/// Bytes beyond ASCII have no place in a URI; browsers send them encoded, some clients do not.
-fn percent_encode(target: &[u8]) -> Vec<u8> {
-    const DIGITS: [u8; 16] = *b"0123456789ABCDEF";
-    let digit = |value: u8| DIGITS.get(usize::from(value & 0xF)).copied().unwrap_or_default();
-    target
-        .iter()
-        .flat_map(|byte| match byte.is_ascii() {
-            true => [Some(*byte), None, None],
-            false => [Some(b'%'), Some(digit(byte >> 4)), Some(digit(*byte))],
-        })
-        .flatten()
-        .collect()
-}
-
-fn syntax_error(error: httparse::Error, head: &[u8]) -> HttpError {
-    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let mut words = line.split(|byte| *byte == b' ');
-    let version = words.by_ref().nth(2);
-    let version = version.filter(|_| words.next().is_none()).and_then(|version| version.strip_prefix(b"HTTP/"));
-    match (error, version) {
-        (httparse::Error::Version, Some([major, b'.', minor])) if major.is_ascii_digit() && minor.is_ascii_digit() => {
-            HttpError::Version
-        }
-        (httparse::Error::Version | httparse::Error::Token | httparse::Error::Status, _) => HttpError::RequestLine,
-        // What follows the version is not the end of the line.
-        (httparse::Error::NewLine, _) if version != Some(b"1.0") && version != Some(b"1.1") => HttpError::RequestLine,
-        (httparse::Error::NewLine, _) => HttpError::LineEnd,
+/// What httparse found wrong in a head whose request line the scanner has passed.
+fn syntax_error(error: httparse::Error) -> HttpError {
+    match error {
+        // The target has bytes that are not UTF-8.
+        httparse::Error::Token => HttpError::RequestLine,
         _ => HttpError::Header,
     }
-}
-
-/// RFC 9110 §5.6.2.
-pub(crate) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
