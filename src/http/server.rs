@@ -20,7 +20,7 @@ use super::sending::page;
 use super::stats::HttpStats;
 use crate::emitter::{EventNames, Listeners, Turnstile, listener_methods};
 use crate::socket::{Acceptor, SocketServer};
-use crate::stream::Stream;
+use crate::stream::{Stream, canonical};
 use crate::trace;
 
 const EVENTS: EventNames = EventNames { object: "an HttpServer", names: &["error"], aliases: &[] };
@@ -134,7 +134,8 @@ impl HttpServer {
         remote: Option<SocketAddr>,
         local: Option<SocketAddr>,
     ) -> Serving {
-        let stream = Stream { remote, local: local.map(Arc::new), ..Stream::other(stream) };
+        let (remote, local) = (remote.map(canonical), local.map(canonical).map(Arc::new));
+        let stream = Stream { remote, local, ..Stream::other(stream) };
         let lifetime = Lifetime::new(false);
         tokio::spawn(Connected::new(lifetime.enter(), stream, self.inner.clone()));
         let options = &self.inner.options;

@@ -12,7 +12,7 @@ use super::SocketError;
 use super::server::{Listener, SocketEvents, SocketServer};
 #[cfg(unix)]
 use super::unix_path::UnixPath;
-use crate::stream::{Stream, Transport};
+use crate::stream::{Stream, Transport, canonical};
 
 /// A socket that is being served.
 pub(crate) struct Acceptor {
@@ -64,7 +64,7 @@ impl Acceptor {
                 Accepting::Tcp(listener) => listener.accept().await.map(|(stream, remote)| {
                     self.no_delay.ensure(&stream);
                     let local = self.local.of(&stream);
-                    Stream { transport: Transport::Tcp(stream), remote: Some(remote), local }
+                    Stream { transport: Transport::Tcp(stream), remote: Some(canonical(remote)), local }
                 }),
                 #[cfg(unix)]
                 Accepting::Unix(listener, _) => listener.accept().await.map(|(stream, _)| Stream {
@@ -103,13 +103,13 @@ impl LocalAddress {
     fn new(listener: Option<SocketAddr>) -> LocalAddress {
         LocalAddress {
             is_known: listener.is_none_or(|address| !address.ip().is_unspecified()),
-            last: listener.map(Arc::new),
+            last: listener.map(canonical).map(Arc::new),
         }
     }
 
     fn of(&mut self, stream: &TcpStream) -> Option<Arc<SocketAddr>> {
         if !self.is_known
-            && let Ok(address) = stream.local_addr()
+            && let Ok(address) = stream.local_addr().map(canonical)
             && self.last.as_deref() != Some(&address)
         {
             self.last = Some(Arc::new(address));
