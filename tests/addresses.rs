@@ -5,7 +5,8 @@ mod support;
 use std::net::SocketAddr;
 
 use react_websocket::{
-    HttpOptions, HttpServer, Response, ServerRequest, SocketServer, TrustedProxies, WebSocketConnection, WebSocketMiddleware,
+    HttpOptions, HttpServer, Response, ServerRequest, SocketServer, TrustedProxies, WebSocketConnection,
+    WebSocketMiddleware,
 };
 use support::{HANDSHAKE, Log, Peer, settle};
 

@@ -43,7 +43,7 @@ impl Exchange {
             let _ = (request.query_params(), request.cookie_params(), request.parsed_body(), request.path());
             seen.lock().unwrap().push(Request {
                 method: request.method().clone(),
-                target: request.target().into_owned(),
+                target: request.target().to_owned(),
                 uri: request.uri().to_string(),
                 version: request.version(),
                 headers: request.headers().clone(),

@@ -4,73 +4,79 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use http::HeaderMap;
-use http::header::{FORWARDED, HeaderName};
 use ipnet::{IpNet, Ipv4Net};
 
+use super::forwarding::{Forwarding, Source, addresses};
 use crate::stream::Stream;
 
-/// Which proxies are believed when they say whom a request is from, and in which header they say it.
+/// The proxies that are believed, and the headers in which they describe the client's request.
 ///
-/// Behind a proxy every connection comes from the proxy's address. The client's is in a header, to which each proxy adds the
-/// address that it was connected to from. But a client can send such a header too, so the header is read from its end, and
-/// only as far as what is in it was written by somebody trusted: addresses of the networks given here are skipped, and the
-/// first other one is the client's.
+/// Behind a proxy every connection comes from the proxy's address. The client's address is in a header, to which each proxy
+/// adds the address that it was connected to from. A client can send such a header too. So the server reads the header from
+/// its end, as far as trusted proxies wrote it: it skips addresses of the networks given here, and the first other address is
+/// the client's.
 ///
-/// Only the header that is named here is read. Have the proxy set it or add to it on every request: one that passes it on as
-/// it came lets clients call themselves what they want.
+/// In the same way proxies write which scheme and host the client used, for
+/// [`scheme`](crate::ServerRequest::scheme) and [`host`](crate::ServerRequest::host). `Forwarded` has all of it in one
+/// element. The `X-Forwarded-*` headers are separate, and many proxies pass on those that they do not write. So each of them
+/// is read only if it is named: [`x_forwarded_proto`](TrustedProxies::x_forwarded_proto),
+/// [`x_forwarded_host`](TrustedProxies::x_forwarded_host).
+///
+/// Have the proxies set each header that is named here, or add to it, on every request. With a proxy that passes it on as it
+/// came, clients choose their own address.
 ///
 /// ```
 /// use react_websocket::{HttpOptions, TrustedProxies};
 ///
-/// let proxies = TrustedProxies::x_forwarded_for(["10.0.0.0/8", "::1"]);
+/// let proxies = TrustedProxies::x_forwarded_for(["10.0.0.0/8", "::1"]).x_forwarded_proto().x_forwarded_host();
 /// let options = HttpOptions::new().trusted_proxies(proxies);
 /// ```
 #[derive(Clone, Debug)]
 pub struct TrustedProxies {
-    header: Header,
+    address: Source,
+    proto: Source,
+    host: Source,
     networks: Arc<[IpNet]>,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Header {
-    XForwardedFor,
-    Forwarded,
-}
-
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-
 impl TrustedProxies {
-    /// Proxies in these networks, which write `X-Forwarded-For: 192.0.2.1, 10.0.0.1`, as most do. A network is written as
-    /// `10.0.0.0/8` or `fd00::/8`, and one address as itself.
+    /// Trusts proxies in these networks, which write `X-Forwarded-For: 192.0.2.1, 10.0.0.1`, as most do. A network is written
+    /// as `10.0.0.0/8` or `fd00::/8`, a single address as itself.
     ///
     /// # Panics
-    /// If one of them is no network.
+    /// If an entry is not a network.
     #[track_caller]
     pub fn x_forwarded_for<S: AsRef<str>>(networks: impl IntoIterator<Item = S>) -> TrustedProxies {
-        TrustedProxies::of(Header::XForwardedFor, networks)
+        let networks = parse_networks(networks);
+        TrustedProxies { address: Source::XForwarded, proto: Source::Nowhere, host: Source::Nowhere, networks }
     }
 
-    /// Proxies in these networks, which write `Forwarded: for=192.0.2.1, for="[2001:db8::1]:4711"` (RFC 7239). Otherwise as
-    /// [`x_forwarded_for`](TrustedProxies::x_forwarded_for).
+    /// Trusts proxies in these networks, which write `Forwarded: for=192.0.2.1;proto=https;host=example.com` (RFC 7239).
+    /// Networks are written as in [`x_forwarded_for`](TrustedProxies::x_forwarded_for).
     ///
     /// # Panics
-    /// If one of them is no network.
+    /// If an entry is not a network.
     #[track_caller]
     pub fn forwarded<S: AsRef<str>>(networks: impl IntoIterator<Item = S>) -> TrustedProxies {
-        TrustedProxies::of(Header::Forwarded, networks)
+        let networks = parse_networks(networks);
+        TrustedProxies { address: Source::Forwarded, proto: Source::Forwarded, host: Source::Forwarded, networks }
     }
 
-    #[track_caller]
-    fn of<S: AsRef<str>>(header: Header, networks: impl IntoIterator<Item = S>) -> TrustedProxies {
-        let mut parsed = Vec::new();
-        for text in networks {
-            let text = text.as_ref();
-            match network(text) {
-                Some(network) => parsed.push(network),
-                None => panic!("{text:?} is no network; write `10.0.0.0/8`, `fd00::/8`, or one address"),
-            }
-        }
-        TrustedProxies { header, networks: parsed.into() }
+    /// Reads the scheme of the client's request from `X-Forwarded-Proto`: `http` or `https`, or `ws` or `wss`.
+    ///
+    /// Where a request has passed several trusted proxies, the last elements of the list must agree, one for each of these
+    /// proxies. Otherwise the header does not count. So have the outermost proxy set it, and the others pass it on.
+    pub fn x_forwarded_proto(mut self) -> TrustedProxies {
+        self.proto = Source::XForwarded;
+        self
+    }
+
+    /// Reads the host of the client's request from `X-Forwarded-Host`: `example.com` or `example.com:8443`.
+    ///
+    /// The elements of several proxies must agree, as in [`x_forwarded_proto`](TrustedProxies::x_forwarded_proto).
+    pub fn x_forwarded_host(mut self) -> TrustedProxies {
+        self.host = Source::XForwarded;
+        self
     }
 
     /// Whether there is a proxy at this address.
@@ -79,93 +85,42 @@ impl TrustedProxies {
         self.networks.iter().any(|network| network.contains(&address))
     }
 
-    /// Whom a request with these headers is from, that has come over this stream.
-    pub(super) fn client(&self, headers: &HeaderMap, stream: &Stream) -> Option<SocketAddr> {
+    /// Returns the client of a request with these headers that has arrived on this stream, and where the headers say more,
+    /// if a trusted proxy has sent it.
+    pub(super) fn client(&self, headers: &HeaderMap, stream: &Stream) -> (Option<SocketAddr>, Option<Forwarding>) {
         let is_trusted = match stream.remote {
             Some(peer) => self.contains(peer.ip()),
             None => is_unix_socket(stream),
         };
         if !is_trusted {
-            return stream.remote;
+            return (stream.remote, None);
         }
-        let name = match self.header {
-            Header::XForwardedFor => X_FORWARDED_FOR,
-            Header::Forwarded => FORWARDED,
-        };
         let mut client = stream.remote;
-        for line in headers.get_all(name).iter().rev() {
-            let mut rest = Some(line.as_bytes());
-            while let Some(list) = rest {
-                let (before, element) = split_last(list, b',');
-                // A proxy that does not tell is the last that is known. What is on the left of that may be the client's.
-                let Some(address) = self.header.address(element) else { return client };
-                client = Some(address);
-                if !self.contains(address.ip()) {
-                    return client;
-                }
-                rest = before;
+        let mut place = 0;
+        for (number, address) in (0..).zip(addresses(self.address, headers)) {
+            place = number;
+            // A proxy that does not name an address is the last that is known. What is on its left may be the client's.
+            let Some(address) = address else { break };
+            client = Some(address);
+            if !self.contains(address.ip()) {
+                break;
             }
         }
-        client
+        (client, Some(Forwarding { place, proto: self.proto, host: self.host }))
     }
 }
 
-impl Header {
-    /// The address in one element of the list.
-    fn address(self, element: &[u8]) -> Option<SocketAddr> {
-        let node = match self {
-            Header::XForwardedFor => element,
-            Header::Forwarded => forwarded_for(element)?,
-        };
-        address(std::str::from_utf8(node).ok()?.trim_ascii())
-    }
-}
-
-/// The value of `for`, which must not be there twice (RFC 7239 §4).
-fn forwarded_for(element: &[u8]) -> Option<&[u8]> {
-    let (mut found, mut rest) = (None, Some(element));
-    while let Some(pairs) = rest {
-        let (before, pair) = split_last(pairs, b';');
-        let pair = pair.trim_ascii();
-        if let Some((name, value)) = pair.split_at_checked(4)
-            && name.eq_ignore_ascii_case(b"for=")
-        {
-            let quoted = value.strip_prefix(b"\"").map(|value| value.strip_suffix(b"\""));
-            if found.replace(quoted.unwrap_or(Some(value))?).is_some() {
-                return None;
-            }
-        }
-        rest = before;
-    }
-    found
-}
-
-/// What is behind the last separator that is not quoted, and what is before it.
-///
-/// From the end, since the beginning may be a client's, which may open a quotation and not close it.
-fn split_last(list: &[u8], separator: u8) -> (Option<&[u8]>, &[u8]) {
-    let mut quoted = false;
-    for (place, byte) in list.iter().enumerate().rev() {
-        let (before, rest) = list.split_at(place);
-        if *byte == b'"' {
-            let backslashes = before.iter().rev().take_while(|byte| **byte == b'\\').count();
-            quoted = !quoted || backslashes % 2 == 1;
-        } else if *byte == separator && !quoted {
-            return (Some(before), rest.split_first().map_or(rest, |(_, last)| last));
+#[track_caller]
+fn parse_networks<S: AsRef<str>>(networks: impl IntoIterator<Item = S>) -> Arc<[IpNet]> {
+    let mut parsed = Vec::new();
+    for text in networks {
+        let text = text.as_ref();
+        match network(text) {
+            Some(network) => parsed.push(network),
+            None => panic!("{text:?} is no network; write `10.0.0.0/8`, `fd00::/8`, or one address"),
         }
     }
-    (None, list)
-}
-
-/// An address with its port, or with 0 if the port is not told or only has a name (RFC 7239 §6).
-fn address(node: &str) -> Option<SocketAddr> {
-    let node = node.rsplit_once(":_").map_or(node, |(address, _)| address);
-    if let Ok(address) = node.parse::<SocketAddr>() {
-        return Some(SocketAddr::new(address.ip().to_canonical(), address.port()));
-    }
-    let bare = node.strip_prefix('[').and_then(|node| node.strip_suffix(']')).unwrap_or(node);
-    let address: IpAddr = bare.parse().ok()?;
-    Some(SocketAddr::new(address.to_canonical(), 0))
+    parsed.into()
 }
 
 /// A network, or one address as a network. An IPv4 network that is written as one of IPv6 is one of IPv4.
@@ -192,21 +147,23 @@ fn is_unix_socket(stream: &Stream) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::header::{FORWARDED, HeaderName};
     use proptest::test_runner::{Config, RngSeed, TestRunner};
 
     use super::*;
 
+    const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
     const PROXY: &str = "10.0.0.1:4711";
 
     /// Whom a request from `peer` is from, with these lines of the header.
     fn client(proxies: &TrustedProxies, peer: &str, lines: &[&[u8]]) -> String {
-        let name = if matches!(proxies.header, Header::Forwarded) { FORWARDED } else { X_FORWARDED_FOR };
+        let name = if proxies.address == Source::Forwarded { FORWARDED } else { X_FORWARDED_FOR };
         let mut headers = HeaderMap::new();
         for line in lines {
             headers.append(name.clone(), http::HeaderValue::from_bytes(line).unwrap());
         }
         let stream = Stream { remote: peer.parse().ok(), ..Stream::other(tokio::io::duplex(1).0) };
-        proxies.client(&headers, &stream).map_or("nobody".to_owned(), |client| client.to_string())
+        proxies.client(&headers, &stream).0.map_or("nobody".to_owned(), |client| client.to_string())
     }
 
     fn x_forwarded_for() -> TrustedProxies {
@@ -372,11 +329,32 @@ mod tests {
     }
 
     #[test]
+    fn whatever_a_client_writes_the_proxys_host_counts() {
+        let config = Config { failure_persistence: None, rng_seed: RngSeed::Fixed(0x5EED), ..Config::default() };
+        let anything = r#"[ -~\t\u{80}]{0,20}|["\\\\,;=host.]{0,20}"#;
+        let stream = Stream { remote: PROXY.parse().ok(), ..Stream::other(tokio::io::duplex(1).0) };
+        let rule = |forged: String| {
+            for (proxies, name, added) in [
+                (x_forwarded_for().x_forwarded_host(), "x-forwarded-host", "a"),
+                (forwarded(), "forwarded", "for=\"1.2.3.4\";host=a;by=\"x,\\\"\""),
+            ] {
+                let line = format!("{forged},{added}");
+                let mut headers = HeaderMap::new();
+                headers.append(name, http::HeaderValue::from_bytes(line.as_bytes()).unwrap());
+                let (_, forwarding) = proxies.client(&headers, &stream);
+                assert_eq!(forwarding.and_then(|forwarding| forwarding.host(&headers)), Some("a"), "{line}");
+            }
+            Ok(())
+        };
+        TestRunner::new(config).run(&anything, rule).unwrap();
+    }
+
+    #[test]
     fn the_other_header_is_not_read() {
         let mut headers = HeaderMap::new();
         headers.append(FORWARDED, http::HeaderValue::from_static("for=6.6.6.6"));
         let stream = Stream { remote: PROXY.parse().ok(), ..Stream::other(tokio::io::duplex(1).0) };
-        assert_eq!(x_forwarded_for().client(&headers, &stream), PROXY.parse().ok());
-        assert_eq!(forwarded().client(&headers, &stream), "6.6.6.6:0".parse().ok());
+        assert_eq!(x_forwarded_for().client(&headers, &stream).0, PROXY.parse().ok());
+        assert_eq!(forwarded().client(&headers, &stream).0, "6.6.6.6:0".parse().ok());
     }
 }

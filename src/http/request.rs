@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, COOKIE};
+use http::uri::Authority;
 use http::{HeaderMap, Method, Uri, Version};
 
 use super::form::{self, Form};
+use super::forwarding::{self, Forwarding};
 use super::options::HttpOptions;
 use super::params::Params;
 use super::parser::{Framing, Head};
@@ -35,6 +37,8 @@ struct Inner {
     client: Option<SocketAddr>,
     peer: Option<SocketAddr>,
     local: Option<Arc<SocketAddr>>,
+    /// Where a trusted proxy has described the client's request.
+    forwarding: Option<Forwarding>,
 }
 
 /// A list that requests share: one that is given another attribute points to the others'.
@@ -47,11 +51,12 @@ impl ServerRequest {
     /// A request that has come over this stream.
     pub(super) fn new(head: Head, stream: &Stream, options: &HttpOptions) -> ServerRequest {
         let (peer, local) = (stream.remote, stream.local.clone());
-        let client = match &options.trusted_proxies {
+        let (client, forwarding) = match &options.trusted_proxies {
             Some(proxies) => proxies.client(&head.headers, stream),
-            None => peer,
+            None => (peer, None),
         };
-        ServerRequest { inner: Arc::new(Inner { head, body: Bytes::new(), client, peer, local }), attributes: None }
+        let inner = Inner { head, body: Bytes::new(), client, peer, local, forwarding };
+        ServerRequest { inner: Arc::new(inner), attributes: None }
     }
 
     /// The same request with its body. It is not shared yet.
@@ -71,15 +76,57 @@ impl ServerRequest {
         &self.inner.head.method
     }
 
-    /// The request's target as a URI: path and query, or all of it if the client sent the absolute form. Bytes beyond ASCII
-    /// are percent-encoded.
+    /// The request target as a URI: path and query, or all of it if the client sent the absolute form. Bytes beyond ASCII are
+    /// percent-encoded.
+    ///
+    /// A proxy may have changed it: [`scheme`](ServerRequest::scheme) and [`host`](ServerRequest::host) tell what the client
+    /// asked for.
     pub fn uri(&self) -> &Uri {
         &self.inner.head.uri
     }
 
-    /// The target as it stood in the request line: ReactPHP's `getRequestTarget`. Bytes that are not UTF-8 are replaced.
-    pub fn target(&self) -> std::borrow::Cow<'_, str> {
-        String::from_utf8_lossy(&self.inner.head.target)
+    /// The request target as it stood in the request line: ReactPHP's `getRequestTarget`.
+    ///
+    /// It is as the client sent it, not decoded. A target that is not UTF-8 is answered with 400.
+    pub fn target(&self) -> &str {
+        std::str::from_utf8(&self.inner.head.target).unwrap_or_default()
+    }
+
+    /// The scheme that the client used: `http` or `https`.
+    ///
+    /// The first of these that is known counts: what the [trusted proxies](crate::HttpOptions::trusted_proxies) wrote,
+    /// the target in absolute form (RFC 9112 section 3.3), `http` for the connection. A stream that was handed to
+    /// [`HttpServer::serve`](crate::HttpServer::serve) counts as `http`, even if it is TLS. Schemes of WebSockets count as
+    /// those of HTTP: `ws` is `http`, `wss` is `https`.
+    ///
+    /// ```
+    /// use react_websocket::{Next, Response, ServerRequest};
+    ///
+    /// let _only_https = |request: ServerRequest, next: Next| async move {
+    ///     match (request.scheme(), request.host()) {
+    ///         ("http", Some(host)) => {
+    ///             let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    ///             Response::new(308).with_header("Location", format!("https://{host}{path}"))
+    ///         }
+    ///         _ => next.run(request).await,
+    ///     }
+    /// };
+    /// ```
+    pub fn scheme(&self) -> &'static str {
+        let forwarded = self.inner.forwarding.and_then(|forwarding| forwarding.scheme(self.headers()));
+        // TLS of our own will say `https` here, in place of the last.
+        forwarded.or_else(|| forwarding::scheme(self.uri().scheme_str()?.as_bytes())).unwrap_or("http")
+    }
+
+    /// The host that the client asked for, with its port if there is one: `example.com`, `[::1]:8000`. `None` if an HTTP/1.0
+    /// client named no host.
+    ///
+    /// The first of these that is known counts: what the [trusted proxies](crate::HttpOptions::trusted_proxies) wrote, the
+    /// target in absolute form (RFC 9112 section 3.2.2), the `Host` header. It is a valid host, and it is the client's claim:
+    /// compare it with a list before a link or a redirect is made of it. Its case and a default port are kept.
+    pub fn host(&self) -> Option<&str> {
+        let forwarded = self.inner.forwarding.and_then(|forwarding| forwarding.host(self.headers()));
+        forwarded.or_else(|| self.uri().authority().map(Authority::as_str)).or_else(|| self.header("host"))
     }
 
     /// The path, not decoded: `/`, `/chat`; empty for `OPTIONS *`.
@@ -158,10 +205,11 @@ impl ServerRequest {
         self
     }
 
-    /// The client's address; `None` on a Unix socket or a stream that has none.
+    /// The client's address; `None` on a Unix socket or a stream that has none. An IPv4 client has an IPv4 address here, also
+    /// on a socket that listens on `[::]`.
     ///
-    /// Behind [trusted proxies](crate::HttpOptions::trusted_proxies) it is the one that they tell, whose port is 0 if they do
-    /// not tell that.
+    /// Behind [trusted proxies](crate::HttpOptions::trusted_proxies) it is the address that they wrote, with port 0 if they
+    /// wrote no port.
     pub fn remote_address(&self) -> Option<SocketAddr> {
         self.inner.client
     }
