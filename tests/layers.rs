@@ -30,6 +30,7 @@ const PURE: &[&str] = &[
     "http/body.rs",
     "http/encoder.rs",
     "http/form.rs",
+    "http/multipart.rs",
     "http/params.rs",
     "websocket/handshake.rs",
     "websocket/origins.rs",

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::form::FormError;
 use crate::emitter::BoxError;
 
 /// Why a request got an error page instead of an answer. It is what the `error` event of an
@@ -96,15 +97,27 @@ pub enum HttpError {
         /// What is allowed.
         limit: Duration,
     },
+    /// The form in the request's body is malformed, and a middleware or the router returned
+    /// [`parsed_body`](crate::ServerRequest::parsed_body)'s error.
+    #[error(transparent)]
+    Form(FormError),
     /// The app failed: a middleware or the router panicked or returned `Err`.
     #[error("the request handler failed: {0}")]
     Handler(#[source] BoxError),
 }
 
 impl HttpError {
+    /// What a handler returned as its error. A malformed form is the client's fault.
+    pub(super) fn returned(error: BoxError) -> HttpError {
+        match error.downcast() {
+            Ok(error) => HttpError::Form(*error),
+            Err(error) => HttpError::Handler(error),
+        }
+    }
+
     /// The error in a word, under which [`HttpStats`](crate::HttpStats) counts it: `request_line`, `target`, `header`,
     /// `line_end`, `host`, `content_length`, `ambiguous_length`, `chunk`, `incomplete`, `transfer_encoding`, `connect`,
-    /// `version`, `too_large`, `timeout`, `client_left`, `handler`.
+    /// `version`, `too_large`, `timeout`, `client_left`, `form`, `handler`.
     pub fn cause(&self) -> &'static str {
         match self {
             HttpError::RequestLine => "request_line",
@@ -125,6 +138,7 @@ impl HttpError {
             | HttpError::BodyTooLarge { .. } => "too_large",
             HttpError::HeaderTimeout { .. } | HttpError::BodyTimeout { .. } | HttpError::WriteTimeout { .. } => "timeout",
             HttpError::ClientLeft => "client_left",
+            HttpError::Form(_) => "form",
             HttpError::Handler(_) => "handler",
         }
     }
@@ -141,7 +155,8 @@ impl HttpError {
             | HttpError::AmbiguousLength
             | HttpError::TransferEncodingInHttp10
             | HttpError::Chunk
-            | HttpError::Incomplete => StatusCode::BAD_REQUEST,
+            | HttpError::Incomplete
+            | HttpError::Form(_) => StatusCode::BAD_REQUEST,
             HttpError::TransferEncoding | HttpError::Connect => StatusCode::NOT_IMPLEMENTED,
             HttpError::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             HttpError::RequestLineTooLong { .. } => StatusCode::URI_TOO_LONG,

@@ -142,7 +142,7 @@ impl IntoAnswer<Now> for Response {
 
 impl<E: Into<BoxError>> IntoAnswer<Now> for Result<Response, E> {
     fn into_answer(self) -> Answer {
-        self.unwrap_or_else(|error| Response::failed(HttpError::Handler(error.into()))).into()
+        self.unwrap_or_else(|error| Response::failed(HttpError::returned(error.into()))).into()
     }
 }
 

@@ -1,6 +1,6 @@
 //! An HTTP/1.1 and 1.0 server on httparse, with the vocabulary of the `http` crate.
 //!
-//! `scanner`, `parser`, `body`, `encoder`, `form` and `params` are pure: bytes in, values out. A connection may end as something
+//! `scanner`, `parser`, `body`, `encoder`, `form`, `multipart` and `params` are pure: bytes in, values out. A connection may end as something
 //! else ([`Upgrade`]); what that is, nobody here knows.
 
 mod admission;
@@ -16,6 +16,7 @@ mod leaving;
 mod lifetime;
 mod listening;
 mod middleware;
+mod multipart;
 mod options;
 mod params;
 mod parser;
@@ -31,7 +32,7 @@ mod upgrade;
 pub(crate) use admission::Place;
 pub use body_stream::BodyStream;
 pub use error::HttpError;
-pub use form::{Form, UploadedFile};
+pub use form::{Form, FormError, UploadedFile};
 pub(crate) use lifetime::UpgradedConnections;
 pub use listening::{Closing, Listening, Serving};
 pub use middleware::{Answer, Chain, IntoAnswer, IntoChain, IntoMiddleware, IntoRouter, Middleware, Next};

@@ -8,7 +8,7 @@ use http::header::{CONTENT_TYPE, COOKIE};
 use http::uri::Authority;
 use http::{HeaderMap, Method, Uri, Version};
 
-use super::form::{self, Form};
+use super::form::{self, Form, FormError};
 use super::forwarding::{self, Forwarding};
 use super::options::HttpOptions;
 use super::params::Params;
@@ -157,7 +157,7 @@ impl ServerRequest {
         &self.inner.head.headers
     }
 
-    /// The cookies that the client sent.
+    /// The cookies that the client sent. Of several with one name, [`get`](Params::get) returns the first.
     pub fn cookie_params(&self) -> Params {
         let lines = self.headers().get_all(COOKIE).iter();
         Params::from_cookies(lines.map(|line| line.as_bytes()))
@@ -168,9 +168,22 @@ impl ServerRequest {
         &self.inner.body
     }
 
-    /// The fields and files of a form, whether `application/x-www-form-urlencoded` or `multipart/form-data`; empty if the
-    /// body is neither. ReactPHP's `getParsedBody` and `getUploadedFiles`.
-    pub fn parsed_body(&self) -> Form {
+    /// Parses the body as a form, `application/x-www-form-urlencoded` or `multipart/form-data`: ReactPHP's `getParsedBody` and
+    /// `getUploadedFiles`. A body of another content type is an empty form.
+    ///
+    /// ```
+    /// use react_websocket::{FormError, Response, ServerRequest};
+    ///
+    /// let _router = |request: ServerRequest| -> Result<Response, FormError> {
+    ///     let form = request.parsed_body()?;
+    ///     Ok(Response::plaintext(format!("Hello {}", form.get("name").unwrap_or("world"))))
+    /// };
+    /// ```
+    ///
+    /// # Errors
+    /// The body is not the `multipart/form-data` that `Content-Type` promises. A router that returns the error answers with
+    /// 400.
+    pub fn parsed_body(&self) -> Result<Form, FormError> {
         let content_type = self.headers().get(CONTENT_TYPE).map(|value| value.as_bytes()).unwrap_or_default();
         form::parse(content_type, self.body())
     }
