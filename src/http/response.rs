@@ -87,13 +87,17 @@ impl Response {
         Response::of_type("application/xml", xml.into())
     }
 
-    /// 200 with `application/json`, the value pretty-printed and a line feed after it, as ReactPHP does.
+    /// 200 with `application/json`: the value on indented lines, with a line feed behind it, as ReactPHP writes it. Slashes and
+    /// characters beyond ASCII are not escaped.
     ///
-    /// A value that cannot be JSON, such as a map whose keys are not strings, is answered with a 500.
+    /// A value that cannot be JSON, such as a map whose keys are not strings, is answered with a 500. A float that is infinite or
+    /// not a number becomes `null`, which PHP refuses.
     #[cfg(feature = "json")]
     pub fn json(value: &(impl serde::Serialize + ?Sized)) -> Response {
-        match serde_json::to_vec_pretty(value) {
-            Ok(mut json) => {
+        let mut json = Vec::new();
+        let four_spaces = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+        match value.serialize(&mut serde_json::Serializer::with_formatter(&mut json, four_spaces)) {
+            Ok(()) => {
                 json.push(b'\n');
                 Response::of_type("application/json", json.into())
             }
@@ -267,6 +271,27 @@ mod tests {
     #[test]
     fn a_response_is_small_enough_to_be_an_error() {
         assert!(size_of::<Response>() < 128, "{}", size_of::<Response>());
+    }
+
+    /// What PHP 8.2 prints with ReactPHP's flags: `JSON_PRETTY_PRINT | JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE |
+    /// JSON_PRESERVE_ZERO_FRACTION`.
+    #[cfg(feature = "json")]
+    #[test]
+    fn json_is_printed_as_reactphp_prints_it() {
+        use std::collections::BTreeMap;
+
+        let text = |response: Response| String::from_utf8(response.body().as_bytes().unwrap().to_vec()).unwrap();
+        let mut value = BTreeMap::from([("list", vec![1.0, 0.5]), ("empty", Vec::new())]);
+        assert_eq!(
+            text(Response::json(&value)),
+            "{\n    \"empty\": [],\n    \"list\": [\n        1.0,\n        0.5\n    ]\n}\n"
+        );
+        value.clear();
+        assert_eq!(text(Response::json(&value)), "{}\n");
+        assert_eq!(text(Response::json("a/\u{e9}\"\n\u{1}")), "\"a/\u{e9}\\\"\\n\\u0001\"\n");
+        assert_eq!(Response::json(&value).header("Content-Type"), Some("application/json"));
+        let keys = BTreeMap::from([(vec![1], 1)]);
+        assert_eq!(Response::json(&keys).status(), 500);
     }
 
     #[test]
