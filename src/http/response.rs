@@ -273,7 +273,7 @@ mod tests {
         assert!(size_of::<Response>() < 128, "{}", size_of::<Response>());
     }
 
-    /// What PHP 8.2 prints with ReactPHP's flags: `JSON_PRETTY_PRINT | JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE |
+    /// ReactPHP has `json_encode` print with `JSON_PRETTY_PRINT | JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE |
     /// JSON_PRESERVE_ZERO_FRACTION`.
     #[cfg(feature = "json")]
     #[test]

@@ -11,10 +11,15 @@ pub fn accept_key(key: &[u8]) -> String {
     STANDARD.encode(sha1.digest().bytes())
 }
 
-/// Whether a `Sec-WebSocket-Key` is what §4.1 asks for: 16 bytes in base64.
+/// Returns whether a `Sec-WebSocket-Key` looks like 16 bytes in base64 (RFC 6455 section 4.2.1, item 5): 22 characters of the
+/// alphabet and `==`.
+///
+/// The server need not decode it. The last four bits of the 22nd character mean nothing, and in RFC 6455's own example of
+/// section 4.1 they are set.
 pub fn is_valid_key(key: &[u8]) -> bool {
-    let mut decoded = [0; 18];
-    key.len() == 24 && STANDARD.decode_slice(key, &mut decoded) == Ok(16)
+    let is_in_alphabet = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    let characters = key.strip_suffix(b"==").unwrap_or_default();
+    characters.len() == 22 && characters.iter().all(is_in_alphabet)
 }
 
 #[cfg(test)]
@@ -27,11 +32,25 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_16_bytes() {
-        assert!(is_valid_key(b"dGhlIHNhbXBsZSBub25jZQ=="));
-        for key in
-            ["", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZSE=", "dGhlIHNhbXBsZSBub25=", "????IHNhbXBsZSBub25jZQ=="]
-        {
+    fn a_key_is_22_characters_of_base64_and_two_equals_signs() {
+        // The second is the example of section 4.1, whose last bits are not zero.
+        for key in ["dGhlIHNhbXBsZSBub25jZQ==", "AQIDBAUGBwgJCgsMDQ4PEC==", "++++++++++//////////az=="] {
+            assert!(is_valid_key(key.as_bytes()), "{key:?}");
+        }
+        for key in [
+            "",
+            "==",
+            "dGhlIHNhbXBsZSBub25jZQ",
+            "dGhlIHNhbXBsZSBub25jZQ=",
+            "dGhlIHNhbXBsZSBub25jZSE=",
+            "dGhlIHNhbXBsZSBub25=",
+            "dGhlIHNhbXBsZSBub25j==",
+            "dGhlIHNhbXBsZSBub25jZQQ==",
+            "dGhlIHNhbXBsZSBub25jZ===",
+            "????IHNhbXBsZSBub25jZQ==",
+            "dGhl HNhbXBsZSBub25jZQ==",
+            "dGhl-HNhbXBsZSBub25jZ_==",
+        ] {
             assert!(!is_valid_key(key.as_bytes()), "{key:?}");
         }
     }
