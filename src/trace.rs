@@ -73,6 +73,19 @@ pub(crate) fn handshake_failed(cause: &'static str, error: &dyn Display, by_app:
     let _ = (cause, error, by_app);
 }
 
+/// A request looked like a handshake, was not an upgrade any more, and was passed on.
+pub(crate) fn not_upgraded(cause: &'static str, remote: Option<SocketAddr>) {
+    #[cfg(feature = "tracing")]
+    limited!(
+        warn,
+        cause,
+        remote = remote.map(tracing::field::display),
+        "WebSocket request without an upgrade: a proxy has to pass on `Upgrade` and `Connection: upgrade` in HTTP/1.1"
+    );
+    #[cfg(not(feature = "tracing"))]
+    let _ = (cause, remote);
+}
+
 /// A connection has a fault. `by_app`: it is not the peer's. `is_heard`: a listener of `error` learns of it.
 pub(crate) fn connection_failed(cause: &'static str, error: &dyn Display, by_app: bool, is_heard: bool) {
     let error = Words(error);

@@ -127,6 +127,10 @@ fn faults_of_the_app_are_errors_those_of_peers_information_and_not_without_end()
         let (mut peer, _) = Peer::serve(&http);
         assert_eq!(peer.ask(HANDSHAKE.replace("Version: 13", "Version: 7")).await.status(), 426);
         assert_eq!(lines.with(&["INFO", "handshake refused", "version"]).len(), 1);
+        let (mut peer, _) = Peer::serve(&http);
+        assert_eq!(peer.ask(HANDSHAKE.replace("Upgrade\r\n", "Upgrade\r\nOrigin: https://a\r\n")).await.status(), 403);
+        let reason = ["https://a", "example.com", "WebSocketOptions::origins"];
+        assert_eq!(lines.with(&[&["INFO", "handshake refused", "origin"][..], &reason].concat()).len(), 1);
         let (mut peer, _) = Peer::serve(&http.with_options(HttpOptions::new().max_connections(0)));
         assert_eq!(peer.answer().await.status(), 503);
         assert_eq!(lines.with(&["WARN", "connection refused", "full"]).len(), 1);
@@ -138,7 +142,32 @@ fn faults_of_the_app_are_errors_those_of_peers_information_and_not_without_end()
         }
         // Ten in a second, and the loop takes few of them, on the slowest machine.
         let lines = lines.with(&["handshake refused", "key"]);
-        assert!((9..=150).contains(&lines.len()), "{} lines", lines.len());
+        assert!((8..=150).contains(&lines.len()), "{} lines", lines.len());
+    });
+}
+
+/// The commonest mistake with a proxy: nothing is refused, and so nothing else tells of it.
+#[test]
+fn a_handshake_that_is_no_upgrade_any_more_is_warned_of_and_not_without_end() {
+    listening_at(Level::INFO, async |lines| {
+        let http = server();
+        for (request, cause) in [
+            (HANDSHAKE.replace("Connection: Upgrade\r\n", ""), "connection_header"),
+            (HANDSHAKE.replace("HTTP/1.1", "HTTP/1.0"), "http_1_0"),
+        ] {
+            let (client, server) = tokio::io::duplex(1 << 16);
+            let _serving = http.serve_with_addresses(server, "192.0.2.7:99".parse().ok(), None);
+            assert_eq!(Peer::new(client).ask(request).await.status(), 200);
+            let told =
+                ["WARN", "WebSocket request without an upgrade", cause, "remote=192.0.2.7:99", "Connection: upgrade"];
+            assert_eq!(lines.with(&told).len(), 1, "{cause}");
+        }
+        let (mut peer, _) = Peer::serve(&http);
+        for _ in 0..200 {
+            peer.ask(HANDSHAKE.replace("Connection: Upgrade\r\n", "")).await;
+        }
+        let lines = lines.with(&["without an upgrade"]);
+        assert!((8..=150).contains(&lines.len()), "{} lines", lines.len());
     });
 }
 

@@ -41,6 +41,7 @@ pub use params::Params;
 pub use proxies::TrustedProxies;
 pub use request::ServerRequest;
 pub use response::{Body, Response};
+pub(crate) use scanner::is_token;
 pub use server::{HttpServer, Sockets};
 pub use stats::HttpStats;
 pub(crate) use upgrade::{Upgrade, Upgraded};

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use memchr::memchr;
 use memchr::memmem::Finder;
 
-use super::scanner::is_token_byte;
+use super::scanner::is_token;
 
 /// A body that is read part by part.
 ///
@@ -129,7 +129,7 @@ impl<'a> Part<'a> {
     fn add(&mut self, line: Cow<'a, [u8]>) -> Option<()> {
         let colon = memchr(b':', &line)?;
         let name = line.get(..colon)?.trim_ascii_end();
-        if name.is_empty() || !name.iter().all(|byte| is_token_byte(*byte)) {
+        if !is_token(name) {
             return None;
         }
         let place = match () {

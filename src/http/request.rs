@@ -152,6 +152,35 @@ impl ServerRequest {
         std::str::from_utf8(self.headers().get(name)?.as_bytes()).ok()
     }
 
+    /// The elements of a header that is a comma-separated list, such as `Accept-Language` or `Sec-WebSocket-Protocol`, over all
+    /// its lines (RFC 9110 section 5.6.1). Empty elements, and lines that are not UTF-8, are left out. A comma inside of double
+    /// quotes does not separate.
+    ///
+    /// ```
+    /// use react_websocket::{WebSocketConnection, WebSocketMiddleware};
+    ///
+    /// let websocket = WebSocketMiddleware::new();
+    /// websocket.on("connection", |connection: WebSocketConnection| {
+    ///     if let Some(request) = connection.request() {
+    ///         let offered: Vec<&str> = request.header_list("Sec-WebSocket-Protocol").collect();
+    ///         println!("offered {offered:?}, agreed on {:?}", connection.subprotocol());
+    ///     }
+    /// });
+    /// ```
+    pub fn header_list<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+        let lines = self.headers().get_all(name).iter().filter_map(|line| std::str::from_utf8(line.as_bytes()).ok());
+        let elements = lines.flat_map(|line| {
+            let (mut quoted, mut escaped) = (false, false);
+            line.split(move |character| {
+                let separates = character == ',' && !quoted;
+                quoted ^= character == '"' && !escaped;
+                escaped = quoted && character == '\\' && !escaped;
+                separates
+            })
+        });
+        elements.map(|element| element.trim_matches([' ', '\t'])).filter(|element| !element.is_empty())
+    }
+
     /// All headers.
     pub fn headers(&self) -> &HeaderMap {
         &self.inner.head.headers

@@ -103,10 +103,10 @@ impl ConnectionError {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// `Upgrade` or `Connection` does not say what it should.
-    #[error("Upgrade: websocket and Connection: upgrade are both needed")]
+    /// A request with `Sec-WebSocket-Key` and `Connection: upgrade` has no `Upgrade: websocket`.
+    #[error("missing Upgrade: websocket")]
     Upgrade,
-    /// `Sec-WebSocket-Key` is missing, repeated, or not 16 bytes in base64.
+    /// `Sec-WebSocket-Key` is missing, repeated, or not 22 characters of base64 and `==`.
     #[error("missing or invalid Sec-WebSocket-Key")]
     Key,
     /// `Sec-WebSocket-Version` is not 13.
@@ -115,11 +115,14 @@ pub enum HandshakeError {
     /// An upgrade request has no body.
     #[error("an upgrade request with a body")]
     Body,
-    /// A page of another site wants to connect.
-    #[error("origin {origin:?} is not allowed")]
+    /// A page of another site wants to connect, which [`WebSocketOptions::origins`](crate::WebSocketOptions::origins) does not
+    /// allow. The client is told no more than 403.
+    #[error("origin {origin:?} is not allowed for host {host:?}; `WebSocketOptions::origins` can allow it")]
     Origin {
         /// The `Origin` header.
         origin: String,
+        /// The [host](crate::ServerRequest::host) that the request is for; empty if it named none.
+        host: String,
     },
     /// The client offered no subprotocol that the server insists on.
     #[error("no common subprotocol")]
@@ -131,7 +134,9 @@ pub enum HandshakeError {
         /// The status it answered with.
         status: u16,
     },
-    /// A `connection` listener, or `with_verify`'s closure, panicked or returned `Err`.
+    /// A `connection` listener, or `with_verify`'s closure, panicked or returned `Err`; or
+    /// [`select_subprotocol`](crate::WebSocketOptions::select_subprotocol)'s closure panicked or selected a subprotocol that
+    /// the client did not offer.
     #[error("a listener failed: {0}")]
     Listener(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// `with_verify`'s closure and the `connection` listeners did not decide in time.

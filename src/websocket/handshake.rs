@@ -1,15 +1,13 @@
-//! The server's side of the opening handshake (RFC 6455 §4.2). Pure: a request goes in, a decision comes out.
+//! The server's side of the opening handshake (RFC 6455 section 4.2). Pure: a request goes in, a decision comes out.
 
 use std::sync::Arc;
 
-use http::header::{
-    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-    UPGRADE,
-};
+use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{Method, Version};
 
 use super::error::HandshakeError;
 use super::options::WebSocketOptions;
+use super::subprotocol;
 use crate::http::{Response, ServerRequest};
 use crate::protocol::accept;
 
@@ -20,17 +18,40 @@ pub(super) struct Handshake {
     pub(super) subprotocol: Option<Arc<str>>,
 }
 
-/// Whether a request wants to be a WebSocket. One that does and is broken is refused; any other is not ours.
-pub(super) fn is_wanted(request: &ServerRequest) -> bool {
-    *request.method() == Method::GET
-        && request.version() == Version::HTTP_11
-        && (request.headers().contains_key(SEC_WEBSOCKET_KEY) || has_token(request.headers(), UPGRADE, "websocket"))
+/// What a request wants of a middleware.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Intent {
+    /// To be a WebSocket: it is accepted or refused.
+    WebSocket,
+    /// To be one, but it is not an upgrade any more. The cause is that of
+    /// [`not_upgraded`](crate::WebSocketStats::not_upgraded).
+    NotUpgraded(&'static str),
+    Other,
 }
 
-/// Checks what §4.2.1 asks for, and the origin.
+impl Intent {
+    pub(super) fn of(request: &ServerRequest) -> Intent {
+        let headers = request.headers();
+        let looks_like_a_handshake = *request.method() == Method::GET
+            && (headers.contains_key(SEC_WEBSOCKET_KEY) || has_token(headers, UPGRADE, "websocket"));
+        if !looks_like_a_handshake {
+            return Intent::Other;
+        }
+        // RFC 9110 section 7.8: a server ignores `Upgrade` in HTTP/1.0, and where `Connection` does not name it.
+        if request.version() != Version::HTTP_11 {
+            Intent::NotUpgraded("http_1_0")
+        } else if !has_token(headers, CONNECTION, "upgrade") {
+            Intent::NotUpgraded("connection_header")
+        } else {
+            Intent::WebSocket
+        }
+    }
+}
+
+/// Checks what section 4.2.1 asks for, and the origin, of a request whose [`Intent`] is a WebSocket.
 pub(super) fn check(request: &ServerRequest, options: &WebSocketOptions) -> Result<Handshake, HandshakeError> {
     let headers = request.headers();
-    if !has_token(headers, UPGRADE, "websocket") || !has_token(headers, CONNECTION, "upgrade") {
+    if !has_token(headers, UPGRADE, "websocket") {
         return Err(HandshakeError::Upgrade);
     }
     if !request.body().is_empty() {
@@ -40,18 +61,18 @@ pub(super) fn check(request: &ServerRequest, options: &WebSocketOptions) -> Resu
         return Err(HandshakeError::Version);
     }
     let key = only(headers, SEC_WEBSOCKET_KEY).filter(|key| accept::is_valid_key(key)).ok_or(HandshakeError::Key)?;
-    options.origins.check(headers).map_err(|origin| HandshakeError::Origin { origin })?;
-    let subprotocol = options.subprotocols.iter().find(|name| has_exact_token(headers, SEC_WEBSOCKET_PROTOCOL, name));
-    if subprotocol.is_none() && options.require_subprotocol {
-        return Err(HandshakeError::Subprotocol);
-    }
+    options
+        .origins
+        .check(headers, || request.host())
+        .map_err(|origin| HandshakeError::Origin { origin, host: request.host().unwrap_or_default().to_owned() })?;
+    let subprotocol = subprotocol::select(request, options)?;
     // Base64 has no character that a header could not have.
     let accept = HeaderValue::try_from(accept::accept_key(key)).map_err(|_| HandshakeError::Key)?;
-    Ok(Handshake { accept, subprotocol: subprotocol.cloned() })
+    Ok(Handshake { accept, subprotocol })
 }
 
 impl Handshake {
-    /// Adds the headers of the 101 (§4.2.2).
+    /// Adds the headers of the 101 (section 4.2.2).
     pub(super) fn complete(self, response: Response) -> Response {
         let response = response
             .with_own_header("Upgrade", HeaderValue::from_static("websocket"))
@@ -64,12 +85,11 @@ impl Handshake {
 }
 
 impl HandshakeError {
-    /// The page that tells the client. It names the rule, and what the app's author can do about it.
+    /// The page that answers the client. It names the rule that a broken client violates.
     pub(super) fn page(&self) -> Response {
         let text = match self {
-            HandshakeError::Origin { .. } => {
-                "Error 403: this origin is not allowed; the server can allow it with WebSocketOptions::origins".to_owned()
-            }
+            // What the app's author can do about it is for the `error` event to say.
+            HandshakeError::Origin { .. } => "Error 403: Forbidden".to_owned(),
             HandshakeError::Listener(_) => "Error 500: Internal Server Error".to_owned(),
             HandshakeError::Timeout { .. } => "Error 503: Service Unavailable".to_owned(),
             error => format!("Error {}: {error}", self.status()),
@@ -77,7 +97,7 @@ impl HandshakeError {
         let page = Response::new(self.status()).with_header("Content-Type", "text/plain").with_body(text);
         let page = page.with_header("Connection", "close");
         match self {
-            // RFC 9110 §15.5.22: what to upgrade to.
+            // RFC 9110 section 15.5.22: what to upgrade to.
             HandshakeError::Version => page.with_header("Upgrade", "websocket").with_header("Sec-WebSocket-Version", "13"),
             _ => page,
         }
@@ -96,11 +116,6 @@ fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
     let is_token = |other: &[u8]| other.eq_ignore_ascii_case(token.as_bytes());
     // Mostly it is the only one.
     headers.get_all(name).iter().any(|line| is_token(line.as_bytes()) || list(line).any(is_token))
-}
-
-/// The same for names whose case counts.
-fn has_exact_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
-    headers.get_all(name).iter().any(|line| list(line).any(|other| other == token.as_bytes()))
 }
 
 fn list(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::connection::WebSocketConnection;
 use super::cork;
 use super::decision;
-use super::handshake;
+use super::handshake::Intent;
 use super::options::WebSocketOptions;
 use super::shared::Shared;
 use super::stats::WebSocketStats;
@@ -13,6 +13,7 @@ use super::verify::{self, IntoVerdict};
 use crate::emitter::{EventNames, ListenerError, ListenerId, Rank, Reaction, expect_fit};
 use crate::http::{Answer, Middleware, Next, ServerRequest};
 use crate::protocol::Opcode;
+use crate::trace;
 
 const EVENTS: EventNames =
     EventNames { object: "a WebSocketMiddleware", names: &["connection", "error"], aliases: &[("connect", "connection")] };
@@ -245,9 +246,14 @@ impl Middleware for WebSocketMiddleware {
     fn handle(&self, request: ServerRequest, next: Next) -> Answer {
         let paths = &self.shared.paths;
         let is_our_path = paths.is_empty() || paths.iter().any(|path| path == request.path());
-        if !is_our_path || !handshake::is_wanted(&request) {
-            return next.run(request);
+        match if is_our_path { Intent::of(&request) } else { Intent::Other } {
+            Intent::WebSocket => decision::decide(request, self.shared.clone()),
+            Intent::NotUpgraded(cause) => {
+                self.shared.connections.not_upgraded(cause);
+                trace::not_upgraded(cause, request.remote_address());
+                next.run(request)
+            }
+            Intent::Other => next.run(request),
         }
-        decision::decide(request, self.shared.clone())
     }
 }

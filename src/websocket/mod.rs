@@ -27,6 +27,7 @@ mod reading;
 mod shared;
 mod slot;
 mod stats;
+mod subprotocol;
 mod verify;
 mod writer;
 mod writing;

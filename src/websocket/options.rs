@@ -2,7 +2,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::origins::Origins;
+use super::subprotocol::SubprotocolSelector;
 use crate::clock::nanos;
+use crate::http::{ServerRequest, is_token};
 use crate::protocol::{ControlRate, Limits};
 
 /// How the connections of a [`WebSocketMiddleware`](crate::WebSocketMiddleware) behave: limits, timeouts, the handshake.
@@ -39,6 +41,7 @@ pub struct WebSocketOptions {
     /// Nanoseconds; as many as there can be if it is off.
     pub(crate) slow_listener_warning: u64,
     pub(crate) subprotocols: Vec<Arc<str>>,
+    pub(crate) select_subprotocol: Option<SubprotocolSelector>,
     pub(crate) require_subprotocol: bool,
     pub(crate) origins: Origins,
     pub(crate) keep_request: bool,
@@ -73,6 +76,7 @@ impl WebSocketOptions {
             turn_budget: (64, 256 * 1024),
             slow_listener_warning: nanos(Duration::from_millis(100)),
             subprotocols: Vec::new(),
+            select_subprotocol: None,
             require_subprotocol: false,
             origins: Origins::same_host(),
             keep_request: false,
@@ -219,14 +223,45 @@ impl WebSocketOptions {
         self
     }
 
-    /// Subprotocols that the server speaks, the most wanted first. The first that the client offered is chosen; none in
-    /// common means none is sent.
+    /// Subprotocols that the server speaks, the most wanted first. The first of them that the client offered is agreed on. If
+    /// the client offered none of them, no subprotocol is. Default: none.
+    ///
+    /// # Panics
+    /// If a name is not a token (RFC 6455 section 4.1), so that no client could offer it.
+    #[track_caller]
     pub fn subprotocols<S: Into<Arc<str>>>(mut self, names: impl IntoIterator<Item = S>) -> WebSocketOptions {
-        self.subprotocols = names.into_iter().map(Into::into).collect();
+        let names: Vec<Arc<str>> = names.into_iter().map(Into::into).collect();
+        if let Some(name) = names.iter().find(|name| !is_token(name.as_bytes())) {
+            panic!("{name:?} is not a subprotocol: a name has no spaces, commas or quotes and is not empty");
+        }
+        self.subprotocols = names;
         self
     }
 
-    /// Whether a client that offers none of the [`subprotocols`](WebSocketOptions::subprotocols) is refused with 400. Off.
+    /// Has a closure select the subprotocol by the request and by what the client offered, instead of
+    /// [`subprotocols`](WebSocketOptions::subprotocols).
+    ///
+    /// It is called for each handshake that is in order and offers a subprotocol, before
+    /// [`with_verify`](crate::WebSocketMiddleware::with_verify)'s closure. It returns one of the offered names, or `None` for no
+    /// subprotocol. If it panics or returns another name, the handshake is refused with a 500.
+    ///
+    /// ```
+    /// use react_websocket::WebSocketOptions;
+    ///
+    /// let options = WebSocketOptions::new().select_subprotocol(|request, offered| {
+    ///     let wanted = if request.path() == "/v2" { "chat.v2" } else { "chat.v1" };
+    ///     offered.contains(&wanted).then_some(wanted)
+    /// });
+    /// ```
+    pub fn select_subprotocol<F>(mut self, select: F) -> WebSocketOptions
+    where
+        F: for<'a> Fn(&'a ServerRequest, &'a [&'a str]) -> Option<&'a str> + Send + Sync + 'static,
+    {
+        self.select_subprotocol = Some(SubprotocolSelector::new(select));
+        self
+    }
+
+    /// Whether a client is refused with 400 if no subprotocol is agreed on. Default: off.
     pub fn require_subprotocol(mut self, on: bool) -> WebSocketOptions {
         self.require_subprotocol = on;
         self

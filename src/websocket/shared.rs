@@ -82,6 +82,11 @@ impl Connections {
         *self.stats.lock().refused.entry(cause).or_default() += 1;
     }
 
+    /// A request looked like a handshake and was not an upgrade.
+    pub(super) fn not_upgraded(&self, cause: &'static str) {
+        *self.stats.lock().not_upgraded.entry(cause).or_default() += 1;
+    }
+
     /// Listeners have kept their thread too long.
     pub(super) fn were_slow(&self) {
         self.stats.lock().slow_listeners += 1;
