@@ -126,6 +126,7 @@ impl Rules {
         let framing = head.framing();
         let is_ours = head.method == b"GET"
             && !head.is_http_10
+            && has(head, "connection", "upgrade")
             && (has(head, "upgrade", "websocket") || !head.all("sec-websocket-key").is_empty());
         let Some(framing) = framing else { return Verdict::Refused };
         if !is_ours {
@@ -135,14 +136,14 @@ impl Rules {
         let is_good = framing == Framing::Length(0)
             && is_host(head.all("host")[0])
             && has(head, "upgrade", "websocket")
-            && has(head, "connection", "upgrade")
             && matches!(head.all("sec-websocket-key")[..], [key] if is_key(key))
             && head.all("sec-websocket-version") == [b"13"]
             && (!self.requires_subprotocol || subprotocol(head).is_some());
         if !is_good {
             return Verdict::Refused;
         }
-        let host = head.all("host")[0].to_ascii_lowercase();
+        // The target in absolute form counts instead of Host (RFC 9112 section 3.2.2).
+        let host = if head.target.starts_with(b"http://") { b"b".to_vec() } else { head.all("host")[0].to_ascii_lowercase() };
         let is_odd = !host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-.:".contains(byte));
         match head.all("origin")[..] {
             _ if self.any_origin => Verdict::Accepted { may_be_refused: is_odd },
@@ -150,7 +151,9 @@ impl Rules {
             [origin] => {
                 let origin = origin.to_ascii_lowercase();
                 let Some((authority, port)) = authority(&origin) else { return Verdict::Refused };
-                let is_same = without(authority, port) == without(&host, port);
+                // Addresses of IPv6 have many spellings.
+                let are_bracketed = authority.starts_with(b"[") && host.starts_with(b"[");
+                let is_same = are_bracketed || without(authority, port) == without(&host, port);
                 let has_path = origin.iter().filter(|byte| b"/?#".contains(byte)).count() > 2;
                 if is_same { Verdict::Accepted { may_be_refused: is_odd || has_path } } else { Verdict::Refused }
             }
@@ -173,10 +176,10 @@ fn tokens<'a>(head: &'a Head, field: &str) -> Vec<&'a [u8]> {
     head.all(field).into_iter().flat_map(|line| line.split(|byte| *byte == b',')).map(trim).collect()
 }
 
-/// 16 bytes in base64: 21 characters, one that has only two bits, and two equals signs.
+/// 22 characters of base64 and two equals signs.
 fn is_key(key: &[u8]) -> bool {
     let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/".contains(byte);
-    key.len() == 24 && key[..21].iter().all(is_digit) && b"AQgw".contains(&key[21]) && key[22..] == *b"=="
+    key.len() == 24 && key[..22].iter().all(is_digit) && key[22..] == *b"=="
 }
 
 /// `name`, or `name:port`; what else there may be is not looked at.
@@ -200,7 +203,7 @@ fn authority(origin: &[u8]) -> Option<(&[u8], &'static [u8])> {
 }
 
 fn without<'a>(host: &'a [u8], port: &[u8]) -> &'a [u8] {
-    host.strip_suffix(port).unwrap_or(host)
+    host.strip_suffix(port).or_else(|| host.strip_suffix(b":")).unwrap_or(host)
 }
 
 /// A response's head as if it were a request's, so that it can be read like one: `HTTP/1.1 101 …` as `HTTP/1.1 101
