@@ -30,8 +30,8 @@ pub(crate) struct Stream {
     pub(crate) local: Option<Arc<SocketAddr>>,
 }
 
-/// The address by which a client is known, whatever socket it came to: a socket that listens on `[::]` says `::ffff:192.0.2.1`
-/// of an IPv4 client (RFC 4291 section 2.5.5.2).
+/// The address by which a client is known, whatever socket it came to: a socket that listens on
+/// `[::]` says `::ffff:192.0.2.1` of an IPv4 client (RFC 4291 section 2.5.5.2).
 pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         ip if ip == address.ip() => address,

@@ -27,7 +27,8 @@ fn telling() -> (HttpServer, Log) {
     (HttpServer::new((websocket, router)), log)
 }
 
-/// An IPv4 client of a socket that listens on `[::]` is known by its IPv4 address (RFC 4291 section 2.5.5.2 has the mapped one).
+/// An IPv4 client of a socket that listens on `[::]` is known by its IPv4 address (RFC 4291 section
+/// 2.5.5.2 has the mapped one).
 #[tokio::test]
 async fn an_ipv4_client_has_an_ipv4_address_whatever_the_socket_listens_on() {
     for (listen_on, ends) in [("[::]:0", "127.0.0.1"), ("[::]:0", "[::1]"), ("[::ffff:127.0.0.1]:0", "127.0.0.1")] {

@@ -1,5 +1,6 @@
-//! Which scheme and host a client meant: by its target (RFC 9112 sections 3.2.2 and 3.3), by what trusted proxies wrote
-//! (RFC 7239 section 5, `X-Forwarded-Proto`, `X-Forwarded-Host`), or by `Host`.
+//! Which scheme and host a client meant: by its target (RFC 9112 sections 3.2.2 and 3.3), by what
+//! trusted proxies wrote (RFC 7239 section 5, `X-Forwarded-Proto`, `X-Forwarded-Host`), or by
+//! `Host`.
 
 mod support;
 
@@ -120,7 +121,8 @@ async fn nobody_else_says_what_a_client_asked_for() {
     }
 }
 
-/// Proxies pass on headers that they do not know. So a header is read only if somebody has said that the proxies write it.
+/// Proxies pass on headers that they do not know. So a header is read only if somebody has said
+/// that the proxies write it.
 #[tokio::test(start_paused = true)]
 async fn a_header_that_was_not_named_is_not_read() {
     let all = [
@@ -155,7 +157,8 @@ async fn a_unix_socket_is_a_trusted_proxys() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
-/// RFC 7239 section 5: each proxy adds an element. The outermost trusted proxy's element is about the client's request.
+/// RFC 7239 section 5: each proxy adds an element. The outermost trusted proxy's element is about
+/// the client's request.
 #[tokio::test(start_paused = true)]
 async fn in_forwarded_the_outermost_trusted_proxys_element_counts() {
     for (lines, expected) in [
@@ -173,15 +176,18 @@ async fn in_forwarded_the_outermost_trusted_proxys_element_counts() {
         // A quotation that a client opened ends where a proxy's element begins.
         (&["Forwarded: for=6.6.6.6;proto=\"https, for=192.0.2.9;host=a"], "http a"),
         (&["Forwarded: \", for=192.0.2.9;host=\"a\""], "http a"),
-        // Two trusted proxies: the inner one describes the outer one's request, which does not count.
+        // Two trusted proxies: the inner one describes the outer one's request, which does not
+        // count.
         (&["Forwarded: for=192.0.2.9;proto=https;host=a, for=10.0.0.2;proto=http;host=inner"], "https a"),
         (&["Forwarded: for=192.0.2.9;host=a, for=10.0.0.2;proto=https;host=inner"], "http a"),
         (&["Forwarded: proto=https, for=192.0.2.9", "Forwarded: for=10.0.0.2;proto=https"], "http own:8080"),
         (&["Forwarded: for=192.0.2.9;proto=https", "Forwarded: for=\"[fd00::1]:80\", for=192.0.2.7"], "https own:8080"),
-        // A request of a proxy's own, or of somebody in its network: the last element that there is.
+        // A request of a proxy's own, or of somebody in its network: the last element that there
+        // is.
         (&["Forwarded: for=10.0.0.3;proto=https;host=a"], "https a"),
         (&["Forwarded: for=10.0.0.4;proto=https;host=a, for=10.0.0.3;proto=http;host=b"], "https a"),
-        // A malformed value does not count, and neither does one that is there twice (RFC 7239 section 4).
+        // A malformed value does not count, and neither does one that is there twice (RFC 7239
+        // section 4).
         (&["Forwarded: proto=gopher;host=a"], "http a"),
         (&["Forwarded: proto=https;host=\"a b\""], "https own:8080"),
         (&["Forwarded: proto=https;host=u@a"], "https own:8080"),
@@ -199,8 +205,8 @@ async fn in_forwarded_the_outermost_trusted_proxys_element_counts() {
     }
 }
 
-/// The lists of `X-Forwarded-*` do not say which proxy wrote what. The last elements count if they agree: one for each of the
-/// trusted proxies that the request has passed.
+/// The lists of `X-Forwarded-*` do not say which proxy wrote what. The last elements count if they
+/// agree: one for each of the trusted proxies that the request has passed.
 #[tokio::test(start_paused = true)]
 async fn in_x_forwarded_headers_what_all_trusted_proxies_agree_on_counts() {
     let once = "X-Forwarded-For: 192.0.2.9";
@@ -225,7 +231,8 @@ async fn in_x_forwarded_headers_what_all_trusted_proxies_agree_on_counts() {
         (twice, both("https", "a"), "https a"),
         (twice, both("https, https", "a, A"), "https A"),
         (twice, both("http, https, https", "evil, a, a"), "https a"),
-        // The inner one has passed on what the outer one has added to a client's, or has added its own: nobody knows.
+        // The inner one has passed on what the outer one has added to a client's, or has added its
+        // own: nobody knows.
         (twice, both("https, http", "evil, a"), "http own:8080"),
         (twice, both("http, https", "a, inner"), "http own:8080"),
         // The header of addresses ends with a proxy that does not tell, so there is one proxy.

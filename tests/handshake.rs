@@ -203,7 +203,10 @@ async fn a_broken_handshake_is_answered_here_and_told_as_an_error() {
         let versions = (status == 426).then_some("13");
         assert_eq!(answer.header("Sec-WebSocket-Version"), versions, "{request}");
         assert_eq!(answer.header("Sec-WebSocket-Accept"), None);
-        assert_eq!(answer.header("Connection"), Some("close"));
+        // RFC 9110 section 7.8: a sender of `Upgrade` names it in `Connection`.
+        let connection = if status == 426 { "close, upgrade" } else { "close" };
+        assert_eq!(answer.header("Connection"), Some(connection));
+        assert_eq!(answer.header("Upgrade").is_some(), status == 426);
         assert!(peer.ended().await, "{request}");
         drop(peer);
         serving.await;

@@ -524,7 +524,8 @@ async fn requests_that_are_refused() {
         (format!("GET ws:a {host}\r\n"), bad, target),
         (format!("GET wss:// {host}\r\n"), bad, target),
         (format!("GET ws://?a {host}\r\n"), bad, target),
-        // The target counts instead of Host, which there must be all the same (RFC 9112 section 3.2).
+        // The target counts instead of Host, which there must be all the same (RFC 9112 section
+        // 3.2).
         ("GET http://a/ HTTP/1.1\r\n\r\n".into(), bad, named),
         ("GET http://a/ HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n".into(), bad, named),
         (format!("GET /#b {host}\r\n"), bad, target),
@@ -723,9 +724,12 @@ async fn the_body_is_asked_for_when_it_is_wanted() {
         assert_eq!(said.text, format!("HTTP/1.1 100 Continue\n\n{}", ok("POST / hello")));
         assert_eq!(said.end, 1.0 + OPEN);
     }
-    let (mut peer, _) = Peer::serve(&http);
-    peer.send(format!("POST / HTTP/1.1\r\n{expect}Content-Length: 5\r\n\r\n")).await;
-    assert_eq!(peer.head().await, "HTTP/1.1 100 Continue", "without a byte of the body");
+    // Expect is a list (RFC 9110 section 10.1.1).
+    for expect in ["100-Continue", "a, 100-continue", "a\r\nExpect: b ,\t100-continue"] {
+        let (mut peer, _) = Peer::serve(&http);
+        peer.send(format!("POST / HTTP/1.1\r\nHost: a\r\nExpect: {expect}\r\nContent-Length: 5\r\n\r\n")).await;
+        assert_eq!(someday(peer.head()).await, "HTTP/1.1 100 Continue", "without a byte of the body");
+    }
     for (case, request, text) in [
         ("none is expected", format!("GET / HTTP/1.1\r\n{expect}\r\n"), ok("GET / ")),
         ("none is coming", format!("POST / HTTP/1.1\r\n{expect}Content-Length: 0\r\n\r\n"), ok("POST / ")),

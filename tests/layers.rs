@@ -34,6 +34,7 @@ const PURE: &[&str] = &[
     "http/params.rs",
     "websocket/handshake.rs",
     "websocket/origins.rs",
+    "websocket/subprotocol.rs",
     "websocket/lag.rs",
     "websocket/inbox.rs",
 ];

@@ -1,5 +1,5 @@
-//! The request line (RFC 9112 section 3): a byte that no request line can have is refused when it arrives, and error pages
-//! heed the method as soon as it is known (RFC 9110 section 9.3.2).
+//! The request line (RFC 9112 section 3): a byte that no request line can have is refused when it
+//! arrives, and error pages heed the method as soon as it is known (RFC 9110 section 9.3.2).
 
 mod support;
 
@@ -10,7 +10,8 @@ use support::{Log, Peer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
-/// What a server answered until it closed the connection, how long that took in seconds, and its `error` event.
+/// What a server answered until it closed the connection, how long that took in seconds, and its
+/// `error` event.
 #[derive(Debug, PartialEq)]
 struct Verdict {
     status: String,
@@ -35,7 +36,8 @@ fn server(options: HttpOptions) -> (HttpServer, Log) {
     (http, log)
 }
 
-/// Sends bytes in pieces of `piece` bytes and keeps the connection open until the server closes it. Time is paused.
+/// Sends bytes in pieces of `piece` bytes and keeps the connection open until the server closes it.
+/// Time is paused.
 async fn verdict_with(options: HttpOptions, bytes: &[u8], piece: usize) -> Verdict {
     let (http, log) = server(options);
     let (client, theirs) = tokio::io::duplex(piece);
@@ -51,7 +53,8 @@ async fn verdict_with(options: HttpOptions, bytes: &[u8], piece: usize) -> Verdi
     Verdict { status: status.into(), body: body.into(), seconds: start.elapsed().as_secs(), error: log.take() }
 }
 
-/// The verdict about bytes that arrive together, which must be the one about bytes that arrive one by one.
+/// The verdict about bytes that arrive together, which must be the one about bytes that arrive one
+/// by one.
 async fn verdict(bytes: &[u8]) -> Verdict {
     let together = verdict_with(HttpOptions::new(), bytes, 1 << 20).await;
     let one_by_one = verdict_with(HttpOptions::new(), bytes, 1).await;
@@ -178,7 +181,8 @@ async fn of_a_wrong_byte_and_a_limit_the_first_decides() {
     }
 }
 
-/// RFC 9112 section 3: a request line that the server cannot read to its end is answered with 414, never with 400.
+/// RFC 9112 section 3: a request line that the server cannot read to its end is answered with 414,
+/// never with 400.
 #[tokio::test(start_paused = true)]
 async fn a_target_that_is_too_long_for_a_uri_is_a_414_whatever_is_allowed() {
     let allowed = || HttpOptions::new().max_request_line(1 << 20).max_head_size(1 << 20);
@@ -253,7 +257,8 @@ async fn an_error_page_has_the_version_of_the_request_when_that_is_known() {
     }
 }
 
-/// RFC 9110 section 15.3.6: a 205 has no content. RFC 9112 section 6.3: it needs a length, or its client waits for a body.
+/// RFC 9110 section 15.3.6: a 205 has no content. RFC 9112 section 6.3: it needs a length, or its
+/// client waits for a body.
 #[tokio::test(start_paused = true)]
 async fn a_205_has_no_body_and_says_so() {
     let http = HttpServer::new(|request: ServerRequest| {

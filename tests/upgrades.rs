@@ -1,5 +1,5 @@
-//! Which requests are opening handshakes (RFC 6455 section 4.2.1, RFC 9110 section 7.8), and what is agreed on with them:
-//! the origin and the subprotocol.
+//! Which requests are opening handshakes (RFC 6455 section 4.2.1, RFC 9110 section 7.8), and what
+//! is agreed on with them: the origin and the subprotocol.
 
 mod support;
 
@@ -52,8 +52,8 @@ async fn ask(http: &HttpServer, request: &str) -> Answer {
 
 // Which requests are handshakes.
 
-/// RFC 9110 section 7.8: `Upgrade` counts only where `Connection` names it, and not in HTTP/1.0. What proxies make of a
-/// handshake that way goes to the router, and is counted.
+/// RFC 9110 section 7.8: `Upgrade` counts only where `Connection` names it, and not in HTTP/1.0.
+/// What proxies make of a handshake that way goes to the router, and is counted.
 #[tokio::test(start_paused = true)]
 async fn a_handshake_that_is_no_upgrade_any_more_goes_to_the_router_and_is_counted() {
     let by_connection = Some("connection_header");
@@ -123,7 +123,8 @@ async fn a_handshake_may_have_a_target_in_absolute_form() {
 
 // Origins.
 
-/// The host is the one that the client meant: by the target in absolute form, or by a trusted proxy.
+/// The host is the one that the client meant: by the target in absolute form, or by a trusted
+/// proxy.
 #[tokio::test(start_paused = true)]
 async fn a_page_is_of_the_host_that_the_client_asked_for() {
     let (http, _, log) = server(WebSocketOptions::new());
@@ -161,7 +162,8 @@ async fn a_page_of_the_same_host_may_be_on_any_port_if_that_is_allowed() {
     }
 }
 
-/// A stranger is told nothing of the server's options. The app's author is told the reason and the cure.
+/// A stranger is told nothing of the server's options. The app's author is told the reason and the
+/// cure.
 #[tokio::test(start_paused = true)]
 async fn the_reason_for_a_refused_origin_is_told_to_the_app_alone() {
     let (http, websocket, log) = server(WebSocketOptions::new());
@@ -214,7 +216,8 @@ async fn a_closure_selects_the_subprotocol_by_the_request_and_by_what_was_offere
     }
 }
 
-/// RFC 6455 section 4.1: a client fails the connection over a subprotocol that it did not offer. So none is ever sent.
+/// RFC 6455 section 4.1: a client fails the connection over a subprotocol that it did not offer. So
+/// none is ever sent.
 #[tokio::test(start_paused = true)]
 async fn a_selected_subprotocol_that_was_not_offered_is_a_mistake_of_the_app() {
     let options = WebSocketOptions::new().select_subprotocol(|request: &ServerRequest, offered: &[&str]| {

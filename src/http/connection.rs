@@ -319,7 +319,8 @@ impl Connection {
     }
 }
 
-/// RFC 9110 §10.1.1. Other expectations are ignored, as in ReactPHP.
+/// RFC 9110 section 10.1.1. Other expectations are ignored, as in ReactPHP.
 fn expects_continue(headers: &HeaderMap) -> bool {
-    headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    let mut members = headers.get_all(EXPECT).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    members.any(|member| member.trim_ascii().eq_ignore_ascii_case(b"100-continue"))
 }

@@ -103,6 +103,8 @@ pub(crate) fn encode(out: &mut Vec<u8>, response: &Response, request: &RequestLi
         !wants_close && body != BodyPlan::UntilClose && (version == Version::HTTP_11 || request.connection.keep_alive);
     let connection = match () {
         () if status == StatusCode::SWITCHING_PROTOCOLS => Some("upgrade"),
+        // RFC 9110 section 7.8: who sends `Upgrade`, as a 426 does, names it here.
+        () if wants_close && set("Upgrade").is_some() => Some("close, upgrade"),
         () if wants_close => Some("close"),
         () if keep_alive && version != Version::HTTP_11 => Some("keep-alive"),
         () => None,

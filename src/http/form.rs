@@ -19,8 +19,8 @@ impl Form {
         self.fields.get(name)
     }
 
-    /// Returns the values of all fields with one name, in the order they were sent: of `b[]`, for one, which PHP makes an
-    /// array of.
+    /// Returns the values of all fields with one name, in the order they were sent: of `b[]`, for
+    /// one, which PHP makes an array of.
     pub fn get_all<'a>(&'a self, name: &str) -> impl DoubleEndedIterator<Item = &'a str> {
         self.fields.get_all(name)
     }
@@ -49,10 +49,11 @@ pub struct UploadedFile {
     pub content: Bytes,
 }
 
-/// Why a body is not the `multipart/form-data` that its `Content-Type` promises (RFC 7578, RFC 2046 section 5.1).
+/// Why a body is not the `multipart/form-data` that its `Content-Type` promises (RFC 7578, RFC 2046
+/// section 5.1).
 ///
-/// A router or middleware may return it as its error, by `?`: the client gets a 400 then, and the server's `error` event has
-/// [`HttpError::Form`](crate::HttpError::Form).
+/// A router or middleware may return it as its error, by `?`: the client gets a 400 then, and the
+/// server's `error` event has [`HttpError::Form`](crate::HttpError::Form).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FormError {
@@ -124,7 +125,8 @@ pub(super) fn parse(content_type: &[u8], body: &Bytes) -> Result<Form, FormError
 }
 
 impl Form {
-    /// Adds a part, whose name and file name stand in its `Content-Disposition` (RFC 7578 section 4.2). `None` if it has no name.
+    /// Adds a part, whose name and file name stand in its `Content-Disposition` (RFC 7578 section
+    /// 4.2). `None` if it has no name.
     fn add(&mut self, part: Part<'_>, body: &Bytes) -> Option<()> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (kind, parameters) = split_at_byte(part.disposition.as_deref()?, b';');
@@ -196,7 +198,8 @@ mod tests {
         assert_eq!(form.files(), [file]);
     }
 
-    /// RFC 2046 section 5.1.1: preamble, transport padding, epilogue; and the line ends of clients that have LF alone.
+    /// RFC 2046 section 5.1.1: preamble, transport padding, epilogue; and the line ends of clients
+    /// that have LF alone.
     #[test]
     fn delimiters() {
         for (body, expected) in [

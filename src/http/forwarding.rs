@@ -1,4 +1,5 @@
-//! What proxies write into `X-Forwarded-*` and `Forwarded` (RFC 7239), read from the end of the list.
+//! What proxies write into `X-Forwarded-*` and `Forwarded` (RFC 7239), read from the end of the
+//! list.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use std::net::{IpAddr, SocketAddr};
@@ -48,8 +49,9 @@ impl Forwarding {
             Source::Nowhere => None,
             Source::Forwarded => forwarded_parameter(elements(headers, &FORWARDED).nth(place)?, parameter),
             Source::XForwarded => {
-                // Some proxies add to the list, some replace it, some pass it on. So nobody knows which of the trusted proxies
-                // wrote which of the last elements, and they count only if they agree.
+                // Some proxies add to the list, some replace it, some pass it on. So nobody knows
+                // which of the trusted proxies wrote which of the last elements, and they count
+                // only if they agree.
                 let mut written = elements(headers, name).take(place.saturating_add(1)).map(<[u8]>::trim_ascii);
                 let value = written.next()?;
                 written.all(|other| other.eq_ignore_ascii_case(value)).then_some(value)
@@ -58,7 +60,8 @@ impl Forwarding {
     }
 }
 
-/// Returns the addresses that proxies have added, the last first. `None` is an element without an address.
+/// Returns the addresses that proxies have added, the last first. `None` is an element without an
+/// address.
 pub(super) fn addresses(source: Source, headers: &HeaderMap) -> impl Iterator<Item = Option<SocketAddr>> {
     let name = match source {
         Source::Forwarded => FORWARDED,
@@ -73,7 +76,8 @@ pub(super) fn addresses(source: Source, headers: &HeaderMap) -> impl Iterator<It
     })
 }
 
-/// The schemes that proxies name, as those of HTTP. Traefik writes `ws` and `wss` for WebSocket requests.
+/// The schemes that proxies name, as those of HTTP. Traefik writes `ws` and `wss` for WebSocket
+/// requests.
 pub(super) fn scheme(proto: &[u8]) -> Option<&'static str> {
     let is = |name: &str| proto.eq_ignore_ascii_case(name.as_bytes());
     match () {
@@ -95,7 +99,8 @@ fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item
     })
 }
 
-/// The value of a parameter, which must not be there twice (RFC 7239 section 4). `name` is in lower case and ends in `=`.
+/// The value of a parameter, which must not be there twice (RFC 7239 section 4). `name` is in lower
+/// case and ends in `=`.
 fn forwarded_parameter<'a>(element: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let (mut found, mut rest) = (None, Some(element));
     while let Some(pairs) = rest {
@@ -115,7 +120,8 @@ fn forwarded_parameter<'a>(element: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 
 /// What is behind the last separator that is not quoted, and what is before it.
 ///
-/// From the end, since the beginning may be a client's, which may open a quotation and not close it.
+/// From the end, since the beginning may be a client's, which may open a quotation and not close
+/// it.
 fn split_last(list: &[u8], separator: u8) -> (Option<&[u8]>, &[u8]) {
     let mut quoted = false;
     for (place, byte) in list.iter().enumerate().rev() {
@@ -130,7 +136,8 @@ fn split_last(list: &[u8], separator: u8) -> (Option<&[u8]>, &[u8]) {
     (None, list)
 }
 
-/// An address with its port, or with port 0 if the port is missing or only has a name (RFC 7239 section 6).
+/// An address with its port, or with port 0 if the port is missing or only has a name (RFC 7239
+/// section 6).
 fn address(node: &str) -> Option<SocketAddr> {
     let node = node.rsplit_once(":_").map_or(node, |(address, _)| address);
     if let Ok(address) = node.parse::<SocketAddr>() {

@@ -1,7 +1,8 @@
 //! An HTTP/1.1 and 1.0 server on httparse, with the vocabulary of the `http` crate.
 //!
-//! `scanner`, `parser`, `body`, `encoder`, `form`, `multipart` and `params` are pure: bytes in, values out. A connection may end as something
-//! else ([`Upgrade`]); what that is, nobody here knows.
+//! `scanner`, `parser`, `body`, `encoder`, `form`, `multipart` and `params` are pure: bytes in,
+//! values out. A connection may end as something else ([`Upgrade`]); what that is, nobody here
+//! knows.
 
 mod admission;
 mod body;

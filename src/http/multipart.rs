@@ -10,8 +10,9 @@ use super::scanner::is_token;
 
 /// A body that is read part by part.
 ///
-/// A delimiter is a line of `--`, the boundary, perhaps another `--`, and perhaps spaces and tabs. The line end before it belongs
-/// to it and not to the part. Some clients end their lines with LF alone: the end of the first delimiter tells.
+/// A delimiter is a line of `--`, the boundary, perhaps another `--`, and perhaps spaces and tabs.
+/// The line end before it belongs to it and not to the part. Some clients end their lines with LF
+/// alone: the end of the first delimiter tells.
 pub(super) struct Multipart<'a> {
     body: &'a [u8],
     /// Where the next part begins.
@@ -65,7 +66,8 @@ impl<'a> Iterator for Multipart<'a> {
     }
 }
 
-/// Finds the next delimiter: where its line end begins, where its boundary ends, and what follows that.
+/// Finds the next delimiter: where its line end begins, where its boundary ends, and what follows
+/// that.
 fn find(finder: &Finder<'_>, body: &[u8], from: usize) -> Option<(usize, usize, Tail)> {
     let mut from = from;
     loop {
@@ -103,7 +105,8 @@ pub(super) struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    /// Separates a part's headers from its content. Folded lines are unfolded. `None` if a header is malformed.
+    /// Separates a part's headers from its content. Folded lines are unfolded. `None` if a header
+    /// is malformed.
     ///
     /// The headers may end with the part: then there is no content.
     pub(super) fn parse(part: &'a [u8]) -> Option<Part<'a>> {
@@ -183,8 +186,8 @@ pub(super) fn parameter(parameters: &[u8], name: &str) -> Option<Vec<u8>> {
     }
 }
 
-/// A quoted string from behind its first quote, and what follows it. Browsers escape only the quote, and older ones send
-/// paths with bare backslashes: only `\"` and `\\` are escapes here.
+/// A quoted string from behind its first quote, and what follows it. Browsers escape only the
+/// quote, and older ones send paths with bare backslashes: only `\"` and `\\` are escapes here.
 fn unquote(quoted: &[u8]) -> (Vec<u8>, &[u8]) {
     let mut value = Vec::new();
     let mut rest = quoted;

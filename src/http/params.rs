@@ -6,8 +6,8 @@ use percent_encoding::percent_decode;
 
 /// Names and values in the order they were sent: a query, cookies, or the fields of a form.
 ///
-/// Names stay as they were sent. PHP makes an array of `b[]=1&b[]=2`; here `b[]` is the name of two values, which
-/// [`get_all`](Params::get_all) returns.
+/// Names stay as they were sent. PHP makes an array of `b[]=1&b[]=2`; here `b[]` is the name of two
+/// values, which [`get_all`](Params::get_all) returns.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Params {
     pairs: Vec<(String, String)>,
@@ -18,8 +18,9 @@ pub struct Params {
 impl Params {
     /// Returns the value of a name.
     ///
-    /// A query or a form may have several values of one name. The last counts, as in PHP. Of several cookies with one name
-    /// the first counts, also as in PHP: clients send the cookie of the more specific path first (RFC 6265 section 5.4).
+    /// A query or a form may have several values of one name. The last counts, as in PHP. Of
+    /// several cookies with one name the first counts, also as in PHP: clients send the cookie of
+    /// the more specific path first (RFC 6265 section 5.4).
     pub fn get(&self, name: &str) -> Option<&str> {
         let mut values = self.get_all(name);
         if self.first_counts { values.next() } else { values.next_back() }
@@ -60,8 +61,9 @@ impl Params {
         Params { pairs: form_urlencoded::parse(text).into_owned().collect(), first_counts: false }
     }
 
-    /// Parses `Cookie: a=1; b=2` (RFC 6265 section 4.2.1). Names are not decoded. Values are percent-decoded, and a `+` stays
-    /// one, as in PHP's `$_COOKIE`. A pair without `=` is skipped, as in ReactPHP.
+    /// Parses `Cookie: a=1; b=2` (RFC 6265 section 4.2.1). Names are not decoded. Values are
+    /// percent-decoded, and a `+` stays one, as in PHP's `$_COOKIE`. A pair without `=` is skipped,
+    /// as in ReactPHP.
     pub(super) fn from_cookies<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Params {
         let pairs = lines.flat_map(|line| line.split(|byte| *byte == b';')).filter_map(|pair| {
             let at = pair.iter().position(|byte| *byte == b'=')?;

@@ -37,8 +37,8 @@ const FEW_HEADERS: usize = 32;
 pub(super) const URI_MAX: usize = 65_534;
 
 impl Head {
-    /// Parses a complete head that a [`HeadScanner`](super::scanner::HeadScanner) has found. The parts are views of `bytes`,
-    /// nothing is copied.
+    /// Parses a complete head that a [`HeadScanner`](super::scanner::HeadScanner) has found. The
+    /// parts are views of `bytes`, nothing is copied.
     pub(crate) fn parse(bytes: &Bytes) -> Result<Head, HttpError> {
         let mut few = [httparse::EMPTY_HEADER; FEW_HEADERS];
         let mut many;
@@ -128,7 +128,8 @@ fn is_port(port: &[u8]) -> bool {
     port.iter().try_fold(0u16, |value, byte| value.checked_mul(10)?.checked_add(digit(byte)?)).is_some()
 }
 
-/// Whether a target has the absolute form (section 3.2.2) of a URI that this server can be meant by.
+/// Whether a target has the absolute form (section 3.2.2) of a URI that this server can be meant
+/// by.
 fn is_absolute(target: &[u8]) -> bool {
     let begins = |scheme: &[u8]| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
     [&b"http://"[..], b"https://", b"ws://", b"wss://"].into_iter().any(begins)

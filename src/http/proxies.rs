@@ -11,19 +11,20 @@ use crate::stream::Stream;
 
 /// The proxies that are believed, and the headers in which they describe the client's request.
 ///
-/// Behind a proxy every connection comes from the proxy's address. The client's address is in a header, to which each proxy
-/// adds the address that it was connected to from. A client can send such a header too. So the server reads the header from
-/// its end, as far as trusted proxies wrote it: it skips addresses of the networks given here, and the first other address is
-/// the client's.
+/// Behind a proxy every connection comes from the proxy's address. The client's address is in a
+/// header, to which each proxy adds the address that it was connected to from. A client can send
+/// such a header too. So the server reads the header from its end, as far as trusted proxies wrote
+/// it: it skips addresses of the networks given here, and the first other address is the client's.
 ///
 /// In the same way proxies write which scheme and host the client used, for
-/// [`scheme`](crate::ServerRequest::scheme) and [`host`](crate::ServerRequest::host). `Forwarded` has all of it in one
-/// element. The `X-Forwarded-*` headers are separate, and many proxies pass on those that they do not write. So each of them
-/// is read only if it is named: [`x_forwarded_proto`](TrustedProxies::x_forwarded_proto),
+/// [`scheme`](crate::ServerRequest::scheme) and [`host`](crate::ServerRequest::host). `Forwarded`
+/// has all of it in one element. The `X-Forwarded-*` headers are separate, and many proxies pass on
+/// those that they do not write. So each of them is read only if it is named:
+/// [`x_forwarded_proto`](TrustedProxies::x_forwarded_proto),
 /// [`x_forwarded_host`](TrustedProxies::x_forwarded_host).
 ///
-/// Have the proxies set each header that is named here, or add to it, on every request. With a proxy that passes it on as it
-/// came, clients choose their own address.
+/// Have the proxies set each header that is named here, or add to it, on every request. With a
+/// proxy that passes it on as it came, clients choose their own address.
 ///
 /// ```
 /// use react_websocket::{HttpOptions, TrustedProxies};
@@ -40,8 +41,8 @@ pub struct TrustedProxies {
 }
 
 impl TrustedProxies {
-    /// Trusts proxies in these networks, which write `X-Forwarded-For: 192.0.2.1, 10.0.0.1`, as most do. A network is written
-    /// as `10.0.0.0/8` or `fd00::/8`, a single address as itself.
+    /// Trusts proxies in these networks, which write `X-Forwarded-For: 192.0.2.1, 10.0.0.1`, as
+    /// most do. A network is written as `10.0.0.0/8` or `fd00::/8`, a single address as itself.
     ///
     /// # Panics
     /// If an entry is not a network.
@@ -51,8 +52,9 @@ impl TrustedProxies {
         TrustedProxies { address: Source::XForwarded, proto: Source::Nowhere, host: Source::Nowhere, networks }
     }
 
-    /// Trusts proxies in these networks, which write `Forwarded: for=192.0.2.1;proto=https;host=example.com` (RFC 7239).
-    /// Networks are written as in [`x_forwarded_for`](TrustedProxies::x_forwarded_for).
+    /// Trusts proxies in these networks, which write `Forwarded:
+    /// for=192.0.2.1;proto=https;host=example.com` (RFC 7239). Networks are written as in
+    /// [`x_forwarded_for`](TrustedProxies::x_forwarded_for).
     ///
     /// # Panics
     /// If an entry is not a network.
@@ -62,18 +64,22 @@ impl TrustedProxies {
         TrustedProxies { address: Source::Forwarded, proto: Source::Forwarded, host: Source::Forwarded, networks }
     }
 
-    /// Reads the scheme of the client's request from `X-Forwarded-Proto`: `http` or `https`, or `ws` or `wss`.
+    /// Reads the scheme of the client's request from `X-Forwarded-Proto`: `http` or `https`, or
+    /// `ws` or `wss`.
     ///
-    /// Where a request has passed several trusted proxies, the last elements of the list must agree, one for each of these
-    /// proxies. Otherwise the header does not count. So have the outermost proxy set it, and the others pass it on.
+    /// Where a request has passed several trusted proxies, the last elements of the list must
+    /// agree, one for each of these proxies. Otherwise the header does not count. So have the
+    /// outermost proxy set it, and the others pass it on.
     pub fn x_forwarded_proto(mut self) -> TrustedProxies {
         self.proto = Source::XForwarded;
         self
     }
 
-    /// Reads the host of the client's request from `X-Forwarded-Host`: `example.com` or `example.com:8443`.
+    /// Reads the host of the client's request from `X-Forwarded-Host`: `example.com` or
+    /// `example.com:8443`.
     ///
-    /// The elements of several proxies must agree, as in [`x_forwarded_proto`](TrustedProxies::x_forwarded_proto).
+    /// The elements of several proxies must agree, as in
+    /// [`x_forwarded_proto`](TrustedProxies::x_forwarded_proto).
     pub fn x_forwarded_host(mut self) -> TrustedProxies {
         self.host = Source::XForwarded;
         self
@@ -85,8 +91,8 @@ impl TrustedProxies {
         self.networks.iter().any(|network| network.contains(&address))
     }
 
-    /// Returns the client of a request with these headers that has arrived on this stream, and where the headers say more,
-    /// if a trusted proxy has sent it.
+    /// Returns the client of a request with these headers that has arrived on this stream, and
+    /// where the headers say more, if a trusted proxy has sent it.
     pub(super) fn client(&self, headers: &HeaderMap, stream: &Stream) -> (Option<SocketAddr>, Option<Forwarding>) {
         let is_trusted = match stream.remote {
             Some(peer) => self.contains(peer.ip()),
@@ -99,7 +105,8 @@ impl TrustedProxies {
         let mut place = 0;
         for (number, address) in (0..).zip(addresses(self.address, headers)) {
             place = number;
-            // A proxy that does not name an address is the last that is known. What is on its left may be the client's.
+            // A proxy that does not name an address is the last that is known. What is on its left
+            // may be the client's.
             let Some(address) = address else { break };
             client = Some(address);
             if !self.contains(address.ip()) {

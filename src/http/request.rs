@@ -76,11 +76,11 @@ impl ServerRequest {
         &self.inner.head.method
     }
 
-    /// The request target as a URI: path and query, or all of it if the client sent the absolute form. Bytes beyond ASCII are
-    /// percent-encoded.
+    /// The request target as a URI: path and query, or all of it if the client sent the absolute
+    /// form. Bytes beyond ASCII are percent-encoded.
     ///
-    /// A proxy may have changed it: [`scheme`](ServerRequest::scheme) and [`host`](ServerRequest::host) tell what the client
-    /// asked for.
+    /// A proxy may have changed it: [`scheme`](ServerRequest::scheme) and
+    /// [`host`](ServerRequest::host) tell what the client asked for.
     pub fn uri(&self) -> &Uri {
         &self.inner.head.uri
     }
@@ -94,10 +94,11 @@ impl ServerRequest {
 
     /// The scheme that the client used: `http` or `https`.
     ///
-    /// The first of these that is known counts: what the [trusted proxies](crate::HttpOptions::trusted_proxies) wrote,
-    /// the target in absolute form (RFC 9112 section 3.3), `http` for the connection. A stream that was handed to
-    /// [`HttpServer::serve`](crate::HttpServer::serve) counts as `http`, even if it is TLS. Schemes of WebSockets count as
-    /// those of HTTP: `ws` is `http`, `wss` is `https`.
+    /// The first of these that is known counts: what the [trusted
+    /// proxies](crate::HttpOptions::trusted_proxies) wrote, the target in absolute form (RFC 9112
+    /// section 3.3), `http` for the connection. A stream that was handed to
+    /// [`HttpServer::serve`](crate::HttpServer::serve) counts as `http`, even if it is TLS. Schemes
+    /// of WebSockets count as those of HTTP: `ws` is `http`, `wss` is `https`.
     ///
     /// ```
     /// use react_websocket::{Next, Response, ServerRequest};
@@ -118,12 +119,14 @@ impl ServerRequest {
         forwarded.or_else(|| forwarding::scheme(self.uri().scheme_str()?.as_bytes())).unwrap_or("http")
     }
 
-    /// The host that the client asked for, with its port if there is one: `example.com`, `[::1]:8000`. `None` if an HTTP/1.0
-    /// client named no host.
+    /// The host that the client asked for, with its port if there is one: `example.com`,
+    /// `[::1]:8000`. `None` if an HTTP/1.0 client named no host.
     ///
-    /// The first of these that is known counts: what the [trusted proxies](crate::HttpOptions::trusted_proxies) wrote, the
-    /// target in absolute form (RFC 9112 section 3.2.2), the `Host` header. It is a valid host, and it is the client's claim:
-    /// compare it with a list before a link or a redirect is made of it. Its case and a default port are kept.
+    /// The first of these that is known counts: what the [trusted
+    /// proxies](crate::HttpOptions::trusted_proxies) wrote, the target in absolute form (RFC 9112
+    /// section 3.2.2), the `Host` header. It is a valid host, and it is the client's claim: compare
+    /// it with a list before a link or a redirect is made of it. Its case and a default port are
+    /// kept.
     pub fn host(&self) -> Option<&str> {
         let forwarded = self.inner.forwarding.and_then(|forwarding| forwarding.host(self.headers()));
         forwarded.or_else(|| self.uri().authority().map(Authority::as_str)).or_else(|| self.header("host"))
@@ -152,9 +155,9 @@ impl ServerRequest {
         std::str::from_utf8(self.headers().get(name)?.as_bytes()).ok()
     }
 
-    /// The elements of a header that is a comma-separated list, such as `Accept-Language` or `Sec-WebSocket-Protocol`, over all
-    /// its lines (RFC 9110 section 5.6.1). Empty elements, and lines that are not UTF-8, are left out. A comma inside of double
-    /// quotes does not separate.
+    /// The elements of a header that is a comma-separated list, such as `Accept-Language` or
+    /// `Sec-WebSocket-Protocol`, over all its lines (RFC 9110 section 5.6.1). Empty elements, and
+    /// lines that are not UTF-8, are left out. A comma inside of double quotes does not separate.
     ///
     /// ```
     /// use react_websocket::{WebSocketConnection, WebSocketMiddleware};
@@ -186,7 +189,8 @@ impl ServerRequest {
         &self.inner.head.headers
     }
 
-    /// The cookies that the client sent. Of several with one name, [`get`](Params::get) returns the first.
+    /// The cookies that the client sent. Of several with one name, [`get`](Params::get) returns the
+    /// first.
     pub fn cookie_params(&self) -> Params {
         let lines = self.headers().get_all(COOKIE).iter();
         Params::from_cookies(lines.map(|line| line.as_bytes()))
@@ -197,8 +201,9 @@ impl ServerRequest {
         &self.inner.body
     }
 
-    /// Parses the body as a form, `application/x-www-form-urlencoded` or `multipart/form-data`: ReactPHP's `getParsedBody` and
-    /// `getUploadedFiles`. A body of another content type is an empty form.
+    /// Parses the body as a form, `application/x-www-form-urlencoded` or `multipart/form-data`:
+    /// ReactPHP's `getParsedBody` and `getUploadedFiles`. A body of another content type is an
+    /// empty form.
     ///
     /// ```
     /// use react_websocket::{FormError, Response, ServerRequest};
@@ -210,8 +215,8 @@ impl ServerRequest {
     /// ```
     ///
     /// # Errors
-    /// The body is not the `multipart/form-data` that `Content-Type` promises. A router that returns the error answers with
-    /// 400.
+    /// The body is not the `multipart/form-data` that `Content-Type` promises. A router that
+    /// returns the error answers with 400.
     pub fn parsed_body(&self) -> Result<Form, FormError> {
         let content_type = self.headers().get(CONTENT_TYPE).map(|value| value.as_bytes()).unwrap_or_default();
         form::parse(content_type, self.body())
@@ -247,11 +252,11 @@ impl ServerRequest {
         self
     }
 
-    /// The client's address; `None` on a Unix socket or a stream that has none. An IPv4 client has an IPv4 address here, also
-    /// on a socket that listens on `[::]`.
+    /// The client's address; `None` on a Unix socket or a stream that has none. An IPv4 client has
+    /// an IPv4 address here, also on a socket that listens on `[::]`.
     ///
-    /// Behind [trusted proxies](crate::HttpOptions::trusted_proxies) it is the address that they wrote, with port 0 if they
-    /// wrote no port.
+    /// Behind [trusted proxies](crate::HttpOptions::trusted_proxies) it is the address that they
+    /// wrote, with port 0 if they wrote no port.
     pub fn remote_address(&self) -> Option<SocketAddr> {
         self.inner.client
     }

@@ -87,11 +87,11 @@ impl Response {
         Response::of_type("application/xml", xml.into())
     }
 
-    /// 200 with `application/json`: the value on indented lines, with a line feed behind it, as ReactPHP writes it. Slashes and
-    /// characters beyond ASCII are not escaped.
+    /// 200 with `application/json`: the value on indented lines, with a line feed behind it, as
+    /// ReactPHP writes it. Slashes and characters beyond ASCII are not escaped.
     ///
-    /// A value that cannot be JSON, such as a map whose keys are not strings, is answered with a 500. A float that is infinite or
-    /// not a number becomes `null`, which PHP refuses.
+    /// A value that cannot be JSON, such as a map whose keys are not strings, is answered with a
+    /// 500. A float that is infinite or not a number becomes `null`, which PHP refuses.
     #[cfg(feature = "json")]
     pub fn json(value: &(impl serde::Serialize + ?Sized)) -> Response {
         let mut json = Vec::new();
@@ -273,8 +273,8 @@ mod tests {
         assert!(size_of::<Response>() < 128, "{}", size_of::<Response>());
     }
 
-    /// ReactPHP has `json_encode` print with `JSON_PRETTY_PRINT | JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE |
-    /// JSON_PRESERVE_ZERO_FRACTION`.
+    /// ReactPHP has `json_encode` print with `JSON_PRETTY_PRINT | JSON_UNESCAPED_SLASHES |
+    /// JSON_UNESCAPED_UNICODE | JSON_PRESERVE_ZERO_FRACTION`.
     #[cfg(feature = "json")]
     #[test]
     fn json_is_printed_as_reactphp_prints_it() {

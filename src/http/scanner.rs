@@ -22,8 +22,8 @@ pub(crate) struct HeadLimits {
 
 /// Finds the end of a head in a growing buffer and looks at every byte once.
 ///
-/// The scanner judges each line when it is complete, and the request line while it arrives. The first wrong byte decides,
-/// so the verdict does not depend on how the bytes are cut into reads.
+/// The scanner judges each line when it is complete, and the request line while it arrives. The
+/// first wrong byte decides, so the verdict does not depend on how the bytes are cut into reads.
 #[derive(Debug, Default)]
 pub(crate) struct HeadScanner {
     /// Where the request line begins: behind the one empty line that may precede it (section 2.2).
@@ -75,8 +75,8 @@ impl HeadScanner {
         Ok(None)
     }
 
-    /// Returns what an error page needs to know of the request, if its method has arrived. `head` is what was scanned, with or
-    /// without the empty line before it.
+    /// Returns what an error page needs to know of the request, if its method has arrived. `head`
+    /// is what was scanned, with or without the empty line before it.
     ///
     /// The version counts when the request line is complete. Until then it is HTTP/1.1.
     pub(crate) fn request_line(&self, head: &[u8]) -> Option<RequestLine> {
@@ -137,7 +137,8 @@ enum Part {
 }
 
 impl RequestLineJudge {
-    /// Judges the bytes of `line` that are new. Returns the place of the first byte that no request line has there.
+    /// Judges the bytes of `line` that are new. Returns the place of the first byte that no request
+    /// line has there.
     fn advance(&mut self, line: &[u8]) -> Option<usize> {
         loop {
             let new = line.get(self.judged..).unwrap_or_default();

@@ -115,8 +115,9 @@ pub enum HandshakeError {
     /// An upgrade request has no body.
     #[error("an upgrade request with a body")]
     Body,
-    /// A page of another site wants to connect, which [`WebSocketOptions::origins`](crate::WebSocketOptions::origins) does not
-    /// allow. The client is told no more than 403.
+    /// A page of another site wants to connect, which
+    /// [`WebSocketOptions::origins`](crate::WebSocketOptions::origins) does not allow. The client
+    /// is told no more than 403.
     #[error("origin {origin:?} is not allowed for host {host:?}; `WebSocketOptions::origins` can allow it")]
     Origin {
         /// The `Origin` header.
@@ -135,8 +136,8 @@ pub enum HandshakeError {
         status: u16,
     },
     /// A `connection` listener, or `with_verify`'s closure, panicked or returned `Err`; or
-    /// [`select_subprotocol`](crate::WebSocketOptions::select_subprotocol)'s closure panicked or selected a subprotocol that
-    /// the client did not offer.
+    /// [`select_subprotocol`](crate::WebSocketOptions::select_subprotocol)'s closure panicked or
+    /// selected a subprotocol that the client did not offer.
     #[error("a listener failed: {0}")]
     Listener(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// `with_verify`'s closure and the `connection` listeners did not decide in time.

@@ -1,4 +1,5 @@
-//! The server's side of the opening handshake (RFC 6455 section 4.2). Pure: a request goes in, a decision comes out.
+//! The server's side of the opening handshake (RFC 6455 section 4.2). Pure: a request goes in, a
+//! decision comes out.
 
 use std::sync::Arc;
 
@@ -37,7 +38,8 @@ impl Intent {
         if !looks_like_a_handshake {
             return Intent::Other;
         }
-        // RFC 9110 section 7.8: a server ignores `Upgrade` in HTTP/1.0, and where `Connection` does not name it.
+        // RFC 9110 section 7.8: a server ignores `Upgrade` in HTTP/1.0, and where `Connection` does
+        // not name it.
         if request.version() != Version::HTTP_11 {
             Intent::NotUpgraded("http_1_0")
         } else if !has_token(headers, CONNECTION, "upgrade") {
@@ -48,7 +50,8 @@ impl Intent {
     }
 }
 
-/// Checks what section 4.2.1 asks for, and the origin, of a request whose [`Intent`] is a WebSocket.
+/// Checks what section 4.2.1 asks for, and the origin, of a request whose [`Intent`] is a
+/// WebSocket.
 pub(super) fn check(request: &ServerRequest, options: &WebSocketOptions) -> Result<Handshake, HandshakeError> {
     let headers = request.headers();
     if !has_token(headers, UPGRADE, "websocket") {

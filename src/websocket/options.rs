@@ -223,8 +223,9 @@ impl WebSocketOptions {
         self
     }
 
-    /// Subprotocols that the server speaks, the most wanted first. The first of them that the client offered is agreed on. If
-    /// the client offered none of them, no subprotocol is. Default: none.
+    /// Subprotocols that the server speaks, the most wanted first. The first of them that the
+    /// client offered is agreed on. If the client offered none of them, no subprotocol is. Default:
+    /// none.
     ///
     /// # Panics
     /// If a name is not a token (RFC 6455 section 4.1), so that no client could offer it.
@@ -238,12 +239,13 @@ impl WebSocketOptions {
         self
     }
 
-    /// Has a closure select the subprotocol by the request and by what the client offered, instead of
-    /// [`subprotocols`](WebSocketOptions::subprotocols).
+    /// Has a closure select the subprotocol by the request and by what the client offered, instead
+    /// of [`subprotocols`](WebSocketOptions::subprotocols).
     ///
     /// It is called for each handshake that is in order and offers a subprotocol, before
-    /// [`with_verify`](crate::WebSocketMiddleware::with_verify)'s closure. It returns one of the offered names, or `None` for no
-    /// subprotocol. If it panics or returns another name, the handshake is refused with a 500.
+    /// [`with_verify`](crate::WebSocketMiddleware::with_verify)'s closure. It returns one of the
+    /// offered names, or `None` for no subprotocol. If it panics or returns another name, the
+    /// handshake is refused with a 500.
     ///
     /// ```
     /// use react_websocket::WebSocketOptions;

@@ -5,12 +5,14 @@ use http::header::{HeaderMap, ORIGIN};
 
 /// Which web pages may open a connection (RFC 6455 section 10.2).
 ///
-/// A browser sends in `Origin` which site a page is of, and it sends the visitor's cookies along. Without a rule, any page in
-/// the world could use your service in your visitors' name. A client without `Origin` is not a browser, and always passes: a
-/// token or a password tells such clients apart.
+/// A browser sends in `Origin` which site a page is of, and it sends the visitor's cookies along.
+/// Without a rule, any page in the world could use your service in your visitors' name. A client
+/// without `Origin` is not a browser, and always passes: a token or a password tells such clients
+/// apart.
 ///
-/// A page that is not allowed gets a 403 that says no more. The reason is in the middleware's `error` event, in
-/// [`HandshakeError::Origin`](crate::HandshakeError::Origin), and in the lines of the feature `tracing`.
+/// A page that is not allowed gets a 403 that says no more. The reason is in the middleware's
+/// `error` event, in [`HandshakeError::Origin`](crate::HandshakeError::Origin), and in the lines of
+/// the feature `tracing`.
 ///
 /// ```
 /// use react_websocket::Origins;
@@ -50,25 +52,29 @@ enum Port {
 }
 
 impl Origins {
-    /// Allows pages of the [host](crate::ServerRequest::host) and port that the request itself is for. The default.
+    /// Allows pages of the [host](crate::ServerRequest::host) and port that the request itself is
+    /// for. The default.
     ///
-    /// Behind a proxy that changes `Host` no page is of that host. Have the proxy pass `Host` on, or have it write the client's
-    /// host for [`TrustedProxies`](crate::TrustedProxies), or use a [`list`](Origins::list).
+    /// Behind a proxy that changes `Host` no page is of that host. Have the proxy pass `Host` on,
+    /// or have it write the client's host for [`TrustedProxies`](crate::TrustedProxies), or use a
+    /// [`list`](Origins::list).
     pub fn same_host() -> Origins {
         Origins(Rule::SameHost)
     }
 
-    /// Allows pages of the [host](crate::ServerRequest::host) that the request itself is for, on any port. This fits a page on
-    /// port 80 whose WebSockets are on port 8080, as is usual with PHP.
+    /// Allows pages of the [host](crate::ServerRequest::host) that the request itself is for, on
+    /// any port. This fits a page on port 80 whose WebSockets are on port 8080, as is usual with
+    /// PHP.
     ///
-    /// The price: whatever serves pages on another port of the host may connect, in the name of its visitors. Cookies do not
-    /// heed ports either (RFC 6265 section 8.5), so such a page could read most cookies of the host anyway. `localhost` and
-    /// `127.0.0.1` are two hosts.
+    /// The price: whatever serves pages on another port of the host may connect, in the name of its
+    /// visitors. Cookies do not heed ports either (RFC 6265 section 8.5), so such a page could read
+    /// most cookies of the host anyway. `localhost` and `127.0.0.1` are two hosts.
     pub fn same_host_any_port() -> Origins {
         Origins(Rule::SameHostAnyPort)
     }
 
-    /// Allows all pages: for public services that know their clients by something else than cookies.
+    /// Allows all pages: for public services that know their clients by something else than
+    /// cookies.
     pub fn any() -> Origins {
         Origins(Rule::Any)
     }
@@ -133,8 +139,8 @@ impl<'a> Site<'a> {
     }
 }
 
-/// Whether a page of this origin is of the host that a request is for. The scheme does not count, since a proxy may have taken
-/// the TLS away; the scheme's own port may be left out on both sides.
+/// Whether a page of this origin is of the host that a request is for. The scheme does not count,
+/// since a proxy may have taken the TLS away; the scheme's own port may be left out on both sides.
 fn is_of_host(origin: &str, host: &str, heeds_port: bool) -> bool {
     let Some(site) = Site::parse(origin) else { return false };
     if !(site.scheme.eq_ignore_ascii_case("http") || site.scheme.eq_ignore_ascii_case("https")) {
@@ -237,7 +243,8 @@ impl Pattern {
     }
 }
 
-/// Browsers take a host whose last label is a number for an IPv4 address, and send that in its usual form.
+/// Browsers take a host whose last label is a number for an IPv4 address, and send that in its
+/// usual form.
 fn is_malformed_ipv4(host: &str) -> bool {
     let last = host.rsplit('.').next().unwrap_or_default();
     !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()) && host.parse::<Ipv4Addr>().is_err()

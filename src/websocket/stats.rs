@@ -15,9 +15,10 @@ pub struct WebSocketStats {
     pub accepted: u64,
     /// Handshakes that were refused, each under its [cause](crate::HandshakeError::cause).
     pub refused: BTreeMap<&'static str, u64>,
-    /// Requests that look like handshakes and are not upgrades any more, so that the next middleware or the router answered them
-    /// (RFC 9110 section 7.8): `http_1_0`, which is what nginx sends without `proxy_http_version 1.1`; `connection_header`, where
-    /// a proxy did not pass on `Connection: upgrade`.
+    /// Requests that look like handshakes and are not upgrades any more, so that the next
+    /// middleware or the router answered them (RFC 9110 section 7.8): `http_1_0`, which is what
+    /// nginx sends without `proxy_http_version 1.1`; `connection_header`, where a proxy did not
+    /// pass on `Connection: upgrade`.
     pub not_upgraded: BTreeMap<&'static str, u64>,
     /// Connections that have ended, each under its cause: that of its [error](crate::ConnectionError::cause), or else `peer`
     /// or `server`, whichever said Close first, or `lost`, if neither did or the other did not answer.
