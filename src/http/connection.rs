@@ -20,7 +20,7 @@ use super::middleware::{Answer, poll_contained};
 use super::parser::Head;
 use super::request::ServerRequest;
 use super::response::Response;
-use super::scanner::HeadScanner;
+use super::scanner::{FoundHead, HeadScanner};
 use super::sending::page;
 use super::server::Server;
 use super::upgrade::{Upgrade, Upgraded};
@@ -144,9 +144,9 @@ impl Connection {
         loop {
             let found = scanner.scan(&self.buffer, &self.server.options.head);
             if let Ok(Some(found)) = found {
-                let mut head = self.buffer.split_to(found.end).freeze();
-                head.advance(found.start);
-                let begun = self.begin(&head);
+                let mut head = self.buffer.split_to(found.range.end).freeze();
+                head.advance(found.range.start);
+                let begun = self.begin(&head, &found);
                 if begun.is_err() {
                     self.line = scanner.request_line(&head);
                 }
@@ -196,8 +196,8 @@ impl Connection {
         if read? > 0 { Ok(()) } else { Err(Stop::Quiet) }
     }
 
-    fn begin(&mut self, head: &Bytes) -> Result<ServerRequest, Stop> {
-        let head = Head::parse(head)?;
+    fn begin(&mut self, head: &Bytes, found: &FoundHead) -> Result<ServerRequest, Stop> {
+        let head = Head::parse(head, found)?;
         let options = head.headers.get_all(CONNECTION).iter().map(HeaderValue::as_bytes);
         let connection = ConnectionOptions::read(options);
         self.line = Some(RequestLine { method: head.method.clone(), version: head.version, connection });

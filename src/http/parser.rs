@@ -1,6 +1,8 @@
 //! Request heads, from bytes (RFC 9112 sections 2 to 6). Pure: no socket, no clock.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::uri::{Authority, Uri};
@@ -9,6 +11,7 @@ use memchr::memchr_iter;
 use percent_encoding::{CONTROLS, percent_encode};
 
 use super::HttpError;
+use super::scanner::FoundHead;
 
 /// A request head.
 #[derive(Clone, Debug)]
@@ -37,38 +40,34 @@ const FEW_HEADERS: usize = 32;
 pub(super) const URI_MAX: usize = 65_534;
 
 impl Head {
-    /// Parses a complete head that a [`HeadScanner`](super::scanner::HeadScanner) has found. The
-    /// parts are views of `bytes`, nothing is copied.
-    pub(crate) fn parse(bytes: &Bytes) -> Result<Head, HttpError> {
+    /// Parses a head that was found in its place. The parts are views of `bytes`, nothing is
+    /// copied.
+    pub(crate) fn parse(bytes: &Bytes, found: &FoundHead) -> Result<Head, HttpError> {
+        let part = |range: &Range<usize>| bytes.get(range.clone()).ok_or(HttpError::RequestLine);
+        let method = Method::from_bytes(part(&found.method)?).map_err(|_| HttpError::RequestLine)?;
+        let target = bytes.slice_ref(part(&found.target)?);
+        if !target.is_ascii() && std::str::from_utf8(&target).is_err() {
+            return Err(HttpError::RequestLine);
+        }
+        let version = found.version;
+        let lines = bytes.get(found.headers..).unwrap_or_default();
         let mut few = [httparse::EMPTY_HEADER; FEW_HEADERS];
         let mut many;
-        let mut request = httparse::Request::new(&mut few);
-        let mut parsed = request.parse(bytes);
+        let mut parsed = httparse::parse_headers(lines, &mut few);
         if parsed == Err(httparse::Error::TooManyHeaders) {
-            many = vec![httparse::EMPTY_HEADER; memchr_iter(b'\n', bytes).count()];
-            request = httparse::Request::new(&mut many);
-            parsed = request.parse(bytes);
+            many = vec![httparse::EMPTY_HEADER; memchr_iter(b'\n', lines).count()];
+            parsed = httparse::parse_headers(lines, &mut many);
         }
-        match parsed {
-            Ok(httparse::Status::Complete(_)) => {}
-            Ok(httparse::Status::Partial) => return Err(HttpError::RequestLine),
-            Err(error) => return Err(syntax_error(error)),
-        }
-        let (Some(method), Some(path), Some(minor)) = (request.method, request.path, request.version) else {
-            return Err(HttpError::RequestLine);
-        };
-        let method = Method::from_bytes(method.as_bytes()).map_err(|_| HttpError::RequestLine)?;
-        let version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
-        let mut headers = HeaderMap::with_capacity(request.headers.len());
+        let Ok(httparse::Status::Complete((_, parsed))) = parsed else { return Err(HttpError::Header) };
+        let mut headers = HeaderMap::with_capacity(parsed.len());
         let mut has_body = false;
-        for header in request.headers.iter() {
+        for header in parsed {
             let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| HttpError::Header)?;
             has_body |= name == CONTENT_LENGTH || name == TRANSFER_ENCODING;
             let value = HeaderValue::from_maybe_shared(bytes.slice_ref(header.value));
             headers.append(name, value.map_err(|_| HttpError::Header)?);
         }
         check_host(&headers, version)?;
-        let target = bytes.slice_ref(path.as_bytes());
         let uri = parse_target(&method, &target)?;
         let framing = if has_body { Framing::of(&headers, version)? } else { Framing::Length(0) };
         Ok(Head { method, target, uri, version, headers, framing })
@@ -159,13 +158,4 @@ fn parse_target(method: &Method, target: &Bytes) -> Result<Uri, HttpError> {
         return Err(HttpError::Target);
     }
     Ok(uri)
-}
-
-/// What httparse found wrong in a head whose request line the scanner has passed.
-fn syntax_error(error: httparse::Error) -> HttpError {
-    match error {
-        // The target has bytes that are not UTF-8.
-        httparse::Error::Token => HttpError::RequestLine,
-        _ => HttpError::Header,
-    }
 }

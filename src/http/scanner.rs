@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use http::{Method, Version};
-use memchr::memchr_iter;
+use memchr::{memchr, memchr_iter};
 
 use super::HttpError;
 use super::encoder::{ConnectionOptions, RequestLine};
@@ -17,6 +17,18 @@ pub(crate) struct HeadLimits {
     /// Bytes from the request line up to and including the empty line.
     pub(crate) head: usize,
     /// Header lines.
+    pub(crate) headers: usize,
+}
+
+/// Where a complete head is in a buffer, and where its parts are in it.
+#[derive(Debug)]
+pub(crate) struct FoundHead {
+    pub(crate) range: Range<usize>,
+    /// From here on places count from the start of the range.
+    pub(crate) method: Range<usize>,
+    pub(crate) target: Range<usize>,
+    pub(crate) version: Version,
+    /// Where the header lines begin.
     pub(crate) headers: usize,
 }
 
@@ -33,25 +45,27 @@ pub(crate) struct HeadScanner {
     /// Complete lines, the request line included.
     lines: usize,
     request_line: RequestLineJudge,
+    headers_start: usize,
 }
 
 impl HeadScanner {
-    /// Returns where the head in `buffer` starts and ends, if it is complete.
+    /// Returns where the head in `buffer` is, if it is complete.
     ///
     /// `buffer` begins with the bytes of the last call.
-    pub(crate) fn scan(&mut self, buffer: &[u8], limits: &HeadLimits) -> Result<Option<Range<usize>>, HttpError> {
+    pub(crate) fn scan(&mut self, buffer: &[u8], limits: &HeadLimits) -> Result<Option<FoundHead>, HttpError> {
         let fresh = buffer.get(self.scanned..).unwrap_or_default();
         for found in memchr_iter(b'\n', fresh) {
             let end = self.scanned.saturating_add(found);
             let line = buffer.get(self.line_start..end).unwrap_or_default();
             let next_line = end.saturating_add(1);
             if self.lines == 0 {
-                self.begin(line, limits)?;
+                self.judge(line, limits)?;
                 if line == b"\r" {
                     (self.start, self.line_start) = (next_line, next_line);
                     continue;
                 }
                 self.request_line.finish(line)?;
+                self.headers_start = next_line;
             }
             let Some(line) = line.strip_suffix(b"\r") else {
                 self.check_size(end, limits)?;
@@ -60,7 +74,7 @@ impl HeadScanner {
             self.line_start = next_line;
             self.check_size(self.line_start, limits)?;
             if line.is_empty() {
-                return Ok(Some(self.start..self.line_start));
+                return Ok(self.found());
             }
             self.lines = self.lines.saturating_add(1);
             if self.lines.saturating_sub(1) > limits.headers {
@@ -69,10 +83,18 @@ impl HeadScanner {
         }
         self.scanned = buffer.len();
         if self.lines == 0 {
-            self.begin(buffer.get(self.line_start..).unwrap_or_default(), limits)?;
+            self.judge(buffer.get(self.line_start..).unwrap_or_default(), limits)?;
         }
         self.check_size(self.scanned, limits)?;
         Ok(None)
+    }
+
+    fn found(&self) -> Option<FoundHead> {
+        let RequestLineJudge { method_length, part_start: version_start, version, .. } = self.request_line;
+        let method = 0..method_length?;
+        let target = method.end.saturating_add(1)..version_start.saturating_sub(1);
+        let headers = self.headers_start.saturating_sub(self.start);
+        Some(FoundHead { range: self.start..self.line_start, method, target, version, headers })
     }
 
     /// Returns what an error page needs to know of the request, if its method has arrived. `head`
@@ -82,12 +104,12 @@ impl HeadScanner {
     pub(crate) fn request_line(&self, head: &[u8]) -> Option<RequestLine> {
         let line = head.strip_prefix(b"\r\n").unwrap_or(head);
         let method = Method::from_bytes(line.get(..self.request_line.method_length?)?).ok()?;
-        let version = if self.request_line.is_http_10 { Version::HTTP_10 } else { Version::HTTP_11 };
+        let version = self.request_line.version;
         Some(RequestLine { method, version, connection: ConnectionOptions::default() })
     }
 
     /// Judges the first line as far as it has arrived. `line` has no LF.
-    fn begin(&mut self, line: &[u8], limits: &HeadLimits) -> Result<(), HttpError> {
+    fn judge(&mut self, line: &[u8], limits: &HeadLimits) -> Result<(), HttpError> {
         if self.start == 0 && line.first() == Some(&b'\r') {
             return if line.len() == 1 { Ok(()) } else { Err(HttpError::LineEnd) };
         }
@@ -117,7 +139,7 @@ impl HeadScanner {
 }
 
 /// How far a request line is in order: `method SP target SP HTTP/digit.digit CR` (section 3).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct RequestLineJudge {
     part: Part,
     part_start: usize,
@@ -125,15 +147,21 @@ struct RequestLineJudge {
     judged: usize,
     /// The method's length, when the space behind it has arrived.
     method_length: Option<usize>,
-    is_http_10: bool,
+    version: Version,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 enum Part {
-    #[default]
     Method,
     Target,
     Version,
+}
+
+impl Default for RequestLineJudge {
+    fn default() -> Self {
+        let (part, version) = (Part::Method, Version::HTTP_11);
+        RequestLineJudge { part, part_start: 0, judged: 0, method_length: None, version }
+    }
 }
 
 impl RequestLineJudge {
@@ -143,8 +171,8 @@ impl RequestLineJudge {
         loop {
             let new = line.get(self.judged..).unwrap_or_default();
             let found = match self.part {
-                Part::Method => new.iter().position(|byte| !is_token_byte(*byte)),
-                Part::Target => new.iter().position(|byte| *byte <= b' ' || *byte == 0x7F),
+                Part::Method => new.iter().position(|byte| *byte == b' ' || !is_token_byte(*byte)),
+                Part::Target => target_end(new),
                 Part::Version => return self.advance_version(line),
             };
             let Some(found) = found else {
@@ -169,6 +197,9 @@ impl RequestLineJudge {
 
     fn advance_version(&mut self, line: &[u8]) -> Option<usize> {
         let version = line.get(self.part_start..).unwrap_or_default();
+        if version == b"HTTP/1.1\r" {
+            return None;
+        }
         let fits = |place: usize, byte: u8| match place {
             5 | 7 => byte.is_ascii_digit(),
             place => b"HTTP/x.x\r".get(place) == Some(&byte),
@@ -188,12 +219,24 @@ impl RequestLineJudge {
         match version {
             b"HTTP/1.1\r" => Ok(()),
             b"HTTP/1.0\r" => {
-                self.is_http_10 = true;
+                self.version = Version::HTTP_10;
                 Ok(())
             }
             version if version.ends_with(b"\r") => Err(HttpError::Version),
             _ => Err(HttpError::LineEnd),
         }
+    }
+}
+
+/// The place of the first byte that a target cannot have: a space or a control character.
+fn target_end(bytes: &[u8]) -> Option<usize> {
+    let is_control = |byte: &u8| *byte < b' ' || *byte == 0x7F;
+    let space = memchr(b' ', bytes);
+    let target = bytes.get(..space.unwrap_or(bytes.len())).unwrap_or_default();
+    // Without an early exit the compiler looks at many bytes at once.
+    match target.iter().fold(false, |found, byte| found | is_control(byte)) {
+        true => target.iter().position(is_control),
+        false => space,
     }
 }
 
