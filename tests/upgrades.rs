@@ -258,6 +258,24 @@ async fn a_handshake_that_is_refused_has_nothing_selected() {
     assert_eq!(ask(&http, &handshake(&[offered]).replace(": 13", ": 12")).await.status(), 426);
 }
 
+/// What an app's closure has captured may panic when it is dropped. That stays where it is dropped.
+#[test]
+fn a_closure_that_panics_when_it_is_dropped_does_no_harm() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+    support::count_panics();
+    let bomb = Bomb;
+    drop(WebSocketOptions::new().select_subprotocol(move |_, offered| {
+        let _keep = &bomb;
+        offered.first().copied()
+    }));
+    assert_eq!(support::panics(), 1);
+}
+
 #[test]
 fn options_with_a_closure_are_cloned_and_printed() {
     let options = WebSocketOptions::new().select_subprotocol(|_, offered| offered.first().copied());

@@ -142,9 +142,10 @@ impl Rules {
         if !is_good {
             return Verdict::Refused;
         }
+        let own = head.all("host")[0].to_ascii_lowercase();
+        let is_odd = !own.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-.:".contains(byte));
         // The target in absolute form counts instead of Host (RFC 9112 section 3.2.2).
-        let host = if head.target.starts_with(b"http://") { b"b".to_vec() } else { head.all("host")[0].to_ascii_lowercase() };
-        let is_odd = !host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-.:".contains(byte));
+        let host = if head.target.starts_with(b"http://") { b"b".to_vec() } else { own };
         match head.all("origin")[..] {
             _ if self.any_origin => Verdict::Accepted { may_be_refused: is_odd },
             [] => Verdict::Accepted { may_be_refused: is_odd },

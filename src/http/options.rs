@@ -157,9 +157,12 @@ impl HttpOptions {
         self
     }
 
-    /// The proxies that are believed when they say whom a request is from: `remote_address` of
-    /// [requests](crate::ServerRequest::remote_address) and [connections](crate::WebSocketConnection::remote_address) is the
-    /// client's then. Off by default: such a header is whatever a client writes into it.
+    /// The proxies that are believed when they describe the client's request. Default: none, since
+    /// such a header is whatever a client writes into it.
+    ///
+    /// They decide the `remote_address` of [requests](crate::ServerRequest::remote_address) and of
+    /// [connections](crate::WebSocketConnection::remote_address), and the request's
+    /// [`scheme`](crate::ServerRequest::scheme) and [`host`](crate::ServerRequest::host).
     ///
     /// With this, what comes over a Unix socket is taken to come from a proxy: which programs can open it is for the rights of
     /// its file to say. A stream that is served without an address is not.

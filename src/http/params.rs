@@ -89,7 +89,7 @@ impl fmt::Debug for Params {
 mod tests {
     use super::*;
 
-    fn cookies<'a>(lines: &[&'a [u8]]) -> Params {
+    fn cookies(lines: &[&[u8]]) -> Params {
         Params::from_cookies(lines.iter().copied())
     }
 

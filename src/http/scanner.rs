@@ -34,8 +34,9 @@ pub(crate) struct FoundHead {
 
 /// Finds the end of a head in a growing buffer and looks at every byte once.
 ///
-/// The scanner judges each line when it is complete, and the request line while it arrives. The
-/// first wrong byte decides, so the verdict does not depend on how the bytes are cut into reads.
+/// The scanner judges the request line while it arrives, and of the other lines their ends, number
+/// and size. The first wrong byte decides, so the verdict does not depend on how the bytes are cut
+/// into reads.
 #[derive(Debug, Default)]
 pub(crate) struct HeadScanner {
     /// Where the request line begins: behind the one empty line that may precede it (section 2.2).
