@@ -149,7 +149,7 @@ async fn a_unix_socket_is_a_trusted_proxys() {
     let folder = std::env::temp_dir().join(format!("effective-host-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join("socket");
-    let socket = react_websocket::SocketServer::new(&format!("unix://{}", path.display())).unwrap();
+    let socket = react_websocket::SocketServer::new(format!("unix://{}", path.display())).unwrap();
     let _listening = x_forwarded().listen(socket);
     let mut peer = Peer::new(tokio::net::UnixStream::connect(&path).await.unwrap());
     let request = "GET / HTTP/1.1\r\nHost: own\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: example.com\r\n\r\n";
