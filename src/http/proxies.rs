@@ -52,8 +52,8 @@ impl TrustedProxies {
         TrustedProxies { address: Source::XForwarded, proto: Source::Nowhere, host: Source::Nowhere, networks }
     }
 
-    /// Trusts proxies in these networks, which write `Forwarded:
-    /// for=192.0.2.1;proto=https;host=example.com` (RFC 7239). Networks are written as in
+    /// Trusts proxies in these networks, which write RFC 7239's header, as in
+    /// `Forwarded: for=192.0.2.1;proto=https;host=example.com`. Networks are written as in
     /// [`x_forwarded_for`](TrustedProxies::x_forwarded_for).
     ///
     /// # Panics
