@@ -27,6 +27,8 @@ pub(super) struct Deadlines {
     pub(super) close: Moment,
     /// The next message may be taken.
     pub(super) message: Moment,
+    /// Bytes that had been written when the peer was pinged last. It wraps.
+    written_at_ping: u32,
     /// Those of few connections.
     rare: Option<Box<Rare>>,
     /// The earliest moment that the clock has been told of and has not rung.
@@ -45,11 +47,13 @@ struct Rare {
     seen: Option<Acknowledged>,
     /// What the peer sent before the end has to have been delivered.
     overdue: Moment,
+    /// Bytes that a peer which reads slowly may not have read yet, though its system has them.
+    unread: u32,
 }
 
 impl Default for Rare {
     fn default() -> Rare {
-        Rare { look: Moment::NEVER, seen: None, overdue: Moment::NEVER }
+        Rare { look: Moment::NEVER, seen: None, overdue: Moment::NEVER, unread: 0 }
     }
 }
 
@@ -62,6 +66,7 @@ impl Deadlines {
         write: Moment::NEVER,
         close: Moment::NEVER,
         message: Moment::NEVER,
+        written_at_ping: 0,
         rare: None,
         told: Moment::NEVER,
         told_after: Moment::NEVER,
@@ -109,7 +114,8 @@ impl Deadlines {
     }
 
     fn trim(&mut self) {
-        if self.rare.as_ref().is_some_and(|rare| rare.look == Moment::NEVER && rare.overdue == Moment::NEVER) {
+        let is_unused = |rare: &Rare| (rare.look, rare.overdue, rare.unread) == (Moment::NEVER, Moment::NEVER, 0);
+        if self.rare.as_deref().is_some_and(is_unused) {
             self.rare = None;
         }
     }
@@ -118,6 +124,21 @@ impl Deadlines {
     fn forget_all_but_the_end(&mut self) {
         for deadline in [&mut self.ping, &mut self.pong, &mut self.idle, &mut self.lifetime, &mut self.message] {
             *deadline = Moment::NEVER;
+        }
+    }
+
+    /// Estimates how much of the `written` bytes a slow peer may not have read, from what it was sent between two pings.
+    fn estimate_unread(&mut self, written: u32, options: &WebSocketOptions) {
+        let interval = options.ping_interval.unwrap_or_default().as_secs();
+        let read = u32::try_from(interval).unwrap_or(u32::MAX).saturating_mul(LEAST_RATE);
+        let sent = written.wrapping_sub(std::mem::replace(&mut self.written_at_ping, written));
+        let before = self.rare.as_ref().map_or(0, |rare| rare.unread);
+        let unread = before.saturating_sub(read).saturating_add(sent).min(UNREAD_MAX);
+        if unread > UNREAD_MIN {
+            self.rare().unread = unread;
+        } else if let Some(rare) = &mut self.rare {
+            rare.unread = 0;
+            self.trim();
         }
     }
 
@@ -151,6 +172,15 @@ fn look_interval(options: &WebSocketOptions) -> Duration {
     let shortest = timeouts.into_iter().flatten().min().unwrap_or(LOOK_INTERVAL);
     (shortest / 4).min(LOOK_INTERVAL)
 }
+
+/// The slowest peer that is waited for reads so many bytes a second out of its system's buffer.
+const LEAST_RATE: u32 = 8 * 1024;
+
+/// Fewer bytes than this are read well within any timeout.
+const UNREAD_MIN: u32 = 64 * 1024;
+
+/// A peer's system rarely keeps more. Linux allows 6 MiB by default, but reserves a part of it.
+const UNREAD_MAX: u32 = 4 << 20;
 
 /// How much longer than the close timeout what has been received may take to be delivered, in close timeouts. Each message has its
 /// time, but neither a peer that sends for ever instead of answering our Close nor an app that never resumes keeps a connection.
@@ -193,10 +223,12 @@ impl Driver {
         }
         if self.deadlines.ping <= now && self.connection().is_writable() {
             self.watch_if_under_way();
+            let written = self.connection().lock().map_or(0, |state| state.outbox.written());
             self.connection().ping([]);
             self.deadlines.ping = next_ping(options, clock);
             // The time of a ping that has not been answered runs on.
             if std::mem::take(&mut self.progress.heard) || self.deadlines.pong == Moment::NEVER {
+                self.deadlines.estimate_unread(written as u32, options);
                 self.deadlines.pong = options.pong_timeout.map_or(Moment::NEVER, |limit| clock.after(limit));
             }
         }
@@ -220,6 +252,8 @@ impl Driver {
             self.deadlines.pong = Moment::NEVER;
         } else if self.is_not_asked_yet(options) {
             self.deadlines.pong = clock.after(limit);
+        } else if let Some(time) = self.time_to_read() {
+            self.deadlines.pong = clock.after(time);
         } else if self.is_silent() {
             self.connection().fail(ConnectionError::PongTimeout { limit });
         } else if !self.reads_first() {
@@ -234,6 +268,10 @@ impl Driver {
         let awaits_answer = !has_failed && self.read.is_some() && !self.progress.ended && !self.progress.broken;
         self.deadlines.close = clock.after(limit);
         if awaits_answer && self.is_not_asked_yet(options) {
+            return;
+        }
+        if awaits_answer && let Some(time) = self.time_to_read() {
+            self.deadlines.close = clock.after(time);
             return;
         }
         if has_failed {
@@ -316,6 +354,18 @@ impl Driver {
         self.flags() & BLOCKED != 0 && options.write_timeout.is_some()
     }
 
+    /// How long a peer whose system has everything may take to read it, before it comes to what it has to answer. It is given that
+    /// time once.
+    fn time_to_read(&mut self) -> Option<Duration> {
+        if matches!(self.read, Some(ReadHalf::Other(_))) {
+            // Whether its system has it is not known.
+            return None;
+        }
+        let unread = std::mem::take(&mut self.deadlines.rare.as_mut()?.unread);
+        let time = Duration::from_secs((unread / LEAST_RATE).into());
+        (!time.is_zero() && self.acknowledged()?.all).then_some(time)
+    }
+
     fn has_undelivered(&self) -> bool {
         !self.delivery.is_free() || !self.inbox.is_empty()
     }
@@ -355,6 +405,25 @@ fn next_ping(options: &WebSocketOptions, clock: &Clock) -> Moment {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_slow_peer_has_not_read_is_estimated_from_what_it_was_sent() {
+        let options = WebSocketOptions::new();
+        let mut deadlines = Deadlines::NONE;
+        let mut unread = |written: u32| {
+            deadlines.estimate_unread(written, &options);
+            deadlines.rare.as_ref().map_or(0, |rare| rare.unread)
+        };
+        assert_eq!(unread(64 * 1024), 0, "so much is read in time");
+        assert_eq!(unread(1_064 * 1024), 1_000 * 1024);
+        assert_eq!(unread(1_064 * 1024), 840 * 1024, "8 KiB a second, for 20 s");
+        assert_eq!(unread(100 << 20), 4 << 20, "no more than its system keeps");
+        for _ in 0..26 {
+            unread(100 << 20);
+        }
+        assert_eq!(unread(100 << 20), 0);
+        assert!(deadlines.rare.is_none());
+    }
 
     /// It forgets nothing.
     #[tokio::test(start_paused = true)]

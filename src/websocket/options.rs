@@ -138,7 +138,10 @@ impl WebSocketOptions {
     /// the socket is dropped.
     ///
     /// The time begins when the ping has left. Whatever is received is a sign of life, and while data that was sent before the ping is under
-    /// way, so is every acknowledgement of it. A dead peer is found within this time, twice this time at most if its system still answers.
+    /// way, so is every acknowledgement of it. A peer whose system has stopped answering is found within this time. One whose system
+    /// answers, but which reads nothing, may keep unread what it was sent: it has one more second for each 8 KiB that it was sent lately,
+    /// if that was more than 64 KiB, and nine minutes at most.
+    ///
     /// The time does not count while reading is paused, nor while the socket is full: then
     /// [`write_timeout`](WebSocketOptions::write_timeout) applies.
     pub fn pong_timeout(mut self, timeout: impl Into<Option<Duration>>) -> WebSocketOptions {
