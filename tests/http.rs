@@ -1186,7 +1186,7 @@ async fn nothing_is_answered_behind_a_request_that_is_the_last() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_pipelines_without_end_is_not_read_without_end() {
     let (go, wait) = oneshot::channel::<()>();
-    let wait = Mutex::new(Some(wait));
+    let wait = Arc::new(Mutex::new(Some(wait)));
     let http = HttpServer::new(move |request: ServerRequest| {
         let wait = wait.lock().unwrap().take();
         async move {

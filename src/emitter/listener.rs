@@ -51,12 +51,19 @@ pub trait Returns {
 impl<T> Returns for fn() -> T {
     type Type = T;
 }
-type Never = <fn() -> ! as Returns>::Type;
+pub(crate) type Never = <fn() -> ! as Returns>::Type;
 impl Outcome for Never {
     fn outcome(self) -> Result<(), BoxError> {
         self
     }
 }
+
+/// A closure that is cloned for each call: an asynchronous one, whose future may borrow from what it captures.
+#[doc(hidden)]
+pub trait CloneForEachCall: Clone {}
+
+#[rustfmt::skip] // The compiler shows this line to whoever captures something else.
+impl<F: Clone> CloneForEachCall for F {} // An `Arc` can be cloned, whatever is in it.
 
 /// Names one registered listener, to remove it with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

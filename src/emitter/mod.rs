@@ -23,7 +23,7 @@ pub(crate) use concurrent::{ConcurrentListener, ConcurrentListeners, Reacting};
 pub use error::ListenerError;
 pub(crate) use error::expect_fit;
 pub use event_emitter::EventEmitter;
-pub(crate) use listener::{Asynchronous, Events, Listener, Rank, Synchronous};
+pub(crate) use listener::{Asynchronous, CloneForEachCall, Events, Listener, Never, Rank, Synchronous};
 pub use listener::{BoxError, ListenerId, Outcome};
 pub(crate) use methods::listener_methods;
 pub(crate) use names::EventNames;

@@ -4,8 +4,10 @@
 //! ([`Upgrade`]); what that is, nobody here knows.
 
 mod admission;
+mod answer;
 mod body;
 mod body_stream;
+mod chain;
 mod connection;
 mod date;
 mod encoder;
@@ -27,12 +29,14 @@ mod stats;
 mod upgrade;
 
 pub(crate) use admission::Place;
+pub use answer::{Answer, IntoAnswer};
 pub use body_stream::BodyStream;
+pub use chain::{ChainPart, IntoChain, IntoMiddleware, IntoRouter, middleware, router};
 pub use error::HttpError;
 pub use form::{Form, UploadedFile};
 pub(crate) use lifetime::UpgradedConnections;
 pub use listening::{Closing, Listening, Serving};
-pub use middleware::{Answer, Chain, IntoAnswer, IntoChain, IntoMiddleware, IntoRouter, Middleware, Next};
+pub use middleware::{Chain, Middleware, Next};
 pub use options::HttpOptions;
 pub use params::Params;
 pub use proxies::TrustedProxies;

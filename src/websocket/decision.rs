@@ -79,7 +79,7 @@ impl Drop for Handshaking {
                 let answer = gone.refuse(HandshakeError::Gone.into());
                 // Nobody is left who would wait for asynchronous listeners.
                 if let Ok(runtime) = Handle::try_current() {
-                    runtime.spawn(answer);
+                    runtime.spawn(answer.into_future());
                 }
             }
         }

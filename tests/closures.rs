@@ -1,0 +1,281 @@
+//! Which closures fit where: every form that an app may write compiles, without a hint for the compiler, and is called.
+
+mod support;
+
+use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use react_websocket::{Answer, HttpServer, IntoChain, Middleware, Next, Response, ServerRequest, middleware, router};
+use support::Peer;
+
+/// What real programs capture: shared, and asked asynchronously.
+struct App {
+    name: &'static str,
+}
+
+impl App {
+    async fn ask(&self, request: &ServerRequest) -> String {
+        tokio::task::yield_now().await;
+        format!("{} {}", self.name, request.path())
+    }
+}
+
+fn app() -> Arc<App> {
+    Arc::new(App { name: "app" })
+}
+
+/// What a chain answers to two requests, one after the other: a closure has to serve more than one.
+async fn twice<M>(handlers: impl IntoChain<M>) -> [String; 2] {
+    let http = HttpServer::new(handlers);
+    let mut told = [String::new(), String::new()];
+    for (told, path) in told.iter_mut().zip(["/a", "/b"]) {
+        let (mut peer, _) = Peer::serve(&http);
+        let answer = peer.ask(format!("GET {path} HTTP/1.1\r\nHost: example.com\r\n\r\n")).await;
+        *told = format!("{} {}", answer.status(), answer.text());
+    }
+    told
+}
+
+macro_rules! assert_answers {
+    ($($handlers:expr => $a:literal, $b:literal;)+) => {$(
+        assert_eq!(twice($handlers).await, [$a, $b], "{}", stringify!($handlers));
+    )+};
+}
+
+fn plain(request: ServerRequest) -> Response {
+    Response::plaintext(request.path().to_owned())
+}
+
+async fn asynchronous(request: ServerRequest) -> Response {
+    tokio::task::yield_now().await;
+    plain(request)
+}
+
+fn fallible(request: ServerRequest) -> io::Result<Response> {
+    Ok(plain(request))
+}
+
+async fn later_fallible(request: ServerRequest) -> Result<Response, Response> {
+    Ok(plain(request))
+}
+
+#[tokio::test]
+async fn routers_are_closures_and_functions_of_every_form() {
+    let (app, name, calls) = (app(), "name".to_owned(), AtomicU32::new(0));
+    let pointer: fn(ServerRequest) -> Response = plain;
+    assert_answers! {
+        plain => "200 /a", "200 /b";
+        asynchronous => "200 /a", "200 /b";
+        fallible => "200 /a", "200 /b";
+        later_fallible => "200 /a", "200 /b";
+        pointer => "200 /a", "200 /b";
+        |request: ServerRequest| plain(request) => "200 /a", "200 /b";
+        |request: ServerRequest| async move { plain(request) } => "200 /a", "200 /b";
+        |request: ServerRequest| Box::pin(async move { plain(request) }) => "200 /a", "200 /b";
+        async |request: ServerRequest| plain(request) => "200 /a", "200 /b";
+        {
+            let app = app.clone();
+            async move |request: ServerRequest| Response::plaintext(app.ask(&request).await)
+        } => "200 app /a", "200 app /b";
+        {
+            let name = name.clone();
+            async move |request: ServerRequest| Response::plaintext(format!("{name} {}", request.path()))
+        } => "200 name /a", "200 name /b";
+        {
+            let app = app.clone();
+            move |request: ServerRequest| {
+                let app = app.clone();
+                async move { Response::plaintext(app.ask(&request).await) }
+            }
+        } => "200 app /a", "200 app /b";
+        {
+            let app = app.clone();
+            async move |request: ServerRequest| -> Result<Response, io::Error> {
+                if request.path() == "/b" {
+                    return Err(io::Error::other("no b"));
+                }
+                Ok(Response::plaintext(app.ask(&request).await))
+            }
+        } => "200 app /a", "500 Error 500: Internal Server Error";
+        // What is not asynchronous is not cloned, and may capture what cannot be.
+        move |_: ServerRequest| Response::plaintext(calls.fetch_add(1, Ordering::Relaxed).to_string()) => "200 0", "200 1";
+        |request: ServerRequest| -> Result<Response, Response> {
+            if request.path() == "/b" { Err(Response::plaintext("no b").with_status(404)) } else { Ok(plain(request)) }
+        } => "200 /a", "404 no b";
+        |request: ServerRequest| async move {
+            if request.path() == "/b" { Err(Response::plaintext("no b").with_status(404)) } else { Ok(plain(request)) }
+        } => "200 /a", "404 no b";
+        |request: ServerRequest| Answer::from(plain(request)) => "200 /a", "200 /b";
+        |request: ServerRequest| Answer::later(async move { plain(request) }) => "200 /a", "200 /b";
+        |request: ServerRequest| -> Result<Answer, io::Error> { Ok(plain(request).into()) } => "200 /a", "200 /b";
+        async |request: ServerRequest| Answer::later(async move { plain(request) }) => "200 /a", "200 /b";
+        |_: ServerRequest| todo!() => "500 Error 500: Internal Server Error", "500 Error 500: Internal Server Error";
+        async |_: ServerRequest| todo!() => "500 Error 500: Internal Server Error", "500 Error 500: Internal Server Error";
+    }
+}
+
+fn pass(request: ServerRequest, next: Next) -> Answer {
+    next.run(request)
+}
+
+async fn pass_later(request: ServerRequest, next: Next) -> Response {
+    next.run(request).await
+}
+
+#[tokio::test]
+async fn middlewares_are_closures_and_functions_of_every_form() {
+    let (app, name, seen) = (app(), "name".to_owned(), Mutex::new(Vec::new()));
+    let with_name = |response: Response, name: String| {
+        let before = String::from_utf8(response.body().as_bytes().unwrap().to_vec()).unwrap();
+        response.with_body(format!("{before} by {name}"))
+    };
+    assert_answers! {
+        (pass, plain) => "200 /a", "200 /b";
+        (pass_later, plain) => "200 /a", "200 /b";
+        (|request: ServerRequest, next: Next| next.run(request), plain) => "200 /a", "200 /b";
+        (|request: ServerRequest, _: Next| plain(request), plain) => "200 /a", "200 /b";
+        (|request: ServerRequest, next: Next| async move { next.run(request).await }, plain) => "200 /a", "200 /b";
+        (async |request: ServerRequest, next: Next| next.run(request).await, plain) => "200 /a", "200 /b";
+        ({
+            let app = app.clone();
+            async move |request: ServerRequest, next: Next| {
+                let name = app.ask(&request).await;
+                with_name(next.run(request).await, name)
+            }
+        }, plain) => "200 /a by app /a", "200 /b by app /b";
+        ({
+            let name = name.clone();
+            async move |request: ServerRequest, next: Next| with_name(next.run(request).await, name.to_uppercase())
+        }, plain) => "200 /a by NAME", "200 /b by NAME";
+        ({
+            let app = app.clone();
+            move |request: ServerRequest, next: Next| {
+                let app = app.clone();
+                async move {
+                    let name = app.ask(&request).await;
+                    Ok::<_, io::Error>(with_name(next.run(request).await, name))
+                }
+            }
+        }, plain) => "200 /a by app /a", "200 /b by app /b";
+        (move |request: ServerRequest, next: Next| {
+            let mut seen = seen.lock().unwrap();
+            seen.push(request.path().to_owned());
+            if seen.len() > 1 { return Response::plaintext(seen.join(", ")).into(); }
+            next.run(request)
+        }, plain) => "200 /a", "200 /a, /b";
+        (|request: ServerRequest, next: Next| {
+            if request.path() == "/b" { return Err(Response::plaintext("no b").with_status(403)); }
+            Ok(next.run(request))
+        }, plain) => "200 /a", "403 no b";
+        (|request: ServerRequest, next: Next| {
+            if request.path() == "/b" { return Err("no b"); }
+            Ok(next.run(request))
+        }, plain) => "200 /a", "500 Error 500: Internal Server Error";
+    }
+}
+
+/// A chain is often made by configuration: parts that may be missing, and of which there are any number.
+#[tokio::test]
+async fn a_chain_can_be_made_at_run_time() {
+    let stamp = |name: &'static str| {
+        move |request: ServerRequest, next: Next| async move {
+            let response = next.run(request).await;
+            let before = String::from_utf8(response.body().as_bytes().unwrap().to_vec()).unwrap();
+            response.with_body(format!("{before}{name}"))
+        }
+    };
+    struct Never;
+    impl Middleware for Never {
+        fn handle(&self, _: ServerRequest, _: Next) -> Answer {
+            Response::plaintext("never").into()
+        }
+    }
+    let any = |count: usize| (0..count).map(|_| middleware(stamp("+"))).collect::<Vec<Box<dyn Middleware>>>();
+    let with_router = |mut list: Vec<Box<dyn Middleware>>| {
+        list.push(router(plain));
+        list
+    };
+    let shared: Arc<dyn Middleware> = Arc::new(Never);
+    assert_answers! {
+        (Some(stamp("+")), plain) => "200 /a+", "200 /b+";
+        (None::<Never>, stamp("-"), plain) => "200 /a-", "200 /b-";
+        (None::<Box<dyn Middleware>>, plain) => "200 /a", "200 /b";
+        (Some(Never), plain) => "200 never", "200 never";
+        (middleware(stamp("1")), stamp("2"), plain) => "200 /a21", "200 /b21";
+        (shared.clone(), plain) => "200 never", "200 never";
+        (any(0), plain) => "200 /a", "200 /b";
+        (stamp("1"), any(3), stamp("2"), plain) => "200 /a2+++1", "200 /b2+++1";
+        (vec![stamp("1"), stamp("2")], plain) => "200 /a21", "200 /b21";
+        (vec![shared.clone()], plain) => "200 never", "200 never";
+        with_router(any(20)) => "200 /a++++++++++++++++++++", "200 /b++++++++++++++++++++";
+        any(1) => "404 Error 404: Not Found+", "404 Error 404: Not Found+";
+        Vec::<Box<dyn Middleware>>::new() => "404 Error 404: Not Found", "404 Error 404: Not Found";
+        (router(plain),) => "200 /a", "200 /b";
+        router(plain) => "200 /a", "200 /b";
+        shared => "200 never", "200 never";
+    }
+}
+
+/// ReactPHP lets an exception pass through the middlewares before it, which may catch it. Here each sees the 500 page.
+#[tokio::test]
+async fn a_middleware_sees_the_page_of_a_panic_behind_it() {
+    let cors = async |request: ServerRequest, next: Next| {
+        next.run(request).await.with_header("Access-Control-Allow-Origin", "*")
+    };
+    let at_once = |_: ServerRequest| -> Response { panic!("at once") };
+    let later = async |_: ServerRequest| -> Response {
+        tokio::task::yield_now().await;
+        panic!("later")
+    };
+    let middle = |_: ServerRequest, _: Next| -> Response { panic!("in the middle") };
+    let servers = [
+        (HttpServer::new((cors, at_once)), "at once"),
+        (HttpServer::new((cors, later)), "later"),
+        (HttpServer::new((cors, middle, plain)), "in the middle"),
+        (HttpServer::new((cors, pass, pass_later, later)), "later"),
+    ];
+    for (http, message) in servers {
+        let (tell, told) = std::sync::mpsc::channel();
+        http.on("error", move |error| tell.send(error.to_string()).is_ok());
+        let (mut peer, _) = Peer::serve(&http);
+        let answer = peer.ask("GET / HTTP/1.1\r\nHost: example.com\r\n\r\n").await;
+        assert_eq!((answer.status(), answer.header("Access-Control-Allow-Origin")), (500, Some("*")));
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), [format!("the request handler failed: {message}")]);
+    }
+}
+
+/// An app's future may panic when it is dropped, which harms nobody: here after its end, and when its client has left.
+#[tokio::test(start_paused = true)]
+async fn a_future_that_panics_when_it_is_dropped_is_contained() {
+    struct PanicsWhenDropped;
+    impl Drop for PanicsWhenDropped {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+    let http = HttpServer::new(|request: ServerRequest| {
+        let captured = PanicsWhenDropped;
+        async move {
+            if request.path() == "/waits" {
+                std::future::pending::<()>().await;
+            }
+            std::mem::forget(captured);
+            Answer::later(std::future::poll_fn({
+                let captured = PanicsWhenDropped;
+                move |_| {
+                    let _captured = &captured;
+                    std::task::Poll::Ready(Response::plaintext("done"))
+                }
+            }))
+        }
+    });
+    support::count_panics();
+    let (mut peer, serving) = Peer::serve(&http);
+    assert_eq!(peer.ask("GET / HTTP/1.1\r\nHost: example.com\r\n\r\n").await.text(), "done");
+    peer.send("GET /waits HTTP/1.1\r\nHost: example.com\r\n\r\n").await;
+    support::settle().await;
+    drop(peer);
+    serving.await;
+    assert_eq!(support::panics(), 2, "one for each");
+}
