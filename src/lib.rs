@@ -62,9 +62,9 @@ pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Ve
 pub use protocol::{ControlRate, Limits, ProtocolError, close_code};
 pub use socket::{SocketError, SocketOptions, SocketServer};
 pub use websocket::{
-    BinaryPayload, Closed, ConnectionError, ConnectionListener, HandshakeError, IntoListener, IntoVerdict, Message,
-    MessageWriter, Origins, Payload, SlowMemberPolicy, Text, TextPayload, WebSocketConnection, WebSocketMiddleware,
-    WebSocketOptions, WebSocketStats, cork,
+    BinaryPayload, Closed, ConnectionError, ConnectionListener, HandshakeError, IntoListener, IntoMiddlewareListener,
+    IntoVerdict, IntoVerifier, Message, MessageWriter, Origins, Payload, SlowMemberPolicy, Text, TextPayload,
+    WebSocketConnection, WebSocketMiddleware, WebSocketOptions, WebSocketStats, cork,
 };
 
 /// What a reader copies from these pages is compiled.

@@ -6,8 +6,11 @@ use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
-use react_websocket::{Answer, HttpServer, IntoChain, Middleware, Next, Response, ServerRequest, middleware, router};
-use support::Peer;
+use react_websocket::{
+    Answer, HttpServer, IntoChain, IntoMiddlewareListener, IntoVerifier, Middleware, Next, Response, ServerRequest,
+    WebSocketConnection, WebSocketMiddleware, middleware, router,
+};
+use support::{HANDSHAKE, Peer};
 
 /// What real programs capture: shared, and asked asynchronously.
 struct App {
@@ -220,9 +223,8 @@ async fn a_chain_can_be_made_at_run_time() {
 /// ReactPHP lets an exception pass through the middlewares before it, which may catch it. Here each sees the 500 page.
 #[tokio::test]
 async fn a_middleware_sees_the_page_of_a_panic_behind_it() {
-    let cors = async |request: ServerRequest, next: Next| {
-        next.run(request).await.with_header("Access-Control-Allow-Origin", "*")
-    };
+    let cors =
+        async |request: ServerRequest, next: Next| next.run(request).await.with_header("Access-Control-Allow-Origin", "*");
     let at_once = |_: ServerRequest| -> Response { panic!("at once") };
     let later = async |_: ServerRequest| -> Response {
         tokio::task::yield_now().await;
@@ -278,4 +280,215 @@ async fn a_future_that_panics_when_it_is_dropped_is_contained() {
     drop(peer);
     serving.await;
     assert_eq!(support::panics(), 2, "one for each");
+}
+
+/// What two clients are answered by a server whose `connection` listener is this one, registered in both ways: at each event,
+/// and where it may be, for once.
+async fn greets<M>(listener: impl IntoMiddlewareListener<M>) -> [String; 2] {
+    let websocket = WebSocketMiddleware::new();
+    websocket.on("connection", listener);
+    greetings(websocket).await
+}
+
+async fn greetings(websocket: WebSocketMiddleware) -> [String; 2] {
+    let http = HttpServer::new((websocket, plain));
+    let mut told = [String::new(), String::new()];
+    for told in &mut told {
+        let (mut peer, _serving) = Peer::serve(&http);
+        let answer = peer.ask(HANDSHAKE).await;
+        *told = match answer.status() {
+            101 => peer.text().await,
+            status => status.to_string(),
+        };
+    }
+    told
+}
+
+fn greet(connection: WebSocketConnection) -> bool {
+    connection.write("hello")
+}
+
+async fn greet_later(connection: WebSocketConnection) -> io::Result<()> {
+    tokio::task::yield_now().await;
+    connection.write("hello");
+    Ok(())
+}
+
+#[tokio::test]
+async fn listeners_of_the_middleware_are_closures_and_functions_of_every_form() {
+    let (app, name, calls) = (app(), "name".to_owned(), AtomicU32::new(0));
+    macro_rules! assert_greets {
+        ($($listener:expr => $a:literal, $b:literal;)+) => {$(
+            assert_eq!(greets($listener).await, [$a, $b], "{}", stringify!($listener));
+        )+};
+    }
+    assert_greets! {
+        greet => "hello", "hello";
+        greet_later => "hello", "hello";
+        |connection: WebSocketConnection| { connection.write("hello"); } => "hello", "hello";
+        |connection: WebSocketConnection| connection.write("hello") => "hello", "hello";
+        |connection| greet(connection) => "hello", "hello";
+        |connection: WebSocketConnection| async move { connection.write("hello") } => "hello", "hello";
+        async |connection: WebSocketConnection| connection.write("hello") => "hello", "hello";
+        async |connection| greet_later(connection).await => "hello", "hello";
+        {
+            let app = app.clone();
+            async move |connection: WebSocketConnection| {
+                let greeting = app.ask(&connection.request().unwrap()).await;
+                connection.write(greeting)
+            }
+        } => "app /", "app /";
+        {
+            let name = name.clone();
+            async move |connection: WebSocketConnection| connection.write(&name)
+        } => "name", "name";
+        {
+            let app = app.clone();
+            move |connection: WebSocketConnection| {
+                let app = app.clone();
+                async move { connection.write(app.ask(&connection.request().unwrap()).await) }
+            }
+        } => "app /", "app /";
+        async move |_: WebSocketConnection| Err::<(), _>("no") => "500", "500";
+        |_: WebSocketConnection| async { Err::<(), _>(io::Error::other("no")) } => "500", "500";
+        |_: WebSocketConnection| Err::<(), _>("no") => "500", "500";
+        |_| panic!("no") => "500", "500";
+        async |_| panic!("no") => "500", "500";
+        // What is not asynchronous is not cloned, and may capture what cannot be.
+        move |connection: WebSocketConnection| connection.write(calls.fetch_add(1, Ordering::Relaxed).to_string())
+            => "0", "1";
+    }
+}
+
+#[tokio::test]
+async fn a_listener_for_once_may_give_away_what_it_captures() {
+    struct NotClone(String);
+    let takes = |NotClone(name): NotClone, connection: WebSocketConnection| connection.write(name);
+    let (captured, later, borrowed) = (NotClone("a".into()), NotClone("b".into()), NotClone("c".into()));
+    let servers = [(); 3].map(|()| WebSocketMiddleware::new());
+    servers[0].once("connection", move |connection| takes(captured, connection));
+    servers[1].once("connection", move |connection: WebSocketConnection| async move { takes(later, connection) });
+    servers[2].once("connection", async move |connection| connection.write(&borrowed.0));
+    let mut told = Vec::new();
+    for websocket in servers {
+        websocket.on("connection", |connection: WebSocketConnection| connection.write("on"));
+        let again = websocket.clone();
+        assert_eq!(websocket.listener_count("connection"), 2);
+        let http = HttpServer::new((websocket, plain));
+        let (mut peer, _serving) = Peer::open_in_memory(&http).await;
+        told.push([peer.text().await, peer.text().await]);
+        assert_eq!(again.listener_count("connection"), 1);
+        let (mut peer, _serving) = Peer::open_in_memory(&http).await;
+        assert_eq!(peer.text().await, "on");
+        again.write_all("nothing before this");
+        assert_eq!(peer.text().await, "nothing before this");
+    }
+    assert_eq!(told, [["on", "a"], ["on", "b"], ["on", "c"]]);
+}
+
+#[derive(Debug, PartialEq)]
+struct User(&'static str);
+
+/// What is told of a client with a good token and one with a bad one: the status, or the user that its connection has.
+async fn verified<M>(verify: impl IntoVerifier<M>) -> [String; 2] {
+    let websocket = WebSocketMiddleware::new().with_verify(verify);
+    websocket.on("connection", |connection: WebSocketConnection| match connection.get::<User>() {
+        Some(user) => connection.write(user.0),
+        None => connection.write("nobody"),
+    });
+    let http = HttpServer::new((websocket, plain));
+    let mut told = [String::new(), String::new()];
+    for (told, token) in told.iter_mut().zip(["good", "bad"]) {
+        let (mut peer, _serving) = Peer::serve(&http);
+        let answer = peer.ask(HANDSHAKE.replace("GET /", &format!("GET /?token={token}"))).await;
+        *told = match answer.status() {
+            101 => peer.text().await,
+            status => status.to_string(),
+        };
+    }
+    told
+}
+
+fn token(request: &ServerRequest) -> Option<String> {
+    request.query_params().get("token").map(str::to_owned)
+}
+
+fn is_good(request: ServerRequest) -> bool {
+    token(&request).is_some_and(|token| token == "good")
+}
+
+fn find(request: ServerRequest) -> Option<User> {
+    is_good(request).then_some(User("ann"))
+}
+
+impl App {
+    async fn find(&self, request: ServerRequest) -> io::Result<Option<User>> {
+        tokio::task::yield_now().await;
+        Ok(find(request))
+    }
+}
+
+/// Node's `verifyClient`; its value is what a PHP app keeps in a dynamic property.
+#[tokio::test]
+async fn a_handshake_is_decided_about_by_closures_of_every_form_which_may_hand_on_what_they_found() {
+    let (app, name, calls) = (app(), "good".to_owned(), AtomicU32::new(0));
+    macro_rules! assert_verified {
+        ($($verify:expr => $good:literal, $bad:literal;)+) => {$(
+            assert_eq!(verified($verify).await, [$good, $bad], "{}", stringify!($verify));
+        )+};
+    }
+    let refused = || Response::plaintext("Log in first").with_status(401);
+    assert_verified! {
+        is_good => "nobody", "403";
+        find => "ann", "403";
+        |request: ServerRequest| is_good(request) => "nobody", "403";
+        |request: ServerRequest| Some(is_good(request)) => "nobody", "403";
+        |request: ServerRequest| is_good(request).then_some(()) => "nobody", "403";
+        |request: ServerRequest| Ok::<bool, io::Error>(is_good(request)) => "nobody", "403";
+        |request: ServerRequest| Ok::<bool, Response>(is_good(request)) => "nobody", "403";
+        |request: ServerRequest| if is_good(request) { Ok(()) } else { Err("no") } => "nobody", "500";
+        move |request: ServerRequest| if is_good(request) { Ok(()) } else { Err(refused()) } => "nobody", "401";
+        move |request: ServerRequest| find(request).ok_or_else(refused) => "ann", "401";
+        |request: ServerRequest| find(request).ok_or("no") => "ann", "500";
+        |request: ServerRequest| -> Result<User, io::Error> { find(request).ok_or_else(|| io::Error::other("no")) }
+            => "ann", "500";
+        |request: ServerRequest| async move { is_good(request) } => "nobody", "403";
+        |request: ServerRequest| async move { find(request) } => "ann", "403";
+        async |request: ServerRequest| find(request) => "ann", "403";
+        {
+            let app = app.clone();
+            async move |request: ServerRequest| app.find(request).await.unwrap_or(None)
+        } => "ann", "403";
+        {
+            let app = app.clone();
+            async move |request: ServerRequest| {
+                app.find(request).await.map_err(|_| Response::new(503))?.ok_or_else(refused)
+            }
+        } => "ann", "401";
+        {
+            let name = name.clone();
+            async move |request: ServerRequest| token(&request).is_some_and(|token| token == name)
+        } => "nobody", "403";
+        {
+            let app = app.clone();
+            move |request: ServerRequest| {
+                let app = app.clone();
+                async move { app.find(request).await?.ok_or(io::Error::other("no")) }
+            }
+        } => "ann", "500";
+        |_: ServerRequest| todo!() => "500", "500";
+        async |_: ServerRequest| todo!() => "500", "500";
+        move |_: ServerRequest| calls.fetch_add(1, Ordering::Relaxed) == 0 => "nobody", "403";
+    }
+}
+
+#[tokio::test]
+async fn what_is_handed_on_is_found_by_its_type() {
+    let websocket = WebSocketMiddleware::new().with_verify(|_: ServerRequest| Ok::<_, Response>(Arc::new(User("ann"))));
+    let (tell, told) = std::sync::mpsc::channel();
+    websocket.on("connection", move |connection: WebSocketConnection| {
+        tell.send((connection.get::<Arc<User>>(), connection.get::<User>(), connection.get::<bool>())).is_ok()
+    });
+    Peer::open_in_memory(&HttpServer::new((websocket, plain))).await;
+    assert_eq!(told.recv().unwrap(), (Some(Arc::new(Arc::new(User("ann")))), None, None));
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use react_websocket::{
-    ConnectionError, HandshakeError, HttpError, HttpServer, IntoVerdict, Next, Origins, Response, ServerRequest,
+    ConnectionError, HandshakeError, HttpError, HttpServer, IntoVerifier, Next, Origins, Response, ServerRequest,
     WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
 };
 use support::*;
@@ -859,11 +859,7 @@ async fn a_refusal_is_told_to_all_error_listeners_whatever_they_do() {
 // Verifying, before there is a connection.
 
 /// A server whose middleware is asked first. Connections and refusals are noted.
-fn verified<F, R, K>(verify: F) -> (HttpServer, Log)
-where
-    F: Fn(ServerRequest) -> R + Send + Sync + 'static,
-    R: IntoVerdict<K>,
-{
+fn verified<M>(verify: impl IntoVerifier<M>) -> (HttpServer, Log) {
     let log = Log::default();
     (observed(&WebSocketMiddleware::new().with_verify(verify), &log), log)
 }
@@ -897,13 +893,13 @@ async fn who_is_not_verified_is_refused_and_told_of_as_an_error() {
     for ((http, log), (status, page, told)) in [
         (verified(|_: ServerRequest| false), forbidden),
         (verified(|_: ServerRequest| Ok::<bool, &str>(false)), forbidden),
-        (verified(move |_: ServerRequest| Err(no())), rejected),
+        (verified(move |_: ServerRequest| Err::<(), _>(no())), rejected),
         (verified(|_: ServerRequest| Err::<(), &str>("secret")), failed),
         (verified(|_: ServerRequest| Err::<bool, &str>("secret")), failed),
         (verified(|_: ServerRequest| -> bool { panic!("secret") }), failed),
         (verified(|_: ServerRequest| async { false }), forbidden),
         (verified(|_: ServerRequest| async { Ok::<bool, &str>(false) }), forbidden),
-        (verified(move |_: ServerRequest| async move { Err(no()) }), rejected),
+        (verified(move |_: ServerRequest| async move { Err::<(), _>(no()) }), rejected),
         (verified(|_: ServerRequest| async { Err::<(), &str>("secret") }), failed),
         (verified(|_: ServerRequest| async { Err::<bool, &str>("secret") }), failed),
         (verified(async |_: ServerRequest| -> bool { panic!("secret") }), failed),

@@ -58,12 +58,14 @@ impl Outcome for Never {
     }
 }
 
-/// A closure that is cloned for each call: an asynchronous one, whose future may borrow from what it captures.
+/// A closure that is cloned for each call: an asynchronous one. Its future may borrow from what the closure captures
+/// (`async move || app.ask().await`), and then the closure is `FnOnce` only.
+///
+/// The compiler shows this name, and no note of ours, where a capture cannot be cloned. So the name says what to do.
 #[doc(hidden)]
-pub trait CloneForEachCall: Clone {}
+pub trait ClonedForEachCallSoUseArc: Clone {}
 
-#[rustfmt::skip] // The compiler shows this line to whoever captures something else.
-impl<F: Clone> CloneForEachCall for F {} // An `Arc` can be cloned, whatever is in it.
+impl<F: Clone> ClonedForEachCallSoUseArc for F {}
 
 /// Names one registered listener, to remove it with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

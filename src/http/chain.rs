@@ -3,7 +3,7 @@
 use super::answer::{Answer, IntoAnswer};
 use super::middleware::{Chain, Middleware, Next};
 use super::request::ServerRequest;
-use crate::emitter::CloneForEachCall;
+use crate::emitter::ClonedForEachCallSoUseArc;
 
 /// What can stand in the chain before the router: a [`Middleware`], or a closure `|request: ServerRequest, next: Next|`.
 ///
@@ -93,7 +93,12 @@ where
 // So it is cloned for each call. `AsyncFn` rules out a closure that changes its captures, which the clone would forget.
 impl<F, Fut, R, K> IntoMiddleware<kind::Async<K>> for F
 where
-    F: AsyncFn(ServerRequest, Next) -> R + FnOnce(ServerRequest, Next) -> Fut + CloneForEachCall + Send + Sync + 'static,
+    F: AsyncFn(ServerRequest, Next) -> R
+        + FnOnce(ServerRequest, Next) -> Fut
+        + ClonedForEachCallSoUseArc
+        + Send
+        + Sync
+        + 'static,
     Fut: Future<Output = R> + Send + 'static,
     R: IntoAnswer<K>,
 {
@@ -120,7 +125,7 @@ where
 
 impl<F, Fut, R, K> IntoRouter<kind::Async<K>> for F
 where
-    F: AsyncFn(ServerRequest) -> R + FnOnce(ServerRequest) -> Fut + CloneForEachCall + Send + Sync + 'static,
+    F: AsyncFn(ServerRequest) -> R + FnOnce(ServerRequest) -> Fut + ClonedForEachCallSoUseArc + Send + Sync + 'static,
     Fut: Future<Output = R> + Send + 'static,
     R: IntoAnswer<K>,
 {

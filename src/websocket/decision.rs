@@ -14,7 +14,7 @@ use super::handshake::{self, Handshake};
 use super::options::WebSocketOptions;
 use super::shared::Shared;
 use super::slot::{Phase, Slot};
-use super::verify::{Refusal, Verdict};
+use super::verify::{Refusal, Verdict, Verifying};
 use crate::clock::Coarse;
 use crate::emitter::{BoxError, ConcurrentListener, Reacting, contain};
 use crate::http::{Answer, Response, ServerRequest, Upgrade, Upgraded};
@@ -39,11 +39,11 @@ pub(super) fn decide(request: ServerRequest, shared: Arc<Shared>) -> Answer {
     };
     let verdict = match &shared.verify {
         Some(verify) => verify(request.clone()),
-        None => Verdict::Now(Ok(())),
+        None => Verifying::Now(Ok(None)),
     };
     match verdict {
-        Verdict::Now(verdict) => Handshaking::begin(request, shared, Some(&handshake)).heed(verdict, handshake, None),
-        Verdict::Later(deciding) => {
+        Verifying::Now(verdict) => Handshaking::begin(request, shared, Some(&handshake)).heed(verdict, handshake, None),
+        Verifying::Later(deciding) => {
             let handshaking = Handshaking::begin(request, shared, Some(&handshake));
             Answer::later(async move {
                 let deadline = deadline(&handshaking.shared.options);
@@ -100,9 +100,14 @@ impl Handshaking {
     }
 
     /// Does what was decided before there was a connection.
-    fn heed(self, verdict: Result<(), Refusal>, handshake: Handshake, deadline: Deadline) -> Answer {
+    fn heed(self, verdict: Verdict, handshake: Handshake, deadline: Deadline) -> Answer {
         match verdict {
-            Ok(()) => self.decide(handshake, deadline),
+            Ok(found) => {
+                if let Some(found) = found {
+                    self.connection.set_shared(found);
+                }
+                self.decide(handshake, deadline)
+            }
             Err(refusal) => self.refuse(refusal),
         }
     }
@@ -132,7 +137,7 @@ impl Handshaking {
         begun: Deadline,
         listeners: Arc<[Arc<ConcurrentListener<WebSocketConnection>>]>,
         place: usize,
-        running: Running<BoxError>,
+        running: Running<(), BoxError>,
     ) -> Response {
         let decide = async {
             self.verdict(contain_future(running).await)?;
@@ -223,15 +228,15 @@ impl Handshaking {
 }
 
 /// What is not decided in time is refused.
-async fn in_time(deadline: Deadline, decide: impl Future<Output = Result<(), Refusal>>) -> Result<(), Refusal> {
+async fn in_time<T>(deadline: Deadline, decide: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
     let Some((deadline, limit)) = deadline else { return decide.await };
     timeout_at(deadline, decide).await.unwrap_or_else(|_| Err(HandshakeError::Timeout { limit }.into()))
 }
 
-type Running<E> = Pin<Box<dyn Future<Output = Result<(), E>> + Send>>;
+type Running<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 
 /// A panic is an error.
-async fn contain_future<E: From<BoxError>>(mut running: Running<E>) -> Result<(), E> {
+async fn contain_future<T, E: From<BoxError>>(mut running: Running<T, E>) -> Result<T, E> {
     std::future::poll_fn(|cx| {
         contain(|| Ok(running.as_mut().poll(cx))).unwrap_or_else(|error| Poll::Ready(Err(error.into())))
     })

@@ -5,7 +5,9 @@ use bytes::Bytes;
 use super::connection::WebSocketConnection;
 use super::error::ConnectionError;
 use super::message::{Message, Text};
-use crate::emitter::{Asynchronous, BoxError, EventNames, Events, Listener, ListenerError, Outcome, Synchronous};
+use crate::emitter::{
+    Asynchronous, BoxError, ClonedForEachCallSoUseArc, EventNames, Events, Listener, ListenerError, Outcome, Synchronous,
+};
 
 pub(super) const NAMES: EventNames = EventNames {
     object: "a WebSocketConnection",
@@ -117,7 +119,8 @@ impl ConnectionListener {
     label = "not a listener",
     note = "text: `|text: &str|`; binary, ping, pong: `|bytes: &[u8]|`; message: `|message: Message|`",
     note = "close: `|code: u16, reason: &str|`; error: `|reason: Option<&str>, code: Option<u16>|`; any event: `||`",
-    note = "asynchronous: `async |text: &str| ..` or `|text: Text| async move {{ .. }}`; captures have to be `Clone`",
+    note = "asynchronous: `async move |text: &str| ..` or `|text: Text| async move {{ .. }}`",
+    note = "an asynchronous closure is cloned for each call: wrap what cannot be cloned in an `Arc`",
     note = "each may take `connection: &WebSocketConnection` first, and returns nothing, a `bool` or a `Result`: end it with `;` otherwise",
     note = "write the types of the arguments: an event's name cannot tell the compiler (or use `on_text(|text| ..)`)"
 )]
@@ -235,7 +238,7 @@ macro_rules! asynchronous {
     ($marker:ident: $shape:ident ($($arg:ty),*) <- $pattern:pat => ($($value:expr),*)) => {
         impl<F, Fut, R> IntoListener<Async<shape::$marker>> for F
         where
-            F: AsyncFn($($arg),*) -> R + FnOnce($($arg),*) -> Fut + Clone + Send + 'static,
+            F: AsyncFn($($arg),*) -> R + FnOnce($($arg),*) -> Fut + ClonedForEachCallSoUseArc + Send + 'static,
             Fut: Future<Output = R> + Send + 'static,
             R: Outcome,
         {
@@ -251,7 +254,7 @@ macro_rules! asynchronous {
         impl<F, Fut, R> IntoListener<Owning<Async<shape::$marker>>> for F
         where
             F: AsyncFn(WebSocketConnection $(, $arg)*) -> R
-                + FnOnce(WebSocketConnection $(, $arg)*) -> Fut + Clone + Send + 'static,
+                + FnOnce(WebSocketConnection $(, $arg)*) -> Fut + ClonedForEachCallSoUseArc + Send + 'static,
             Fut: Future<Output = R> + Send + 'static,
             R: Outcome,
         {
@@ -313,7 +316,7 @@ macro_rules! borrowing {
     ($borrowed:ty, $owned:ty: $shape:ident <- $pattern:pat => $value:expr) => {
         impl<F, R> IntoListener<Borrowing<$borrowed>> for F
         where
-            F: AsyncFn(&$borrowed) -> R + for<'a> BorrowingCall<'a, $borrowed> + Clone + Send + 'static,
+            F: AsyncFn(&$borrowed) -> R + for<'a> BorrowingCall<'a, $borrowed> + ClonedForEachCallSoUseArc + Send + 'static,
             R: Outcome,
         {
             fn into_listener(self) -> ConnectionListener {
@@ -335,7 +338,7 @@ macro_rules! borrowing {
         where
             F: AsyncFn(&WebSocketConnection, &$borrowed) -> R
                 + for<'a> BorrowingCallWith<'a, $borrowed>
-                + Clone
+                + ClonedForEachCallSoUseArc
                 + Send
                 + 'static,
             R: Outcome,

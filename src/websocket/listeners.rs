@@ -7,7 +7,9 @@ use super::error::ConnectionError;
 use super::event::{BINARY, CLOSE, ConnectionEvents, DRAIN, END, ERROR, IntoListener, MESSAGE, NAMES, PING, PONG, TEXT};
 use super::message::{Message, Text};
 use super::slot::{ATTEND, MAIL, Phase, State};
-use crate::emitter::{Change, Entry, Listener, ListenerError, ListenerId, Outcome, Rank, drop_each, expect_fit};
+use crate::emitter::{
+    Change, ClonedForEachCallSoUseArc, Entry, Listener, ListenerError, ListenerId, Outcome, Rank, drop_each, expect_fit,
+};
 
 /// # Listeners
 impl WebSocketConnection {
@@ -131,7 +133,7 @@ impl WebSocketConnection {
     /// `on("text", …)` with an asynchronous closure, as [`on_text`](WebSocketConnection::on_text).
     pub fn on_text_async<F, Fut, R>(&self, listener: F) -> ListenerId
     where
-        F: AsyncFn(Text) -> R + FnOnce(Text) -> Fut + Clone + Send + 'static,
+        F: AsyncFn(Text) -> R + FnOnce(Text) -> Fut + ClonedForEachCallSoUseArc + Send + 'static,
         Fut: Future<Output = R> + Send + 'static,
         R: Outcome,
     {
@@ -141,7 +143,7 @@ impl WebSocketConnection {
     /// `on("binary", …)` with an asynchronous closure, as [`on_text`](WebSocketConnection::on_text).
     pub fn on_binary_async<F, Fut, R>(&self, listener: F) -> ListenerId
     where
-        F: AsyncFn(Bytes) -> R + FnOnce(Bytes) -> Fut + Clone + Send + 'static,
+        F: AsyncFn(Bytes) -> R + FnOnce(Bytes) -> Fut + ClonedForEachCallSoUseArc + Send + 'static,
         Fut: Future<Output = R> + Send + 'static,
         R: Outcome,
     {
@@ -151,7 +153,7 @@ impl WebSocketConnection {
     /// `on("message", …)` with an asynchronous closure, as [`on_text`](WebSocketConnection::on_text).
     pub fn on_message_async<F, Fut, R>(&self, listener: F) -> ListenerId
     where
-        F: AsyncFn(Message) -> R + FnOnce(Message) -> Fut + Clone + Send + 'static,
+        F: AsyncFn(Message) -> R + FnOnce(Message) -> Fut + ClonedForEachCallSoUseArc + Send + 'static,
         Fut: Future<Output = R> + Send + 'static,
         R: Outcome,
     {
