@@ -8,7 +8,7 @@ use parking_lot::MutexGuard;
 
 use super::error::ConnectionError;
 #[cfg(doc)]
-use super::event::IntoListener;
+use super::into_listener::IntoListener;
 #[cfg(doc)]
 use super::message::Message;
 use super::shared::Shared;

@@ -4,7 +4,8 @@ use bytes::Bytes;
 
 use super::connection::WebSocketConnection;
 use super::error::ConnectionError;
-use super::event::{BINARY, CLOSE, ConnectionEvents, DRAIN, END, ERROR, IntoListener, MESSAGE, NAMES, PING, PONG, TEXT};
+use super::event::{BINARY, CLOSE, ConnectionEvents, DRAIN, END, ERROR, MESSAGE, NAMES, PING, PONG, TEXT};
+use super::into_listener::{IntoListener, Once};
 use super::message::{Message, Text};
 use super::slot::{ATTEND, MAIL, Phase, State};
 use crate::emitter::{
@@ -33,12 +34,12 @@ impl WebSocketConnection {
         expect_fit(self.try_on(event, listener))
     }
 
-    /// Calls `listener` at the next `event` only, after all `on` listeners.
+    /// Calls `listener` at the next `event` only, after all `on` listeners. The closure may be `FnOnce`.
     ///
     /// # Panics
     /// As [`on`](WebSocketConnection::on).
     #[track_caller]
-    pub fn once<M>(&self, event: &str, listener: impl IntoListener<M>) -> ListenerId {
+    pub fn once<M>(&self, event: &str, listener: impl IntoListener<M, Once>) -> ListenerId {
         expect_fit(self.try_once(event, listener))
     }
 
@@ -55,7 +56,7 @@ impl WebSocketConnection {
     ///
     /// # Errors
     /// As [`try_on`](WebSocketConnection::try_on).
-    pub fn try_once<M>(&self, event: &str, listener: impl IntoListener<M>) -> Result<ListenerId, ListenerError> {
+    pub fn try_once<M>(&self, event: &str, listener: impl IntoListener<M, Once>) -> Result<ListenerId, ListenerError> {
         let event = NAMES.resolve(event)?;
         Ok(self.add(event, Rank::Once, listener.into_listener().fit(event)?))
     }
