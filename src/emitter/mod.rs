@@ -27,7 +27,7 @@ pub use event_emitter::EventEmitter;
 pub(crate) use listener::{Asynchronous, ClonedForEachCallSoUseArc, Events, Listener, Never, Rank, Synchronous};
 pub use listener::{BoxError, ListenerId, Outcome};
 pub(crate) use methods::listener_methods;
-pub(crate) use names::EventNames;
+pub(crate) use names::{EventNames, did_you_mean};
 pub(crate) use panics::{contain, drop_each, panic_error};
 pub(crate) use shared::Listeners;
 pub(crate) use table::{Change, Emission, Entry, Table};

@@ -24,7 +24,12 @@ use crate::socket::{Acceptor, SocketServer};
 use crate::stream::Stream;
 use crate::trace;
 
-const EVENTS: EventNames = EventNames { object: "an HttpServer", names: &["error"], aliases: &[] };
+const EVENTS: EventNames = EventNames {
+    object: "an HttpServer",
+    names: &["error"],
+    aliases: &[],
+    hints: &[(&["request", "connection"], "requests go to the router")],
+};
 const ERROR: u8 = 0;
 
 /// An HTTP/1.1 and HTTP/1.0 server: ReactPHP's `HttpServer`. Clones are the same server.

@@ -2,12 +2,18 @@
 
 use super::connection::WebSocketConnection;
 use super::error::ConnectionError;
-use crate::emitter::{EventNames, Events, Listener, ListenerError};
+use crate::emitter::{EventNames, Events, Listener, ListenerError, did_you_mean};
 
 pub(super) const NAMES: EventNames = EventNames {
     object: "a WebSocketConnection",
     names: &["text", "binary", "message", "ping", "pong", "drain", "end", "error", "close"],
     aliases: &[],
+    hints: &[
+        (&["data", "msg"], "did you mean \"message\"?"),
+        (&["disconnect", "finish"], "did you mean \"close\"?"),
+        (&["open", "connect", "connection"], "a connection is open when its `WebSocketMiddleware` emits \"connection\""),
+        (&["join", "leave"], "listen to it on the `ConnectionGroup`"),
+    ],
 };
 pub(super) const TEXT: u8 = 0;
 pub(super) const BINARY: u8 = 1;
@@ -61,6 +67,20 @@ impl Shape {
             Shape::Close => "(u16, &str)",
         }
     }
+
+    /// The event that a closure of this shape is probably for, where it does not fit another one. `|reason: &str|` for
+    /// `close` is a `close` listener all the same.
+    fn meant_instead_of(self, expected: Shape) -> Option<&'static str> {
+        use Shape::{Bytes, Close, Failure, Message, Nothing, Text};
+        match (self, expected) {
+            (Text, Bytes | Message) => Some("text"),
+            (Bytes, Text | Message) => Some("binary"),
+            (Message, Text | Bytes) => Some("message"),
+            (Failure, Close) => Some("error"),
+            (Close, Failure) => Some("close"),
+            (Nothing | Text | Bytes | Message | Failure | Close, _) => None,
+        }
+    }
 }
 
 const fn shape_of(event: u8) -> Shape {
@@ -91,6 +111,7 @@ impl ConnectionListener {
             event: NAMES.names.get(usize::from(event)).copied().unwrap_or_default(),
             expected: expected.describe(),
             found: self.shape.describe(),
+            hint: self.shape.meant_instead_of(expected).map(did_you_mean),
         })
     }
 }

@@ -17,8 +17,18 @@ use crate::emitter::{
 use crate::http::{Answer, Middleware, Next, ServerRequest};
 use crate::protocol::Opcode;
 
-const EVENTS: EventNames =
-    EventNames { object: "a WebSocketMiddleware", names: &["connection", "error"], aliases: &[("connect", "connection")] };
+const EVENTS: EventNames = EventNames {
+    object: "a WebSocketMiddleware",
+    names: &["connection", "error"],
+    aliases: &[("connect", "connection")],
+    hints: &[
+        (&["open", "upgrade", "request"], "did you mean \"connection\"?"),
+        (
+            &["text", "binary", "message", "data", "ping", "pong", "drain", "end", "close", "disconnect"],
+            "listen to it on the connection, in a listener of \"connection\"",
+        ),
+    ],
+};
 
 /// The part of an HTTP server's chain that makes WebSockets of the requests that ask for it, and lets all others pass.
 /// Clones are the same middleware.
