@@ -177,9 +177,13 @@ impl Response {
 
     /// The error page of an error, which the server's `error` event is to tell of.
     pub(crate) fn failed(error: HttpError) -> Response {
-        let mut response = Response::error_page(error.status().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
-        response.error = Some(error);
-        response
+        Response::error_page(error.status().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)).with_error(error)
+    }
+
+    /// Has the server's `error` event tell of an error, if this response is sent.
+    pub(crate) fn with_error(mut self, error: HttpError) -> Response {
+        self.error = Some(error);
+        self
     }
 
     /// A 101, whose connection goes on as something else.

@@ -36,6 +36,7 @@ const ERROR: u8 = 0;
 ///
 /// It has one event, `error`: a request got an error page, because it was malformed or because a middleware or the router
 /// failed, or its client left before the answer. It fires once for each such request. Without a listener nothing happens.
+/// A `connection` listener of a [`WebSocketMiddleware`](crate::WebSocketMiddleware) that fails is such a failure too.
 ///
 /// ```no_run
 /// use react_websocket::{HttpServer, Response, ServerRequest, SocketServer};

@@ -17,7 +17,7 @@ use super::slot::{Phase, Slot};
 use super::verify::{Refusal, Verdict, Verifying};
 use crate::clock::Coarse;
 use crate::emitter::{BoxError, ConcurrentListener, Reacting, contain};
-use crate::http::{Answer, Response, ServerRequest, Upgrade, Upgraded};
+use crate::http::{Answer, HttpError, Response, ServerRequest, Upgrade, Upgraded};
 use crate::trace;
 
 /// The middleware's events, by their place among its names.
@@ -195,11 +195,15 @@ impl Handshaking {
     }
 
     /// Tells of a refused handshake. The connection answers the `error` listeners, and then it is gone.
-    fn refuse(mut self, Refusal { error, page }: Refusal) -> Answer {
+    fn refuse(mut self, Refusal { error, mut page }: Refusal) -> Answer {
         self.decision = Decision::Refused;
         self.shared.connections.refused(error.cause());
         let by_app = matches!(error, HandshakeError::Listener(_) | HandshakeError::Timeout { .. });
         trace::handshake_failed(error.cause(), &error, by_app);
+        if by_app {
+            // An exception in a listener is an `error` of the HTTP server in ReactPHP.
+            *page = page.with_error(HttpError::Handler(error.clone().into()));
+        }
         if let Some(mut state) = self.connection.lock() {
             state.phase = Phase::Closed;
             state.extras().error = Some(ConnectionError::Handshake(error));

@@ -42,7 +42,8 @@ const EVENTS: EventNames = EventNames {
 ///
 /// A `connection` listener registers the connection's listeners. It may look at the
 /// [request](WebSocketConnection::request), [write](WebSocketConnection::write), which leaves behind the 101, and
-/// [reject](WebSocketConnection::reject). If it panics or returns `Err` the client gets a 500. Messages of the client are
+/// [reject](WebSocketConnection::reject). If it panics or returns `Err` the client gets a 500, or a 503 if it does not end in
+/// time; then the middleware emits `error`, and so does the [`HttpServer`](crate::HttpServer). Messages of the client are
 /// delivered when the last of them is done, so an asynchronous one may ask a database first. What needs no connection can be
 /// decided before there is one, by [`with_verify`](WebSocketMiddleware::with_verify).
 ///
