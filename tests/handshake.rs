@@ -485,37 +485,6 @@ async fn a_stream_has_the_addresses_that_it_was_served_with() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_request_is_there_until_the_listeners_are_done_or_kept_if_asked_for() {
-    for keep in [false, true] {
-        let log = Log::default();
-        let websocket = WebSocketMiddleware::new().with_options(WebSocketOptions::new().keep_request(keep));
-        let noting = |connection: &WebSocketConnection, log: &Log| {
-            log.add(connection.request().map_or("none".to_owned(), |request| request.path().to_owned()));
-        };
-        websocket.on("connection", {
-            let log = log.clone();
-            move |connection: WebSocketConnection| {
-                let log = log.clone();
-                async move {
-                    sleep(Duration::from_secs(1)).await;
-                    noting(&connection, &log);
-                    for event in ["text", "close"] {
-                        let log = log.clone();
-                        connection.on(event, move |connection: &WebSocketConnection| noting(connection, &log));
-                    }
-                }
-            }
-        });
-        let (mut peer, serving) = Peer::serve(&HttpServer::new((websocket, router)));
-        assert_eq!(peer.ask(request("GET /kept HTTP/1.1", &NEEDED)).await.status(), 101);
-        peer.send([text("hi"), close(1000, "")].concat()).await;
-        serving.await;
-        let later = if keep { "/kept" } else { "none" };
-        assert_eq!(log.take(), ["/kept", later, later]);
-    }
-}
-
 #[tokio::test]
 async fn what_a_listener_writes_leaves_behind_the_101_in_order() {
     let written = "x".repeat(100_000);

@@ -21,6 +21,7 @@ mod options;
 mod params;
 mod parser;
 mod proxies;
+mod reduced;
 mod request;
 mod response;
 mod sending;

@@ -51,6 +51,15 @@ impl ServerRequest {
             Some(proxies) => proxies.client(&head.headers, stream),
             None => peer,
         };
+        ServerRequest::of(head, client, peer, local)
+    }
+
+    pub(super) fn of(
+        head: Head,
+        client: Option<SocketAddr>,
+        peer: Option<SocketAddr>,
+        local: Option<Arc<SocketAddr>>,
+    ) -> ServerRequest {
         ServerRequest { inner: Arc::new(Inner { head, body: Bytes::new(), client, peer, local }), attributes: None }
     }
 
@@ -80,6 +89,10 @@ impl ServerRequest {
     /// The target as it stood in the request line: ReactPHP's `getRequestTarget`. Bytes that are not UTF-8 are replaced.
     pub fn target(&self) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(&self.inner.head.target)
+    }
+
+    pub(super) fn raw_target(&self) -> &[u8] {
+        &self.inner.head.target
     }
 
     /// The path, not decoded: `/`, `/chat`; empty for `OPTIONS *`.
@@ -167,7 +180,8 @@ impl ServerRequest {
     }
 
     /// The address at the other end of the socket, which may be a proxy's; `None` as with
-    /// [`remote_address`](ServerRequest::remote_address).
+    /// [`remote_address`](ServerRequest::remote_address), and of a request that a WebSocket connection has
+    /// [kept](crate::WebSocketConnection::request).
     pub fn peer_address(&self) -> Option<SocketAddr> {
         self.inner.peer
     }

@@ -11,6 +11,7 @@ use super::delivery::Delivery;
 use super::driver::Driver;
 use super::error::{ConnectionError, HandshakeError};
 use super::handshake::{self, Handshake};
+use super::kept_request;
 use super::options::WebSocketOptions;
 use super::shared::Shared;
 use super::slot::{Phase, Slot};
@@ -89,10 +90,12 @@ impl Drop for Handshaking {
 impl Handshaking {
     fn begin(request: ServerRequest, shared: Arc<Shared>, handshake: Option<&Handshake>) -> Handshaking {
         let connection = Slot::open(shared.clone(), request.remote_address());
+        let kept =
+            handshake.and_then(|handshake| kept_request::keep(&request, handshake.subprotocol.as_deref(), &shared.options));
         if let Some(mut state) = connection.lock() {
             state.local = request.shared_local_address();
-            if let Some(subprotocol) = handshake.and_then(|handshake| handshake.subprotocol.as_ref()) {
-                state.belongings().subprotocol = Some(subprotocol.clone());
+            if let Some(kept) = kept {
+                state.belongings().handshake = Some(kept);
             }
             state.extras().request = Some(request);
         }

@@ -17,6 +17,7 @@ mod flushing;
 mod handshake;
 mod inbox;
 mod into_listener;
+mod kept_request;
 mod lag;
 mod listeners;
 mod message;
