@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use react_websocket::{
-    Answer, HttpServer, IntoChain, IntoMiddlewareListener, IntoVerifier, Middleware, Next, Response, ServerRequest,
-    WebSocketConnection, WebSocketMiddleware, middleware, router,
+    Answer, HttpServer, IntoChain, IntoListener, IntoMiddlewareListener, IntoVerifier, Message, Middleware, Next, Response,
+    ServerRequest, Text, WebSocketConnection, WebSocketMiddleware, WebSocketOptions, middleware, router,
 };
-use support::{HANDSHAKE, Peer};
+use support::{HANDSHAKE, Pair, Peer, text};
 
 /// What real programs capture: shared, and asked asynchronously.
 struct App {
@@ -491,4 +491,95 @@ async fn what_is_handed_on_is_found_by_its_type() {
     });
     Peer::open_in_memory(&HttpServer::new((websocket, plain))).await;
     assert_eq!(told.recv().unwrap(), (Some(Arc::new(Arc::new(User("ann")))), None, None));
+}
+
+/// What comes back for two messages, if `event` has this listener.
+async fn echoes<M>(event: &str, listener: impl IntoListener<M>) -> [String; 2] {
+    let Pair { connection, mut peer, .. } = Pair::in_memory(WebSocketOptions::new()).await;
+    connection.on(event, listener);
+    let mut told = [String::new(), String::new()];
+    for (told, sent) in told.iter_mut().zip(["a", "b"]) {
+        peer.send(text(sent)).await;
+        *told = peer.text().await;
+    }
+    told
+}
+
+fn echo(connection: &WebSocketConnection, text: &str) -> bool {
+    connection.write(text)
+}
+
+async fn echo_later(connection: WebSocketConnection, text: Text) -> io::Result<()> {
+    tokio::task::yield_now().await;
+    connection.write(text);
+    Ok(())
+}
+
+async fn echo_borrowed(connection: &WebSocketConnection, text: &str) {
+    tokio::task::yield_now().await;
+    connection.write(text);
+}
+
+async fn echo_message(connection: WebSocketConnection, message: Message) -> bool {
+    connection.write_message(&message)
+}
+
+impl App {
+    async fn reply(&self, text: &str) -> String {
+        tokio::task::yield_now().await;
+        format!("{} {text}", self.name)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn listeners_of_a_connection_are_closures_and_functions_of_every_form() {
+    let (app, name) = (app(), "name".to_owned());
+    macro_rules! assert_echoes {
+        ($($event:literal, $listener:expr => $a:literal, $b:literal;)+) => {$(
+            assert_eq!(echoes($event, $listener).await, [$a, $b], "{}", stringify!($listener));
+        )+};
+    }
+    type C = WebSocketConnection;
+    assert_echoes! {
+        "text", echo => "a", "b";
+        "text", echo_later => "a", "b";
+        "text", echo_borrowed => "a", "b";
+        "message", echo_message => "a", "b";
+        "text", |c: &C, text: &str| c.write(text) => "a", "b";
+        "text", |c: C, text: Text| async move { c.write(text) } => "a", "b";
+        "text", async |c: &C, text: &str| c.write(text) => "a", "b";
+        "text", {
+            let app = app.clone();
+            async move |c: &C, text: &str| c.write(app.reply(text).await)
+        } => "app a", "app b";
+        "text", {
+            let app = app.clone();
+            async move |c: C, text: Text| c.write(app.reply(&text).await)
+        } => "app a", "app b";
+        "text", {
+            let name = name.clone();
+            async move |c: C, text: Text| c.write(format!("{name} {text}"))
+        } => "name a", "name b";
+        "text", {
+            let app = app.clone();
+            move |c: C, text: Text| {
+                let app = app.clone();
+                async move {
+                    c.write(app.reply(&text).await);
+                    Ok::<_, io::Error>(())
+                }
+            }
+        } => "app a", "app b";
+        "text", {
+            let mut count = 0;
+            move |c: &C, text: &str| {
+                count += 1;
+                c.write(format!("{text} {count}"))
+            }
+        } => "a 1", "b 2";
+        "message", {
+            let app = app.clone();
+            async move |c: C, message: Message| c.write(app.reply(message.as_text().unwrap()).await)
+        } => "app a", "app b";
+    }
 }

@@ -1,4 +1,4 @@
-//! `connection.request()`, which a ReactPHP app has from `$connection->getRequest()` for as long as the connection lives.
+//! `connection.request()`: what a connection keeps of the request that began it.
 
 mod support;
 
