@@ -113,8 +113,8 @@ async fn routers_are_closures_and_functions_of_every_form() {
         |request: ServerRequest| Answer::later(async move { plain(request) }) => "200 /a", "200 /b";
         |request: ServerRequest| -> Result<Answer, io::Error> { Ok(plain(request).into()) } => "200 /a", "200 /b";
         async |request: ServerRequest| Answer::later(async move { plain(request) }) => "200 /a", "200 /b";
-        |_: ServerRequest| todo!() => "500 Error 500: Internal Server Error", "500 Error 500: Internal Server Error";
-        async |_: ServerRequest| todo!() => "500 Error 500: Internal Server Error", "500 Error 500: Internal Server Error";
+        |_: ServerRequest| unimplemented!() => "500 Error 500: Internal Server Error", "500 Error 500: Internal Server Error";
+        async |_: ServerRequest| unimplemented!() => "500 Error 500: Internal Server Error", "500 Error 500: Internal Server Error";
     }
 }
 
@@ -327,7 +327,7 @@ async fn listeners_of_the_middleware_are_closures_and_functions_of_every_form() 
         greet_later => "hello", "hello";
         |connection: WebSocketConnection| { connection.write("hello"); } => "hello", "hello";
         |connection: WebSocketConnection| connection.write("hello") => "hello", "hello";
-        |connection| greet(connection) => "hello", "hello";
+        |connection| { greet(connection); } => "hello", "hello";
         |connection: WebSocketConnection| async move { connection.write("hello") } => "hello", "hello";
         async |connection: WebSocketConnection| connection.write("hello") => "hello", "hello";
         async |connection| greet_later(connection).await => "hello", "hello";
@@ -476,8 +476,8 @@ async fn a_handshake_is_decided_about_by_closures_of_every_form_which_may_hand_o
                 async move { app.find(request).await?.ok_or(io::Error::other("no")) }
             }
         } => "ann", "500";
-        |_: ServerRequest| todo!() => "500", "500";
-        async |_: ServerRequest| todo!() => "500", "500";
+        |_: ServerRequest| unimplemented!() => "500", "500";
+        async |_: ServerRequest| unimplemented!() => "500", "500";
         move |_: ServerRequest| calls.fetch_add(1, Ordering::Relaxed) == 0 => "nobody", "403";
     }
 }

@@ -254,7 +254,7 @@ macro_rules! chain_from_tuple {
                 let ($($part,)* router,) = self;
                 let mut handlers = Vec::new();
                 $($part.add_to(&mut handlers);)*
-                handlers.push(router.into_router());
+                handlers.extend([router.into_router()]);
                 Chain::new(handlers)
             }
         }

@@ -56,7 +56,7 @@ impl WebSocketConnection {
 
     /// The client's address; `None` on a Unix socket or a stream without, and after `close`. Behind
     /// [trusted proxies](crate::HttpOptions::trusted_proxies) it is the one that they tell; the proxy's own is
-    /// [the request's `peer_address`](ServerRequest::peer_address).
+    /// [the request's `peer_address`](crate::ServerRequest::peer_address).
     pub fn remote_address(&self) -> Option<SocketAddr> {
         self.lock()?.remote
     }
