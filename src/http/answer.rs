@@ -6,7 +6,7 @@ use super::HttpError;
 use super::response::Response;
 use crate::emitter::{BoxError, Never, contain, drop_each};
 
-/// What a middleware or a router answers: a [`Response`], at once or later.
+/// The answer of a middleware or a router: a [`Response`], at once or later.
 ///
 /// `.await` gives the response. A panic on the way there is contained: the response is then a 500 page, which the
 /// server's `error` event reports.
@@ -105,7 +105,7 @@ impl fmt::Debug for Answer {
     }
 }
 
-/// What a router or a middleware may return: a [`Response`], an [`Answer`], or a `Result` of one of these.
+/// A type that a router or a middleware may return: a [`Response`], an [`Answer`], or a `Result` of one of these.
 ///
 /// `Err` may be a [`Response`], which the client gets as it is, or any error: the client gets a 500 page, and the server
 /// emits `error`. An asynchronous router or middleware returns the same, in the end. `K` tells the types apart; the

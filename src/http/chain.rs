@@ -1,11 +1,12 @@
-//! What a chain can be made of: closures, types, and lists of them.
+//! The handlers that a chain can be made of: closures, types, and lists of them.
 
 use super::answer::{Answer, IntoAnswer};
 use super::middleware::{Chain, Middleware, Next};
 use super::request::ServerRequest;
 use crate::emitter::ClonedForEachCallSoUseArc;
 
-/// What can stand in the chain before the router: a [`Middleware`], or a closure `|request: ServerRequest, next: Next|`.
+/// A handler that stands in the chain before the router: a [`Middleware`], or a closure
+/// `|request: ServerRequest, next: Next|`.
 ///
 /// The closure may be synchronous or asynchronous, and returns what [`IntoAnswer`] lists. An asynchronous closure is cloned
 /// for each request, so what it captures is `Clone`: handles, senders, and anything in an `Arc`. `M` tells the kinds apart;
@@ -23,7 +24,7 @@ pub trait IntoMiddleware<M> {
     fn into_middleware(self) -> Box<dyn Middleware>;
 }
 
-/// What can stand at the end of the chain: a closure `|request: ServerRequest|`, or a [`Middleware`], whose `next` answers
+/// A handler that stands at the end of the chain: a closure `|request: ServerRequest|`, or a [`Middleware`], whose `next` answers
 /// 404.
 ///
 /// The closure may be synchronous or asynchronous, and returns what [`IntoAnswer`] lists. An asynchronous closure is cloned
@@ -166,7 +167,7 @@ pub fn router<M>(closure: impl IntoRouter<M>) -> Box<dyn Middleware> {
     closure.into_router()
 }
 
-/// What a server can be made of.
+/// The handlers that a server can be made of.
 ///
 /// * A router.
 /// * A tuple of up to 12: middlewares, then the router. In the place of a middleware may stand an `Option` of one, or a
@@ -187,7 +188,7 @@ pub trait IntoChain<M> {
     fn into_chain(self) -> Chain;
 }
 
-/// What can stand in a tuple before the router: a middleware, an `Option` of one, or a `Vec` of them.
+/// A part of a tuple before the router: a middleware, an `Option` of one, or a `Vec` of them.
 #[diagnostic::on_unimplemented(
     message = "this is no middleware",
     label = "not a middleware, nor an `Option` or a `Vec` of middlewares",

@@ -43,7 +43,7 @@ impl WebSocketConnection {
         expect_fit(self.try_once(event, listener))
     }
 
-    /// As [`on`](WebSocketConnection::on), a mistake being returned.
+    /// Like [`on`](WebSocketConnection::on), but returns the error instead of panicking.
     ///
     /// # Errors
     /// [`ListenerError::UnknownEvent`], [`ListenerError::WrongSignature`].
@@ -52,7 +52,7 @@ impl WebSocketConnection {
         Ok(self.add(event, Rank::On, listener.into_listener().fit(event)?))
     }
 
-    /// As [`once`](WebSocketConnection::once), a mistake being returned.
+    /// Like [`once`](WebSocketConnection::once), but returns the error instead of panicking.
     ///
     /// # Errors
     /// As [`try_on`](WebSocketConnection::try_on).

@@ -106,7 +106,7 @@ where
     }
 }
 
-/// What a closure of [`with_verify`](crate::WebSocketMiddleware::with_verify) may return.
+/// A type that a closure of [`with_verify`](crate::WebSocketMiddleware::with_verify) may return.
 ///
 /// | returned | decision |
 /// |---|---|
@@ -165,7 +165,7 @@ impl<T: Approval<A>, E: Into<BoxError>, A> IntoVerdict<Failure<A>> for Result<T,
     }
 }
 
-/// What means that a handshake is accepted, as far as a type can tell: `()`, `true`, and any value, which is attached.
+/// A type that can mean that a handshake is accepted: `()`, a `bool`, and any value, which is attached.
 #[doc(hidden)]
 pub trait Approval<A>: Sized {
     fn approve(self) -> Verdict;
@@ -186,26 +186,27 @@ impl<T: Send + Sync + 'static> Approval<Value> for T {
     }
 }
 
-/// What may itself mean a refusal is never taken for a value. A second implementation makes it ambiguous, so that it does not
-/// compile: there is no other way to except a type from all types.
+/// Types that may themselves mean a refusal are never taken for a value. They have two markers, of which the compiler cannot
+/// choose one, so they do not compile, and it shows the names. Rust has no other way to except a type from all types.
 #[doc(hidden)]
 pub enum MayMeanARefusal {}
+#[doc(hidden)]
+pub enum TakeItOutOfOkFirst {}
+#[doc(hidden)]
+pub enum IsAFuture {}
 #[doc(hidden)]
 pub enum NeedsAwait {}
 
 macro_rules! not_a_value {
-    ($(<$($parameter:ident),*> $type:ty),+) => {$(
-        impl<$($parameter),*> Approval<MayMeanARefusal> for $type {
+    ($marker:ident: $(<$($parameter:ident $(: $bound:ident)?),*> $type:ty),+) => {$(
+        impl<$($parameter $(: $bound)?),*> Approval<$marker> for $type {
             fn approve(self) -> Verdict {
                 Err(forbidden())
             }
         }
     )+};
 }
-not_a_value!(<T> Option<T>, <T, E> Result<T, E>, <> Response, <> Answer);
-
-impl<F: Future> Approval<NeedsAwait> for F {
-    fn approve(self) -> Verdict {
-        Err(forbidden())
-    }
-}
+not_a_value!(MayMeanARefusal: <T> Option<T>, <T, E> Result<T, E>, <> Response, <> Answer);
+not_a_value!(TakeItOutOfOkFirst: <T> Option<T>, <T, E> Result<T, E>, <> Response, <> Answer);
+not_a_value!(IsAFuture: <F: Future> F);
+not_a_value!(NeedsAwait: <F: Future> F);
