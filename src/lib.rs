@@ -26,7 +26,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `json` | [`Response::json`](Response), on serde |
+//! | `json` | [`Response::json`](Response), `write_json` of connections and groups, and [`Text`] as a value, on serde |
 //! | `tracing` | a span for each connection and each WebSocket, and events for refusals, faults, closes and slow listeners |
 #![forbid(unsafe_code)]
 #![warn(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
@@ -52,9 +52,9 @@ pub use error::Error;
 pub use event_loop::{Interval, Loop, Signal, SignalListener, Timer};
 pub use groups::{ConnectionGroup, GroupError, GroupManager, GroupStats};
 pub use http::{
-    Answer, Body, BodyStream, Chain, Closing, Form, FormError, HttpError, HttpOptions, HttpServer, HttpStats, IntoAnswer,
-    IntoChain, IntoMiddleware, IntoRouter, Listening, Middleware, Next, Params, Response, ServerRequest, Serving, Sockets,
-    TrustedProxies, UploadedFile,
+    Answer, Body, BodyStream, Chain, ChainPart, Closing, Form, FormError, HttpError, HttpOptions, HttpServer, HttpStats,
+    IntoAnswer, IntoChain, IntoMiddleware, IntoRouter, Listening, Middleware, Next, Params, Response, ServerRequest,
+    Serving, Sockets, TrustedProxies, UploadedFile, middleware, router,
 };
 // What requests, responses and messages are made of, so that an app need not depend on the crates they are from.
 pub use ::bytes::Bytes;
@@ -62,9 +62,9 @@ pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Ve
 pub use protocol::{ControlRate, Limits, ProtocolError, close_code};
 pub use socket::{SocketError, SocketOptions, SocketServer};
 pub use websocket::{
-    BinaryPayload, Closed, ConnectionError, ConnectionListener, HandshakeError, IntoListener, IntoVerdict, Message,
-    MessageWriter, Origins, Payload, SlowMemberPolicy, Text, TextPayload, WebSocketConnection, WebSocketMiddleware,
-    WebSocketOptions, WebSocketStats, cork,
+    BinaryPayload, Closed, ConnectionError, ConnectionListener, HandshakeError, IntoListener, IntoMiddlewareListener,
+    IntoVerdict, IntoVerifier, Message, MessageWriter, Origins, Payload, SlowMemberPolicy, Text, TextPayload,
+    WebSocketConnection, WebSocketMiddleware, WebSocketOptions, WebSocketStats, cork,
 };
 
 /// What a reader copies from these pages is compiled.

@@ -784,11 +784,12 @@ async fn a_wrong_event_name_is_told_the_valid_ones() {
     let (ann, _peer) = server.open("ann").await;
     let group = server.groups.join("a", ann).unwrap();
     for (object, valid, error) in [
-        ("a GroupManager", "create, destroy", server.groups.try_on("join", |_| {}).unwrap_err()),
+        ("a GroupManager", "create, destroy", server.groups.try_on("no", |_| {}).unwrap_err()),
         ("a ConnectionGroup", "join, leave, drop", group.try_on("joined", |_| {}).unwrap_err()),
     ] {
-        let ListenerError::UnknownEvent { name, .. } = &error else { panic!("{error}") };
-        assert_eq!(error.to_string(), format!("there is no event {name:?} on {object}; its events are {valid}"));
+        let ListenerError::UnknownEvent { name, hint, .. } = &error else { panic!("{error}") };
+        let hint = hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+        assert_eq!(error.to_string(), format!("there is no event {name:?} on {object}; its events are {valid}{hint}"));
     }
     let groups = server.groups.clone();
     let mistakes: [&dyn Fn(); 8] = [

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use react_websocket::{
-    ConnectionError, HandshakeError, HttpError, HttpServer, IntoVerdict, Next, Origins, Response, ServerRequest,
+    ConnectionError, HandshakeError, HttpError, HttpServer, IntoVerifier, Next, Origins, Response, ServerRequest,
     WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
 };
 use support::*;
@@ -476,37 +476,6 @@ async fn a_stream_has_the_addresses_that_it_was_served_with() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_request_is_there_until_the_listeners_are_done_or_kept_if_asked_for() {
-    for keep in [false, true] {
-        let log = Log::default();
-        let websocket = WebSocketMiddleware::new().with_options(WebSocketOptions::new().keep_request(keep));
-        let noting = |connection: &WebSocketConnection, log: &Log| {
-            log.add(connection.request().map_or("none".to_owned(), |request| request.path().to_owned()));
-        };
-        websocket.on("connection", {
-            let log = log.clone();
-            move |connection: WebSocketConnection| {
-                let log = log.clone();
-                async move {
-                    sleep(Duration::from_secs(1)).await;
-                    noting(&connection, &log);
-                    for event in ["text", "close"] {
-                        let log = log.clone();
-                        connection.on(event, move |connection: &WebSocketConnection| noting(connection, &log));
-                    }
-                }
-            }
-        });
-        let (mut peer, serving) = Peer::serve(&HttpServer::new((websocket, router)));
-        assert_eq!(peer.ask(request("GET /kept HTTP/1.1", &NEEDED)).await.status(), 101);
-        peer.send([text("hi"), close(1000, "")].concat()).await;
-        serving.await;
-        let later = if keep { "/kept" } else { "none" };
-        assert_eq!(log.take(), ["/kept", later, later]);
-    }
-}
-
 #[tokio::test]
 async fn what_a_listener_writes_leaves_behind_the_101_in_order() {
     let written = "x".repeat(100_000);
@@ -850,11 +819,7 @@ async fn a_refusal_is_told_to_all_error_listeners_whatever_they_do() {
 // Verifying, before there is a connection.
 
 /// A server whose middleware is asked first. Connections and refusals are noted.
-fn verified<F, R, K>(verify: F) -> (HttpServer, Log)
-where
-    F: Fn(ServerRequest) -> R + Send + Sync + 'static,
-    R: IntoVerdict<K>,
-{
+fn verified<M>(verify: impl IntoVerifier<M>) -> (HttpServer, Log) {
     let log = Log::default();
     (observed(&WebSocketMiddleware::new().with_verify(verify), &log), log)
 }
@@ -888,13 +853,13 @@ async fn who_is_not_verified_is_refused_and_told_of_as_an_error() {
     for ((http, log), (status, page, told)) in [
         (verified(|_: ServerRequest| false), forbidden),
         (verified(|_: ServerRequest| Ok::<bool, &str>(false)), forbidden),
-        (verified(move |_: ServerRequest| Err(no())), rejected),
+        (verified(move |_: ServerRequest| Err::<(), _>(no())), rejected),
         (verified(|_: ServerRequest| Err::<(), &str>("secret")), failed),
         (verified(|_: ServerRequest| Err::<bool, &str>("secret")), failed),
         (verified(|_: ServerRequest| -> bool { panic!("secret") }), failed),
         (verified(|_: ServerRequest| async { false }), forbidden),
         (verified(|_: ServerRequest| async { Ok::<bool, &str>(false) }), forbidden),
-        (verified(move |_: ServerRequest| async move { Err(no()) }), rejected),
+        (verified(move |_: ServerRequest| async move { Err::<(), _>(no()) }), rejected),
         (verified(|_: ServerRequest| async { Err::<(), &str>("secret") }), failed),
         (verified(|_: ServerRequest| async { Err::<bool, &str>("secret") }), failed),
         (verified(async |_: ServerRequest| -> bool { panic!("secret") }), failed),

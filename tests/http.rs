@@ -1204,7 +1204,7 @@ async fn nothing_is_answered_behind_a_request_that_is_the_last() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_pipelines_without_end_is_not_read_without_end() {
     let (go, wait) = oneshot::channel::<()>();
-    let wait = Mutex::new(Some(wait));
+    let wait = Arc::new(Mutex::new(Some(wait)));
     let http = HttpServer::new(move |request: ServerRequest| {
         let wait = wait.lock().unwrap().take();
         async move {
@@ -1430,8 +1430,8 @@ async fn listeners_of_error_are_called_in_order_and_cannot_do_harm() {
     assert_eq!(log.take(), [format!("first {failed}/b"), format!("later {failed}/b")]);
     assert_eq!(say(&http, GET).await.text, ok("fine"));
     assert_eq!(log.take(), [""; 0]);
-    let unknown = http.try_on("errors", |_| {}).unwrap_err();
-    assert_eq!(unknown.to_string(), "there is no event \"errors\" on an HttpServer; its events are error");
+    let unknown = http.try_on("text", |_| {}).unwrap_err();
+    assert_eq!(unknown.to_string(), "there is no event \"text\" on an HttpServer; its events are error");
 }
 
 #[tokio::test(start_paused = true)]
@@ -2353,8 +2353,8 @@ async fn listeners_of_a_stream_may_use_it_and_are_dropped_after_close() {
     assert_eq!(someday(peer.ask(GET)).await.body.len(), 3 * 65_536);
     settle().await;
     assert_eq!(log.take(), ["drain", "drain", "drain", "close", "dropped"]);
-    let unknown = BodyStream::new().try_on("end", || {}).unwrap_err();
-    assert_eq!(unknown.to_string(), "there is no event \"end\" on a BodyStream; its events are drain, close");
+    let unknown = BodyStream::new().try_on("text", || {}).unwrap_err();
+    assert_eq!(unknown.to_string(), "there is no event \"text\" on a BodyStream; its events are drain, close");
 }
 
 // The end of the server.

@@ -264,11 +264,11 @@ async fn listeners_of_std_and_of_tokio_are_taken_over() {
 #[test]
 fn error_is_the_only_event() {
     let socket = SocketServer::new("127.0.0.1:0").unwrap();
-    let error = socket.try_on("connection", |_| {}).expect_err("no such event");
-    assert_eq!(error.to_string(), "there is no event \"connection\" on a SocketServer; its events are error");
+    let error = socket.try_on("text", |_| {}).expect_err("no such event");
+    assert_eq!(error.to_string(), "there is no event \"text\" on a SocketServer; its events are error");
     let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| socket.on("Error", |_| {}))).unwrap_err();
     let message = panic.downcast_ref::<String>().unwrap();
-    assert_eq!(message, "there is no event \"Error\" on a SocketServer; its events are error");
+    assert_eq!(message, "there is no event \"Error\" on a SocketServer; its events are error; did you mean \"error\"?");
     socket.on("error", |error: &SocketError| eprintln!("{error}"));
     assert!(socket.try_on("error", |_| Ok::<(), io::Error>(())).is_ok());
 }

@@ -235,7 +235,7 @@ fn an_error_that_panics_when_it_is_put_in_words_is_answered_and_told_like_any_ot
         peer.send(text("x")).await;
         assert_eq!(peer.closed().await, (Some(1011), "internal error".into()));
         assert_eq!(lines.with(&["ERROR", "connection failed", "listener", words]).len(), 1);
-        assert_eq!(told.load(Ordering::Relaxed), 1);
+        assert_eq!(told.load(Ordering::Relaxed), 2, "the router's and the `connection` listener's");
     });
 }
 

@@ -1,13 +1,14 @@
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use super::listener::{BoxError, Outcome, Rank};
 use super::panics::drop_each;
 
-/// What a listener that may be synchronous or asynchronous returns. `K` tells the two apart; nobody writes it.
+/// What a callback that may be synchronous or asynchronous returns: what a listener may return (see [`Outcome`]), or a
+/// future of it. `K` tells the two apart; the compiler infers it.
 #[diagnostic::on_unimplemented(
     message = "a listener cannot return `{Self}`",
     label = "return `()`, a `bool`, a `Result<_, E>`, or a future of one of these",
@@ -47,6 +48,21 @@ where
     }
 }
 
+/// A closure that many tasks call at the same time.
+pub(crate) type ConcurrentClosure<A> = Box<dyn Fn(A) -> Reacting + Send + Sync>;
+
+/// A closure that can be called once, as one that does nothing when it is called again.
+pub(crate) fn call_once<A: 'static, R, K>(closure: impl FnOnce(A) -> R + Send + 'static) -> ConcurrentClosure<A>
+where
+    R: Reaction<K>,
+{
+    let closure = Mutex::new(Some(closure));
+    Box::new(move |args| {
+        let closure = closure.lock().take();
+        closure.map_or(Reacting::Done(Ok(())), |closure| closure(args).react())
+    })
+}
+
 /// Listeners that many tasks call at the same time.
 pub(crate) struct ConcurrentListeners<A> {
     next_number: AtomicU32,
@@ -59,8 +75,7 @@ pub(crate) struct ConcurrentListener<A> {
     number: u32,
     event: u8,
     rank: Rank,
-    called: AtomicBool,
-    closure: Box<dyn Fn(A) -> Reacting + Send + Sync>,
+    closure: ConcurrentClosure<A>,
 }
 
 impl<A> Default for ConcurrentListeners<A> {
@@ -70,14 +85,10 @@ impl<A> Default for ConcurrentListeners<A> {
 }
 
 impl<A: 'static> ConcurrentListeners<A> {
-    /// Adds a listener and returns its number.
-    pub(crate) fn add<R, K>(&self, event: u8, rank: Rank, listener: impl Fn(A) -> R + Send + Sync + 'static) -> u32
-    where
-        R: Reaction<K>,
-    {
+    /// Adds a listener and returns its number. One for once is made by [`call_once`].
+    pub(crate) fn add(&self, event: u8, rank: Rank, closure: ConcurrentClosure<A>) -> u32 {
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-        let closure = Box::new(move |args| listener(args).react());
-        let added = Arc::new(ConcurrentListener { number, event, rank, called: AtomicBool::new(false), closure });
+        let added = Arc::new(ConcurrentListener { number, event, rank, closure });
         self.replace(|listeners| {
             let place = listeners.partition_point(|other| other.rank <= rank);
             listeners.insert(place, added);
@@ -115,15 +126,12 @@ impl<A: 'static> ConcurrentListeners<A> {
 }
 
 impl<A: 'static> ConcurrentListeners<A> {
-    /// Calls one of a snapshot, if it listens to `event` and was not for once and called already.
+    /// Calls one of a snapshot, if it listens to `event`.
     pub(crate) fn call(&self, listener: &ConcurrentListener<A>, event: u8, args: A) -> Option<Reacting> {
         if listener.event != event {
             return None;
         }
         if listener.rank == Rank::Once {
-            if listener.called.swap(true, Ordering::Relaxed) {
-                return None;
-            }
             self.remove(listener.number);
         }
         Some((listener.closure)(args))

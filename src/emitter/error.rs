@@ -3,7 +3,7 @@
 #[non_exhaustive]
 pub enum ListenerError {
     /// There is no event of that name.
-    #[error("there is no event {name:?} on {object}; its events are {}", valid.join(", "))]
+    #[error("there is no event {name:?} on {object}; its events are {}{}", valid.join(", "), behind(hint))]
     UnknownEvent {
         /// The kind of object that was asked.
         object: &'static str,
@@ -11,9 +11,11 @@ pub enum ListenerError {
         name: String,
         /// The names that there are.
         valid: &'static [&'static str],
+        /// What was probably meant, in words.
+        hint: Option<String>,
     },
     /// The closure does not take what the event gives.
-    #[error("listeners of {event:?} take {expected}, this one takes {found}")]
+    #[error("listeners of {event:?} take {expected}, this one takes {found}{}", behind(hint))]
     WrongSignature {
         /// The event.
         event: &'static str,
@@ -21,7 +23,13 @@ pub enum ListenerError {
         expected: &'static str,
         /// What this one takes.
         found: &'static str,
+        /// What was probably meant, in words.
+        hint: Option<String>,
     },
+}
+
+fn behind(hint: &Option<String>) -> String {
+    hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default()
 }
 
 /// What a mistake in a registration does: it panics at the line of whoever called, which a closure could not.

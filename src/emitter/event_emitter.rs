@@ -52,13 +52,14 @@ impl<A> EventEmitter<A> {
         self.add(event, Rank::On, listener)
     }
 
-    /// Calls `listener` at the next `event` only, after all `on` listeners.
+    /// Calls `listener` at the next `event` only, after all `on` listeners. The closure may be `FnOnce`.
     pub fn once<F, R>(&self, event: &str, listener: F) -> ListenerId
     where
-        F: FnMut(&A) -> R + Send + 'static,
+        F: FnOnce(&A) -> R + Send + 'static,
         R: Outcome,
     {
-        self.add(event, Rank::Once, listener)
+        let mut listener = Some(listener);
+        self.add(event, Rank::Once, move |args: &A| listener.take().map_or(Ok(()), |listener| listener(args).outcome()))
     }
 
     /// Removes a listener. One that is not there any more is no error.

@@ -51,12 +51,21 @@ pub trait Returns {
 impl<T> Returns for fn() -> T {
     type Type = T;
 }
-type Never = <fn() -> ! as Returns>::Type;
+pub(crate) type Never = <fn() -> ! as Returns>::Type;
 impl Outcome for Never {
     fn outcome(self) -> Result<(), BoxError> {
         self
     }
 }
+
+/// A closure that is cloned for each call: an asynchronous one. Its future may borrow from what the closure captures
+/// (`async move || app.ask().await`), and then the closure is `FnOnce` only.
+///
+/// The compiler shows this name, and no note of ours, where a capture cannot be cloned. So the name says what to do.
+#[doc(hidden)]
+pub trait ClonedForEachCallSoUseArc: Clone {}
+
+impl<F: Clone> ClonedForEachCallSoUseArc for F {}
 
 /// Names one registered listener, to remove it with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -25,20 +25,20 @@ macro_rules! listener_methods {
             $crate::emitter::expect_fit(self.try_on(event, listener))
         }
 
-        /// Calls `listener` at the next `event` only, after all `on` listeners.
+        /// Calls `listener` at the next `event` only, after all `on` listeners. The closure may be `FnOnce`.
         ///
         /// # Panics
-        /// If there is no such event.
+        /// If there is no such event; the message lists those that there are.
         #[track_caller]
         pub fn once<F, R>(&self, event: &str, listener: F) -> $crate::emitter::ListenerId
         where
-            F: FnMut($($argument)?) -> R + Send + 'static,
+            F: FnOnce($($argument)?) -> R + Send + 'static,
             R: $crate::emitter::Outcome,
         {
-            $crate::emitter::expect_fit(self.add_listener(event, $crate::emitter::Rank::Once, listener))
+            $crate::emitter::expect_fit(self.try_once(event, listener))
         }
 
-        /// As [`on`](Self::on), a mistake being returned.
+        /// Like [`on`](Self::on), but returns the error instead of panicking.
         ///
         /// # Errors
         /// [`ListenerError::UnknownEvent`](crate::ListenerError::UnknownEvent).
@@ -51,7 +51,27 @@ macro_rules! listener_methods {
             F: FnMut($($argument)?) -> R + Send + 'static,
             R: $crate::emitter::Outcome,
         {
-            self.add_listener(event, $crate::emitter::Rank::On, listener)
+            let mut $listener = listener;
+            self.add_listener(event, $crate::emitter::Rank::On, move |$stored: &$type| $call)
+        }
+
+        /// Like [`once`](Self::once), but returns the error instead of panicking.
+        ///
+        /// # Errors
+        /// [`ListenerError::UnknownEvent`](crate::ListenerError::UnknownEvent).
+        pub fn try_once<F, R>(
+            &self,
+            event: &str,
+            listener: F,
+        ) -> Result<$crate::emitter::ListenerId, $crate::emitter::ListenerError>
+        where
+            F: FnOnce($($argument)?) -> R + Send + 'static,
+            R: $crate::emitter::Outcome,
+        {
+            let mut listener = Some(listener);
+            self.add_listener(event, $crate::emitter::Rank::Once, move |$stored: &$type| {
+                listener.take().map_or(Ok(()), |$listener| $crate::emitter::Outcome::outcome($call))
+            })
         }
 
         /// Removes a listener. One that is not there any more is no error.
@@ -86,20 +106,15 @@ macro_rules! listener_methods {
             $listeners.map_or(0, |listeners| listeners.count(&event))
         }
 
-        fn add_listener<F, R>(
+        fn add_listener<R: $crate::emitter::Outcome>(
             &self,
             event: &str,
             rank: $crate::emitter::Rank,
-            listener: F,
-        ) -> Result<$crate::emitter::ListenerId, $crate::emitter::ListenerError>
-        where
-            F: FnMut($($argument)?) -> R + Send + 'static,
-            R: $crate::emitter::Outcome,
-        {
+            listener: impl FnMut(&$type) -> R + Send + 'static,
+        ) -> Result<$crate::emitter::ListenerId, $crate::emitter::ListenerError> {
             let event = $names.resolve(event)?;
-            let mut $listener = listener;
             let $object = self;
-            let number = $listeners.map(|listeners| listeners.add(event, rank, move |$stored: &$type| $call));
+            let number = $listeners.map(|listeners| listeners.add(event, rank, listener));
             Ok($crate::emitter::ListenerId { event, number: number.unwrap_or(u32::MAX) })
         }
     };

@@ -19,14 +19,15 @@ mod table;
 mod turnstile;
 
 pub use concurrent::Reaction;
-pub(crate) use concurrent::{ConcurrentListener, ConcurrentListeners, Reacting};
+pub(crate) use concurrent::{ConcurrentClosure, ConcurrentListener, ConcurrentListeners, Reacting, call_once};
+pub(crate) use concurrent::{Later, Now};
 pub use error::ListenerError;
 pub(crate) use error::expect_fit;
 pub use event_emitter::EventEmitter;
-pub(crate) use listener::{Asynchronous, Events, Listener, Rank, Synchronous};
+pub(crate) use listener::{Asynchronous, ClonedForEachCallSoUseArc, Events, Listener, Never, Rank, Synchronous};
 pub use listener::{BoxError, ListenerId, Outcome};
 pub(crate) use methods::listener_methods;
-pub(crate) use names::EventNames;
+pub(crate) use names::{EventNames, did_you_mean};
 pub(crate) use panics::{contain, drop_each, panic_error};
 pub(crate) use shared::Listeners;
 pub(crate) use table::{Change, Emission, Entry, Table};

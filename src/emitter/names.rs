@@ -6,10 +6,12 @@ use super::ListenerError;
 pub(crate) struct EventNames {
     /// What the object is called in messages, with its article.
     pub(crate) object: &'static str,
-    /// At most 32, so that a set of events fits a word.
+    /// At most 16, so that a set of events fits a `u16`.
     pub(crate) names: &'static [&'static str],
     /// Other names that are accepted: (other name, name).
     pub(crate) aliases: &'static [(&'static str, &'static str)],
+    /// Names that are not accepted, and that people use who know other libraries: (names, what to do instead).
+    pub(crate) hints: &'static [(&'static [&'static str], &'static str)],
 }
 
 impl EventNames {
@@ -20,18 +22,62 @@ impl EventNames {
         match self.names.iter().position(|known| *known == canonical) {
             Some(event) => Ok(event as u8),
             None => {
-                let (object, name, valid) = (self.object, name.to_owned(), self.names);
-                Err(ListenerError::UnknownEvent { object, name, valid })
+                let (object, hint, name, valid) = (self.object, self.hint(name), name.to_owned(), self.names);
+                Err(ListenerError::UnknownEvent { object, name, valid, hint })
             }
         }
     }
+
+    /// What was probably meant.
+    #[cold]
+    fn hint(&self, name: &str) -> Option<String> {
+        // `onMessage`, as Ratchet has it.
+        let lower = name.to_ascii_lowercase();
+        let bare = lower.strip_prefix("on").map_or(&*lower, |bare| bare.trim_start_matches(['_', '-']));
+        if let Some((_, instead)) = self.hints.iter().find(|(names, _)| names.contains(&bare)) {
+            return Some((*instead).to_owned());
+        }
+        let near = self.names.iter().map(|known| (distance(bare, known), known)).min()?;
+        (near.0 <= 2 && bare.len() > 2).then(|| did_you_mean(near.1))
+    }
+}
+
+pub(crate) fn did_you_mean(event: &str) -> String {
+    format!("did you mean {event:?}?")
+}
+
+/// How far a name is from another: how many bytes were added, left out or mistaken. One that only has an end of its own, as
+/// `closed` or `err`, is as near as can be.
+fn distance(name: &str, known: &str) -> usize {
+    if name.starts_with(known) || known.starts_with(name) {
+        return 0;
+    }
+    // Levenshtein's, a row for each byte of `name`.
+    let mut row: Vec<usize> = (0..=known.len()).collect();
+    for (above, byte) in (0..).zip(name.bytes()) {
+        let mut diagonal = above;
+        let mut left = above + 1;
+        for (cell, other) in row.iter_mut().skip(1).zip(known.bytes()) {
+            left = (diagonal + usize::from(byte != other)).min(*cell + 1).min(left + 1);
+            diagonal = std::mem::replace(cell, left);
+        }
+        if let Some(first) = row.first_mut() {
+            *first = above + 1;
+        }
+    }
+    row.last().copied().unwrap_or(0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const NAMES: EventNames = EventNames { object: "a door", names: &["open", "close"], aliases: &[("opened", "open")] };
+    const NAMES: EventNames = EventNames {
+        object: "a door",
+        names: &["open", "close"],
+        aliases: &[("opened", "open")],
+        hints: &[(&["knock", "ring"], "nobody is at home")],
+    };
 
     #[test]
     fn names_and_aliases() {
@@ -40,9 +86,39 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_told_the_valid_ones() {
-        for name in ["", "Open", "knock"] {
+        for name in ["", "x", "xy", "slam", "on"] {
             let message = NAMES.resolve(name).unwrap_err().to_string();
             assert_eq!(message, format!("there is no event {name:?} on a door; its events are open, close"));
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_near_or_known_from_elsewhere_is_told_what_was_meant() {
+        let open = r#"did you mean "open"?"#;
+        let close = r#"did you mean "close"?"#;
+        for (name, hint) in [
+            ("Open", open),
+            ("onOpen", open),
+            ("on_open", open),
+            ("opne", open),
+            ("ope", open),
+            ("opens", open),
+            ("closed", close),
+            ("colse", close),
+            ("clothe", close),
+            ("ON-CLOSE", close),
+            ("ring", "nobody is at home"),
+            ("onKnock", "nobody is at home"),
+        ] {
+            let message = NAMES.resolve(name).unwrap_err().to_string();
+            assert_eq!(message, format!("there is no event {name:?} on a door; its events are open, close; {hint}"));
+        }
+    }
+
+    #[test]
+    fn the_distance_is_levenshteins() {
+        for (a, b, expected) in [("kitten", "sitting", 3), ("flaw", "lawn", 2), ("", "abc", 0), ("ab", "ba", 2)] {
+            assert_eq!(distance(a, b), expected, "{a} {b}");
         }
     }
 }

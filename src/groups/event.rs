@@ -8,12 +8,17 @@ pub(super) const MANAGER: EventNames = EventNames {
     object: "a GroupManager",
     names: &["create", "destroy"],
     aliases: &[("created", "create"), ("destroyed", "destroy")],
+    hints: &[(&["join", "leave", "drop"], "listen to it on the group, in a listener of \"create\"")],
 };
 pub(super) const CREATE: u8 = 0;
 pub(super) const DESTROY: u8 = 1;
 
-pub(super) const GROUP: EventNames =
-    EventNames { object: "a ConnectionGroup", names: &["join", "leave", "drop"], aliases: &[] };
+pub(super) const GROUP: EventNames = EventNames {
+    object: "a ConnectionGroup",
+    names: &["join", "leave", "drop"],
+    aliases: &[],
+    hints: &[(&["create", "created", "destroy", "destroyed"], "listen to it on the `GroupManager`")],
+};
 pub(super) const JOIN: u8 = 0;
 pub(super) const LEAVE: u8 = 1;
 pub(super) const DROP: u8 = 2;

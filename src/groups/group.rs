@@ -14,7 +14,7 @@ use super::membership::{Choice, Membership};
 use crate::emitter::{Listeners, listener_methods};
 use crate::protocol::Opcode;
 use crate::slots::Slots;
-use crate::websocket::{Kept, SlowMemberPolicy, Text, WebSocketConnection, broadcast_to_group, cork};
+use crate::websocket::{Kept, Message, SlowMemberPolicy, Text, WebSocketConnection, broadcast_to_group, cork};
 
 /// A group of connections, as an address: `Copy`, 16 bytes, usable from any thread. ReactPHP's `ConnectionGroup`.
 ///
@@ -152,6 +152,51 @@ impl ConnectionGroup {
         self.broadcast(Opcode::Binary, bytes.as_ref(), Some(member));
     }
 
+    /// Sends a message to all members as what it is: text or binary.
+    pub fn write_message(&self, message: &Message) {
+        self.broadcast_message(message, None);
+    }
+
+    /// Sends a message to all members but one as what it is: text or binary.
+    ///
+    /// ```
+    /// # use react_websocket::{Message, WebSocketConnection};
+    /// # fn serve(connection: WebSocketConnection) {
+    /// connection.on("message", move |message: Message| {
+    ///     if let Some(group) = connection.group() {
+    ///         group.write_message_except(connection, &message);
+    ///     }
+    /// });
+    /// # }
+    /// ```
+    pub fn write_message_except(&self, member: WebSocketConnection, message: &Message) {
+        self.broadcast_message(message, Some(member));
+    }
+
+    /// Sends a value as JSON, in a text message, to all members.
+    ///
+    /// # Errors
+    /// If the value cannot be JSON, such as a map whose keys are not strings. Nothing is sent then.
+    #[cfg(feature = "json")]
+    pub fn write_json(&self, value: &(impl serde::Serialize + ?Sized)) -> Result<(), serde_json::Error> {
+        self.broadcast(Opcode::Text, &serde_json::to_vec(value)?, None);
+        Ok(())
+    }
+
+    /// Sends a value as JSON, in a text message, to all members but one.
+    ///
+    /// # Errors
+    /// As [`write_json`](ConnectionGroup::write_json).
+    #[cfg(feature = "json")]
+    pub fn write_json_except(
+        &self,
+        member: WebSocketConnection,
+        value: &(impl serde::Serialize + ?Sized),
+    ) -> Result<(), serde_json::Error> {
+        self.broadcast(Opcode::Text, &serde_json::to_vec(value)?, Some(member));
+        Ok(())
+    }
+
     /// [Closes](WebSocketConnection::close_with) all members. They leave when they are closed. The reason is first, as in
     /// ReactPHP.
     pub fn close_all(&self, reason: impl AsRef<str>, code: u16) {
@@ -173,6 +218,14 @@ impl ConnectionGroup {
     /// How many messages members have missed, because they read too slowly; see [`SlowMemberPolicy`].
     pub fn dropped(&self) -> u64 {
         self.read().map_or(0, |state| state.dropped.load(Ordering::Relaxed))
+    }
+
+    fn broadcast_message(&self, message: &Message, except: Option<WebSocketConnection>) {
+        let opcode = match message {
+            Message::Text(_) => Opcode::Text,
+            Message::Binary(_) => Opcode::Binary,
+        };
+        self.broadcast(opcode, message.as_bytes(), except);
     }
 
     fn broadcast(&self, opcode: Opcode, payload: &[u8], except: Option<WebSocketConnection>) {

@@ -9,7 +9,12 @@ use tokio::sync::Notify;
 
 use crate::emitter::{EventNames, Listeners, Turnstile, listener_methods};
 
-const EVENTS: EventNames = EventNames { object: "a BodyStream", names: &["drain", "close"], aliases: &[] };
+const EVENTS: EventNames = EventNames {
+    object: "a BodyStream",
+    names: &["drain", "close"],
+    aliases: &[],
+    hints: &[(&["end", "finish"], "listen to \"close\": it fires once, whether all was sent or not")],
+};
 const DRAIN: u8 = 0;
 const CLOSE: u8 = 1;
 

@@ -12,11 +12,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::HttpError;
 use super::admission::{Pending, Place};
+use super::answer::Answering;
 use super::body::BodyDecoder;
 use super::encoder::{ConnectionOptions, RequestLine};
 use super::leaving::Leaving;
 use super::lifetime::Phase;
-use super::middleware::{Answer, poll_contained};
 use super::parser::Head;
 use super::request::ServerRequest;
 use super::response::Response;
@@ -245,10 +245,10 @@ impl Connection {
     ///
     /// A reset is clear. A FIN is not: the client may have left, or have nothing more to say and wait for its answer. So the
     /// answer gets a little more time then.
-    async fn watch_client(&mut self, answer: &mut Answer) -> Result<Response, Stop> {
+    async fn watch_client(&mut self, answer: &mut Answering) -> Result<Response, Stop> {
         let mut leaving = Leaving::default();
         std::future::poll_fn(|cx| {
-            if let Poll::Ready(response) = poll_contained(answer, cx) {
+            if let Poll::Ready(response) = Pin::new(&mut *answer).poll(cx) {
                 return Poll::Ready(Ok(response));
             }
             if self.poll_left(cx, &mut leaving).is_ready() {

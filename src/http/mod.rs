@@ -5,8 +5,10 @@
 //! knows.
 
 mod admission;
+mod answer;
 mod body;
 mod body_stream;
+mod chain;
 mod connection;
 mod date;
 mod encoder;
@@ -22,6 +24,7 @@ mod options;
 mod params;
 mod parser;
 mod proxies;
+mod reduced;
 mod request;
 mod response;
 mod scanner;
@@ -31,12 +34,14 @@ mod stats;
 mod upgrade;
 
 pub(crate) use admission::Place;
+pub use answer::{Answer, IntoAnswer};
 pub use body_stream::BodyStream;
+pub use chain::{ChainPart, IntoChain, IntoMiddleware, IntoRouter, middleware, router};
 pub use error::HttpError;
 pub use form::{Form, FormError, UploadedFile};
 pub(crate) use lifetime::UpgradedConnections;
 pub use listening::{Closing, Listening, Serving};
-pub use middleware::{Answer, Chain, IntoAnswer, IntoChain, IntoMiddleware, IntoRouter, Middleware, Next};
+pub use middleware::{Chain, Middleware, Next};
 pub use options::HttpOptions;
 pub use params::Params;
 pub use proxies::TrustedProxies;

@@ -135,7 +135,7 @@ fn is_absolute(target: &[u8]) -> bool {
 }
 
 /// The four forms of section 3.2.
-fn parse_target(method: &Method, target: &Bytes) -> Result<Uri, HttpError> {
+pub(super) fn parse_target(method: &Method, target: &Bytes) -> Result<Uri, HttpError> {
     if *method == Method::CONNECT {
         let is_authority = Authority::try_from(&target[..]).is_ok_and(|authority| authority.port().is_some());
         return Err(if is_authority { HttpError::Connect } else { HttpError::Target });

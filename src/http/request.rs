@@ -55,8 +55,20 @@ impl ServerRequest {
             Some(proxies) => proxies.client(&head.headers, stream),
             None => (peer, None),
         };
-        let inner = Inner { head, body: Bytes::new(), client, peer, local, forwarding };
-        ServerRequest { inner: Arc::new(inner), attributes: None }
+        ServerRequest::of(head, client, peer, local, forwarding)
+    }
+
+    pub(super) fn of(
+        head: Head,
+        client: Option<SocketAddr>,
+        peer: Option<SocketAddr>,
+        local: Option<Arc<SocketAddr>>,
+        forwarding: Option<Forwarding>,
+    ) -> ServerRequest {
+        ServerRequest {
+            inner: Arc::new(Inner { head, body: Bytes::new(), client, peer, local, forwarding }),
+            attributes: None,
+        }
     }
 
     /// The same request with its body. It is not shared yet.
@@ -130,6 +142,10 @@ impl ServerRequest {
     pub fn host(&self) -> Option<&str> {
         let forwarded = self.inner.forwarding.and_then(|forwarding| forwarding.host(self.headers()));
         forwarded.or_else(|| self.uri().authority().map(Authority::as_str)).or_else(|| self.header("host"))
+    }
+
+    pub(super) fn raw_target(&self) -> &[u8] {
+        &self.inner.head.target
     }
 
     /// The path, not decoded: `/`, `/chat`; empty for `OPTIONS *`.
@@ -262,7 +278,8 @@ impl ServerRequest {
     }
 
     /// The address at the other end of the socket, which may be a proxy's; `None` as with
-    /// [`remote_address`](ServerRequest::remote_address).
+    /// [`remote_address`](ServerRequest::remote_address), and of a request that a WebSocket connection has
+    /// [kept](crate::WebSocketConnection::request).
     pub fn peer_address(&self) -> Option<SocketAddr> {
         self.inner.peer
     }

@@ -118,18 +118,16 @@ impl Response {
     ///
     /// A name that is no token, or a value with CR, LF, NUL or another control character, is refused: the client gets a
     /// 500 instead, and the server emits `error`. So nothing that the app passes on can add a header or a second response.
-    pub fn with_header(mut self, name: impl Into<Cow<'static, str>>, value: impl AsRef<[u8]>) -> Response {
-        let name = name.into();
-        self.headers.retain(|(other, _)| !other.eq_ignore_ascii_case(&name));
-        self.with_added_header(name, value)
+    pub fn with_header(self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Response {
+        self.without_header(name.as_ref()).with_added_header(name, value)
     }
 
     /// Adds a header line, keeping others of that name: `Set-Cookie`, for one. Otherwise as
     /// [`with_header`](Response::with_header).
-    pub fn with_added_header(mut self, name: impl Into<Cow<'static, str>>, value: impl AsRef<[u8]>) -> Response {
-        let name = name.into();
+    pub fn with_added_header(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Response {
+        let name = name.as_ref();
         match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_ref())) {
-            (Ok(_), Ok(value)) => self.headers.push((name, value)),
+            (Ok(_), Ok(value)) => self.headers.push((name.to_owned().into(), value)),
             (Err(_), _) => self.mistake(format!("{name:?} is not a header name")),
             (_, Err(_)) => self.mistake(format!("control character in the value of the header {name}")),
         }
@@ -183,9 +181,13 @@ impl Response {
 
     /// The error page of an error, which the server's `error` event is to tell of.
     pub(crate) fn failed(error: HttpError) -> Response {
-        let mut response = Response::error_page(error.status().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
-        response.error = Some(error);
-        response
+        Response::error_page(error.status().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)).with_error(error)
+    }
+
+    /// Has the server's `error` event tell of an error, if this response is sent.
+    pub(crate) fn with_error(mut self, error: HttpError) -> Response {
+        self.error = Some(error);
+        self
     }
 
     /// A 101, whose connection goes on as something else.
@@ -200,7 +202,7 @@ impl Response {
     }
 
     fn of_type(content_type: &'static str, body: Body) -> Response {
-        Response::new(200).with_header("Content-Type", content_type).with_body(body)
+        Response::new(200).with_own_header("Content-Type", HeaderValue::from_static(content_type)).with_body(body)
     }
 
     /// What is really to be sent: a 500 if the app made a mistake, as ReactPHP has it.

@@ -9,11 +9,12 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::HttpError;
 use super::admission::{Admission, Pending, Place, Refusal};
+use super::chain::IntoChain;
 use super::connection::Connection;
 use super::encoder::RequestLine;
 use super::lifetime::{Lifetime, Member, Phase};
 use super::listening::{Listening, Serving};
-use super::middleware::{Chain, IntoChain};
+use super::middleware::Chain;
 use super::options::HttpOptions;
 use super::response::Response;
 use super::sending::page;
@@ -23,13 +24,19 @@ use crate::socket::{Acceptor, SocketServer};
 use crate::stream::{Stream, canonical};
 use crate::trace;
 
-const EVENTS: EventNames = EventNames { object: "an HttpServer", names: &["error"], aliases: &[] };
+const EVENTS: EventNames = EventNames {
+    object: "an HttpServer",
+    names: &["error"],
+    aliases: &[],
+    hints: &[(&["request", "connection"], "requests go to the router")],
+};
 const ERROR: u8 = 0;
 
 /// An HTTP/1.1 and HTTP/1.0 server: ReactPHP's `HttpServer`. Clones are the same server.
 ///
 /// It has one event, `error`: a request got an error page, because it was malformed or because a middleware or the router
 /// failed, or its client left before the answer. It fires once for each such request. Without a listener nothing happens.
+/// A `connection` listener of a [`WebSocketMiddleware`](crate::WebSocketMiddleware) that fails is such a failure too.
 ///
 /// ```no_run
 /// use react_websocket::{HttpServer, Response, ServerRequest, SocketServer};
@@ -76,8 +83,27 @@ impl HttpServer {
     /// * A middleware is `|request: ServerRequest, next: Next| …`, which answers by itself or returns what
     ///   [`next.run(request)`](crate::Next::run) answers; or a [`WebSocketMiddleware`](crate::WebSocketMiddleware).
     ///
-    /// Both may be asynchronous and may return a [`Response`](crate::Response) or a `Result` of one. What panics or
-    /// returns `Err` is answered with a 500, and the server emits `error`.
+    /// Both may be asynchronous, and return a [`Response`](crate::Response) or a `Result` of one: see
+    /// [`IntoAnswer`](crate::IntoAnswer). A handler that panics or returns an error is answered with a 500, and the server
+    /// emits `error`. An asynchronous closure is cloned for each request, so what it captures is `Clone`, as an `Arc` is:
+    ///
+    /// ```
+    /// use react_websocket::{HttpServer, Response, ServerRequest};
+    /// use std::sync::Arc;
+    ///
+    /// struct App { greeting: String }
+    ///
+    /// impl App {
+    ///     async fn greet(&self, name: &str) -> String {
+    ///         format!("{} {name}", self.greeting)
+    ///     }
+    /// }
+    ///
+    /// let app = Arc::new(App { greeting: "Hello".into() });
+    /// HttpServer::new(async move |request: ServerRequest| Response::plaintext(app.greet(request.path()).await));
+    /// ```
+    ///
+    /// For a chain that is made by configuration, see [`IntoChain`].
     pub fn new<M>(handlers: impl IntoChain<M>) -> HttpServer {
         HttpServer::of(handlers.into_chain(), HttpOptions::new(), Arc::default())
     }

@@ -12,7 +12,12 @@ use super::error::SocketError;
 use super::unix_path::UnixPath;
 use crate::emitter::{EventNames, Listeners, Turnstile, listener_methods};
 
-const EVENTS: EventNames = EventNames { object: "a SocketServer", names: &["error"], aliases: &[] };
+const EVENTS: EventNames = EventNames {
+    object: "a SocketServer",
+    names: &["error"],
+    aliases: &[],
+    hints: &[(&["connection", "connect"], "connections go to the `HttpServer` that listens on the socket")],
+};
 const ERROR: u8 = 0;
 
 /// A socket that is listened on: ReactPHP's `SocketServer`.

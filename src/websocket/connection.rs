@@ -8,14 +8,13 @@ use parking_lot::MutexGuard;
 
 use super::error::ConnectionError;
 #[cfg(doc)]
-use super::event::IntoListener;
+use super::into_listener::IntoListener;
 #[cfg(doc)]
 use super::message::Message;
 use super::shared::Shared;
 use super::slot::{Slot, State};
 use super::stats::Traffic;
 use crate::emitter::BoxError;
-use crate::http::ServerRequest;
 
 /// One WebSocket connection, as an address: `Copy`, 16 bytes, usable from any thread.
 ///
@@ -55,15 +54,9 @@ impl WebSocketConnection {
         self.number.get()
     }
 
-    /// The request that began the connection: in `connection` and `error` listeners of the middleware, and later only with
-    /// [`WebSocketOptions::keep_request`](crate::WebSocketOptions::keep_request). It is cheap to clone into a closure.
-    pub fn request(&self) -> Option<ServerRequest> {
-        self.lock()?.existing_extras()?.request.clone()
-    }
-
     /// The client's address; `None` on a Unix socket or a stream without, and after `close`. Behind
     /// [trusted proxies](crate::HttpOptions::trusted_proxies) it is the one that they tell; the proxy's own is
-    /// [the request's `peer_address`](ServerRequest::peer_address).
+    /// [the request's `peer_address`](crate::ServerRequest::peer_address).
     pub fn remote_address(&self) -> Option<SocketAddr> {
         self.lock()?.remote
     }
@@ -71,11 +64,6 @@ impl WebSocketConnection {
     /// The address that the peer connected to; `None` as with [`remote_address`](WebSocketConnection::remote_address).
     pub fn local_address(&self) -> Option<SocketAddr> {
         self.lock()?.local.as_deref().copied()
-    }
-
-    /// The subprotocol that was agreed on.
-    pub fn subprotocol(&self) -> Option<Arc<str>> {
-        self.lock()?.existing_belongings()?.subprotocol.clone()
     }
 
     /// Messages of groups that this connection has missed, because it read too slowly and the group's

@@ -2,7 +2,8 @@ use std::any::Any;
 use std::sync::Arc;
 
 use super::connection::WebSocketConnection;
-use super::event::{CLOSE, IntoListener};
+use super::event::CLOSE;
+use super::into_listener::{IntoListener, Once};
 use super::slot::Phase;
 use crate::emitter::Rank;
 
@@ -62,7 +63,7 @@ impl WebSocketConnection {
         let made = Arc::new(T::default());
         let told = made.clone();
         let listener = move |connection: &WebSocketConnection| last(&told, *connection);
-        self.add_to(&mut state, CLOSE, Rank::Last, listener.into_listener().fit(CLOSE).ok()?);
+        self.add_to(&mut state, CLOSE, Rank::Last, IntoListener::<_, Once>::into_listener(listener).fit(CLOSE).ok()?);
         let data = &mut state.belongings().data;
         // Few have more than one: room for each, none to spare.
         data.reserve_exact(1);

@@ -11,13 +11,14 @@ use super::delivery::Delivery;
 use super::driver::Driver;
 use super::error::{ConnectionError, HandshakeError};
 use super::handshake::{self, Handshake};
+use super::kept_request;
 use super::options::WebSocketOptions;
 use super::shared::Shared;
 use super::slot::{Phase, Slot};
-use super::verify::{Refusal, Verdict};
+use super::verify::{Refusal, Verdict, Verifying};
 use crate::clock::Coarse;
 use crate::emitter::{BoxError, ConcurrentListener, Reacting, contain};
-use crate::http::{Answer, Response, ServerRequest, Upgrade, Upgraded};
+use crate::http::{Answer, HttpError, Response, ServerRequest, Upgrade, Upgraded};
 use crate::trace;
 
 /// The middleware's events, by their place among its names.
@@ -39,11 +40,11 @@ pub(super) fn decide(request: ServerRequest, shared: Arc<Shared>) -> Answer {
     };
     let verdict = match &shared.verify {
         Some(verify) => verify(request.clone()),
-        None => Verdict::Now(Ok(())),
+        None => Verifying::Now(Ok(None)),
     };
     match verdict {
-        Verdict::Now(verdict) => Handshaking::begin(request, shared, Some(&handshake)).heed(verdict, handshake, None),
-        Verdict::Later(deciding) => {
+        Verifying::Now(verdict) => Handshaking::begin(request, shared, Some(&handshake)).heed(verdict, handshake, None),
+        Verifying::Later(deciding) => {
             let handshaking = Handshaking::begin(request, shared, Some(&handshake));
             Answer::later(async move {
                 let deadline = deadline(&handshaking.shared.options);
@@ -79,7 +80,7 @@ impl Drop for Handshaking {
                 let answer = gone.refuse(HandshakeError::Gone.into());
                 // Nobody is left who would wait for asynchronous listeners.
                 if let Ok(runtime) = Handle::try_current() {
-                    runtime.spawn(answer);
+                    runtime.spawn(answer.into_future());
                 }
             }
         }
@@ -89,10 +90,12 @@ impl Drop for Handshaking {
 impl Handshaking {
     fn begin(request: ServerRequest, shared: Arc<Shared>, handshake: Option<&Handshake>) -> Handshaking {
         let connection = Slot::open(shared.clone(), request.remote_address());
+        let kept =
+            handshake.and_then(|handshake| kept_request::keep(&request, handshake.subprotocol.as_deref(), &shared.options));
         if let Some(mut state) = connection.lock() {
             state.local = request.shared_local_address();
-            if let Some(subprotocol) = handshake.and_then(|handshake| handshake.subprotocol.as_ref()) {
-                state.belongings().subprotocol = Some(subprotocol.clone());
+            if let Some(kept) = kept {
+                state.belongings().handshake = Some(kept);
             }
             state.extras().request = Some(request);
         }
@@ -100,9 +103,14 @@ impl Handshaking {
     }
 
     /// Does what was decided before there was a connection.
-    fn heed(self, verdict: Result<(), Refusal>, handshake: Handshake, deadline: Deadline) -> Answer {
+    fn heed(self, verdict: Verdict, handshake: Handshake, deadline: Deadline) -> Answer {
         match verdict {
-            Ok(()) => self.decide(handshake, deadline),
+            Ok(found) => {
+                if let Some(found) = found {
+                    self.connection.set_shared(found);
+                }
+                self.decide(handshake, deadline)
+            }
             Err(refusal) => self.refuse(refusal),
         }
     }
@@ -132,7 +140,7 @@ impl Handshaking {
         begun: Deadline,
         listeners: Arc<[Arc<ConcurrentListener<WebSocketConnection>>]>,
         place: usize,
-        running: Running<BoxError>,
+        running: Running<(), BoxError>,
     ) -> Response {
         let decide = async {
             self.verdict(contain_future(running).await)?;
@@ -190,11 +198,15 @@ impl Handshaking {
     }
 
     /// Tells of a refused handshake. The connection answers the `error` listeners, and then it is gone.
-    fn refuse(mut self, Refusal { error, page }: Refusal) -> Answer {
+    fn refuse(mut self, Refusal { error, mut page }: Refusal) -> Answer {
         self.decision = Decision::Refused;
         self.shared.connections.refused(error.cause());
         let by_app = matches!(error, HandshakeError::Listener(_) | HandshakeError::Timeout { .. });
         trace::handshake_failed(error.cause(), &error, by_app);
+        if by_app {
+            // An exception in a listener is an `error` of the HTTP server in ReactPHP.
+            *page = page.with_error(HttpError::Handler(error.clone().into()));
+        }
         if let Some(mut state) = self.connection.lock() {
             state.phase = Phase::Closed;
             state.extras().error = Some(ConnectionError::Handshake(error));
@@ -223,15 +235,15 @@ impl Handshaking {
 }
 
 /// What is not decided in time is refused.
-async fn in_time(deadline: Deadline, decide: impl Future<Output = Result<(), Refusal>>) -> Result<(), Refusal> {
+async fn in_time<T>(deadline: Deadline, decide: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
     let Some((deadline, limit)) = deadline else { return decide.await };
     timeout_at(deadline, decide).await.unwrap_or_else(|_| Err(HandshakeError::Timeout { limit }.into()))
 }
 
-type Running<E> = Pin<Box<dyn Future<Output = Result<(), E>> + Send>>;
+type Running<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 
 /// A panic is an error.
-async fn contain_future<E: From<BoxError>>(mut running: Running<E>) -> Result<(), E> {
+async fn contain_future<T, E: From<BoxError>>(mut running: Running<T, E>) -> Result<T, E> {
     std::future::poll_fn(|cx| {
         contain(|| Ok(running.as_mut().poll(cx))).unwrap_or_else(|error| Poll::Ready(Err(error.into())))
     })

@@ -4,10 +4,13 @@ use bytes::Bytes;
 
 use super::connection::WebSocketConnection;
 use super::error::ConnectionError;
-use super::event::{BINARY, CLOSE, ConnectionEvents, DRAIN, END, ERROR, IntoListener, MESSAGE, NAMES, PING, PONG, TEXT};
+use super::event::{BINARY, CLOSE, ConnectionEvents, DRAIN, END, ERROR, MESSAGE, NAMES, PING, PONG, TEXT};
+use super::into_listener::{IntoListener, Once};
 use super::message::{Message, Text};
 use super::slot::{ATTEND, MAIL, Phase, State};
-use crate::emitter::{Change, Entry, Listener, ListenerError, ListenerId, Outcome, Rank, drop_each, expect_fit};
+use crate::emitter::{
+    Change, ClonedForEachCallSoUseArc, Entry, Listener, ListenerError, ListenerId, Outcome, Rank, drop_each, expect_fit,
+};
 
 /// # Listeners
 impl WebSocketConnection {
@@ -31,16 +34,16 @@ impl WebSocketConnection {
         expect_fit(self.try_on(event, listener))
     }
 
-    /// Calls `listener` at the next `event` only, after all `on` listeners.
+    /// Calls `listener` at the next `event` only, after all `on` listeners. The closure may be `FnOnce`.
     ///
     /// # Panics
     /// As [`on`](WebSocketConnection::on).
     #[track_caller]
-    pub fn once<M>(&self, event: &str, listener: impl IntoListener<M>) -> ListenerId {
+    pub fn once<M>(&self, event: &str, listener: impl IntoListener<M, Once>) -> ListenerId {
         expect_fit(self.try_once(event, listener))
     }
 
-    /// As [`on`](WebSocketConnection::on), a mistake being returned.
+    /// Like [`on`](WebSocketConnection::on), but returns the error instead of panicking.
     ///
     /// # Errors
     /// [`ListenerError::UnknownEvent`], [`ListenerError::WrongSignature`].
@@ -49,11 +52,11 @@ impl WebSocketConnection {
         Ok(self.add(event, Rank::On, listener.into_listener().fit(event)?))
     }
 
-    /// As [`once`](WebSocketConnection::once), a mistake being returned.
+    /// Like [`once`](WebSocketConnection::once), but returns the error instead of panicking.
     ///
     /// # Errors
     /// As [`try_on`](WebSocketConnection::try_on).
-    pub fn try_once<M>(&self, event: &str, listener: impl IntoListener<M>) -> Result<ListenerId, ListenerError> {
+    pub fn try_once<M>(&self, event: &str, listener: impl IntoListener<M, Once>) -> Result<ListenerId, ListenerError> {
         let event = NAMES.resolve(event)?;
         Ok(self.add(event, Rank::Once, listener.into_listener().fit(event)?))
     }
@@ -131,7 +134,7 @@ impl WebSocketConnection {
     /// `on("text", …)` with an asynchronous closure, as [`on_text`](WebSocketConnection::on_text).
     pub fn on_text_async<F, Fut, R>(&self, listener: F) -> ListenerId
     where
-        F: AsyncFn(Text) -> R + FnOnce(Text) -> Fut + Clone + Send + 'static,
+        F: AsyncFn(Text) -> R + FnOnce(Text) -> Fut + ClonedForEachCallSoUseArc + Send + 'static,
         Fut: Future<Output = R> + Send + 'static,
         R: Outcome,
     {
@@ -141,7 +144,7 @@ impl WebSocketConnection {
     /// `on("binary", …)` with an asynchronous closure, as [`on_text`](WebSocketConnection::on_text).
     pub fn on_binary_async<F, Fut, R>(&self, listener: F) -> ListenerId
     where
-        F: AsyncFn(Bytes) -> R + FnOnce(Bytes) -> Fut + Clone + Send + 'static,
+        F: AsyncFn(Bytes) -> R + FnOnce(Bytes) -> Fut + ClonedForEachCallSoUseArc + Send + 'static,
         Fut: Future<Output = R> + Send + 'static,
         R: Outcome,
     {
@@ -151,7 +154,7 @@ impl WebSocketConnection {
     /// `on("message", …)` with an asynchronous closure, as [`on_text`](WebSocketConnection::on_text).
     pub fn on_message_async<F, Fut, R>(&self, listener: F) -> ListenerId
     where
-        F: AsyncFn(Message) -> R + FnOnce(Message) -> Fut + Clone + Send + 'static,
+        F: AsyncFn(Message) -> R + FnOnce(Message) -> Fut + ClonedForEachCallSoUseArc + Send + 'static,
         Fut: Future<Output = R> + Send + 'static,
         R: Outcome,
     {

@@ -1,7 +1,9 @@
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::fmt;
 use std::ops::Deref;
+use std::str::{FromStr, Utf8Error};
 
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
@@ -16,7 +18,18 @@ use super::event::Args;
 #[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Text(ByteString);
 
-/// A text or a binary message: what the event `message` gives.
+/// A text or a binary message: what the event `message` gives, and
+/// [`write_message`](crate::WebSocketConnection::write_message) sends.
+///
+/// ```
+/// use react_websocket::{Message, WebSocketConnection};
+///
+/// fn echo(connection: WebSocketConnection) {
+///     connection.on("message", move |message: Message| connection.write_message(&message));
+///     connection.write_message(&"hello".into());
+///     connection.write_message(&Message::from(vec![1, 2, 3]));
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// A text message.
@@ -74,11 +87,19 @@ impl Text {
 }
 
 impl Message {
-    /// The payload, whichever it is.
+    /// The payload of either kind of message.
     pub fn as_bytes(&self) -> &[u8] {
         match self {
             Message::Text(text) => text.as_str().as_bytes(),
             Message::Binary(bytes) => bytes,
+        }
+    }
+
+    /// The text; `None` if this is a binary message.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Message::Text(text) => Some(text),
+            Message::Binary(_) => None,
         }
     }
 
@@ -115,21 +136,44 @@ impl AsRef<[u8]> for Text {
     }
 }
 
-impl From<&str> for Text {
-    fn from(text: &str) -> Text {
-        Text(text.into())
+macro_rules! from {
+    ($($from:ty => $into:ty: |$value:ident| $made:expr;)+) => {$(
+        impl From<$from> for $into {
+            fn from($value: $from) -> $into {
+                $made
+            }
+        }
+    )+};
+}
+from! {
+    &str => Text: |text| Text(text.into());
+    &String => Text: |text| text.as_str().into();
+    String => Text: |text| Text(text.into());
+    Box<str> => Text: |text| String::from(text).into();
+    Cow<'_, str> => Text: |text| text.into_owned().into();
+    Text => String: |text| text.as_str().to_owned();
+    Text => Bytes: |text| text.into_bytes();
+    &str => Message: |text| Message::Text(text.into());
+    String => Message: |text| Message::Text(text.into());
+    Text => Message: |text| Message::Text(text);
+    Bytes => Message: |bytes| Message::Binary(bytes);
+    Vec<u8> => Message: |bytes| Message::Binary(bytes.into());
+}
+
+impl TryFrom<Bytes> for Text {
+    type Error = Utf8Error;
+
+    /// Checks that the bytes are UTF-8. They are not copied.
+    fn try_from(bytes: Bytes) -> Result<Text, Utf8Error> {
+        ByteString::try_from(bytes).map(Text)
     }
 }
 
-impl From<String> for Text {
-    fn from(text: String) -> Text {
-        Text(text.into())
-    }
-}
+impl FromStr for Text {
+    type Err = Infallible;
 
-impl From<Text> for String {
-    fn from(text: Text) -> String {
-        text.as_str().to_owned()
+    fn from_str(text: &str) -> Result<Text, Infallible> {
+        Ok(text.into())
     }
 }
 
@@ -139,15 +183,32 @@ impl Borrow<str> for Text {
     }
 }
 
+macro_rules! equal {
+    ($($other:ty),+) => {$(
+        impl PartialEq<$other> for Text {
+            fn eq(&self, other: &$other) -> bool {
+                **self == **other
+            }
+        }
+
+        impl PartialEq<Text> for $other {
+            fn eq(&self, other: &Text) -> bool {
+                **self == **other
+            }
+        }
+    )+};
+}
+equal!(&str, String, Cow<'_, str>);
+
 impl PartialEq<str> for Text {
     fn eq(&self, other: &str) -> bool {
-        self.as_str() == other
+        **self == *other
     }
 }
 
-impl PartialEq<&str> for Text {
-    fn eq(&self, other: &&str) -> bool {
-        self.as_str() == *other
+impl PartialEq<Text> for str {
+    fn eq(&self, other: &Text) -> bool {
+        *self == **other
     }
 }
 
@@ -160,5 +221,19 @@ impl fmt::Display for Text {
 impl fmt::Debug for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.as_str().fmt(f)
+    }
+}
+
+#[cfg(feature = "json")]
+impl serde::Serialize for Text {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self)
+    }
+}
+
+#[cfg(feature = "json")]
+impl<'de> serde::Deserialize<'de> for Text {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Text, D::Error> {
+        String::deserialize(deserializer).map(Text::from)
     }
 }

@@ -9,14 +9,27 @@ use super::handshake::Intent;
 use super::options::WebSocketOptions;
 use super::shared::Shared;
 use super::stats::WebSocketStats;
-use super::verify::{self, IntoVerdict};
-use crate::emitter::{EventNames, ListenerError, ListenerId, Rank, Reaction, expect_fit};
+use super::verify::IntoVerifier;
+use crate::emitter::{
+    ClonedForEachCallSoUseArc, ConcurrentClosure, EventNames, Later, ListenerError, ListenerId, Now, Outcome, Rank,
+    Reacting, Reaction, call_once, expect_fit,
+};
 use crate::http::{Answer, Middleware, Next, ServerRequest};
 use crate::protocol::Opcode;
 use crate::trace;
 
-const EVENTS: EventNames =
-    EventNames { object: "a WebSocketMiddleware", names: &["connection", "error"], aliases: &[("connect", "connection")] };
+const EVENTS: EventNames = EventNames {
+    object: "a WebSocketMiddleware",
+    names: &["connection", "error"],
+    aliases: &[("connect", "connection")],
+    hints: &[
+        (&["open", "upgrade", "request"], "did you mean \"connection\"?"),
+        (
+            &["text", "binary", "message", "data", "ping", "pong", "drain", "end", "close", "disconnect"],
+            "listen to it on the connection, in a listener of \"connection\"",
+        ),
+    ],
+};
 
 /// The part of an HTTP server's chain that makes WebSockets of the requests that ask for it, and lets all others pass.
 /// Clones are the same middleware.
@@ -30,7 +43,8 @@ const EVENTS: EventNames =
 ///
 /// A `connection` listener registers the connection's listeners. It may look at the
 /// [request](WebSocketConnection::request), [write](WebSocketConnection::write), which leaves behind the 101, and
-/// [reject](WebSocketConnection::reject). If it panics or returns `Err` the client gets a 500. Messages of the client are
+/// [reject](WebSocketConnection::reject). If it panics or returns `Err` the client gets a 500, or a 503 if it does not end in
+/// time; then the middleware emits `error`, and so does the [`HttpServer`](crate::HttpServer). Messages of the client are
 /// delivered when the last of them is done, so an asynchronous one may ask a database first. What needs no connection can be
 /// decided before there is one, by [`with_verify`](WebSocketMiddleware::with_verify).
 ///
@@ -65,33 +79,52 @@ impl WebSocketMiddleware {
         self.with(|shared| shared.paths.push(path.into()))
     }
 
-    /// Has a closure decide about each handshake that is otherwise in order, before there is anything of a connection: Node's
+    /// Has a closure decide about each handshake that is otherwise in order, before the connection exists: Node's
     /// `verifyClient`. The last closure given counts.
     ///
-    /// It returns a `bool`, `false` being a 403; a `Result<(), Response>`, whose `Err` is what the client gets; or a `Result` of
-    /// `()` or a `bool` with any other error, which is a 500, as a panic is. All of these may be futures, which have as long as
-    /// [`handshake_timeout`](WebSocketOptions::handshake_timeout), together with the `connection` listeners. Of a client that is
-    /// refused the `error` listeners are told, and the `connection` listeners are not.
+    /// The closure is `|request: ServerRequest|`, synchronous or asynchronous. It returns a `bool`, or hands on what it has
+    /// found: an `Option<T>` or a `Result<T, E>`, whose value is attached to the connection. [`IntoVerdict`](crate::IntoVerdict)
+    /// lists what it may return, and what each value means.
+    ///
+    /// An asynchronous closure has as long as [`handshake_timeout`](WebSocketOptions::handshake_timeout), together with the
+    /// `connection` listeners. Of a client that is refused the `error` listeners are told, and the `connection` listeners
+    /// are not. If the closure panics or returns an error that is no `Response`, the client gets a 500, and the
+    /// [`HttpServer`](crate::HttpServer) emits `error` too.
     ///
     /// ```
-    /// use react_websocket::{Response, ServerRequest, WebSocketMiddleware};
+    /// use react_websocket::{Response, ServerRequest, WebSocketConnection, WebSocketMiddleware};
+    /// use std::collections::HashMap;
+    /// use std::sync::Arc;
     ///
-    /// let websocket = WebSocketMiddleware::new().with_verify(|request: ServerRequest| async move {
-    ///     let cookies = request.cookie_params();
-    ///     let session = cookies.get("session").ok_or_else(|| Response::plaintext("Log in first").with_status(401))?;
-    ///     if is_known(session).await { Ok(()) } else { Err(Response::new(403)) }
-    /// });
+    /// #[derive(Clone)]
+    /// struct User { name: String }
     ///
-    /// async fn is_known(session: &str) -> bool {
-    ///     session == "one that the database has"
+    /// struct Users(HashMap<String, User>);
+    ///
+    /// impl Users {
+    ///     /// Asks a database, perhaps.
+    ///     async fn find(&self, token: &str) -> Result<Option<User>, std::io::Error> {
+    ///         Ok(self.0.get(token).cloned())
+    ///     }
     /// }
+    ///
+    /// # fn set_up(users: Arc<Users>) {
+    /// let websocket = WebSocketMiddleware::new().with_verify(async move |request: ServerRequest| {
+    ///     let params = request.query_params();
+    ///     let token = params.get("token").ok_or_else(|| Response::plaintext("Log in first").with_status(401))?;
+    ///     let user = users.find(token).await.map_err(|_| Response::new(503))?;
+    ///     user.ok_or_else(|| Response::new(403))
+    /// });
+    /// websocket.on("connection", |connection: WebSocketConnection| {
+    ///     connection.on("text", move |text: &str| {
+    ///         let user = connection.get::<User>().expect("with_verify found one");
+    ///         println!("{}: {text}", user.name);
+    ///     });
+    /// });
+    /// # }
     /// ```
-    pub fn with_verify<F, R, K>(self, verify: F) -> WebSocketMiddleware
-    where
-        F: Fn(ServerRequest) -> R + Send + Sync + 'static,
-        R: IntoVerdict<K>,
-    {
-        self.with(|shared| shared.verify = Some(verify::verify(verify)))
+    pub fn with_verify<M>(self, verify: impl IntoVerifier<M>) -> WebSocketMiddleware {
+        self.with(|shared| shared.verify = Some(verify.into_verifier()))
     }
 
     /// Gives a higher layer something to find from a connection.
@@ -99,42 +132,65 @@ impl WebSocketMiddleware {
         self.with(|shared| shared.extension = Some(extension))
     }
 
-    /// Calls `listener` at every `event`.
+    /// Calls `listener` at every `event` from the next one on.
+    ///
+    /// The listener is a closure `|connection: WebSocketConnection|`, synchronous or asynchronous, that returns nothing, a
+    /// `bool` or a `Result`. It runs for many handshakes at the same time. An asynchronous closure is cloned for each call,
+    /// so what it captures is `Clone`, as an `Arc` is:
+    ///
+    /// ```
+    /// # use react_websocket::{WebSocketConnection, WebSocketMiddleware};
+    /// # use std::sync::Arc;
+    /// # struct App;
+    /// # impl App {
+    /// #     async fn greeting(&self) -> Result<String, std::io::Error> { Ok("hello".into()) }
+    /// # }
+    /// # fn set_up(websocket: WebSocketMiddleware, app: Arc<App>) {
+    /// websocket.on("connection", async move |connection: WebSocketConnection| {
+    ///     connection.write(app.greeting().await?);
+    ///     Ok::<_, std::io::Error>(())
+    /// });
+    /// # }
+    /// ```
     ///
     /// # Panics
-    /// If there is no such event.
+    /// If there is no such event; the message lists those that there are.
     #[track_caller]
-    pub fn on<F, R, K>(&self, event: &str, listener: F) -> ListenerId
-    where
-        F: Fn(WebSocketConnection) -> R + Send + Sync + 'static,
-        R: Reaction<K>,
-    {
+    pub fn on<M>(&self, event: &str, listener: impl IntoMiddlewareListener<M>) -> ListenerId {
         expect_fit(self.try_on(event, listener))
     }
 
     /// Calls `listener` at the next `event` only, after all `on` listeners.
     ///
     /// # Panics
-    /// If there is no such event.
+    /// If there is no such event; the message lists those that there are.
     #[track_caller]
     pub fn once<F, R, K>(&self, event: &str, listener: F) -> ListenerId
     where
-        F: Fn(WebSocketConnection) -> R + Send + Sync + 'static,
+        F: FnOnce(WebSocketConnection) -> R + Send + 'static,
         R: Reaction<K>,
     {
-        expect_fit(self.add(event, Rank::Once, listener))
+        expect_fit(self.try_once(event, listener))
     }
 
-    /// As [`on`](WebSocketMiddleware::on), a mistake being returned.
+    /// Like [`on`](WebSocketMiddleware::on), but returns the error instead of panicking.
     ///
     /// # Errors
     /// [`ListenerError::UnknownEvent`].
-    pub fn try_on<F, R, K>(&self, event: &str, listener: F) -> Result<ListenerId, ListenerError>
+    pub fn try_on<M>(&self, event: &str, listener: impl IntoMiddlewareListener<M>) -> Result<ListenerId, ListenerError> {
+        self.add(event, Rank::On, listener.into_listener())
+    }
+
+    /// Like [`once`](WebSocketMiddleware::once), but returns the error instead of panicking.
+    ///
+    /// # Errors
+    /// [`ListenerError::UnknownEvent`].
+    pub fn try_once<F, R, K>(&self, event: &str, listener: F) -> Result<ListenerId, ListenerError>
     where
-        F: Fn(WebSocketConnection) -> R + Send + Sync + 'static,
+        F: FnOnce(WebSocketConnection) -> R + Send + 'static,
         R: Reaction<K>,
     {
-        self.add(event, Rank::On, listener)
+        self.add(event, Rank::Once, call_once(listener))
     }
 
     /// Removes a listener. One that is not there any more is no error.
@@ -213,11 +269,12 @@ impl WebSocketMiddleware {
         });
     }
 
-    fn add<F, R, K>(&self, event: &str, rank: Rank, listener: F) -> Result<ListenerId, ListenerError>
-    where
-        F: Fn(WebSocketConnection) -> R + Send + Sync + 'static,
-        R: Reaction<K>,
-    {
+    fn add(
+        &self,
+        event: &str,
+        rank: Rank,
+        listener: ConcurrentClosure<WebSocketConnection>,
+    ) -> Result<ListenerId, ListenerError> {
         let event = EVENTS.resolve(event)?;
         Ok(ListenerId { event, number: self.shared.listeners.add(event, rank, listener) })
     }
@@ -239,6 +296,53 @@ impl fmt::Debug for WebSocketMiddleware {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Shared { options, paths, .. } = &*self.shared;
         f.debug_struct("WebSocketMiddleware").field("paths", paths).field("options", options).finish_non_exhaustive()
+    }
+}
+
+/// A closure that can listen to an event of a [`WebSocketMiddleware`]: `|connection: WebSocketConnection|`, synchronous or
+/// asynchronous.
+///
+/// It returns nothing, a `bool` or a `Result`. An asynchronous closure is cloned for each call, so what it captures is
+/// `Clone`: handles, senders, and anything in an `Arc`. `M` tells the kinds apart; the compiler infers it.
+#[diagnostic::on_unimplemented(
+    message = "this closure does not fit an event of a `WebSocketMiddleware`",
+    label = "not a listener",
+    note = "a listener is `|connection: WebSocketConnection| ..` or `async move |connection: WebSocketConnection| ..`",
+    note = "it returns nothing, a `bool` or a `Result`: end it with `;` otherwise",
+    note = "an asynchronous closure is cloned for each call: wrap what cannot be cloned in an `Arc`"
+)]
+pub trait IntoMiddlewareListener<M> {
+    #[doc(hidden)]
+    fn into_listener(self) -> ConcurrentClosure<WebSocketConnection>;
+}
+
+impl<F, R> IntoMiddlewareListener<Now> for F
+where
+    F: Fn(WebSocketConnection) -> R + Send + Sync + 'static,
+    R: Outcome,
+{
+    fn into_listener(self) -> ConcurrentClosure<WebSocketConnection> {
+        Box::new(move |connection: WebSocketConnection| Reacting::Done(self(connection).outcome()))
+    }
+}
+
+// Cloned for each call, as a router is, and for the same reason.
+impl<F, Fut, R> IntoMiddlewareListener<Later> for F
+where
+    F: AsyncFn(WebSocketConnection) -> R
+        + FnOnce(WebSocketConnection) -> Fut
+        + ClonedForEachCallSoUseArc
+        + Send
+        + Sync
+        + 'static,
+    Fut: Future<Output = R> + Send + 'static,
+    R: Outcome,
+{
+    fn into_listener(self) -> ConcurrentClosure<WebSocketConnection> {
+        Box::new(move |connection: WebSocketConnection| {
+            let running = (self.clone())(connection);
+            Reacting::Later(Box::pin(async move { running.await.outcome() }))
+        })
     }
 }
 

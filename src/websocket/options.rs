@@ -1,6 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::HeaderName;
+
 use super::origins::Origins;
 use super::subprotocol::SubprotocolSelector;
 use crate::clock::nanos;
@@ -45,6 +47,7 @@ pub struct WebSocketOptions {
     pub(crate) require_subprotocol: bool,
     pub(crate) origins: Origins,
     pub(crate) keep_request: bool,
+    pub(crate) keep_headers: Vec<HeaderName>,
     pub(crate) max_groups_per_connection: usize,
     pub(crate) max_group_name: usize,
 }
@@ -80,6 +83,7 @@ impl WebSocketOptions {
             require_subprotocol: false,
             origins: Origins::same_host(),
             keep_request: false,
+            keep_headers: Vec::new(),
             max_groups_per_connection: 1024,
             max_group_name: 256,
         }
@@ -278,9 +282,28 @@ impl WebSocketOptions {
         self
     }
 
-    /// Whether [`connection.request()`](crate::WebSocketConnection::request) answers as long as the connection lives. Off: it
-    /// answers until the `connection` listeners are done, and what they do not keep is given back, as it takes more memory
-    /// than all else of an idle connection.
+    /// The headers that [`connection.request()`](crate::WebSocketConnection::request) still has when the `connection`
+    /// listeners are done. Default: none. All lines of a header are kept, for as long as the connection lives.
+    ///
+    /// # Panics
+    /// If one is not the name of a header.
+    #[track_caller]
+    pub fn keep_headers<S: AsRef<str>>(mut self, names: impl IntoIterator<Item = S>) -> WebSocketOptions {
+        self.keep_headers.clear();
+        for name in names {
+            let name = name.as_ref();
+            match HeaderName::from_bytes(name.as_bytes()) {
+                Ok(name) => self.keep_headers.push(name),
+                Err(_) => panic!("{name:?} is not the name of a header"),
+            }
+        }
+        self
+    }
+
+    /// Whether [`connection.request()`](crate::WebSocketConnection::request) is the whole request for as long as the
+    /// connection lives, with all headers and attributes. Default: off, since that takes more memory than all else of an
+    /// idle connection. The path, the query and the addresses are kept anyway, and a few headers by
+    /// [`keep_headers`](WebSocketOptions::keep_headers).
     pub fn keep_request(mut self, on: bool) -> WebSocketOptions {
         self.keep_request = on;
         self
@@ -299,10 +322,12 @@ impl WebSocketOptions {
     }
 
     /// What one connection can take of memory at worst, in bytes: a message that is put together, what is read ahead, what
-    /// waits to be sent (the hard limit and one message on top of it), and 8 KiB for all else.
+    /// waits to be sent (the hard limit and one message on top of it), and 16 KiB for all else, of which a request's target
+    /// may take 8 KiB (see [`HttpOptions::max_request_line`](crate::HttpOptions::max_request_line)).
     ///
-    /// What an app's listeners hold comes on top, and so does what a [`SlowMemberPolicy`](crate::SlowMemberPolicy) keeps for
-    /// those who read too slowly. Connections × this ≤ memory is the calculation to do.
+    /// On top come what an app's listeners hold, the headers that [`keep_headers`](WebSocketOptions::keep_headers) names, the
+    /// requests of [`keep_request`](WebSocketOptions::keep_request), and what a [`SlowMemberPolicy`](crate::SlowMemberPolicy)
+    /// keeps for slow consumers. Connections × this ≤ memory is the calculation to do.
     pub fn worst_case_bytes(&self) -> usize {
         // A buffer that grows by doubling can have twice what is in it.
         let message = self.limits.max_message_size.saturating_mul(2);
@@ -311,6 +336,6 @@ impl WebSocketOptions {
         // And a fourth more, which has been sent and is not cut off yet.
         let unsent = self.write_buffer_hard_limit.saturating_add(self.limits.max_message_size);
         let unsent = unsent.saturating_add(unsent / 4).saturating_mul(2);
-        message.saturating_add(ahead).saturating_add(unsent).saturating_add(8 * 1024)
+        message.saturating_add(ahead).saturating_add(unsent).saturating_add(16 * 1024)
     }
 }

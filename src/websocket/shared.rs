@@ -9,7 +9,7 @@ use super::connection::WebSocketConnection;
 use super::options::WebSocketOptions;
 use super::slot::{Slot, State};
 use super::stats::WebSocketStats;
-use super::verify::Verify;
+use super::verify::Verifier;
 use crate::clock::Coarse;
 use crate::emitter::ConcurrentListeners;
 use crate::http::UpgradedConnections;
@@ -23,7 +23,7 @@ pub(crate) struct Shared {
     /// The paths it is for; all if there are none.
     pub(super) paths: Vec<String>,
     /// Asked about each handshake, before there is a connection.
-    pub(super) verify: Option<Verify>,
+    pub(super) verify: Option<Verifier>,
     pub(super) listeners: Arc<ConcurrentListeners<WebSocketConnection>>,
     pub(super) connections: Arc<Connections>,
     /// What a higher layer needs to find from a connection: its group manager.

@@ -118,7 +118,8 @@ pub(super) struct State {
 /// What many connections have as long as they live: those in a group, for instance.
 #[derive(Default)]
 pub(super) struct Belongings {
-    pub(super) subprotocol: Option<Arc<str>>,
+    /// What is [kept](super::kept_request) of the handshake.
+    pub(super) handshake: Option<Box<[u8]>>,
     /// The app's own data, one of each type.
     pub(super) data: Vec<Arc<dyn Any + Send + Sync>>,
 }

@@ -7,6 +7,7 @@ use super::connection::WebSocketConnection;
 use super::cork;
 use super::error::{Closed, ConnectionError};
 use super::lag::SlowMemberPolicy;
+use super::message::Message;
 use super::outbox::Log;
 use super::slot::{Phase, Slot, State, WaitingPong};
 use super::writer::{BinaryPayload, MessageWriter, Streaming, TextPayload};
@@ -36,6 +37,30 @@ impl WebSocketConnection {
     /// Sends a binary message. It answers as [`write`](WebSocketConnection::write) does.
     pub fn write_binary(&self, bytes: impl AsRef<[u8]>) -> bool {
         self.write_frame(Opcode::Binary, bytes.as_ref())
+    }
+
+    /// Sends a message as what it is: text or binary. It answers as [`write`](WebSocketConnection::write) does.
+    pub fn write_message(&self, message: &Message) -> bool {
+        match message {
+            Message::Text(text) => self.write(text),
+            Message::Binary(bytes) => self.write_binary(bytes),
+        }
+    }
+
+    /// Sends a value as JSON, in a text message. It answers as [`write`](WebSocketConnection::write) does.
+    ///
+    /// ```
+    /// # fn serve(connection: react_websocket::WebSocketConnection) {
+    /// connection.on("text", move |text: &str| connection.write_json(&vec![text; 2]));
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If the value cannot be JSON, such as a map whose keys are not strings. Nothing is sent then.
+    #[cfg(feature = "json")]
+    pub fn write_json(&self, value: &(impl serde::Serialize + ?Sized)) -> Result<bool, serde_json::Error> {
+        // JSON is UTF-8.
+        Ok(self.write_frame(Opcode::Text, &serde_json::to_vec(value)?))
     }
 
     /// Waits until fewer bytes than the soft limit are unsent, and sends a text message: [`write`](WebSocketConnection::write)

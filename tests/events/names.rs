@@ -40,51 +40,53 @@ async fn an_unknown_name_panics_at_the_callers_line_and_lists_the_valid_ones() {
     let case = open(|_, _| {}).await;
     let c = case.connection;
     let of = "on a WebSocketConnection; its events are text, binary, message, ping, pong, drain, end, error, close";
-    assert_mistake!(c.on("txet", |_: &str| {}), format!("there is no event \"txet\" {of}"));
-    assert_mistake!(c.once("Text", || {}), format!("there is no event \"Text\" {of}"));
+    assert_mistake!(c.on("txet", |_: &str| {}), format!("there is no event \"txet\" {of}; did you mean \"text\"?"));
+    assert_mistake!(c.once("Text", || {}), format!("there is no event \"Text\" {of}; did you mean \"text\"?"));
     assert_mistake!(c.listener_count(""), format!("there is no event \"\" {of}"));
-    assert_mistake!(c.remove_all_listeners(Some("data")), format!("there is no event \"data\" {of}"));
-    assert_eq!(c.try_on("txet", || {}).unwrap_err().to_string(), format!("there is no event \"txet\" {of}"));
-    assert_eq!(c.try_once("connect", || {}).unwrap_err().to_string(), format!("there is no event \"connect\" {of}"));
+    assert_mistake!(c.remove_all_listeners(Some("data")), format!("there is no event \"data\" {of}; did you mean \"message\"?"));
+    assert_eq!(c.try_on("txet", || {}).unwrap_err().to_string(), format!("there is no event \"txet\" {of}; did you mean \"text\"?"));
+    assert_eq!(c.try_once("connect", || {}).unwrap_err().to_string(), format!("there is no event \"connect\" {of}; a connection is open when its `WebSocketMiddleware` emits \"connection\""));
 
     let websocket = WebSocketMiddleware::new();
     let of = "on a WebSocketMiddleware; its events are connection, error";
-    assert_mistake!(websocket.on("open", |_| {}), format!("there is no event \"open\" {of}"));
-    assert_mistake!(websocket.once("open", |_| {}), format!("there is no event \"open\" {of}"));
-    assert_mistake!(websocket.listener_count("text"), format!("there is no event \"text\" {of}"));
+    assert_mistake!(websocket.on("open", |_| {}), format!("there is no event \"open\" {of}; did you mean \"connection\"?"));
+    assert_mistake!(websocket.once("open", |_| {}), format!("there is no event \"open\" {of}; did you mean \"connection\"?"));
+    assert_mistake!(websocket.listener_count("text"), format!("there is no event \"text\" {of}; listen to it on the connection, in a listener of \"connection\""));
     assert_mistake!(websocket.remove_all_listeners(Some("")), format!("there is no event \"\" {of}"));
-    assert_eq!(websocket.try_on("open", |_| {}).unwrap_err().to_string(), format!("there is no event \"open\" {of}"));
+    assert_eq!(websocket.try_on("open", |_| {}).unwrap_err().to_string(), format!("there is no event \"open\" {of}; did you mean \"connection\"?"));
 
     let http = HttpServer::new(router);
-    let message = "there is no event \"request\" on an HttpServer; its events are error";
+    let message = "there is no event \"request\" on an HttpServer; its events are error; requests go to the router";
     assert_mistake!(http.on("request", |_| {}), message);
     assert_eq!(http.try_on("request", |_| {}).unwrap_err().to_string(), message);
 
     let body = BodyStream::new();
-    let message = "there is no event \"end\" on a BodyStream; its events are drain, close";
+    let message = "there is no event \"end\" on a BodyStream; its events are drain, close; \
+        listen to \"close\": it fires once, whether all was sent or not";
     assert_mistake!(body.on("end", || {}), message);
     assert_eq!(body.try_on("end", || {}).unwrap_err().to_string(), message);
 
     let socket = SocketServer::new("127.0.0.1:0").unwrap();
-    let message = "there is no event \"connection\" on a SocketServer; its events are error";
+    let message = "there is no event \"connection\" on a SocketServer; its events are error; \
+        connections go to the `HttpServer` that listens on the socket";
     assert_mistake!(socket.on("connection", |_| {}), message);
     assert_eq!(socket.try_on("connection", |_| {}).unwrap_err().to_string(), message);
 
     let groups = GroupManager::new();
     let of = "on a GroupManager; its events are create, destroy";
-    assert_mistake!(groups.on("join", |_| {}), format!("there is no event \"join\" {of}"));
-    assert_mistake!(groups.once("join", |_| {}), format!("there is no event \"join\" {of}"));
-    assert_mistake!(groups.listener_count("join"), format!("there is no event \"join\" {of}"));
-    assert_mistake!(groups.remove_all_listeners(Some("join")), format!("there is no event \"join\" {of}"));
-    assert_eq!(groups.try_on("join", |_| {}).unwrap_err().to_string(), format!("there is no event \"join\" {of}"));
+    assert_mistake!(groups.on("join", |_| {}), format!("there is no event \"join\" {of}; listen to it on the group, in a listener of \"create\""));
+    assert_mistake!(groups.once("join", |_| {}), format!("there is no event \"join\" {of}; listen to it on the group, in a listener of \"create\""));
+    assert_mistake!(groups.listener_count("join"), format!("there is no event \"join\" {of}; listen to it on the group, in a listener of \"create\""));
+    assert_mistake!(groups.remove_all_listeners(Some("join")), format!("there is no event \"join\" {of}; listen to it on the group, in a listener of \"create\""));
+    assert_eq!(groups.try_on("join", |_| {}).unwrap_err().to_string(), format!("there is no event \"join\" {of}; listen to it on the group, in a listener of \"create\""));
 
     let group = groups.join("g", c).unwrap();
     let of = "on a ConnectionGroup; its events are join, leave, drop";
-    assert_mistake!(group.on("create", |_| {}), format!("there is no event \"create\" {of}"));
-    assert_mistake!(group.once("create", |_| {}), format!("there is no event \"create\" {of}"));
-    assert_mistake!(group.listener_count("create"), format!("there is no event \"create\" {of}"));
-    assert_mistake!(group.remove_all_listeners(Some("create")), format!("there is no event \"create\" {of}"));
-    assert_eq!(group.try_on("create", |_| {}).unwrap_err().to_string(), format!("there is no event \"create\" {of}"));
+    assert_mistake!(group.on("create", |_| {}), format!("there is no event \"create\" {of}; listen to it on the `GroupManager`"));
+    assert_mistake!(group.once("create", |_| {}), format!("there is no event \"create\" {of}; listen to it on the `GroupManager`"));
+    assert_mistake!(group.listener_count("create"), format!("there is no event \"create\" {of}; listen to it on the `GroupManager`"));
+    assert_mistake!(group.remove_all_listeners(Some("create")), format!("there is no event \"create\" {of}; listen to it on the `GroupManager`"));
+    assert_eq!(group.try_on("create", |_| {}).unwrap_err().to_string(), format!("there is no event \"create\" {of}; listen to it on the `GroupManager`"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -92,16 +94,16 @@ async fn an_unknown_name_panics_at_the_callers_line_and_lists_the_valid_ones() {
 async fn a_closure_that_does_not_fit_the_event_panics_at_the_callers_line_and_names_both() {
     let case = open(|_, _| {}).await;
     let c = case.connection;
-    assert_mistake!(c.on("text", |_: &[u8]| {}), "listeners of \"text\" take (&str), this one takes (&[u8])");
+    assert_mistake!(c.on("text", |_: &[u8]| {}), "listeners of \"text\" take (&str), this one takes (&[u8]); did you mean \"binary\"?");
     assert_mistake!(c.once("drain", |_: &str| {}), "listeners of \"drain\" take (), this one takes (&str)");
     assert_mistake!(c.on("close", |_: &str| {}), "listeners of \"close\" take (u16, &str), this one takes (&str)");
     assert_eq!(c.listener_count("text") + c.listener_count("drain") + c.listener_count("close"), 0);
     // A connection that has ended checks them too.
     c.terminate();
     case.serving.await;
-    assert_mistake!(c.on("ping", |_: &str| {}), "listeners of \"ping\" take (&[u8]), this one takes (&str)");
+    assert_mistake!(c.on("ping", |_: &str| {}), "listeners of \"ping\" take (&[u8]), this one takes (&str); did you mean \"text\"?");
     assert_mistake!(c.on("pnig", || {}), "there is no event \"pnig\" on a WebSocketConnection; its events are \
-        text, binary, message, ping, pong, drain, end, error, close");
+        text, binary, message, ping, pong, drain, end, error, close; did you mean \"ping\"?");
 }
 
 #[tokio::test(start_paused = true)]
@@ -152,11 +154,35 @@ async fn every_shape_fits_its_own_events_and_no_other() {
                 assert!(registered.is_ok(), "{found} for {event}");
                 fitting += 1;
             } else {
-                assert_eq!(registered, Err(ListenerError::WrongSignature { event, expected, found }));
+                let Err(ListenerError::WrongSignature { event: e, expected: x, found: f, .. }) = registered else {
+                    panic!("{found} for {event}: {registered:?}");
+                };
+                assert_eq!((e, x, f), (event, expected, found));
             }
         }
         assert_eq!(connection.listener_count(event), fitting, "{event}");
     }
+}
+
+/// A closure that fits another event was probably meant for that: `message` is not `text`, since a `&str` cannot be every
+/// message (Ratchet's `onMessage` gives both as a string).
+#[tokio::test(start_paused = true)]
+async fn a_closure_that_fits_another_event_is_told_which() {
+    let c = open(|_, _| {}).await.connection;
+    let hint = |result: Result<ListenerId, ListenerError>| match result {
+        Err(ListenerError::WrongSignature { hint, .. }) => hint,
+        other => panic!("{other:?}"),
+    };
+    let meant = |event: &str| Some(format!("did you mean {event:?}?"));
+    assert_eq!(hint(c.try_on("message", |_: &str| {})), meant("text"));
+    assert_eq!(hint(c.try_on("message", async |_: &str| {})), meant("text"));
+    assert_eq!(hint(c.try_on("message", |_: &[u8]| {})), meant("binary"));
+    assert_eq!(hint(c.try_on("text", |_: Message| {})), meant("message"));
+    assert_eq!(hint(c.try_once("ping", |_: &str| {})), meant("text"));
+    assert_eq!(hint(c.try_on("error", |_: u16, _: &str| {})), meant("close"));
+    assert_eq!(hint(c.try_on("close", |_: &ConnectionError| {})), meant("error"));
+    assert_eq!(hint(c.try_on("close", |_: &str| {})), None);
+    assert_eq!(hint(c.try_on("drain", |_: u16| {})), None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,5 @@
+use react_websocket::{HttpServer, ServerRequest};
+
+fn main() {
+    HttpServer::new(|_request: ServerRequest| "hello");
+}

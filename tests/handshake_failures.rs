@@ -1,0 +1,101 @@
+//! Where an app hears of its own failure in a handshake: from the middleware, whose `error` knows the connection, and from the
+//! HTTP server, as in ReactPHP, where an exception in a `connection` listener is an `error` of the `HttpServer`.
+
+mod support;
+
+use std::error::Error;
+use std::future::pending;
+
+use react_websocket::{
+    HandshakeError, HttpError, HttpServer, IntoMiddlewareListener, Next, Response, ServerRequest, WebSocketConnection,
+    WebSocketMiddleware,
+};
+use support::{HANDSHAKE, Log, Peer, router};
+
+/// A server that notes its errors, and those of the middleware.
+fn noting(websocket: WebSocketMiddleware) -> (HttpServer, Log) {
+    let log = Log::default();
+    let (told, noted) = (log.clone(), log.clone());
+    websocket.on("error", move |connection: WebSocketConnection| {
+        told.add(format_args!("middleware {}", connection.error().unwrap()))
+    });
+    let http = HttpServer::new((websocket, router));
+    http.on("error", move |error: &HttpError| {
+        assert!(matches!(error, HttpError::Handler(_)), "{error:?}");
+        let source = error.source().and_then(|source| source.downcast_ref::<HandshakeError>());
+        noted.add(format_args!("server {}", source.expect("a handshake's error")));
+    });
+    (http, log)
+}
+
+fn listening<M>(listener: impl IntoMiddlewareListener<M>) -> WebSocketMiddleware {
+    let websocket = WebSocketMiddleware::new();
+    websocket.on("connection", listener);
+    websocket
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_of_the_app_in_a_handshake_is_told_to_the_middleware_and_to_the_server_once_each() {
+    let new = WebSocketMiddleware::new;
+    let failed = ["middleware a listener failed: oops", "server a listener failed: oops"];
+    let late = ["middleware no decision within 10s", "server no decision within 10s"];
+    for (websocket, status, expected) in [
+        (listening(|_: WebSocketConnection| Err::<(), _>("oops")), 500, failed),
+        (listening(|_: WebSocketConnection| panic!("oops")), 500, failed),
+        (listening(async |_: WebSocketConnection| Err::<(), _>("oops")), 500, failed),
+        (listening(async |_: WebSocketConnection| panic!("oops")), 500, failed),
+        (listening(async |_: WebSocketConnection| pending::<()>().await), 503, late),
+        (new().with_verify(|_: ServerRequest| Err::<(), _>("oops")), 500, failed),
+        (new().with_verify(|_: ServerRequest| -> bool { panic!("oops") }), 500, failed),
+        (new().with_verify(async |_: ServerRequest| -> bool { panic!("oops") }), 500, failed),
+        (new().with_verify(async |_: ServerRequest| -> bool { pending().await }), 503, late),
+    ] {
+        let (http, log) = noting(websocket);
+        let (mut peer, _serving) = Peer::serve(&http);
+        let answer = peer.ask(HANDSHAKE).await;
+        assert_eq!((answer.status(), answer.text().contains("oops")), (status, false));
+        assert_eq!(log.take(), expected);
+        assert_eq!(http.stats().errors.get("handler"), Some(&1));
+    }
+}
+
+/// A refusal is no failure.
+#[tokio::test(start_paused = true)]
+async fn a_handshake_that_is_refused_on_purpose_or_by_a_rule_is_told_to_the_middleware_only() {
+    let rejecting = listening(|connection: WebSocketConnection| connection.reject(Response::new(401)));
+    for (websocket, handshake, status, expected) in [
+        (rejecting, HANDSHAKE.to_owned(), 401, "middleware rejected with status 401"),
+        (
+            WebSocketMiddleware::new().with_verify(|_: ServerRequest| false),
+            HANDSHAKE.to_owned(),
+            403,
+            "middleware rejected with status 403",
+        ),
+        (
+            WebSocketMiddleware::new(),
+            HANDSHAKE.replace("Version: 13", "Version: 8"),
+            426,
+            "middleware Sec-WebSocket-Version is not 13",
+        ),
+    ] {
+        let (http, log) = noting(websocket);
+        let (mut peer, _serving) = Peer::serve(&http);
+        assert_eq!(peer.ask(handshake).await.status(), status);
+        assert_eq!(log.take(), [expected]);
+    }
+}
+
+/// As with any handler that fails: the error goes with its page.
+#[tokio::test(start_paused = true)]
+async fn a_middleware_before_it_sees_the_page_of_a_failing_listener() {
+    let websocket = listening(|_: WebSocketConnection| Err::<(), _>("oops"));
+    let stamp = async |request: ServerRequest, next: Next| next.run(request).await.with_header("X-Stamp", "1");
+    let http = HttpServer::new((stamp, websocket, router));
+    let log = Log::default();
+    let noted = log.clone();
+    http.on("error", move |error| noted.add(error));
+    let (mut peer, _serving) = Peer::serve(&http);
+    let answer = peer.ask(HANDSHAKE).await;
+    assert_eq!((answer.status(), answer.header("X-Stamp")), (500, Some("1")));
+    assert_eq!(log.take(), ["the request handler failed: a listener failed: oops"]);
+}
