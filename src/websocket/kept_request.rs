@@ -66,7 +66,10 @@ impl WebSocketConnection {
         let mut state = self.lock()?;
         let shared = state.shared.clone()?;
         let (_, agreed) = parts(state.existing_belongings()?.handshake.as_deref()?);
-        shared.options.subprotocols.iter().find(|name| name.as_bytes() == agreed).cloned()
+        let configured = shared.options.subprotocols.iter().find(|name| name.as_bytes() == agreed);
+        // One that a closure has selected need not be configured.
+        let selected = || std::str::from_utf8(agreed).ok().filter(|name| !name.is_empty()).map(Arc::from);
+        configured.cloned().or_else(selected)
     }
 }
 
