@@ -45,11 +45,12 @@ mod slots;
 mod socket;
 mod stream;
 mod trace;
+mod turn;
 mod websocket;
 
 pub use emitter::{BoxError, EventEmitter, ListenerError, ListenerId, Outcome, Reaction};
 pub use error::Error;
-pub use event_loop::{Interval, Loop, Signal, SignalListener, Timer};
+pub use event_loop::{Delay, IntoCallback, IntoOnceCallback, Loop, Signal, SignalListener, Timer};
 pub use groups::{ConnectionGroup, GroupError, GroupManager, GroupStats};
 pub use http::{
     Answer, Body, BodyStream, Chain, Closing, Form, HttpError, HttpOptions, HttpServer, HttpStats, IntoAnswer, IntoChain,

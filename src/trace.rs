@@ -84,6 +84,16 @@ pub(crate) fn slow_listener() {
     limited!(warn, "a listener has kept its thread for longer than slow_listener_warning");
 }
 
+/// A callback of the loop has returned an error.
+pub(crate) fn callback_failed(error: &dyn Display) {
+    #[cfg(feature = "tracing")]
+    let error = Words(error);
+    #[cfg(feature = "tracing")]
+    limited!(error, %error, "a callback of the loop failed");
+    #[cfg(not(feature = "tracing"))]
+    let _ = error;
+}
+
 /// Has a future run in a span for its connection.
 #[cfg(feature = "tracing")]
 pub(crate) fn in_connection<F: Future>(remote: Option<SocketAddr>, future: F) -> impl Future<Output = F::Output> {

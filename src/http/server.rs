@@ -22,6 +22,7 @@ use crate::emitter::{EventNames, Listeners, Turnstile, listener_methods};
 use crate::socket::{Acceptor, SocketServer};
 use crate::stream::Stream;
 use crate::trace;
+use crate::turn::{Deferred, Turn};
 
 const EVENTS: EventNames = EventNames { object: "an HttpServer", names: &["error"], aliases: &[] };
 const ERROR: u8 = 0;
@@ -216,6 +217,8 @@ async fn accept(_member: Member, mut acceptor: Acceptor, server: Arc<Server>, li
 enum Connected {
     Http(Pin<Box<dyn Future<Output = Option<Later>> + Send>>),
     Upgraded(Later),
+    /// The last turn has deferred something, which comes before the connection is read again.
+    Waiting(Box<(Deferred, Connected)>),
 }
 
 type Later = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -248,15 +251,32 @@ impl Future for Connected {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if let Connected::Http(http) = &mut *self {
-            match ready!(http.as_mut().poll(cx)) {
-                Some(later) => *self = Connected::Upgraded(later),
-                None => return Poll::Ready(()),
+        let over = || Connected::Upgraded(Box::pin(std::future::ready(())));
+        loop {
+            if let Connected::Waiting(waiting) = &mut *self {
+                ready!(waiting.0.as_mut().poll(cx));
+                *self = std::mem::replace(&mut waiting.1, over());
             }
-        }
-        match &mut *self {
-            Connected::Upgraded(later) => later.as_mut().poll(cx),
-            Connected::Http(_) => Poll::Ready(()),
+            let turn = Turn::begin();
+            let mut goes_on = false;
+            match &mut *self {
+                Connected::Http(http) => match http.as_mut().poll(cx) {
+                    Poll::Ready(Some(later)) => (*self, goes_on) = (Connected::Upgraded(later), true),
+                    Poll::Ready(None) => return Poll::Ready(()),
+                    Poll::Pending => {}
+                },
+                Connected::Upgraded(later) => {
+                    if later.as_mut().poll(cx).is_ready() {
+                        return Poll::Ready(());
+                    }
+                }
+                Connected::Waiting(_) => {}
+            }
+            match turn.end() {
+                Some(deferred) => *self = Connected::Waiting(Box::new((deferred, std::mem::replace(&mut *self, over())))),
+                None if goes_on => {}
+                None => return Poll::Pending,
+            }
         }
     }
 }
