@@ -52,7 +52,9 @@ mod timer {
     };
     use tokio::net::unix::pipe::Receiver;
 
-    /// To the runtime it is like the end of a pipe: a descriptor that becomes readable, in eight bytes.
+    /// A descriptor that becomes readable, in eight bytes, when a time has passed. To the runtime it is like the end of a pipe.
+    ///
+    /// `AsyncFd` would be its proper type, but is made by unsafe or deprecated functions only.
     pub(super) struct Timer(Receiver);
 
     impl Timer {

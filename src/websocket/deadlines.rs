@@ -28,8 +28,7 @@ pub(super) struct Deadlines {
     pub(super) message: Moment,
     /// The earliest moment that the clock has been told of and has not rung.
     told: Moment,
-    /// The next after that. Without it a late deadline would be told anew whenever an earlier one has rung, and the clock forgets
-    /// nothing.
+    /// The next after that. Without it a late deadline would be told anew whenever an earlier one has rung.
     told_after: Moment,
 }
 
@@ -61,8 +60,16 @@ impl Deadlines {
         let all = [self.ping, self.pong, self.idle, self.lifetime, self.write, self.close, self.message];
         let earliest = all.into_iter().min().unwrap_or(Moment::NEVER);
         if earliest < self.told {
+            clock.forget(self.told_after, number);
             (self.told, self.told_after) = (earliest, self.told);
             clock.ring_at(earliest, slot, number);
+        }
+    }
+
+    /// Has the clock forget the connection, which is over.
+    pub(super) fn forget(&mut self, clock: &Clock, number: u64) {
+        for told in [&mut self.told, &mut self.told_after] {
+            clock.forget(std::mem::replace(told, Moment::NEVER), number);
         }
     }
 
@@ -188,7 +195,6 @@ fn next_ping(options: &WebSocketOptions, clock: &Clock) -> Moment {
 mod tests {
     use super::*;
 
-    /// It forgets nothing.
     #[tokio::test(start_paused = true)]
     async fn the_clock_is_told_of_a_late_deadline_once_however_many_early_ones_there_are() {
         let (clock, slot): (_, &'static Slot) = (Clock::new(false), Box::leak(Box::default()));
@@ -204,5 +210,22 @@ mod tests {
             assert_eq!(clock.pending(), 1);
         }
         assert_eq!(deadlines.told, lifetime);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_clock_keeps_nothing_of_a_connection_that_is_over() {
+        let (clock, slot): (_, &'static Slot) = (Clock::new(false), Box::leak(Box::default()));
+        let after = |seconds| clock.after(Duration::from_secs(seconds));
+        for number in 1..=1000 {
+            let mut deadlines = Deadlines { lifetime: after(86_400), ..Deadlines::NONE };
+            deadlines.tell(&clock, slot, number);
+            deadlines.write = after(30);
+            deadlines.tell(&clock, slot, number);
+            deadlines.close = after(10);
+            deadlines.tell(&clock, slot, number);
+            assert_eq!(clock.pending(), 2);
+            deadlines.forget(&clock, number);
+            assert_eq!(clock.pending(), 0);
+        }
     }
 }
