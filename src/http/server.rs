@@ -100,7 +100,7 @@ impl HttpServer {
         let mut failed = None;
         let mut addresses = Vec::new();
         for socket in sockets.into().0 {
-            addresses.extend(socket.local_address());
+            addresses.extend(socket.local_addresses());
             match socket.into_acceptor() {
                 Ok(acceptor) => {
                     let accepting = accept(lifetime.enter(), acceptor, self.inner.clone(), lifetime.clone());

@@ -1,11 +1,13 @@
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::options::SocketOptions;
 
 /// The file of a Unix socket that we made: removed on drop, if it is still ours.
 #[derive(Debug)]
@@ -19,7 +21,7 @@ impl UnixPath {
     /// Makes the file and listens on it.
     ///
     /// A file that nobody listens on was left by a process that died, and is replaced.
-    pub(super) fn listen(path: PathBuf, backlog: i32) -> io::Result<(UnixListener, UnixPath)> {
+    pub(super) fn listen(path: PathBuf, options: &SocketOptions) -> io::Result<(UnixListener, UnixPath)> {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         let address = SockAddr::unix(&path)?;
         // Until it listens: another that begins at the same time takes neither this file for abandoned nor the next for this.
@@ -33,7 +35,11 @@ impl UnixPath {
         }
         let identity = identity_of(&path);
         let file = UnixPath { path, identity };
-        socket.listen(backlog)?;
+        if let Some(mode) = options.unix_mode {
+            // Nobody can connect before the socket listens.
+            std::fs::set_permissions(&file.path, Permissions::from_mode(mode))?;
+        }
+        socket.listen(options.backlog)?;
         socket.set_nonblocking(true)?;
         Ok((socket.into(), file))
     }
