@@ -35,29 +35,35 @@ impl Turn {
     /// Ends the turn. Whoever goes on with what comes after the deferred work waits for the returned future first.
     #[inline]
     pub(crate) fn end(self) -> Option<Deferred> {
-        let at_end = self.leave();
+        let deferred = self.leave();
         std::mem::forget(self);
-        at_end.and_then(|at_end| at_end())
+        deferred
     }
 
     #[inline]
-    fn leave(&self) -> Option<AtEnd> {
+    fn leave(&self) -> Option<Deferred> {
         if !self.is_outermost {
             return None;
         }
         THREAD.with(|thread| {
             thread.in_turn.set(false);
-            thread.at_end.take()
+            if thread.at_end.get().is_none() { None } else { thread.call_at_end() }
         })
+    }
+}
+
+impl Thread {
+    #[cold]
+    fn call_at_end(&self) -> Option<Deferred> {
+        self.at_end.take()?()
     }
 }
 
 impl Drop for Turn {
     /// Also ends the turn, for those who wait for nothing.
+    #[inline]
     fn drop(&mut self) {
-        if let Some(at_end) = self.leave() {
-            at_end();
-        }
+        self.leave();
     }
 }
 

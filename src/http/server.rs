@@ -2,7 +2,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -247,37 +247,50 @@ impl Connected {
     }
 }
 
+impl Connected {
+    /// Turns, until nothing goes on.
+    #[inline(never)]
+    fn poll_turns(&mut self, mut deferred: Option<Deferred>, cx: &mut Context<'_>) -> Poll<()> {
+        let over = || Connected::Upgraded(Box::pin(std::future::ready(())));
+        loop {
+            if let Some(deferred) = deferred {
+                *self = Connected::Waiting(Box::new((deferred, std::mem::replace(self, over()))));
+            }
+            let turn = Turn::begin();
+            let polled = match self {
+                Connected::Http(http) => http.as_mut().poll(cx).map(|later| later.map(Connected::Upgraded)),
+                Connected::Upgraded(later) => later.as_mut().poll(cx).map(|()| None),
+                Connected::Waiting(waiting) => {
+                    waiting.0.as_mut().poll(cx).map(|()| Some(std::mem::replace(&mut waiting.1, over())))
+                }
+            };
+            deferred = turn.end();
+            match polled {
+                Poll::Ready(Some(next)) => *self = next,
+                Poll::Ready(None) => return Poll::Ready(()),
+                Poll::Pending if deferred.is_none() => return Poll::Pending,
+                Poll::Pending => {}
+            }
+        }
+    }
+}
+
 impl Future for Connected {
     type Output = ();
 
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let over = || Connected::Upgraded(Box::pin(std::future::ready(())));
-        loop {
-            if let Connected::Waiting(waiting) = &mut *self {
-                ready!(waiting.0.as_mut().poll(cx));
-                *self = std::mem::replace(&mut waiting.1, over());
-            }
+        let mut deferred = None;
+        // What follows HTTP is polled most, and seldom defers anything.
+        if let Connected::Upgraded(later) = &mut *self {
             let turn = Turn::begin();
-            let mut goes_on = false;
-            match &mut *self {
-                Connected::Http(http) => match http.as_mut().poll(cx) {
-                    Poll::Ready(Some(later)) => (*self, goes_on) = (Connected::Upgraded(later), true),
-                    Poll::Ready(None) => return Poll::Ready(()),
-                    Poll::Pending => {}
-                },
-                Connected::Upgraded(later) => {
-                    if later.as_mut().poll(cx).is_ready() {
-                        return Poll::Ready(());
-                    }
-                }
-                Connected::Waiting(_) => {}
-            }
-            match turn.end() {
-                Some(deferred) => *self = Connected::Waiting(Box::new((deferred, std::mem::replace(&mut *self, over())))),
-                None if goes_on => {}
-                None => return Poll::Pending,
+            let polled = later.as_mut().poll(cx);
+            deferred = turn.end();
+            if polled.is_ready() || deferred.is_none() {
+                return polled;
             }
         }
+        self.poll_turns(deferred, cx)
     }
 }
 
