@@ -29,29 +29,30 @@ pub(super) fn keep_timer(queue: &Arc<Queue>, number: u64) -> Option<u64> {
     keep(queue, number, |enqueued, number| enqueued.timers.push(number))
 }
 
-fn keep<T>(queue: &Arc<Queue>, what: T, add: impl FnOnce(&mut Enqueued, T)) -> Option<T> {
+fn keep<T>(queue: &Arc<Queue>, what: T, mut add: impl FnMut(&mut Enqueued, T)) -> Option<T> {
     if !turn::defer(hand_over) {
         return Some(what);
     }
-    ENQUEUED.with_borrow_mut(|all| {
-        if !all.iter().any(|enqueued| Arc::ptr_eq(&enqueued.queue, queue)) {
+    let mut what = Some(what);
+    // When a thread ends its list may be gone already.
+    let _ = ENQUEUED.try_with(|all| {
+        let mut all = all.borrow_mut();
+        let place = all.iter().position(|enqueued| Arc::ptr_eq(&enqueued.queue, queue)).unwrap_or(all.len());
+        if place == all.len() {
             all.push(Enqueued { queue: queue.clone(), jobs: Vec::new(), timers: Vec::new() });
         }
-        match all.iter_mut().find(|enqueued| Arc::ptr_eq(&enqueued.queue, queue)) {
-            Some(enqueued) => {
-                add(enqueued, what);
-                None
-            }
-            None => Some(what),
+        if let Some(enqueued) = all.get_mut(place) {
+            what.take().into_iter().for_each(|what| add(enqueued, what));
         }
-    })
+    });
+    what
 }
 
 /// The turn has ended.
 fn hand_over() -> Option<Deferred> {
     let runtime = Handle::try_current().ok().map(|runtime| runtime.id());
     let mut deferred: Option<Deferred> = None;
-    for Enqueued { queue, jobs, timers } in ENQUEUED.take() {
+    for Enqueued { queue, jobs, timers } in ENQUEUED.try_with(RefCell::take).unwrap_or_default() {
         let round = queue.accept(jobs, timers);
         // Nobody waits for another runtime, which may not be running.
         if let Some(round) = round.filter(|_| Some(queue.runtime()) == runtime) {

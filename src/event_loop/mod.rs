@@ -56,10 +56,11 @@ use crate::emitter::Reaction;
 /// The time of a timer runs from the call of `add_timer`. A timer is never called early, and usually within a millisecond.
 /// A timer of 0 seconds is called in the next round, without any delay.
 ///
-/// A tick or timer that a listener or callback has made is called after that listener or callback has returned. If it was
-/// made in a listener of a connection, a middleware or a router, and is due, it is called before the connection is read
-/// again. So `connection.on("text", …)` in a tick or in a timer of 0 seconds, made in a `connection` listener, misses no
-/// message. (Messages that arrive together are delivered together, as in a `data` event of ReactPHP; ticks come after them.)
+/// A tick or timer that a listener or callback has made is called after that listener or callback has returned. So neither
+/// may block until it has been called. If it was made in a listener of a connection, a middleware or a router, and is due,
+/// it is called before that connection is read again. So `connection.on("text", …)` in a tick or in a timer of 0 seconds,
+/// made in a `connection` listener, misses no message. Messages that arrive together are delivered together, as in a `data`
+/// event of ReactPHP, and the ticks of their listeners are called after them.
 ///
 /// # One at a time
 ///

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -38,6 +39,8 @@ struct State {
     entries: HashMap<u64, Entry>,
     /// The last round that has begun.
     begun: u64,
+    /// The thread that runs it, if it has not ended.
+    runs_on: Option<ThreadId>,
     /// The runtime has ended, or is about to.
     is_over: bool,
 }
@@ -60,6 +63,8 @@ enum Kind {
     Timer {
         /// None if the moment does not come within the reach of the clock.
         due: Option<Instant>,
+        /// The first round that may call it. Ticks that were enqueued before it are called before it.
+        round: u64,
         every: Option<Duration>,
     },
     Signal {
@@ -117,7 +122,7 @@ impl Queue {
 
     /// Adds a timer that is due after `delay`, from now on. With `every` it is due again and again.
     pub(super) fn add_timer(self: &Arc<Self>, number: u64, delay: Duration, every: Option<Duration>, callback: Callback) {
-        let kind = Kind::Timer { due: Instant::now().checked_add(delay), every };
+        let kind = Kind::Timer { due: Instant::now().checked_add(delay), round: 0, every };
         if self.add(number, callback, kind)
             && let Some(number) = keep_timer(self, number)
         {
@@ -179,21 +184,25 @@ impl Queue {
         let jobs_before = state.jobs.len();
         state.jobs.extend(jobs);
         let mut is_due = state.jobs.len() > jobs_before;
+        // A round that is running calls no timers of others any more, but those of its own callbacks.
+        let is_within = state.runs_on == Some(thread::current().id());
+        let next = state.begun + 1;
         for number in timers {
             // It may have been cancelled meanwhile.
-            if let Some(Entry { kind: Kind::Timer { due: Some(due), .. }, .. }) = state.entries.get(&number) {
-                let due = *due;
-                is_due |= now.is_some_and(|now| due <= now);
-                state.due.insert((due, number));
-            }
+            let Some(Entry { kind: Kind::Timer { due: Some(due), round, .. }, .. }) = state.entries.get_mut(&number) else {
+                continue;
+            };
+            *round = if is_within { 0 } else { next };
+            let due = *due;
+            is_due |= now.is_some_and(|now| due <= now);
+            state.due.insert((due, number));
         }
         let is_changed = is_due || state.due.first().copied() != first;
-        let round = state.begun + 1;
         drop(state);
         if is_changed {
             self.changed.notify_one();
         }
-        is_due.then_some(round)
+        is_due.then_some(next)
     }
 
     /// Ready when a round has ended.
@@ -209,6 +218,7 @@ impl Queue {
     fn run_round(self: &Arc<Self>) {
         let mut state = self.state.lock();
         state.begun += 1;
+        state.runs_on = Some(thread::current().id());
         let round = state.begun;
         let jobs = std::mem::take(&mut state.jobs);
         drop(state);
@@ -225,16 +235,12 @@ impl Queue {
                 }
             }
         }
-        let state = self.state.lock();
-        if !state.due.is_empty() {
-            let now = Instant::now();
-            let due: Vec<_> = state.due.range(..=(now, u64::MAX)).copied().collect();
-            drop(state);
-            for timer in due {
-                let callback = self.state.lock().begin(timer, now);
-                self.call(timer.1, callback);
-            }
+        let (now, due) = self.state.lock().due_in(round);
+        for timer in due {
+            let callback = self.state.lock().begin(timer, now);
+            self.call(timer.1, callback);
         }
+        self.state.lock().runs_on = None;
         self.ended.send_if_modified(|ended| {
             *ended = round;
             true
@@ -295,6 +301,16 @@ impl Queue {
 }
 
 impl State {
+    /// The present moment, and the timers that are due and that a round may call.
+    fn due_in(&self, round: u64) -> (Instant, Vec<(Instant, u64)>) {
+        let now = Instant::now();
+        let may_be_called = |(_, number): &&(Instant, u64)| match self.entries.get(number) {
+            Some(Entry { kind: Kind::Timer { round: first, .. }, .. }) => *first <= round,
+            _ => false,
+        };
+        (now, self.due.range(..=(now, u64::MAX)).filter(may_be_called).copied().collect())
+    }
+
     /// Takes the callback of a timer that is due, if it has not been cancelled, and sets a periodic one anew.
     fn begin(&mut self, timer: (Instant, u64), now: Instant) -> Option<Callback> {
         if !self.due.remove(&timer) {
@@ -302,7 +318,7 @@ impl State {
         }
         let number = timer.1;
         let entry = self.entries.get_mut(&number)?;
-        let Kind::Timer { due, every: Some(every) } = &mut entry.kind else {
+        let Kind::Timer { due, every: Some(every), .. } = &mut entry.kind else {
             return self.take(number)?.callback;
         };
         *due = now.checked_add(*every);
