@@ -118,6 +118,7 @@ async fn timers_and_ticks() {
     });
     Loop::add_timer(1, |timer: Timer| Loop::cancel_timer(timer));
     Loop::add_timer(1, || Err::<(), _>("logged"));
+    Loop::future_tick(|| Loop::add_timer(1, || Loop::add_timer(1, || {})));
     Loop::future_tick({
         let app = app.clone();
         async move || app.work("tick").await

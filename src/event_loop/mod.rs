@@ -18,7 +18,7 @@ use queue::{Queue, next_number};
 pub use signal::Signal;
 use signal::Signals;
 
-use crate::emitter::Reaction;
+use crate::emitter::{BoxError, Outcome, Reaction};
 
 /// Timers, future ticks and signals under the names of ReactPHP's `React\EventLoop\Loop`.
 ///
@@ -93,6 +93,13 @@ pub enum Loop {}
 pub struct Timer {
     runtime: Id,
     number: u64,
+}
+
+/// So that a listener or callback may end with the call that makes a timer.
+impl Outcome for Timer {
+    fn outcome(self) -> Result<(), BoxError> {
+        Ok(())
+    }
 }
 
 /// A listener for a signal, to remove it with.

@@ -10,6 +10,7 @@
 /// # }
 /// ```
 #[derive(Clone, Debug)]
+#[cfg_attr(not(unix), allow(dead_code, reason = "only Unix has all of them"))]
 pub struct SocketOptions {
     pub(super) backlog: i32,
     pub(super) reuse_port: bool,
