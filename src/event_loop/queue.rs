@@ -291,10 +291,6 @@ impl Queue {
     fn end(&self) {
         LOOPS.write().retain(|queue| !std::ptr::eq(&**queue, self));
         let state = std::mem::replace(&mut *self.state.lock(), State { is_over: true, ..State::default() });
-        self.ended.send_if_modified(|ended| {
-            *ended = u64::MAX;
-            true
-        });
         drop_each(state.jobs);
         drop_each(state.entries);
     }
