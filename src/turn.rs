@@ -1,4 +1,5 @@
-//! Turns: what a thread runs without interruption, such as one poll of a connection's task or one callback of the loop.
+//! Turns: what a thread runs without interruption, such as one poll of a connection's task or one
+//! callback of the loop.
 //!
 //! Code in a turn can defer something until the turn has ended.
 
@@ -32,7 +33,8 @@ impl Turn {
         Turn { is_outermost: !THREAD.with(|thread| thread.in_turn.replace(true)) }
     }
 
-    /// Ends the turn. Whoever goes on with what comes after the deferred work waits for the returned future first.
+    /// Ends the turn. Whoever goes on with what comes after the deferred work waits for the
+    /// returned future first.
     #[inline]
     pub(crate) fn end(self) -> Option<Deferred> {
         let deferred = self.leave();
@@ -67,8 +69,8 @@ impl Drop for Turn {
     }
 }
 
-/// Has `at_end` called when the present turn has ended. Returns `false` outside of a turn. Within one turn everybody has to
-/// give the same function, which is called once.
+/// Has `at_end` called when the present turn has ended. Returns `false` outside of a turn. Within
+/// one turn everybody has to give the same function, which is called once.
 pub(crate) fn defer(at_end: AtEnd) -> bool {
     THREAD.with(|thread| {
         let in_turn = thread.in_turn.get();

@@ -91,7 +91,8 @@ async fn a_timer_of_a_timer_belongs_to_the_next_round() {
     assert_eq!(log.take(), ["first", "second", "of the first"]);
 }
 
-/// A tick that enqueues itself for ever leaves the others their turn, as ReactPHP's streams have theirs.
+/// A tick that enqueues itself for ever leaves the others their turn, as ReactPHP's streams have
+/// theirs.
 #[tokio::test]
 async fn other_tasks_run_between_two_rounds() {
     fn again(is_over: Arc<AtomicBool>) {
@@ -330,7 +331,8 @@ fn a_text_listener_made_in_a_tick_or_timer_of_the_connection_listener_misses_not
     }
 }
 
-/// A tick that is slow holds up those who have enqueued it, and so the queue does not grow without end.
+/// A tick that is slow holds up those who have enqueued it, and so the queue does not grow without
+/// end.
 #[test]
 fn a_connection_is_not_read_before_its_ticks_have_run() {
     several_threads().block_on(async {
@@ -608,7 +610,8 @@ fn each_runtime_has_a_loop_of_its_own_which_ends_with_it() {
     assert_eq!(Arc::strong_count(&kept), 1);
 }
 
-/// A connection waits for the ticks it has enqueued in its own runtime, and not for those of one that may not be running.
+/// A connection waits for the ticks it has enqueued in its own runtime, and not for those of one
+/// that may not be running.
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_a_runtime_that_does_not_run() {
     let idle = Arc::new(Mutex::new(Some(Builder::new_current_thread().enable_all().build().unwrap())));

@@ -1,4 +1,5 @@
-//! On what a socket listens: all addresses of a name, IPv6 alone, a Unix socket's file with its permissions.
+//! On what a socket listens: all addresses of a name, IPv6 alone, a Unix socket's file with its
+//! permissions.
 
 mod support;
 

@@ -1,7 +1,8 @@
 //! One coarse clock for all connections of a server: thousands of deadlines, one timer.
 //!
-//! A connection on which nothing happens costs what its entry here costs, some 30 bytes, and not a timer of its own. The
-//! price is precision: a deadline rings up to [`RESOLUTION`] late, never early.
+//! A connection on which nothing happens costs what its entry here costs, some 30 bytes, and not a
+//! timer of its own. The price is precision: a deadline rings up to [`RESOLUTION`] late, never
+//! early.
 
 mod coarse;
 mod sleeper;
@@ -21,11 +22,13 @@ use tokio::time::Instant;
 pub(crate) use coarse::{Coarse, nanos};
 use sleeper::Sleeper;
 
-/// Deadlines within one such span ring together. A twentieth of a second is nothing to the timeouts that people set, and
-/// lets a server of a million connections that ping every 20 s wake its clock twenty times a second.
+/// Deadlines within one such span ring together. A twentieth of a second is nothing to the timeouts
+/// that people set, and lets a server of a million connections that ping every 20 s wake its clock
+/// twenty times a second.
 pub(crate) const RESOLUTION: Duration = Duration::from_millis(50);
 
-/// A moment, in spans of [`RESOLUTION`] since the clock's start: four bytes are enough for six years.
+/// A moment, in spans of [`RESOLUTION`] since the clock's start: four bytes are enough for six
+/// years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment(u32);
 
@@ -42,7 +45,8 @@ pub(crate) trait Alarm: Sync {
 
 /// A clock.
 ///
-/// It runs in a task of the runtime it is first used on, until it is [stopped](Clock::stop) or dropped.
+/// It runs in a task of the runtime it is first used on, until it is [stopped](Clock::stop) or
+/// dropped.
 #[derive(Clone)]
 pub(crate) struct Clock(Arc<Inner>);
 
@@ -50,7 +54,8 @@ struct Inner {
     start: Instant,
     has_io: bool,
     wheel: Mutex<Wheel>,
-    /// Tells the task that an earlier deadline than the one it sleeps for has come, or that it is to end.
+    /// Tells the task that an earlier deadline than the one it sleeps for has come, or that it is
+    /// to end.
     changed: Arc<Notify>,
 }
 
@@ -60,11 +65,13 @@ struct Wheel {
     task: Option<JoinHandle<()>>,
 }
 
-/// The alarms of one moment by their keys. Keys are not chosen by peers, so that any hasher will do, and this one takes no room.
+/// The alarms of one moment by their keys. Keys are not chosen by peers, so that any hasher will
+/// do, and this one takes no room.
 type Alarms = HashMap<u64, &'static dyn Alarm, BuildHasherDefault<DefaultHasher>>;
 
 impl Clock {
-    /// A clock that starts now. `has_io`: it is going to run in a runtime that can wait for descriptors.
+    /// A clock that starts now. `has_io`: it is going to run in a runtime that can wait for
+    /// descriptors.
     pub(crate) fn new(has_io: bool) -> Clock {
         let inner = Inner { start: Instant::now(), has_io, wheel: Mutex::default(), changed: Arc::default() };
         Clock(Arc::new(inner))
@@ -80,8 +87,8 @@ impl Clock {
         millis(self.0.start.elapsed())
     }
 
-    /// The first moment at which `duration` has passed, from now on; one that is still to come, so that what is to be done
-    /// every 0 s is done at the clock's pace.
+    /// The first moment at which `duration` has passed, from now on; one that is still to come, so
+    /// that what is to be done every 0 s is done at the clock's pace.
     pub(crate) fn after(&self, duration: Duration) -> Moment {
         let now = self.0.start.elapsed();
         let spans = now.saturating_add(duration).as_millis().div_ceil(RESOLUTION.as_millis());
@@ -89,7 +96,8 @@ impl Clock {
         Moment(u32::try_from(spans.max(next)).unwrap_or(u32::MAX))
     }
 
-    /// Rings `alarm` when `moment` has come, unless it is [forgotten](Clock::forget) before. No other alarm has the same `key`.
+    /// Rings `alarm` when `moment` has come, unless it is [forgotten](Clock::forget) before. No
+    /// other alarm has the same `key`.
     ///
     /// An alarm that is rung looks whether a deadline of its own has really passed.
     #[inline(never)]
@@ -129,7 +137,8 @@ impl Clock {
         self.0.wheel.lock().due.values().map(HashMap::len).sum()
     }
 
-    /// Ends the task, and waits until it has ended. Nothing rings any more, unless there are new deadlines.
+    /// Ends the task, and waits until it has ended. Nothing rings any more, unless there are new
+    /// deadlines.
     pub(crate) async fn stop(&self) {
         let task = self.0.wheel.lock().task.take();
         if let Some(task) = task {

@@ -8,7 +8,8 @@ use crate::trace;
 use crate::turn::Turn;
 
 /// A closure that the loop calls again and again, with an `A`: the callback of
-/// [`Loop::add_periodic_timer`](crate::Loop::add_periodic_timer) and of [`Loop::add_signal`](crate::Loop::add_signal).
+/// [`Loop::add_periodic_timer`](crate::Loop::add_periodic_timer) and of
+/// [`Loop::add_signal`](crate::Loop::add_signal).
 ///
 /// | closure | for |
 /// |---|---|
@@ -29,10 +30,12 @@ pub trait IntoCallback<A, M> {
     fn into_callback(self, argument: A) -> Callback;
 }
 
-/// A closure that the loop calls once, with an `A`: the callback of [`Loop::add_timer`](crate::Loop::add_timer).
+/// A closure that the loop calls once, with an `A`: the callback of
+/// [`Loop::add_timer`](crate::Loop::add_timer).
 ///
-/// It takes nothing or the [`Timer`](crate::Timer), may be synchronous or asynchronous, and returns `()`, a `bool`, a
-/// `Result`, or a future of one of these. `M` tells the forms apart; nobody writes it.
+/// It takes nothing or the [`Timer`](crate::Timer), may be synchronous or asynchronous, and returns
+/// `()`, a `bool`, a `Result`, or a future of one of these. `M` tells the forms apart; nobody
+/// writes it.
 #[diagnostic::on_unimplemented(
     message = "this closure cannot be called by the loop",
     label = "not a callback of the loop",
@@ -144,8 +147,8 @@ where
 /// The rest of an asynchronous call.
 pub(super) type Running = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
 
-/// Calls a closure in a turn of its own. If the closure is asynchronous it runs up to its first `await`, and what is left of
-/// the call is returned.
+/// Calls a closure in a turn of its own. If the closure is asynchronous it runs up to its first
+/// `await`, and what is left of the call is returned.
 pub(super) fn call(callback: impl FnOnce() -> Reacting) -> Option<Running> {
     let _turn = Turn::begin();
     // A panic has been reported by the panic hook.

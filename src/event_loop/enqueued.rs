@@ -1,4 +1,5 @@
-//! What a turn has enqueued. It is handed over when the turn ends, so that no other thread calls it before.
+//! What a turn has enqueued. It is handed over when the turn ends, so that no other thread calls it
+//! before.
 
 use std::cell::RefCell;
 use std::sync::Arc;

@@ -22,8 +22,9 @@ use crate::emitter::{BoxError, Outcome, Reaction};
 
 /// Timers, future ticks and signals under the names of ReactPHP's `React\EventLoop\Loop`.
 ///
-/// The loop itself is tokio's runtime, which runs from the beginning of `#[tokio::main]` until `main` returns. So there is
-/// no `run()` and no `stop()`: `main` awaits what it waits for, such as the [`Listening`](crate::Listening) of a server.
+/// The loop itself is tokio's runtime, which runs from the beginning of `#[tokio::main]` until
+/// `main` returns. So there is no `run()` and no `stop()`: `main` awaits what it waits for, such as
+/// the [`Listening`](crate::Listening) of a server.
 ///
 /// ```
 /// use react_websocket::{Loop, Timer};
@@ -47,44 +48,50 @@ use crate::emitter::{BoxError, Outcome, Reaction};
 ///
 /// As in ReactPHP, the loop goes round. In each round it calls
 ///
-/// 1. the future ticks that were enqueued before the round, and callbacks of signals, in the order of enqueuing;
-/// 2. the timers that are due, in the order of the moments at which they are due. Timers with the same moment are called in
-///    the order in which they were added.
+/// 1. the future ticks that were enqueued before the round, and callbacks of signals, in the order
+///    of enqueuing;
+/// 2. the timers that are due, in the order of the moments at which they are due. Timers with the
+///    same moment are called in the order in which they were added.
 ///
-/// Then connections are read, and other tasks of the runtime run. A tick that a callback enqueues belongs to the next round.
+/// Then connections are read, and other tasks of the runtime run. A tick that a callback enqueues
+/// belongs to the next round.
 ///
-/// The time of a timer runs from the call of `add_timer`. A timer is never called early, and usually within a millisecond.
-/// A timer of 0 seconds is called in the next round, without any delay.
+/// The time of a timer runs from the call of `add_timer`. A timer is never called early, and
+/// usually within a millisecond. A timer of 0 seconds is called in the next round, without any
+/// delay.
 ///
-/// A tick or timer that a listener or callback has made is called after that listener or callback has returned. So neither
-/// may block until it has been called. If it was made in a listener of a connection, a middleware or a router, and is due,
-/// it is called before that connection is read again. So `connection.on("text", …)` in a tick or in a timer of 0 seconds,
-/// made in a `connection` listener, misses no message. Messages that arrive together are delivered together, as in a `data`
-/// event of ReactPHP, and the ticks of their listeners are called after them.
+/// A tick or timer that a listener or callback has made is called after that listener or callback
+/// has returned. So neither may block until it has been called. If it was made in a listener of a
+/// connection, a middleware or a router, and is due, it is called before that connection is read
+/// again. So `connection.on("text", …)` in a tick or in a timer of 0 seconds, made in a
+/// `connection` listener, misses no message. Messages that arrive together are delivered together,
+/// as in a `data` event of ReactPHP, and the ticks of their listeners are called after them.
 ///
 /// # One at a time
 ///
-/// The callbacks of one runtime are called one after the other, on a runtime with several threads as well. While a callback
-/// is called, listeners of connections may run on other threads. They do not on `#[tokio::main(flavor = "current_thread")]`,
-/// where everything runs one at a time as in PHP.
+/// The callbacks of one runtime are called one after the other, on a runtime with several threads
+/// as well. While a callback is called, listeners of connections may run on other threads. They do
+/// not on `#[tokio::main(flavor = "current_thread")]`, where everything runs one at a time as in
+/// PHP.
 ///
 /// # Asynchronous callbacks
 ///
-/// A callback may return a future, as one may return a promise in PHP. The future runs in its place up to its first `await`.
-/// The rest runs in a task of its own, and the loop goes on: the next callback does not wait for it. A periodic timer that
-/// is due while its last call is still running skips this time. A signal that is received while its last call is still
-/// running is handled when that call has ended.
+/// A callback may return a future, as one may return a promise in PHP. The future runs in its place
+/// up to its first `await`. The rest runs in a task of its own, and the loop goes on: the next
+/// callback does not wait for it. A periodic timer that is due while its last call is still running
+/// skips this time. A signal that is received while its last call is still running is handled when
+/// that call has ended.
 ///
 /// # Several runtimes
 ///
-/// Each runtime has a loop of its own. A tick, a timer or a listener for a signal belongs to the runtime in which it was
-/// made, is called as long as that runtime runs, and is dropped with it. Timers and listeners can be cancelled from
-/// everywhere.
+/// Each runtime has a loop of its own. A tick, a timer or a listener for a signal belongs to the
+/// runtime in which it was made, is called as long as that runtime runs, and is dropped with it.
+/// Timers and listeners can be cancelled from everywhere.
 ///
 /// # Errors and panics
 ///
-/// A callback that panics or returns `Err` ends nothing but that call. A periodic timer goes on. The panic is printed by the
-/// panic hook; the `Err` is logged with the feature `tracing`.
+/// A callback that panics or returns `Err` ends nothing but that call. A periodic timer goes on.
+/// The panic is printed by the panic hook; the `Err` is logged with the feature `tracing`.
 #[derive(Debug)]
 pub enum Loop {}
 
@@ -115,8 +122,9 @@ const INTERVAL_MIN: Duration = Duration::from_micros(1);
 impl Loop {
     /// Calls `callback` once, when `after` has passed: `addTimer`.
     ///
-    /// `after` is in seconds, or a [`Duration`]. `callback` takes nothing or the [`Timer`], may be asynchronous, and is called
-    /// in its [order](Loop#order). The returned timer can be [cancelled](Loop::cancel_timer).
+    /// `after` is in seconds, or a [`Duration`]. `callback` takes nothing or the [`Timer`], may be
+    /// asynchronous, and is called in its [order](Loop#order). The returned timer can be
+    /// [cancelled](Loop::cancel_timer).
     ///
     /// # Panics
     /// Outside of a tokio runtime with time enabled.
@@ -129,12 +137,14 @@ impl Loop {
         add_timer(after, None, |timer| callback.into_once_callback(timer))
     }
 
-    /// Calls `callback` each time `every` has passed, until the timer is cancelled: `addPeriodicTimer`.
+    /// Calls `callback` each time `every` has passed, until the timer is cancelled:
+    /// `addPeriodicTimer`.
     ///
-    /// `every` is in seconds, or a [`Duration`]. The shortest interval is 1 µs. `callback` takes nothing or the [`Timer`]. The
-    /// next interval begins when the timer's turn comes in a [round](Loop#order), so calls that are missed while the loop
-    /// is busy are not made up for. An asynchronous callback is cloned for each call, and never runs twice at the same time: a
-    /// call that is due while the last one is still running is skipped.
+    /// `every` is in seconds, or a [`Duration`]. The shortest interval is 1 µs. `callback` takes
+    /// nothing or the [`Timer`]. The next interval begins when the timer's turn comes in a
+    /// [round](Loop#order), so calls that are missed while the loop is busy are not made up for. An
+    /// asynchronous callback is cloned for each call, and never runs twice at the same time: a call
+    /// that is due while the last one is still running is skipped.
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -162,18 +172,20 @@ impl Loop {
 
     /// Cancels a timer: `cancelTimer`.
     ///
-    /// It is not called any more, also if it is due already. A call that has begun goes on. Cancelling a timer that has been
-    /// called or cancelled does nothing. A timer may cancel itself.
+    /// It is not called any more, also if it is due already. A call that has begun goes on.
+    /// Cancelling a timer that has been called or cancelled does nothing. A timer may cancel
+    /// itself.
     pub fn cancel_timer(timer: Timer) {
         if let Some(queue) = Queue::of(timer.runtime) {
             queue.remove(timer.number);
         }
     }
 
-    /// Calls `callback` in the next [round](Loop#order), after the present listener or callback has returned: `futureTick`.
+    /// Calls `callback` in the next [round](Loop#order), after the present listener or callback has
+    /// returned: `futureTick`.
     ///
-    /// In a task of the app's own it is called when the task waits for something. On a runtime with several threads it may
-    /// be called there at once, on another thread.
+    /// In a task of the app's own it is called when the task waits for something. On a runtime with
+    /// several threads it may be called there at once, on another thread.
     ///
     /// There is no limit to how many ticks may be enqueued.
     ///
@@ -190,10 +202,11 @@ impl Loop {
 
     /// Calls `callback` for each signal of this kind that the process receives: `addSignal`.
     ///
-    /// `callback` takes nothing or the [`Signal`], and is called in the next [round](Loop#order). The system's default action,
-    /// such as the end of the process, is off from then on, also after [`remove_signal`](Loop::remove_signal). Signals of one
-    /// kind that are received together may be one call. An asynchronous callback is cloned for each call, and never runs twice
-    /// at the same time: a signal that is received meanwhile is handled afterwards.
+    /// `callback` takes nothing or the [`Signal`], and is called in the next [round](Loop#order).
+    /// The system's default action, such as the end of the process, is off from then on, also after
+    /// [`remove_signal`](Loop::remove_signal). Signals of one kind that are received together may
+    /// be one call. An asynchronous callback is cloned for each call, and never runs twice at the
+    /// same time: a signal that is received meanwhile is handled afterwards.
     ///
     /// Unlike in ReactPHP, adding the same closure twice has it called twice.
     ///
@@ -238,7 +251,8 @@ impl Loop {
         Ok(listener)
     }
 
-    /// Removes a listener for a signal: `removeSignal`. A call that has begun goes on. Removing a listener twice does nothing.
+    /// Removes a listener for a signal: `removeSignal`. A call that has begun goes on. Removing a
+    /// listener twice does nothing.
     pub fn remove_signal(listener: SignalListener) {
         if let Some(queue) = Queue::of(listener.runtime) {
             queue.remove(listener.number);

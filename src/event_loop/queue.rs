@@ -1,4 +1,5 @@
-//! The queue of one runtime: future ticks, timers and signals, whose callbacks are called one at a time.
+//! The queue of one runtime: future ticks, timers and signals, whose callbacks are called one at a
+//! time.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -63,7 +64,8 @@ enum Kind {
     Timer {
         /// None if the moment does not come within the reach of the clock.
         due: Option<Instant>,
-        /// The first round that may call it. Ticks that were enqueued before it are called before it.
+        /// The first round that may call it. Ticks that were enqueued before it are called before
+        /// it.
         round: u64,
         every: Option<Duration>,
     },
@@ -130,7 +132,8 @@ impl Queue {
         }
     }
 
-    /// Adds a listener for a signal. The task that receives the signal ends when the returned future is ready.
+    /// Adds a listener for a signal. The task that receives the signal ends when the returned
+    /// future is ready.
     pub(super) fn add_signal(&self, number: u64, callback: Callback) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
         self.add(number, callback, Kind::Signal { is_pending: false, _receiving: sender });
@@ -184,7 +187,8 @@ impl Queue {
         let jobs_before = state.jobs.len();
         state.jobs.extend(jobs);
         let mut is_due = state.jobs.len() > jobs_before;
-        // A round that is running calls no timers of others any more, but those of its own callbacks.
+        // A round that is running calls no timers of others any more, but those of its own
+        // callbacks.
         let is_within = state.runs_on == Some(thread::current().id());
         let next = state.begun + 1;
         for number in timers {
@@ -307,7 +311,8 @@ impl State {
         (now, self.due.range(..=(now, u64::MAX)).filter(may_be_called).copied().collect())
     }
 
-    /// Takes the callback of a timer that is due, if it has not been cancelled, and sets a periodic one anew.
+    /// Takes the callback of a timer that is due, if it has not been cancelled, and sets a periodic
+    /// one anew.
     fn begin(&mut self, timer: (Instant, u64), now: Instant) -> Option<Callback> {
         if !self.due.remove(&timer) {
             return None;
@@ -335,7 +340,8 @@ impl State {
 }
 
 impl Entry {
-    /// The callback, unless an asynchronous call is running: a timer skips this one, a signal is handled when it has ended.
+    /// The callback, unless an asynchronous call is running: a timer skips this one, a signal is
+    /// handled when it has ended.
     fn begin(&mut self) -> Option<Callback> {
         if !self.is_running {
             return self.callback.take();

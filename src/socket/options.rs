@@ -30,17 +30,18 @@ impl SocketOptions {
         SocketOptions { backlog: 4096, reuse_port: false, ipv6_only: None, unix_mode: None }
     }
 
-    /// How many connections may wait to be accepted. The system may have a lower bound of its own (`somaxconn`).
+    /// How many connections may wait to be accepted. The system may have a lower bound of its own
+    /// (`somaxconn`).
     ///
-    /// Default: 4,096, which Linux allows by default, so that a burst of clients that come back after a restart is not
-    /// refused.
+    /// Default: 4,096, which Linux allows by default, so that a burst of clients that come back
+    /// after a restart is not refused.
     pub fn backlog(mut self, connections: u32) -> SocketOptions {
         self.backlog = i32::try_from(connections).unwrap_or(i32::MAX);
         self
     }
 
-    /// Lets several sockets listen on the same port (`SO_REUSEPORT`). The system spreads connections over them: one runtime
-    /// for each core. Only Unix has it.
+    /// Lets several sockets listen on the same port (`SO_REUSEPORT`). The system spreads
+    /// connections over them: one runtime for each core. Only Unix has it.
     ///
     /// Default: off, so that a second server on the port by accident is an error.
     pub fn reuse_port(mut self, on: bool) -> SocketOptions {
@@ -48,21 +49,23 @@ impl SocketOptions {
         self
     }
 
-    /// Whether a socket on an IPv6 address takes IPv6 clients only (`IPV6_V6ONLY`, RFC 3493 section 5.3).
+    /// Whether a socket on an IPv6 address takes IPv6 clients only (`IPV6_V6ONLY`, RFC 3493 section
+    /// 5.3).
     ///
-    /// It makes a difference for `[::]`, all addresses. With `false` that socket takes IPv4 clients too, whose addresses are
-    /// then like `::ffff:192.0.2.1`. With `true` another socket can listen on `0.0.0.0` with the same port. Sockets on IPv4
-    /// addresses ignore it.
+    /// It makes a difference for `[::]`, all addresses. With `false` that socket takes IPv4 clients
+    /// too, whose addresses are then like `::ffff:192.0.2.1`. With `true` another socket can listen
+    /// on `0.0.0.0` with the same port. Sockets on IPv4 addresses ignore it.
     ///
-    /// Default: what the system is set to. That is `false` on Linux, unless `net.ipv6.bindv6only` is set, and `true` on
-    /// Windows and OpenBSD.
+    /// Default: what the system is set to. That is `false` on Linux, unless `net.ipv6.bindv6only`
+    /// is set, and `true` on Windows and OpenBSD.
     pub fn ipv6_only(mut self, on: bool) -> SocketOptions {
         self.ipv6_only = Some(on);
         self
     }
 
-    /// The permissions of the file of a Unix socket, such as `0o660`. To connect, a client needs write permission. The file
-    /// has them before the first client can connect. The umask does not change them. Only Unix has it.
+    /// The permissions of the file of a Unix socket, such as `0o660`. To connect, a client needs
+    /// write permission. The file has them before the first client can connect. The umask does not
+    /// change them. Only Unix has it.
     ///
     /// Default: all permissions that the umask of the process leaves.
     ///

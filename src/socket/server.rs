@@ -16,8 +16,9 @@ const ERROR: u8 = 0;
 
 /// A socket that is listened on: ReactPHP's `SocketServer`.
 ///
-/// It has one event, `error`: the system could not hand out a connection (no descriptors, no memory). It fires at most
-/// once a second, and accepting goes on by itself when the system can again.
+/// It has one event, `error`: the system could not hand out a connection (no descriptors, no
+/// memory). It fires at most once a second, and accepting goes on by itself when the system can
+/// again.
 ///
 /// ```
 /// # use react_websocket::{SocketError, SocketServer};
@@ -55,19 +56,22 @@ impl SocketEvents {
 }
 
 impl SocketServer {
-    /// Listens on `uri`: `host:port`, `tcp://host:port`, a port alone (on 127.0.0.1, as in ReactPHP), or `unix://path`.
+    /// Listens on `uri`: `host:port`, `tcp://host:port`, a port alone (on 127.0.0.1, as in
+    /// ReactPHP), or `unix://path`.
     ///
-    /// A host name is looked up, which may block. If it has several addresses, as `localhost` has 127.0.0.1 and ::1, all of
-    /// them are listened on. Addresses of a family that the system does not have are left out.
+    /// A host name is looked up, which may block. If it has several addresses, as `localhost` has
+    /// 127.0.0.1 and ::1, all of them are listened on. Addresses of a family that the system does
+    /// not have are left out.
     ///
-    /// With port 0 the system chooses a port, the same for all addresses; see [`local_address`](SocketServer::local_address).
+    /// With port 0 the system chooses a port, the same for all addresses; see
+    /// [`local_address`](SocketServer::local_address).
     ///
-    /// The file of a Unix socket is made here, and removed when the socket is dropped or no longer served. A file that a dead
-    /// process left is replaced.
+    /// The file of a Unix socket is made here, and removed when the socket is dropped or no longer
+    /// served. A file that a dead process left is replaced.
     ///
     /// # Errors
-    /// [`SocketError::InvalidAddress`], or [`SocketError::Listen`] with what the system said, if any of the addresses cannot
-    /// be listened on.
+    /// [`SocketError::InvalidAddress`], or [`SocketError::Listen`] with what the system said, if
+    /// any of the addresses cannot be listened on.
     pub fn new(uri: impl AsRef<str>) -> Result<SocketServer, SocketError> {
         SocketServer::with_options(uri, SocketOptions::new())
     }

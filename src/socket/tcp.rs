@@ -50,7 +50,8 @@ fn listen_on_all(addresses: &[SocketAddr], options: &SocketOptions) -> io::Resul
     if listeners.is_empty() { Err(missing) } else { Ok(listeners) }
 }
 
-/// Whether the system has addresses of this kind. A machine without IPv6 may have names with IPv6 addresses all the same.
+/// Whether the system has addresses of this kind. A machine without IPv6 may have names with IPv6
+/// addresses all the same.
 fn has_family(address: SocketAddr) -> bool {
     let loopback: SocketAddr = match address {
         SocketAddr::V4(_) => (Ipv4Addr::LOCALHOST, 0).into(),

@@ -24,7 +24,8 @@ impl UnixPath {
     pub(super) fn listen(path: PathBuf, options: &SocketOptions) -> io::Result<(UnixListener, UnixPath)> {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         let address = SockAddr::unix(&path)?;
-        // Until it listens: another that begins at the same time takes neither this file for abandoned nor the next for this.
+        // Until it listens: another that begins at the same time takes neither this file for
+        // abandoned nor the next for this.
         let _alone = lock_folder(&path);
         match socket.bind(&address) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_abandoned(&address, &path) => {
@@ -67,7 +68,8 @@ fn try_connect(address: &SockAddr) -> io::Result<()> {
     socket.connect(address)
 }
 
-/// Keeps other servers from the folder for a moment, if it can be opened. What else is done there is not concerned.
+/// Keeps other servers from the folder for a moment, if it can be opened. What else is done there
+/// is not concerned.
 fn lock_folder(path: &Path) -> Option<File> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = File::open(folder).ok()?;
