@@ -46,7 +46,7 @@ async fn main() -> Result<(), Error> {
 
     for signal in [Signal::INT, Signal::TERM] {
         let (listening, websocket) = (listening.clone(), websocket.clone());
-        Loop::add_signal(signal, move |_| {
+        Loop::add_signal(signal, move || {
             println!("saying goodbye to {} connections", websocket.len());
             listening.close();
         })?;

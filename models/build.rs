@@ -31,15 +31,18 @@ const EVERYWHERE: [(&str, &str); 8] = [
     ("tokio::", "crate::model::tokio::"),
 ];
 
-const SOME: [Exchange; 16] = [
+const SOME: [Exchange; 20] = [
     // Soon there are too many.
     exchange("emitter/turnstile.rs", "const CROWD: usize = 256;", "const CROWD: usize = 3;"),
     exchange("emitter/turnstile.rs", "use std::thread::", "use ::shuttle::thread::"),
+    exchange("event_loop/queue.rs", "use std::thread::", "use ::shuttle::thread::"),
     // A slot is made and dropped in each execution, so there are few. It also lets them run out.
     exchange("slots.rs", "const PER_CHUNK: usize = 1024;", "const PER_CHUNK: usize = 2;"),
     exchange("slots.rs", "const CHUNKS: usize = 1 << 13;", "const CHUNKS: usize = 8;"),
     // The clock's timer is then one of the model's time.
     exchange("clock/sleeper.rs", "target_os = \"linux\"", "target_os = \"none\""),
+    // In the model all that is accepted is acknowledged.
+    exchange("acknowledged.rs", "target_os = \"linux\"", "target_os = \"none\""),
     // A FIN is not a segment in the model.
     exchange("stream.rs", "target_os = \"linux\"", "target_os = \"none\""),
     // No turn takes long: real time has no part in a schedule.
@@ -52,18 +55,22 @@ const SOME: [Exchange; 16] = [
     exchange("websocket/desk.rs", "thread_local! {", "::shuttle::thread_local! {"),
     exchange("websocket/inbox.rs", "thread_local! {", "::shuttle::thread_local! {"),
     exchange("websocket/message.rs", "thread_local! {", "::shuttle::thread_local! {"),
+    exchange("turn.rs", "thread_local! {", "::shuttle::thread_local! {"),
+    exchange("event_loop/enqueued.rs", "thread_local! {", "::shuttle::thread_local! {"),
     // What the models need of the inside.
     exchange("websocket/mod.rs", "mod writing;", "mod writing;\n\npub(crate) mod inside;"),
     exchange("http/mod.rs", "mod upgrade;", "mod upgrade;\n\npub(crate) mod inside;"),
 ];
 
 /// Statics, each of which begins anew in every execution.
-const STATICS: [(&str, &str); 5] = [
+const STATICS: [(&str, &str); 7] = [
     ("websocket/slot.rs", "static SLOTS: Slots<Slot> = Slots::new();"),
     ("groups/group.rs", "static SLOTS: Slots<Slot> = Slots::new();"),
     ("websocket/cork.rs", "static NEXT: AtomicU32 = AtomicU32::new(1);"),
     ("http/lifetime.rs", "static NEXT: AtomicU64 = AtomicU64::new(0);"),
-    ("event_loop.rs", "static TASKS: Mutex<Option<Tasks>> = Mutex::new(None);"),
+    ("acknowledged.rs", "static TELLS: OnceLock<bool> = OnceLock::new();"),
+    ("event_loop/queue.rs", "static LOOPS: RwLock<Vec<Arc<Queue>>> = RwLock::new(Vec::new());"),
+    ("event_loop/queue.rs", "static NEXT: AtomicU64 = AtomicU64::new(0);"),
 ];
 
 fn main() {

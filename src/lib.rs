@@ -44,12 +44,13 @@ mod slots;
 mod socket;
 mod stream;
 mod trace;
+mod turn;
 mod watchdog;
 mod websocket;
 
 pub use emitter::{BoxError, EventEmitter, ListenerError, ListenerId, Outcome, Reaction};
 pub use error::Error;
-pub use event_loop::{Interval, Loop, Signal, SignalListener, Timer};
+pub use event_loop::{Delay, IntoCallback, IntoOnceCallback, Loop, Signal, SignalListener, Timer};
 pub use groups::{ConnectionGroup, GroupError, GroupManager, GroupStats};
 pub use http::{
     Answer, Body, BodyStream, Chain, ChainPart, Closing, Form, FormError, HttpError, HttpOptions, HttpServer, HttpStats,

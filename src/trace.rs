@@ -129,6 +129,15 @@ pub(crate) fn stuck_listener(event: &'static str, connection: u64) {
     );
 }
 
+/// A callback of the loop has returned an error.
+pub(crate) fn callback_failed(error: &dyn Display) {
+    let error = Words(error);
+    #[cfg(feature = "tracing")]
+    limited!(error, %error, "a callback of the loop failed");
+    #[cfg(not(feature = "tracing"))]
+    limited!("a callback of the loop failed: {error}");
+}
+
 /// Has a future run in a span for its connection.
 #[cfg(feature = "tracing")]
 pub(crate) fn in_connection<F: Future>(remote: Option<SocketAddr>, future: F) -> impl Future<Output = F::Output> {

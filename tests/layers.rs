@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 /// A room, and the rooms it may import. A room is a folder or a file of `src`.
 const ROOMS: &[(&str, &[&str])] = &[
     ("protocol", &[]),
-    ("emitter", &[]),
+    ("turn", &[]),
+    ("emitter", &["turn"]),
     ("clock", &[]),
     ("slots", &[]),
     ("trace", &["clock", "emitter"]),
@@ -14,10 +15,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("acknowledged", &[]),
     ("stream", &["acknowledged"]),
     ("socket", &["emitter", "stream"]),
-    ("http", &["acknowledged", "clock", "emitter", "socket", "stream", "trace"]),
+    ("http", &["acknowledged", "clock", "emitter", "socket", "stream", "trace", "turn"]),
     ("websocket", &["acknowledged", "clock", "emitter", "http", "protocol", "slots", "stream", "trace", "watchdog"]),
     ("groups", &["emitter", "protocol", "slots", "watchdog", "websocket"]),
-    ("event_loop", &["emitter"]),
+    ("event_loop", &["emitter", "trace", "turn"]),
     // The union of all errors: it knows everybody, and nobody knows it.
     ("error", &["emitter", "groups", "http", "socket", "websocket"]),
 ];

@@ -1,13 +1,16 @@
 //! One coarse clock for all connections of a server: thousands of deadlines, one timer.
 //!
-//! A connection on which nothing happens costs what its entry here costs, 24 bytes, and not a timer of its own. The price
-//! is precision: a deadline rings up to [`RESOLUTION`] late, never early.
+//! A connection on which nothing happens costs what its entry here costs, some 30 bytes, and not a
+//! timer of its own. The price is precision: a deadline rings up to [`RESOLUTION`] late, never
+//! early.
 
 mod coarse;
 mod sleeper;
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::{BTreeMap, Entry};
+use std::collections::hash_map::{DefaultHasher, HashMap};
 use std::fmt;
+use std::hash::BuildHasherDefault;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -19,11 +22,13 @@ use tokio::time::Instant;
 pub(crate) use coarse::{Coarse, nanos};
 use sleeper::Sleeper;
 
-/// Deadlines within one such span ring together. A twentieth of a second is nothing to the timeouts that people set, and
-/// lets a server of a million connections that ping every 20 s wake its clock twenty times a second.
+/// Deadlines within one such span ring together. A twentieth of a second is nothing to the timeouts
+/// that people set, and lets a server of a million connections that ping every 20 s wake its clock
+/// twenty times a second.
 pub(crate) const RESOLUTION: Duration = Duration::from_millis(50);
 
-/// A moment, in spans of [`RESOLUTION`] since the clock's start: four bytes are enough for six years.
+/// A moment, in spans of [`RESOLUTION`] since the clock's start: four bytes are enough for six
+/// years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment(u32);
 
@@ -34,13 +39,14 @@ impl Moment {
 
 /// Something that can be rung.
 pub(crate) trait Alarm: Sync {
-    /// The moment has come. `key` is what was given to [`Clock::ring_at`]; a stale one is ignored.
+    /// The moment has come. `key` is what was given to [`Clock::ring_at`]. A stale key is ignored.
     fn ring(&self, key: u64);
 }
 
 /// A clock.
 ///
-/// It runs in a task of the runtime it is first used on, until it is [stopped](Clock::stop) or dropped.
+/// It runs in a task of the runtime it is first used on, until it is [stopped](Clock::stop) or
+/// dropped.
 #[derive(Clone)]
 pub(crate) struct Clock(Arc<Inner>);
 
@@ -48,18 +54,24 @@ struct Inner {
     start: Instant,
     has_io: bool,
     wheel: Mutex<Wheel>,
-    /// Tells the task that an earlier deadline than the one it sleeps for has come, or that it is to end.
+    /// Tells the task that an earlier deadline than the one it sleeps for has come, or that it is
+    /// to end.
     changed: Arc<Notify>,
 }
 
 #[derive(Default)]
 struct Wheel {
-    due: BTreeMap<Moment, Vec<(&'static dyn Alarm, u64)>>,
+    due: BTreeMap<Moment, Alarms>,
     task: Option<JoinHandle<()>>,
 }
 
+/// The alarms of one moment by their keys. Keys are not chosen by peers, so that any hasher will
+/// do, and this one takes no room.
+type Alarms = HashMap<u64, &'static dyn Alarm, BuildHasherDefault<DefaultHasher>>;
+
 impl Clock {
-    /// A clock that starts now. `has_io`: it is going to run in a runtime that can wait for descriptors.
+    /// A clock that starts now. `has_io`: it is going to run in a runtime that can wait for
+    /// descriptors.
     pub(crate) fn new(has_io: bool) -> Clock {
         let inner = Inner { start: Instant::now(), has_io, wheel: Mutex::default(), changed: Arc::default() };
         Clock(Arc::new(inner))
@@ -75,8 +87,8 @@ impl Clock {
         millis(self.0.start.elapsed())
     }
 
-    /// The first moment at which `duration` has passed, from now on; one that is still to come, so that what is to be done
-    /// every 0 s is done at the clock's pace.
+    /// The first moment at which `duration` has passed, from now on; one that is still to come, so
+    /// that what is to be done every 0 s is done at the clock's pace.
     pub(crate) fn after(&self, duration: Duration) -> Moment {
         let now = self.0.start.elapsed();
         let spans = now.saturating_add(duration).as_millis().div_ceil(RESOLUTION.as_millis());
@@ -84,9 +96,10 @@ impl Clock {
         Moment(u32::try_from(spans.max(next)).unwrap_or(u32::MAX))
     }
 
-    /// Rings `alarm` when `moment` has come.
+    /// Rings `alarm` when `moment` has come, unless it is [forgotten](Clock::forget) before. No
+    /// other alarm has the same `key`.
     ///
-    /// There is no way to cancel: who is rung looks whether a deadline of its own has really passed.
+    /// An alarm that is rung looks whether a deadline of its own has really passed.
     #[inline(never)]
     pub(crate) fn ring_at(&self, moment: Moment, alarm: &'static dyn Alarm, key: u64) {
         if moment == Moment::NEVER {
@@ -94,7 +107,7 @@ impl Clock {
         }
         let mut wheel = self.0.wheel.lock();
         let first = wheel.due.first_key_value().is_none_or(|(first, _)| moment < *first);
-        wheel.due.entry(moment).or_default().push((alarm, key));
+        wheel.due.entry(moment).or_default().insert(key, alarm);
         if wheel.task.is_none() {
             wheel.task = Some(tokio::spawn(run(Arc::downgrade(&self.0), self.0.changed.clone(), self.0.has_io)));
         } else if first {
@@ -102,13 +115,30 @@ impl Clock {
         }
     }
 
+    /// Takes back what was given to [`ring_at`](Clock::ring_at). If it has rung, nothing happens.
+    pub(crate) fn forget(&self, moment: Moment, key: u64) {
+        if moment == Moment::NEVER {
+            return;
+        }
+        let mut wheel = self.0.wheel.lock();
+        let Entry::Occupied(mut alarms) = wheel.due.entry(moment) else { return };
+        alarms.get_mut().remove(&key);
+        let (left, room) = (alarms.get().len(), alarms.get().capacity());
+        if left == 0 {
+            alarms.remove();
+        } else if room > 4 * left.max(16) {
+            alarms.get_mut().shrink_to(2 * left);
+        }
+    }
+
     /// How many alarms are to ring.
     #[cfg(test)]
     pub(crate) fn pending(&self) -> usize {
-        self.0.wheel.lock().due.values().map(Vec::len).sum()
+        self.0.wheel.lock().due.values().map(HashMap::len).sum()
     }
 
-    /// Ends the task, and waits until it has ended. Nothing rings any more, unless there are new deadlines.
+    /// Ends the task, and waits until it has ended. Nothing rings any more, unless there are new
+    /// deadlines.
     pub(crate) async fn stop(&self) {
         let task = self.0.wheel.lock().task.take();
         if let Some(task) = task {
@@ -158,7 +188,7 @@ async fn run(clock: Weak<Inner>, changed: Arc<Notify>, has_io: bool) {
         let later = wheel.due.split_off(&Moment(inner.now().0.saturating_add(1)));
         let due = std::mem::replace(&mut wheel.due, later);
         drop(wheel);
-        for (alarm, key) in due.into_values().flatten() {
+        for (key, alarm) in due.into_values().flatten() {
             alarm.ring(key);
         }
     }
@@ -220,14 +250,41 @@ mod tests {
         assert_eq!(bell.rung(), 10);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn what_is_forgotten_does_not_ring_and_leaves_nothing_behind() {
+        let (clock, bell) = (Clock::new(false), Bell::new());
+        let (soon, late) = (after(&clock, 1_000), after(&clock, 86_400_000));
+        for key in 1..=10_000 {
+            clock.ring_at(soon, bell, key);
+            clock.ring_at(late, bell, key);
+        }
+        let room = |moment| clock.0.wheel.lock().due.get(&moment).map_or(0, HashMap::capacity);
+        for key in 2..=10_000 {
+            clock.forget(soon, key);
+            clock.forget(late, key);
+        }
+        clock.forget(late, 7);
+        clock.forget(Moment::NEVER, 1);
+        assert_eq!(clock.pending(), 2);
+        assert!(room(soon) <= 128 && room(late) <= 128, "{} {}", room(soon), room(late));
+        clock.forget(late, 1);
+        assert_eq!(clock.0.wheel.lock().due.len(), 1);
+        tokio::time::sleep(Duration::from_millis(1_051)).await;
+        assert_eq!((bell.rung(), clock.pending()), (1, 0));
+        clock.forget(soon, 1);
+    }
+
     #[tokio::test]
     async fn it_rings_in_real_time_too() {
         let (clock, bell, start) = (Clock::new(true), Bell::new(), Instant::now());
         clock.ring_at(after(&clock, 100), bell, 1);
-        while bell.rung() == 0 {
-            tokio::task::yield_now().await;
+        clock.ring_at(after(&clock, 250), bell, 2);
+        for (rung, millis) in [(1, 100), (3, 250)] {
+            while bell.rung() < rung {
+                tokio::task::yield_now().await;
+            }
+            assert!(start.elapsed() >= Duration::from_millis(millis));
         }
-        assert!(start.elapsed() >= Duration::from_millis(100));
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,9 +2,10 @@ use tokio::time::{Instant, sleep_until};
 
 /// What the clock's task sleeps with.
 ///
-/// As long as any timer of tokio's is set, tokio looks at the time twice whenever a thread has nothing to do, which is after
-/// each message of a quiet server and costs a quarter of all that such a message takes. So on Linux the clock has a timer of
-/// the system's, which is one more descriptor to the runtime.
+/// As long as any timer of tokio's is set, tokio looks at the time twice whenever a thread has
+/// nothing to do, which is after each message of a quiet server and costs a quarter of all that
+/// such a message takes. So on Linux the clock has a timer of the system's, which is one more
+/// descriptor to the runtime.
 pub(super) struct Sleeper {
     #[cfg(target_os = "linux")]
     timer: Option<timer::Timer>,
@@ -52,7 +53,10 @@ mod timer {
     };
     use tokio::net::unix::pipe::Receiver;
 
-    /// To the runtime it is like the end of a pipe: a descriptor that becomes readable, in eight bytes.
+    /// A descriptor that becomes readable, in eight bytes, when a time has passed. To the runtime
+    /// it is like the end of a pipe.
+    ///
+    /// `AsyncFd` would be its proper type, but is made by unsafe or deprecated functions only.
     pub(super) struct Timer(Receiver);
 
     impl Timer {

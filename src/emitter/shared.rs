@@ -2,6 +2,7 @@ use parking_lot::Mutex;
 
 use super::listener::{BoxError, Outcome, Rank};
 use super::panics::{contain, drop_each};
+use crate::turn::Turn;
 
 /// The listeners of an object that many tasks share, by event. They are called one emission at a time, see
 /// [`Turnstile`](super::Turnstile).
@@ -75,6 +76,8 @@ impl<K: PartialEq, A> Listeners<K, A> {
             inner.unregister(|listener| listener.event == *event && listener.rank == Rank::Once);
             (calls, std::mem::take(&mut inner.closures))
         };
+        // What a listener enqueues in the loop is called after all of them.
+        let turn = Turn::begin();
         for number in calls {
             let Ok(place) = closures.binary_search_by_key(&number, |(number, _)| *number) else { continue };
             if let Err(error) = contain(|| (closures[place].1)(args)) {
@@ -91,6 +94,7 @@ impl<K: PartialEq, A> Listeners<K, A> {
         inner.closures = closures;
         let gone = inner.take_removed();
         drop(inner);
+        drop(turn);
         drop_each(gone);
     }
 

@@ -2,7 +2,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -23,6 +23,7 @@ use crate::emitter::{EventNames, Listeners, Turnstile, listener_methods};
 use crate::socket::{Acceptor, SocketServer};
 use crate::stream::{Stream, canonical};
 use crate::trace;
+use crate::turn::{Deferred, Turn};
 
 const EVENTS: EventNames = EventNames {
     object: "an HttpServer",
@@ -125,7 +126,7 @@ impl HttpServer {
         let mut failed = None;
         let mut addresses = Vec::new();
         for socket in sockets.into().0 {
-            addresses.extend(socket.local_address());
+            addresses.extend(socket.local_addresses());
             match socket.into_acceptor() {
                 Ok(acceptor) => {
                     let accepting = accept(lifetime.enter(), acceptor, self.inner.clone(), lifetime.clone());
@@ -243,6 +244,8 @@ async fn accept(_member: Member, mut acceptor: Acceptor, server: Arc<Server>, li
 enum Connected {
     Http(Pin<Box<dyn Future<Output = Option<Later>> + Send>>),
     Upgraded(Later),
+    /// The last turn has deferred something, which comes before the connection is read again.
+    Waiting(Box<(Deferred, Connected)>),
 }
 
 type Later = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -271,20 +274,50 @@ impl Connected {
     }
 }
 
+impl Connected {
+    /// Turns, until nothing goes on.
+    #[inline(never)]
+    fn poll_turns(&mut self, mut deferred: Option<Deferred>, cx: &mut Context<'_>) -> Poll<()> {
+        let over = || Connected::Upgraded(Box::pin(std::future::ready(())));
+        loop {
+            if let Some(deferred) = deferred {
+                *self = Connected::Waiting(Box::new((deferred, std::mem::replace(self, over()))));
+            }
+            let turn = Turn::begin();
+            let polled = match self {
+                Connected::Http(http) => http.as_mut().poll(cx).map(|later| later.map(Connected::Upgraded)),
+                Connected::Upgraded(later) => later.as_mut().poll(cx).map(|()| None),
+                Connected::Waiting(waiting) => {
+                    waiting.0.as_mut().poll(cx).map(|()| Some(std::mem::replace(&mut waiting.1, over())))
+                }
+            };
+            deferred = turn.end();
+            match polled {
+                Poll::Ready(Some(next)) => *self = next,
+                Poll::Ready(None) => return Poll::Ready(()),
+                Poll::Pending if deferred.is_none() => return Poll::Pending,
+                Poll::Pending => {}
+            }
+        }
+    }
+}
+
 impl Future for Connected {
     type Output = ();
 
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if let Connected::Http(http) = &mut *self {
-            match ready!(http.as_mut().poll(cx)) {
-                Some(later) => *self = Connected::Upgraded(later),
-                None => return Poll::Ready(()),
+        let mut deferred = None;
+        // What follows HTTP is polled most, and seldom defers anything.
+        if let Connected::Upgraded(later) = &mut *self {
+            let turn = Turn::begin();
+            let polled = later.as_mut().poll(cx);
+            deferred = turn.end();
+            if polled.is_ready() || deferred.is_none() {
+                return polled;
             }
         }
-        match &mut *self {
-            Connected::Upgraded(later) => later.as_mut().poll(cx),
-            Connected::Http(_) => Poll::Ready(()),
-        }
+        self.poll_turns(deferred, cx)
     }
 }
 

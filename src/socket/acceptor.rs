@@ -1,6 +1,8 @@
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 #[cfg(unix)]
@@ -17,25 +19,32 @@ use crate::stream::{Stream, Transport, canonical};
 /// A socket that is being served.
 pub(crate) struct Acceptor {
     listener: Accepting,
-    local: LocalAddress,
     no_delay: NoDelay,
     events: Arc<SocketEvents>,
     back_off: BackOff,
 }
 
 enum Accepting {
-    Tcp(TcpListener),
+    Tcp(Listeners),
     #[cfg(unix)]
     Unix(UnixListener, #[expect(dead_code, reason = "removes the file when dropped")] Option<UnixPath>),
 }
 
+/// The listeners of all addresses of a name, mostly one. Whichever has handed out a connection becomes the last, so that each
+/// has its turn.
+struct Listeners(Vec<(TcpListener, LocalAddress)>);
+
 impl Acceptor {
     pub(super) fn new(socket: SocketServer) -> Result<Acceptor, SocketError> {
-        let local = LocalAddress::new(socket.local_address());
         let name = socket.local_address().map_or_else(|| "a Unix socket".to_owned(), |address| format!("tcp://{address}"));
         let listener = match socket.listener {
-            Listener::Tcp(listener) => {
-                listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener)).map(Accepting::Tcp)
+            Listener::Tcp(listeners) => {
+                let registered = listeners.into_iter().map(|listener| {
+                    let local = LocalAddress::new(listener.local_addr().ok());
+                    listener.set_nonblocking(true)?;
+                    Ok((TcpListener::from_std(listener)?, local))
+                });
+                registered.collect::<io::Result<_>>().map(|all| Accepting::Tcp(Listeners(all)))
             }
             #[cfg(unix)]
             Listener::Unix(listener, path) => {
@@ -44,13 +53,9 @@ impl Acceptor {
             }
         };
         match listener {
-            Ok(listener) => Ok(Acceptor {
-                listener,
-                local,
-                no_delay: NoDelay::default(),
-                events: socket.events,
-                back_off: BackOff::default(),
-            }),
+            Ok(listener) => {
+                Ok(Acceptor { listener, no_delay: NoDelay::default(), events: socket.events, back_off: BackOff::default() })
+            }
             Err(source) => Err(SocketError::Listen { uri: name, source: Arc::new(source) }),
         }
     }
@@ -60,10 +65,9 @@ impl Acceptor {
     /// Cancel safe: a connection is not lost when the future is dropped.
     pub(crate) async fn accept(&mut self) -> Stream {
         loop {
-            let accepted = match &self.listener {
-                Accepting::Tcp(listener) => listener.accept().await.map(|(stream, remote)| {
+            let accepted = match &mut self.listener {
+                Accepting::Tcp(listeners) => listeners.accept().await.map(|(stream, remote, local)| {
                     self.no_delay.ensure(&stream);
-                    let local = self.local.of(&stream);
                     Stream { transport: Transport::Tcp(stream), remote: Some(canonical(remote)), local }
                 }),
                 #[cfg(unix)]
@@ -89,6 +93,26 @@ impl Acceptor {
                 }
             }
         }
+    }
+}
+
+impl Listeners {
+    async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr, Option<Arc<SocketAddr>>)> {
+        let Listeners(all) = self;
+        poll_fn(|cx| {
+            for (place, (listener, local)) in all.iter_mut().enumerate() {
+                if let Poll::Ready(accepted) = listener.poll_accept(cx) {
+                    let accepted = accepted.map(|(stream, remote)| {
+                        let local = local.of(&stream);
+                        (stream, remote, local)
+                    });
+                    all.rotate_left(place + 1);
+                    return Poll::Ready(accepted);
+                }
+            }
+            Poll::Pending
+        })
+        .await
     }
 }
 
@@ -134,8 +158,18 @@ impl NoDelay {
 }
 
 fn is_of_the_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+    use io::ErrorKind::*;
+    // Linux also passes on errors of the network that the new connection already has: see accept(2).
+    matches!(
+        error.kind(),
+        ConnectionAborted
+            | ConnectionRefused
+            | ConnectionReset
+            | Interrupted
+            | NetworkDown
+            | NetworkUnreachable
+            | HostUnreachable
+    )
 }
 
 /// How long to wait when the system has no descriptors or memory: it does no good to ask again at once, since the
@@ -182,6 +216,26 @@ mod tests {
                 assert!(matches!(accepted, Transport::Tcp(stream) if stream.nodelay().unwrap()));
             }
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn several_listeners_have_their_turns() {
+        let listeners =
+            ["127.0.0.1:0", "127.0.0.2:0", "127.0.0.3:0"].map(|address| std::net::TcpListener::bind(address).unwrap());
+        let addresses: Vec<_> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
+        let mut acceptor = SocketServer::of(Listener::Tcp(listeners.into())).into_acceptor().unwrap();
+        let mut clients = Vec::new();
+        for address in &addresses {
+            for _ in 0..3 {
+                clients.push(TcpStream::connect(address).await.unwrap());
+            }
+        }
+        let mut came = Vec::new();
+        for _ in 0..9 {
+            came.push(*acceptor.accept().await.local.unwrap());
+        }
+        assert_eq!(came, addresses.repeat(3));
     }
 
     #[test]

@@ -3,10 +3,13 @@
 mod acceptor;
 mod address;
 mod error;
+mod options;
 mod server;
+mod tcp;
 #[cfg(unix)]
 mod unix_path;
 
 pub(crate) use acceptor::Acceptor;
 pub use error::SocketError;
-pub use server::{SocketOptions, SocketServer};
+pub use options::SocketOptions;
+pub use server::SocketServer;

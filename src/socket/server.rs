@@ -1,13 +1,12 @@
 use std::fmt;
-use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::acceptor::Acceptor;
 use super::address::Address;
 use super::error::SocketError;
+use super::options::SocketOptions;
+use super::tcp;
 #[cfg(unix)]
 use super::unix_path::UnixPath;
 use crate::emitter::{EventNames, Listeners, Turnstile, listener_methods};
@@ -22,8 +21,9 @@ const ERROR: u8 = 0;
 
 /// A socket that is listened on: ReactPHP's `SocketServer`.
 ///
-/// It has one event, `error`: the system could not hand out a connection (no descriptors, no memory). It fires at most
-/// once a second, and accepting goes on by itself when the system can again.
+/// It has one event, `error`: the system could not hand out a connection (no descriptors, no
+/// memory). It fires at most once a second, and accepting goes on by itself when the system can
+/// again.
 ///
 /// ```
 /// # use react_websocket::{SocketError, SocketServer};
@@ -40,7 +40,8 @@ pub struct SocketServer {
 }
 
 pub(super) enum Listener {
-    Tcp(TcpListener),
+    /// One, or several if a name has several addresses.
+    Tcp(Vec<TcpListener>),
     #[cfg(unix)]
     Unix(std::os::unix::net::UnixListener, Option<UnixPath>),
 }
@@ -59,55 +60,28 @@ impl SocketEvents {
     }
 }
 
-/// How a [`SocketServer`] is set up.
-#[derive(Clone, Debug)]
-pub struct SocketOptions {
-    backlog: i32,
-    reuse_port: bool,
-}
-
-impl Default for SocketOptions {
-    fn default() -> Self {
-        SocketOptions::new()
-    }
-}
-
-impl SocketOptions {
-    /// A backlog of 4,096, the port not shared.
-    pub fn new() -> SocketOptions {
-        SocketOptions { backlog: 4096, reuse_port: false }
-    }
-
-    /// How many connections may wait to be accepted. The system may have a lower bound of its own (`somaxconn`).
-    ///
-    /// 4,096: what Linux allows by default, so that a burst of clients that come back after a restart is not refused.
-    pub fn backlog(mut self, connections: u32) -> SocketOptions {
-        self.backlog = i32::try_from(connections).unwrap_or(i32::MAX);
-        self
-    }
-
-    /// Lets several sockets listen on the same port (`SO_REUSEPORT`), the system spreading connections over them: one
-    /// runtime for each core. Off by default, as a second server on the port by accident should be told. Only Unix has it.
-    pub fn reuse_port(mut self, on: bool) -> SocketOptions {
-        self.reuse_port = on;
-        self
-    }
-}
-
 impl SocketServer {
-    /// Listens on `uri`: `host:port`, `tcp://host:port`, a port alone (on 127.0.0.1, as in ReactPHP), or `unix://path`.
+    /// Listens on `uri`: `host:port`, `tcp://host:port`, a port alone (on 127.0.0.1, as in
+    /// ReactPHP), or `unix://path`.
     ///
-    /// Port 0 lets the system choose, see [`local_address`](SocketServer::local_address). The file of a Unix socket is
-    /// made here and removed when the socket is dropped or no longer served; one that a dead process left is replaced.
-    /// A host name is looked up, which may block.
+    /// A host name is looked up, which may block. If it has several addresses, as `localhost` has
+    /// 127.0.0.1 and ::1, all of them are listened on. Addresses of a family that the system does
+    /// not have are left out.
+    ///
+    /// With port 0 the system chooses a port, the same for all addresses; see
+    /// [`local_address`](SocketServer::local_address).
+    ///
+    /// The file of a Unix socket is made here, and removed when the socket is dropped or no longer
+    /// served. A file that a dead process left is replaced.
     ///
     /// # Errors
-    /// [`SocketError::InvalidAddress`], or [`SocketError::Listen`] with what the system said.
+    /// [`SocketError::InvalidAddress`], or [`SocketError::Listen`] with what the system said, if
+    /// any of the addresses cannot be listened on.
     pub fn new(uri: impl AsRef<str>) -> Result<SocketServer, SocketError> {
         SocketServer::with_options(uri, SocketOptions::new())
     }
 
-    /// The same with options. They do not concern Unix sockets, but for the backlog.
+    /// Like [`new`](SocketServer::new), with options.
     ///
     /// # Errors
     /// As [`new`](SocketServer::new).
@@ -115,24 +89,29 @@ impl SocketServer {
         let uri = uri.as_ref();
         let failed = |source| SocketError::Listen { uri: uri.to_owned(), source: Arc::new(source) };
         let listener = match Address::parse(uri)? {
-            Address::Tcp(authority) => Listener::Tcp(listen_tcp(&authority, &options).map_err(failed)?),
+            Address::Tcp(authority) => Listener::Tcp(tcp::listen(&authority, &options).map_err(failed)?),
             #[cfg(unix)]
             Address::Unix(path) => {
-                let (listener, path) = UnixPath::listen(path, options.backlog).map_err(failed)?;
+                let (listener, path) = UnixPath::listen(path, &options).map_err(failed)?;
                 Listener::Unix(listener, Some(path))
             }
             #[cfg(not(unix))]
-            Address::Unix(_) => return Err(failed(io::ErrorKind::Unsupported.into())),
+            Address::Unix(_) => return Err(failed(std::io::ErrorKind::Unsupported.into())),
         };
         Ok(SocketServer::of(listener))
     }
 
-    /// The address that is listened on; `None` for a Unix socket.
+    /// The address that is listened on, the first if there are several. `None` for a Unix socket.
     pub fn local_address(&self) -> Option<SocketAddr> {
+        self.local_addresses().first().copied()
+    }
+
+    /// All addresses that are listened on. Empty for a Unix socket.
+    pub fn local_addresses(&self) -> Vec<SocketAddr> {
         match &self.listener {
-            Listener::Tcp(listener) => listener.local_addr().ok(),
+            Listener::Tcp(listeners) => listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
             #[cfg(unix)]
-            Listener::Unix(..) => None,
+            Listener::Unix(..) => Vec::new(),
         }
     }
 
@@ -146,36 +125,9 @@ impl SocketServer {
     }
 }
 
-fn listen_tcp(authority: &str, options: &SocketOptions) -> io::Result<TcpListener> {
-    let mut refused = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in authority.to_socket_addrs()? {
-        match listen_at(address, options) {
-            Ok(listener) => return Ok(listener),
-            Err(error) => refused = error,
-        }
-    }
-    Err(refused)
-}
-
-fn listen_at(address: SocketAddr, options: &SocketOptions) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    #[cfg(unix)]
-    {
-        // A port whose last connections still linger can be had again at once.
-        socket.set_reuse_address(true)?;
-        socket.set_reuse_port(options.reuse_port)?;
-    }
-    // For those that come to it. If it cannot be had, each of them is asked to.
-    let _ = socket.set_tcp_nodelay(true);
-    socket.bind(&SockAddr::from(address))?;
-    socket.listen(options.backlog)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
-}
-
 impl From<TcpListener> for SocketServer {
     fn from(listener: TcpListener) -> SocketServer {
-        SocketServer::of(Listener::Tcp(listener))
+        SocketServer::of(Listener::Tcp(vec![listener]))
     }
 }
 
@@ -229,6 +181,6 @@ impl SocketServer {
 
 impl fmt::Debug for SocketServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SocketServer").field("local_address", &self.local_address()).finish_non_exhaustive()
+        f.debug_struct("SocketServer").field("local_addresses", &self.local_addresses()).finish_non_exhaustive()
     }
 }

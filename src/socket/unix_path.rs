@@ -1,11 +1,13 @@
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::options::SocketOptions;
 
 /// The file of a Unix socket that we made: removed on drop, if it is still ours.
 #[derive(Debug)]
@@ -19,10 +21,11 @@ impl UnixPath {
     /// Makes the file and listens on it.
     ///
     /// A file that nobody listens on was left by a process that died, and is replaced.
-    pub(super) fn listen(path: PathBuf, backlog: i32) -> io::Result<(UnixListener, UnixPath)> {
+    pub(super) fn listen(path: PathBuf, options: &SocketOptions) -> io::Result<(UnixListener, UnixPath)> {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         let address = SockAddr::unix(&path)?;
-        // Until it listens: another that begins at the same time takes neither this file for abandoned nor the next for this.
+        // Until it listens: another that begins at the same time takes neither this file for
+        // abandoned nor the next for this.
         let _alone = lock_folder(&path);
         match socket.bind(&address) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_abandoned(&address, &path) => {
@@ -33,7 +36,11 @@ impl UnixPath {
         }
         let identity = identity_of(&path);
         let file = UnixPath { path, identity };
-        socket.listen(backlog)?;
+        if let Some(mode) = options.unix_mode {
+            // Nobody can connect before the socket listens.
+            std::fs::set_permissions(&file.path, Permissions::from_mode(mode))?;
+        }
+        socket.listen(options.backlog)?;
         socket.set_nonblocking(true)?;
         Ok((socket.into(), file))
     }
@@ -61,7 +68,8 @@ fn try_connect(address: &SockAddr) -> io::Result<()> {
     socket.connect(address)
 }
 
-/// Keeps other servers from the folder for a moment, if it can be opened. What else is done there is not concerned.
+/// Keeps other servers from the folder for a moment, if it can be opened. What else is done there
+/// is not concerned.
 fn lock_folder(path: &Path) -> Option<File> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = File::open(folder).ok()?;

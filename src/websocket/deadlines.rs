@@ -33,9 +33,6 @@ pub(super) struct Deadlines {
     rare: Option<Box<Rare>>,
     /// The earliest moment that the clock has been told of and has not rung.
     told: Moment,
-    /// The next after that. Without it a late deadline would be told anew whenever an earlier one has rung, and the clock forgets
-    /// nothing.
-    told_after: Moment,
 }
 
 /// Deadlines of slow peers and slow listeners.
@@ -69,7 +66,6 @@ impl Deadlines {
         written_at_ping: 0,
         rare: None,
         told: Moment::NEVER,
-        told_after: Moment::NEVER,
     };
 
     pub(super) fn new(options: &WebSocketOptions, clock: &Clock) -> Deadlines {
@@ -88,7 +84,7 @@ impl Deadlines {
         let all = [self.ping, self.pong, self.idle, self.lifetime, self.write, self.close, self.message, look, overdue];
         let earliest = all.into_iter().min().unwrap_or(Moment::NEVER);
         if earliest < self.told {
-            (self.told, self.told_after) = (earliest, self.told);
+            clock.forget(std::mem::replace(&mut self.told, earliest), number);
             clock.ring_at(earliest, slot, number);
         }
     }
@@ -142,10 +138,15 @@ impl Deadlines {
         }
     }
 
+    /// Has the clock forget the connection, which is over.
+    pub(super) fn forget(&mut self, clock: &Clock, number: u64) {
+        clock.forget(std::mem::replace(&mut self.told, Moment::NEVER), number);
+    }
+
     /// The clock has rung for all moments until now.
     fn rung(&mut self, now: Moment) {
-        while self.told <= now && self.told != Moment::NEVER {
-            self.told = std::mem::replace(&mut self.told_after, Moment::NEVER);
+        if self.told <= now {
+            self.told = Moment::NEVER;
         }
     }
 
@@ -425,9 +426,8 @@ mod tests {
         assert!(deadlines.rare.is_none());
     }
 
-    /// It forgets nothing.
     #[tokio::test(start_paused = true)]
-    async fn the_clock_is_told_of_a_late_deadline_once_however_many_early_ones_there_are() {
+    async fn the_clock_has_one_entry_for_a_connection_however_often_its_deadlines_change() {
         let (clock, slot): (_, &'static Slot) = (Clock::new(false), Box::leak(Box::default()));
         let lifetime = clock.after(Duration::from_secs(100_000));
         let mut deadlines = Deadlines { lifetime, ..Deadlines::NONE };
@@ -441,5 +441,22 @@ mod tests {
             assert_eq!(clock.pending(), 1);
         }
         assert_eq!(deadlines.told, lifetime);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_clock_keeps_nothing_of_a_connection_that_is_over() {
+        let (clock, slot): (_, &'static Slot) = (Clock::new(false), Box::leak(Box::default()));
+        let after = |seconds| clock.after(Duration::from_secs(seconds));
+        for number in 1..=1000 {
+            let mut deadlines = Deadlines { lifetime: after(86_400), ..Deadlines::NONE };
+            deadlines.tell(&clock, slot, number);
+            deadlines.write = after(30);
+            deadlines.tell(&clock, slot, number);
+            deadlines.close = after(10);
+            deadlines.tell(&clock, slot, number);
+            assert_eq!(clock.pending(), 1);
+            deadlines.forget(&clock, number);
+            assert_eq!(clock.pending(), 0);
+        }
     }
 }

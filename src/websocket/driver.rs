@@ -410,6 +410,7 @@ impl Drop for Driver {
             }
             self.delivery.finish();
         }
+        self.deadlines.forget(self.lifetime.clock(), self.connection().id());
         self.shared.connections.remove(self.connection());
         self.connection().retire();
     }

@@ -44,7 +44,7 @@ fn main() -> Result<(), Error> {
         let listening = http.listen(SocketServer::new(arguments.address().to_string())?);
         let (end, ended) = oneshot::channel();
         let mut end = Some(end);
-        Loop::add_signal(Signal::TERM, move |_| end.take().is_some_and(|end| end.send(()).is_ok()))?;
+        Loop::add_signal(Signal::TERM, move || end.take().is_some_and(|end| end.send(()).is_ok()))?;
         let _ = ended.await;
         listening.close().await;
         Ok(())

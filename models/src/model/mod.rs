@@ -29,6 +29,9 @@ pub mod tokio {
         #[derive(Clone, Debug)]
         pub struct Handle;
 
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub struct Id;
+
         impl Handle {
             pub fn current() -> Handle {
                 Handle
@@ -36,6 +39,10 @@ pub mod tokio {
 
             pub fn try_current() -> Result<Handle, ()> {
                 Ok(Handle)
+            }
+
+            pub fn id(&self) -> Id {
+                Id
             }
 
             pub fn spawn<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) {

@@ -271,18 +271,15 @@ impl TcpListener {
         Ok(HERE)
     }
 
-    pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        std::future::poll_fn(|cx| {
-            let mut backlog = backlog();
-            match backlog.streams.pop_front() {
-                Some(stream) => Poll::Ready(Ok((stream, HERE))),
-                None => {
-                    backlog.acceptor = Some(cx.waker().clone());
-                    Poll::Pending
-                }
+    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+        let mut backlog = backlog();
+        match backlog.streams.pop_front() {
+            Some(stream) => Poll::Ready(Ok((stream, HERE))),
+            None => {
+                backlog.acceptor = Some(cx.waker().clone());
+                Poll::Pending
             }
-        })
-        .await
+        }
     }
 }
 

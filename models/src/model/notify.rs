@@ -4,6 +4,7 @@ use shuttle::thread;
 use std::sync::Arc;
 use std::time::Duration;
 pub use tokio::sync::futures::{self, Notified, OwnedNotified};
+pub use tokio::sync::oneshot;
 
 fn let_others() {
     thread::sleep(Duration::ZERO);

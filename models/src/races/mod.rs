@@ -6,6 +6,7 @@
 mod admission;
 mod closing;
 mod emitter;
+mod event_loop;
 mod groups;
 mod handles;
 mod listeners;

@@ -1,0 +1,194 @@
+//! The closures that the loop calls.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use crate::emitter::{BoxError, Outcome, Reacting, Reaction, contain, drop_each};
+use crate::trace;
+use crate::turn::Turn;
+
+/// A closure that the loop calls again and again, with an `A`: the callback of
+/// [`Loop::add_periodic_timer`](crate::Loop::add_periodic_timer) and of
+/// [`Loop::add_signal`](crate::Loop::add_signal).
+///
+/// | closure | for |
+/// |---|---|
+/// | `\|\| …`, `\|timer: Timer\| …`, `\|signal: Signal\| …` | synchronous: may change what it captures |
+/// | `async \|\| …`, `async move \|\| …`, `\|\| async move { … }` | asynchronous: it is cloned for each call, so its captures are `Clone` |
+/// | `async move \|timer: Timer\| …`, `async move \|signal: Signal\| …` | the same with the argument |
+///
+/// All return `()`, a `bool`, or a `Result`. `M` tells the forms apart; nobody writes it.
+#[diagnostic::on_unimplemented(
+    message = "this closure cannot be called again and again by the loop",
+    label = "not a callback of the loop",
+    note = "synchronous: `|| ..`, `|timer: Timer| ..`, `|signal: Signal| ..`",
+    note = "asynchronous: `async move || ..` or `|| async move {{ .. }}`; captures have to be `Clone`, and are not changed",
+    note = "it is `Send + 'static`, takes no argument or the one with its type written, and returns nothing, a `bool` or a `Result`: end it with `;` otherwise"
+)]
+pub trait IntoCallback<A, M> {
+    #[doc(hidden)]
+    fn into_callback(self, argument: A) -> Callback;
+}
+
+/// A closure that the loop calls once, with an `A`: the callback of
+/// [`Loop::add_timer`](crate::Loop::add_timer).
+///
+/// It takes nothing or the [`Timer`](crate::Timer), may be synchronous or asynchronous, and returns
+/// `()`, a `bool`, a `Result`, or a future of one of these. `M` tells the forms apart; nobody
+/// writes it.
+#[diagnostic::on_unimplemented(
+    message = "this closure cannot be called by the loop",
+    label = "not a callback of the loop",
+    note = "synchronous: `|| ..` or `|timer: Timer| ..`; asynchronous: `async move || ..` or `|| async move {{ .. }}`",
+    note = "it is `Send + 'static`, and returns nothing, a `bool`, a `Result`, or a future of one of these: end it with `;` otherwise"
+)]
+pub trait IntoOnceCallback<A, M> {
+    #[doc(hidden)]
+    fn into_once_callback(self, argument: A) -> Callback;
+}
+
+/// A closure with its argument.
+pub struct Callback(Box<dyn FnMut() -> Reacting + Send>);
+
+/// The markers that tell the forms of closures apart.
+#[doc(hidden)]
+pub(super) mod form {
+    use std::marker::PhantomData;
+
+    pub struct Plain<K>(PhantomData<K>);
+    pub struct WithArgument<K>(PhantomData<K>);
+    pub enum Synchronous {}
+    pub enum Asynchronous {}
+}
+use form::{Asynchronous, Plain, Synchronous, WithArgument};
+
+impl Callback {
+    fn new(call: impl FnMut() -> Reacting + Send + 'static) -> Callback {
+        Callback(Box::new(call))
+    }
+
+    fn once(call: impl FnOnce() -> Reacting + Send + 'static) -> Callback {
+        let mut call = Some(call);
+        Callback::new(move || call.take().map_or(Reacting::Done(Ok(())), |call| call()))
+    }
+
+    /// Calls the closure. See [`call`].
+    pub(super) fn call(&mut self) -> Option<Running> {
+        call(&mut self.0)
+    }
+}
+
+impl<A, F, R> IntoCallback<A, Plain<Synchronous>> for F
+where
+    F: FnMut() -> R + Send + 'static,
+    R: Outcome,
+{
+    fn into_callback(mut self, _argument: A) -> Callback {
+        Callback::new(move || Reacting::Done(self().outcome()))
+    }
+}
+
+impl<A, F, R> IntoCallback<A, WithArgument<Synchronous>> for F
+where
+    A: Copy + Send + 'static,
+    F: FnMut(A) -> R + Send + 'static,
+    R: Outcome,
+{
+    fn into_callback(mut self, argument: A) -> Callback {
+        Callback::new(move || Reacting::Done(self(argument).outcome()))
+    }
+}
+
+// `AsyncFn` rules out a closure that changes what it captured. The clone is what the future owns.
+impl<A, F, Fut, R> IntoCallback<A, Plain<Asynchronous>> for F
+where
+    F: AsyncFn() -> R + FnOnce() -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = R> + Send + 'static,
+    R: Outcome,
+{
+    fn into_callback(self, _argument: A) -> Callback {
+        Callback::new(move || (self.clone())().react())
+    }
+}
+
+impl<A, F, Fut, R> IntoCallback<A, WithArgument<Asynchronous>> for F
+where
+    A: Copy + Send + 'static,
+    F: AsyncFn(A) -> R + FnOnce(A) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = R> + Send + 'static,
+    R: Outcome,
+{
+    fn into_callback(self, argument: A) -> Callback {
+        Callback::new(move || (self.clone())(argument).react())
+    }
+}
+
+impl<A, F, R, K> IntoOnceCallback<A, Plain<K>> for F
+where
+    F: FnOnce() -> R + Send + 'static,
+    R: Reaction<K>,
+{
+    fn into_once_callback(self, _argument: A) -> Callback {
+        Callback::once(move || self().react())
+    }
+}
+
+impl<A, F, R, K> IntoOnceCallback<A, WithArgument<K>> for F
+where
+    A: Copy + Send + 'static,
+    F: FnOnce(A) -> R + Send + 'static,
+    R: Reaction<K>,
+{
+    fn into_once_callback(self, argument: A) -> Callback {
+        Callback::once(move || self(argument).react())
+    }
+}
+
+/// The rest of an asynchronous call.
+pub(super) type Running = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
+
+/// Calls a closure in a turn of its own. If the closure is asynchronous it runs up to its first
+/// `await`, and what is left of the call is returned.
+pub(super) fn call(callback: impl FnOnce() -> Reacting) -> Option<Running> {
+    let _turn = Turn::begin();
+    // A panic has been reported by the panic hook.
+    match contain(|| Ok(callback())).ok()? {
+        Reacting::Done(outcome) => {
+            report(outcome);
+            None
+        }
+        Reacting::Later(mut running) => {
+            // The task that goes on with the call polls it with a waker of its own.
+            let is_pending = poll(&mut running, &mut Context::from_waker(Waker::noop())).is_pending();
+            let (rest, over) = if is_pending { (Some(running), None) } else { (None, Some(running)) };
+            drop_each(over);
+            rest
+        }
+    }
+}
+
+/// Goes on with an asynchronous call until it has ended.
+pub(super) async fn go_on(mut running: Running) {
+    std::future::poll_fn(|cx| {
+        let _turn = Turn::begin();
+        poll(&mut running, cx)
+    })
+    .await;
+    drop_each([running]);
+}
+
+fn poll(running: &mut Running, cx: &mut Context<'_>) -> Poll<()> {
+    match contain(|| Ok(running.as_mut().poll(cx))) {
+        Ok(Poll::Pending) => return Poll::Pending,
+        Ok(Poll::Ready(outcome)) => report(outcome),
+        Err(_) => {}
+    }
+    Poll::Ready(())
+}
+
+fn report(outcome: Result<(), BoxError>) {
+    if let Err(error) = outcome {
+        trace::callback_failed(&error);
+        drop_each([error]);
+    }
+}

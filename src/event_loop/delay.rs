@@ -1,0 +1,50 @@
+use std::time::Duration;
+
+/// A length of time: seconds, as ReactPHP has them, or a [`Duration`].
+///
+/// Negative numbers and NaN are no time at all. Numbers that are too large become
+/// [`Duration::MAX`], which never passes.
+///
+/// ```
+/// use react_websocket::Delay;
+/// use std::time::Duration;
+///
+/// assert_eq!(Delay::from(0.25), Delay::from(Duration::from_millis(250)));
+/// assert_eq!(Delay::from(2), Delay::from(Duration::from_secs(2)));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Delay(pub(super) Duration);
+
+impl From<Duration> for Delay {
+    fn from(duration: Duration) -> Delay {
+        Delay(duration)
+    }
+}
+
+impl From<f64> for Delay {
+    fn from(seconds: f64) -> Delay {
+        let longest = if seconds > 0.0 { Duration::MAX } else { Duration::ZERO };
+        Delay(Duration::try_from_secs_f64(seconds).unwrap_or(longest))
+    }
+}
+
+impl From<i32> for Delay {
+    fn from(seconds: i32) -> Delay {
+        Delay(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_that_no_duration_can_be_are_none_or_the_longest() {
+        let duration = |delay: Delay| delay.0;
+        assert_eq!(duration(0.5.into()), Duration::from_millis(500));
+        assert_eq!(duration((-1.0).into()), Duration::ZERO);
+        assert_eq!(duration(f64::NAN.into()), Duration::ZERO);
+        assert_eq!(duration(f64::INFINITY.into()), Duration::MAX);
+        assert_eq!(duration((-3).into()), Duration::ZERO);
+    }
+}

@@ -1,0 +1,64 @@
+//! What a turn has enqueued. It is handed over when the turn ends, so that no other thread calls it
+//! before.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::queue::{Job, Queue};
+use crate::turn::{self, Deferred};
+
+thread_local! {
+    /// Of the present turn of this thread, for each queue.
+    static ENQUEUED: RefCell<Vec<Enqueued>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Enqueued {
+    queue: Arc<Queue>,
+    jobs: Vec<Job>,
+    timers: Vec<u64>,
+}
+
+/// Keeps a job until the present turn ends. Returns it outside of a turn.
+pub(super) fn keep_job(queue: &Arc<Queue>, job: Job) -> Option<Job> {
+    keep(queue, job, |enqueued, job| enqueued.jobs.push(job))
+}
+
+/// Keeps the number of a timer until the present turn ends. Returns it outside of a turn.
+pub(super) fn keep_timer(queue: &Arc<Queue>, number: u64) -> Option<u64> {
+    keep(queue, number, |enqueued, number| enqueued.timers.push(number))
+}
+
+fn keep<T>(queue: &Arc<Queue>, what: T, mut add: impl FnMut(&mut Enqueued, T)) -> Option<T> {
+    if !turn::defer(hand_over) {
+        return Some(what);
+    }
+    let mut what = Some(what);
+    // When a thread ends its list may be gone already.
+    let _ = ENQUEUED.try_with(|all| {
+        let mut all = all.borrow_mut();
+        let place = all.iter().position(|enqueued| Arc::ptr_eq(&enqueued.queue, queue)).unwrap_or(all.len());
+        if place == all.len() {
+            all.push(Enqueued { queue: queue.clone(), jobs: Vec::new(), timers: Vec::new() });
+        }
+        if let Some(enqueued) = all.get_mut(place) {
+            what.take().into_iter().for_each(|what| add(enqueued, what));
+        }
+    });
+    what
+}
+
+/// The turn has ended.
+fn hand_over() -> Option<Deferred> {
+    let runtime = Handle::try_current().ok().map(|runtime| runtime.id());
+    let mut deferred: Option<Deferred> = None;
+    for Enqueued { queue, jobs, timers } in ENQUEUED.try_with(RefCell::take).unwrap_or_default() {
+        let round = queue.accept(jobs, timers);
+        // Nobody waits for another runtime, which may not be running.
+        if let Some(round) = round.filter(|_| Some(queue.runtime()) == runtime) {
+            deferred = Some(Box::pin(queue.has_run(round)));
+        }
+    }
+    deferred
+}

@@ -1,0 +1,121 @@
+//! Turns: what a thread runs without interruption, such as one poll of a connection's task or one
+//! callback of the loop.
+//!
+//! Code in a turn can defer something until the turn has ended.
+
+use std::cell::Cell;
+use std::pin::Pin;
+
+thread_local! {
+    // Without a destructor, so that it is cheap to get at.
+    static THREAD: Thread = const { Thread { in_turn: Cell::new(false), at_end: Cell::new(None) } };
+}
+
+struct Thread {
+    in_turn: Cell<bool>,
+    at_end: Cell<Option<AtEnd>>,
+}
+
+/// Called when a turn has ended. Returns a future if the deferred work is still to be done.
+pub(crate) type AtEnd = fn() -> Option<Deferred>;
+
+/// Ready when the work that a turn has deferred is done.
+pub(crate) type Deferred = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A turn of this thread. A turn within another one is part of it.
+pub(crate) struct Turn {
+    is_outermost: bool,
+}
+
+impl Turn {
+    #[inline]
+    pub(crate) fn begin() -> Turn {
+        Turn { is_outermost: !THREAD.with(|thread| thread.in_turn.replace(true)) }
+    }
+
+    /// Ends the turn. Whoever goes on with what comes after the deferred work waits for the
+    /// returned future first.
+    #[inline]
+    pub(crate) fn end(self) -> Option<Deferred> {
+        let deferred = self.leave();
+        std::mem::forget(self);
+        deferred
+    }
+
+    #[inline]
+    fn leave(&self) -> Option<Deferred> {
+        if !self.is_outermost {
+            return None;
+        }
+        THREAD.with(|thread| {
+            thread.in_turn.set(false);
+            if thread.at_end.get().is_none() { None } else { thread.call_at_end() }
+        })
+    }
+}
+
+impl Thread {
+    #[cold]
+    fn call_at_end(&self) -> Option<Deferred> {
+        self.at_end.take()?()
+    }
+}
+
+impl Drop for Turn {
+    /// Also ends the turn, for those who wait for nothing.
+    #[inline]
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+/// Has `at_end` called when the present turn has ended. Returns `false` outside of a turn. Within
+/// one turn everybody has to give the same function, which is called once.
+pub(crate) fn defer(at_end: AtEnd) -> bool {
+    THREAD.with(|thread| {
+        let in_turn = thread.in_turn.get();
+        if in_turn {
+            thread.at_end.set(Some(at_end));
+        }
+        in_turn
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    thread_local! {
+        static CALLS: Cell<u32> = const { Cell::new(0) };
+    }
+
+    fn count() -> Option<Deferred> {
+        CALLS.set(CALLS.get() + 1);
+        Some(Box::pin(std::future::ready(())))
+    }
+
+    #[test]
+    fn deferred_work_is_done_once_when_the_outermost_turn_ends() {
+        let outer = Turn::begin();
+        let inner = Turn::begin();
+        assert!(defer(count) && defer(count));
+        assert!(inner.end().is_none());
+        assert_eq!(CALLS.get(), 0);
+        assert!(outer.end().is_some());
+        assert_eq!(CALLS.get(), 1);
+        assert!(Turn::begin().end().is_none());
+        assert_eq!(CALLS.get(), 1);
+    }
+
+    #[test]
+    fn a_turn_that_panics_ends_as_well() {
+        let turn = || {
+            let _turn = Turn::begin();
+            defer(count);
+            panic!("in a turn");
+        };
+        assert!(std::panic::catch_unwind(turn).is_err());
+        assert_eq!(CALLS.get(), 1);
+        assert!(!defer(count), "no turn is left");
+    }
+}
