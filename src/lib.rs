@@ -52,7 +52,7 @@ pub use error::Error;
 pub use event_loop::{Interval, Loop, Signal, SignalListener, Timer};
 pub use groups::{ConnectionGroup, GroupError, GroupManager, GroupStats};
 pub use http::{
-    Answer, Body, BodyStream, Chain, Closing, Form, HttpError, HttpOptions, HttpServer, HttpStats, IntoAnswer, IntoChain,
+    Answer, Body, BodyStream, BodyWriter, Chain, Closing, Form, HttpError, HttpOptions, HttpServer, HttpStats, IntoAnswer, IntoChain,
     IntoMiddleware, IntoRouter, Listening, Middleware, Next, Params, Response, ServerRequest, Serving, Sockets,
     TrustedProxies, UploadedFile,
 };

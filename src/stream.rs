@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 #[cfg(target_os = "linux")]
 use rustix::net::{RecvFlags, SendFlags};
@@ -38,6 +39,14 @@ pub(crate) enum Transport {
     Other(Box<dyn ByteStream>),
 }
 
+/// The address of a client that has come to an IPv6 socket by IPv4 as that of one that has come to an IPv4 socket.
+pub(crate) fn canonical(mut address: SocketAddr) -> SocketAddr {
+    if address.is_ipv6() {
+        address.set_ip(address.ip().to_canonical());
+    }
+    address
+}
+
 impl Stream {
     /// A stream without addresses.
     pub(crate) fn other(stream: impl ByteStream) -> Stream {
@@ -57,15 +66,15 @@ impl Stream {
         Some(matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed()))
     }
 
-    /// Has the connection end by a reset, so that nobody takes what has come so far for all there is. Only TCP has that.
-    pub(crate) fn end_by_reset(&self) {
+    /// Whether closing the connection is to reset it, however it comes to be closed, so that nobody takes the bytes sent so far
+    /// for all there is. Only TCP has that.
+    pub(crate) fn reset_on_close(&self, on: bool) {
         if let Transport::Tcp(stream) = &self.transport {
             // If it fails, the connection is over anyhow.
-            let _ = stream.set_zero_linger();
+            let _ = socket2::SockRef::from(stream).set_linger(on.then_some(Duration::ZERO));
         }
     }
 
-    #[allow(dead_code, reason = "the deadlines follow")]
     /// What the peer has acknowledged of the `written` bytes that the stream has accepted.
     pub(crate) fn acknowledged(&self, written: u64) -> Acknowledged {
         match &self.transport {
@@ -76,7 +85,6 @@ impl Stream {
         }
     }
 
-    #[allow(dead_code, reason = "the deadlines follow")]
     /// The peer has been found slow: has the kernel keep little for it, so that what is unsent is known.
     pub(crate) fn keep_little_unsent(&self) {
         if let Transport::Tcp(stream) = &self.transport {

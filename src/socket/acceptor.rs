@@ -12,7 +12,7 @@ use super::SocketError;
 use super::server::{Listener, SocketEvents, SocketServer};
 #[cfg(unix)]
 use super::unix_path::UnixPath;
-use crate::stream::{Stream, Transport};
+use crate::stream::{Stream, Transport, canonical};
 
 /// A socket that is being served.
 pub(crate) struct Acceptor {
@@ -109,7 +109,7 @@ impl LocalAddress {
 
     fn of(&mut self, stream: &TcpStream) -> Option<Arc<SocketAddr>> {
         if !self.is_known
-            && let Ok(address) = stream.local_addr()
+            && let Ok(address) = stream.local_addr().map(canonical)
             && self.last.as_deref() != Some(&address)
         {
             self.last = Some(Arc::new(address));
