@@ -52,8 +52,8 @@ pub use error::Error;
 pub use event_loop::{Interval, Loop, Signal, SignalListener, Timer};
 pub use groups::{ConnectionGroup, GroupError, GroupManager, GroupStats};
 pub use http::{
-    Answer, Body, BodyStream, BodyWriter, Chain, Closing, Form, HttpError, HttpOptions, HttpServer, HttpStats, IntoAnswer, IntoChain,
-    IntoMiddleware, IntoRouter, Listening, Middleware, Next, Params, Response, ServerRequest, Serving, Sockets,
+    Answer, Body, BodyStream, BodyWriter, Chain, Closing, Form, HttpError, HttpOptions, HttpServer, HttpStats, IntoAnswer,
+    IntoChain, IntoMiddleware, IntoRouter, Listening, Middleware, Next, Params, Response, ServerRequest, Serving, Sockets,
     TrustedProxies, UploadedFile,
 };
 // What requests, responses and messages are made of, so that an app need not depend on the crates they are from.

@@ -5,7 +5,7 @@ mod support;
 use std::future::pending;
 use std::time::Duration;
 
-use react_websocket::{HttpOptions, HttpServer, Response, ServerRequest, Serving, TrustedProxies};
+use react_websocket::{HttpOptions, HttpServer, Response, ServerRequest, Serving, SocketServer, TrustedProxies};
 use support::*;
 use tokio::io::DuplexStream;
 use tokio::time::timeout;
@@ -192,5 +192,38 @@ async fn connections_of_an_address_are_those_of_its_network_and_of_all_its_forms
         drop(one);
         while_time_passes(ended).await;
         assert_eq!(connect_from(&http, first).0.ask(GET).await.status(), 200, "there is room again");
+    }
+}
+
+/// RFC 4291 section 2.5.5.2: a client that has come by IPv4 is the same one on whichever socket.
+#[tokio::test(start_paused = true)]
+async fn addresses_are_told_in_one_form() {
+    let http = HttpServer::new(|request: ServerRequest| {
+        let (remote, peer, local) = (request.remote_address(), request.peer_address(), request.local_address());
+        Response::plaintext(format!("{} {} {}", remote.unwrap(), peer.unwrap(), local.unwrap()))
+    });
+    for (remote, local, told) in [
+        ("[::ffff:192.0.2.1]:1", "[::ffff:192.0.2.2]:2", "192.0.2.1:1 192.0.2.1:1 192.0.2.2:2"),
+        ("[2001:db8::1]:1", "[::1]:2", "[2001:db8::1]:1 [2001:db8::1]:1 [::1]:2"),
+    ] {
+        let (client, server) = tokio::io::duplex(1000);
+        let _serving = http.serve_with_addresses(server, Some(remote.parse().unwrap()), Some(local.parse().unwrap()));
+        assert_eq!(Peer::new(client).ask(GET).await.text(), told);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_comes_by_ipv4_to_an_ipv6_socket_has_ipv4_addresses() {
+    let http = HttpServer::new(|request: ServerRequest| {
+        Response::plaintext(format!("{} {}", request.remote_address().unwrap(), request.local_address().unwrap()))
+    });
+    // Where there is no IPv6, there is no such client.
+    let Ok(socket) = SocketServer::new("[::]:0") else { return };
+    let port = socket.local_address().unwrap().port();
+    let _listening = http.listen(socket);
+    for _ in 0..2 {
+        let mut peer = Peer::connect(([127, 0, 0, 1], port).into()).await;
+        let own = peer.stream.local_addr().unwrap();
+        assert_eq!(peer.ask(GET).await.text(), format!("{own} 127.0.0.1:{port}"));
     }
 }

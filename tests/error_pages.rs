@@ -6,9 +6,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use react_websocket::{
-    BodyStream, HttpError, HttpOptions, HttpServer, Next, Response, ServerRequest, WebSocketMiddleware,
-};
+use react_websocket::{BodyStream, HttpError, HttpOptions, HttpServer, Next, Response, ServerRequest, WebSocketMiddleware};
 use support::*;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use react_websocket::{
-    Answer, BodyStream, BodyWriter, BoxError, HttpError, HttpOptions, HttpServer, Middleware, Next, Response, ServerRequest,
-    TrustedProxies, WebSocketConnection, WebSocketMiddleware,
+    Answer, BodyStream, BodyWriter, BoxError, HttpError, HttpOptions, HttpServer, Middleware, Next, Response,
+    ServerRequest, TrustedProxies, WebSocketConnection, WebSocketMiddleware,
 };
 use support::{HANDSHAKE, Log, Peer, listen_with, router, websockets};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};

@@ -192,6 +192,42 @@ async fn a_body_of_eight_kilobytes_a_second_arrives_however_large_it_is() {
     assert_eq!(log.take(), [""; 0]);
 }
 
+/// RFC 9112 section 7.1: what is around the bytes of a body is none of it.
+#[tokio::test(start_paused = true)]
+async fn extensions_sizes_and_trailers_are_no_progress() {
+    for (what, head, piece) in [
+        ("an extension", format!("{CHUNKED}3;"), &b"a"[..]),
+        ("zeros of a size", CHUNKED.into(), b"0"),
+        ("a trailer", format!("{CHUNKED}3\r\nabc\r\n0\r\nX: "), b"a"),
+    ] {
+        let (http, log) = posting(HttpOptions::new().min_body_rate(None));
+        let (answer, after) = drip(&http, &head, piece, seconds(1), 10_000).await;
+        assert_eq!((answer.status(), after), (408, seconds(10)), "{what}");
+        assert_eq!(log.take(), ["no progress of the request body within 10s"], "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_least_rate_can_be_set_and_switched_off() {
+    let hundred = [b'a'; 100];
+    for (rate, status) in [(Some(105), 408), (Some(99), 200), (None, 200), (Some(0), 200)] {
+        let (http, log) = posting(HttpOptions::new().min_body_rate(rate));
+        let (answer, _) = drip(&http, &post(60_000), &hundred, seconds(1), 600).await;
+        assert_eq!(answer.status(), status, "{rate:?}");
+        let told: &[&str] = match status {
+            408 => &["request body slower than `min_body_rate` (105 bytes per second)"],
+            _ => &[],
+        };
+        assert_eq!(log.take(), told, "{rate:?}");
+    }
+    // It is looked at after `body_timeout`, and after 10 s without one.
+    for (timeout, end) in [(Some(seconds(3)), 3), (None, 10)] {
+        let (http, _) = posting(HttpOptions::new().body_timeout(timeout));
+        let (answer, after) = drip(&http, &post(60_000), b"a", seconds(2), 600).await;
+        assert_eq!((answer.status(), after.as_secs()), (408, end));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_body_below_the_least_rate_is_not_waited_for() {
     for (what, head, piece, every) in [

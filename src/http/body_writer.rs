@@ -83,7 +83,9 @@ impl Cut {
         match self {
             Cut::Closed => "a body stream was closed before all of it was sent",
             Cut::Abandoned => "the last writer of a body stream was dropped without `end()`",
-            Cut::TooMuchUnsent => "more than 4194304 bytes of a body stream are unsent: heed what `write` returns, or use `send`",
+            Cut::TooMuchUnsent => {
+                "more than 4194304 bytes of a body stream are unsent: heed what `write` returns, or use `send`"
+            }
         }
     }
 }

@@ -160,7 +160,7 @@ impl Connection {
                 None => fill.await?,
             };
             if read == 0 {
-                return Err(HttpError::Incomplete.into());
+                return Err(if self.half_closed { HttpError::Incomplete.into() } else { Stop::Idle });
             }
         }
     }
@@ -195,15 +195,20 @@ impl Connection {
     }
 
     /// Reads once, as [`poll_fill`](Connection::poll_fill). A client that has not sent a complete head yet may have to make room
-    /// for others while it is waited for.
-    fn poll_fill_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Stop>> {
-        if let Poll::Ready(read) = self.poll_fill(cx) {
-            return Poll::Ready(Ok(read?));
+    /// for others while it is waited for: that is an end, too.
+    fn poll_fill_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match self.poll_fill(cx) {
+            Poll::Pending if self.pending.is_some() => self.poll_evicted(cx).map(|()| Ok(0)),
+            read => read,
         }
+    }
+
+    #[cold]
+    fn poll_evicted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(pending) = &mut self.pending else { return Poll::Pending };
         ready!(pending.poll_evicted(!self.buffer.is_empty(), self.stream.remote, &self.server.options, cx));
         self.server.admission.evicted(self.stream.remote);
-        Poll::Ready(Err(Stop::Idle))
+        Poll::Ready(())
     }
 
     fn begin(&mut self, head: &Bytes) -> Result<ServerRequest, Stop> {

@@ -189,7 +189,9 @@ impl HttpError {
     pub(super) fn page(&self) -> Option<Response> {
         let page = Response::error_page(self.status()?);
         Some(match self {
-            HttpError::TooManyConnections { .. } | HttpError::TooManyFromAddress { .. } => page.with_header("Retry-After", "1"),
+            HttpError::TooManyConnections { .. } | HttpError::TooManyFromAddress { .. } => {
+                page.with_header("Retry-After", "1")
+            }
             _ => page,
         })
     }

@@ -25,7 +25,13 @@ pub(super) struct Leaving {
 impl Leaving {
     /// Ready when the client's FIN is older than `patience`, or nothing can be known of it for too long. `half_closed`: the FIN
     /// has been read.
-    pub(super) fn poll(&mut self, stream: &Stream, half_closed: bool, patience: Duration, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll(
+        &mut self,
+        stream: &Stream,
+        half_closed: bool,
+        patience: Duration,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
         loop {
             let Some(timer) = &mut self.timer else {
                 let has_ended = if half_closed { Some(true) } else { stream.has_ended() };

@@ -214,10 +214,7 @@ impl HttpOptions {
     ///     _ => 16 * 1024,
     /// });
     /// ```
-    pub fn max_body_size_for(
-        mut self,
-        limit: impl Fn(&ServerRequest) -> usize + Send + Sync + 'static,
-    ) -> HttpOptions {
+    pub fn max_body_size_for(mut self, limit: impl Fn(&ServerRequest) -> usize + Send + Sync + 'static) -> HttpOptions {
         self.max_body_size_for = Some(Hook(Arc::new(limit)));
         self
     }
@@ -241,10 +238,7 @@ impl HttpOptions {
     ///         .with_body(format!("{{\"error\":\"{}\"}}", error.cause()))
     /// });
     /// ```
-    pub fn error_page(
-        mut self,
-        page: impl Fn(&HttpError, Response) -> Response + Send + Sync + 'static,
-    ) -> HttpOptions {
+    pub fn error_page(mut self, page: impl Fn(&HttpError, Response) -> Response + Send + Sync + 'static) -> HttpOptions {
         self.error_page = Some(Hook(Arc::new(page)));
         self
     }
