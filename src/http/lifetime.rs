@@ -188,19 +188,21 @@ impl Lifetime {
             }
             self.settle().await;
         };
-        let has_ended = async {
-            tokio::select! {
-                biased;
-                () = say_goodbye => true,
-                () = self.reached(Phase::Cut) => false,
-            }
-        };
-        if timeout(grace, has_ended).await != Ok(true) {
+        if !timeout(grace, self.unless_cut(say_goodbye)).await.unwrap_or(false) {
             self.advance(Phase::Cut);
             for upgraded in self.upgraded() {
                 upgraded.cut(self.number);
             }
             self.settle().await;
+        }
+    }
+
+    /// Waits for something. Returns whether it was there before all is cut.
+    async fn unless_cut(&self, something: impl Future<Output = ()>) -> bool {
+        tokio::select! {
+            biased;
+            () = something => true,
+            () = self.reached(Phase::Cut) => false,
         }
     }
 

@@ -43,7 +43,8 @@ impl Linger {
         let mut acknowledged = stream.acknowledged(0);
         loop {
             let now = Instant::now();
-            let left = silence.saturating_sub(now - heard).min(time.saturating_sub(now - began));
+            let (silent, lasted) = (now.duration_since(heard), now.duration_since(began));
+            let left = silence.saturating_sub(silent).min(time.saturating_sub(lasted));
             if left.is_zero() {
                 return;
             }

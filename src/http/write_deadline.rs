@@ -56,12 +56,12 @@ impl WriteDeadline {
             if acknowledged.has_grown_since(waiting.acknowledged) {
                 (waiting.since, waiting.acknowledged) = (now, acknowledged);
             }
-            let left = limit.saturating_sub(now.saturating_duration_since(waiting.since));
+            let left = limit.saturating_sub(now.duration_since(waiting.since));
             if left.is_zero() {
                 return Poll::Ready(HttpError::WriteTimeout { limit });
             }
             stream.keep_little_unsent();
-            waiting.next_look.as_mut().reset(now + pause.min(left));
+            waiting.next_look = Box::pin(sleep(pause.min(left)));
         }
     }
 }
