@@ -1943,7 +1943,8 @@ async fn a_stream_that_was_cut_before_it_was_sent_is_a_500() {
         (0..5).for_each(|_| _ = stream.write(vec![b'a'; 1 << 20]));
         stream.end();
     };
-    let cuts: [(fn(&BodyWriter), &str); 2] = [
+    type Cut = fn(&BodyWriter);
+    let cuts: [(Cut, &str); 2] = [
         (BodyWriter::close, "a body stream was closed before all of it was sent"),
         (too_much, "more than 4194304 bytes of a body stream are unsent: heed what `write` returns, or use `send`"),
     ];

@@ -64,7 +64,9 @@ fn a_serving_ends_with_its_runtime() {
     for begins_to_end in [false, true] {
         let servers = runtime();
         let (_client, server) = tokio::io::duplex(100);
-        let serving = servers.block_on(async { stuck().serve(server) });
+        let entered = servers.enter();
+        let serving = stuck().serve(server);
+        drop(entered);
         let closing = begins_to_end.then(|| serving.close());
         let (waiting, waits) = mpsc::channel();
         let others = std::thread::spawn(move || {

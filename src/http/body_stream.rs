@@ -66,8 +66,8 @@ use super::body_writer::{BodyWriter, Cut, Inner, Phase};
 /// ```compile_fail
 /// # use react_websocket::{BodyStream, Response};
 /// let stream = BodyStream::new();
-/// let (first, second) = (stream.writer(), stream);
-/// Response::new(200).with_body(first);
+/// Response::new(200).with_body(stream.writer());
+/// Response::new(200).with_body(stream);
 /// ```
 pub struct BodyStream {
     // Dropped before the writer: a stream that never became a body was not cut, but is of no use any more.

@@ -9,7 +9,7 @@ use super::request::ServerRequest;
 use super::response::Response;
 use crate::emitter::contain;
 
-/// The limits and timeouts of an [`HttpServer`](crate::HttpServer).
+/// The limits and timeouts of an [`HttpServer`](crate::HttpServer), and what an app decides before its handlers are called.
 ///
 /// Those that are an `Option` can be switched off with `None`.
 ///
@@ -76,10 +76,11 @@ impl HttpOptions {
         }
     }
 
-    /// How long a client may take for a request's head, in all, from when its connection is accepted or, on a connection
-    /// that is used again, from the head's first byte. Past it: 408 and the end; just the end if nothing came. 10 s.
+    /// How long a client may take for a request's head, in all. Default: 10 s. A client that takes longer is answered with 408,
+    /// and the connection closes; a client that has sent nothing is not answered.
     ///
-    /// One deadline, not one for every read: a client that sends a byte now and then is not waited for.
+    /// The time begins when the connection is accepted or, on a connection that is used again, with the head's first byte. It is
+    /// one deadline, not one for every read: a client that sends a byte now and then is not waited for.
     pub fn header_timeout(mut self, timeout: impl Into<Option<Duration>>) -> HttpOptions {
         self.header_timeout = timeout.into();
         self
@@ -179,13 +180,13 @@ impl HttpOptions {
         self
     }
 
-    /// Bytes in a request's head, the request line and the empty line included. Past it: 431. 16 KiB.
+    /// Bytes in a request's head, from the request line to the empty line. Default: 16 KiB. A larger head is answered with 431.
     pub fn max_head_size(mut self, bytes: usize) -> HttpOptions {
         self.head.head = bytes;
         self
     }
 
-    /// Header lines in a request. Past it: 431. 100; more than 24,000 cannot be.
+    /// Header lines in a request. Default: 100. A request with more is answered with 431. More than 24,000 are not possible.
     pub fn max_headers(mut self, lines: usize) -> HttpOptions {
         // A `HeaderMap` panics past some more.
         self.head.headers = lines.min(24_000);
@@ -243,8 +244,8 @@ impl HttpOptions {
         self
     }
 
-    /// Open connections of the server, upgraded ones included. Past it: 503 with `Retry-After`. By default the process's
-    /// soft limit of open files less 64 or 5 %, whichever is more; `None` leaves it to the system.
+    /// Open connections of the server, upgraded ones included. By default the process's soft limit of open files less 64 or
+    /// 5 %, whichever is more. One more is answered with 503 and `Retry-After`. `None` leaves it to the system.
     ///
     /// Where that limit is so low that the reserve would eat half of it, the system is left to it by default: connections
     /// then wait to be accepted.
@@ -298,8 +299,8 @@ impl HttpOptions {
         self
     }
 
-    /// Over how long a time a graceful shutdown spreads its goodbyes to upgraded connections, so that they do not all come
-    /// back at once. Zero. It should be shorter than [`shutdown_grace`](HttpOptions::shutdown_grace).
+    /// Over how long a time a graceful shutdown spreads its Close frames to upgraded connections, so that their clients do not all
+    /// come back at once. Default: zero. It should be shorter than [`shutdown_grace`](HttpOptions::shutdown_grace).
     pub fn shutdown_spread(mut self, time: Duration) -> HttpOptions {
         self.shutdown_spread = time;
         self

@@ -31,7 +31,8 @@ const ERROR: u8 = 0;
 /// An HTTP/1.1 and HTTP/1.0 server: ReactPHP's `HttpServer`. Clones are the same server.
 ///
 /// It has one event, `error`: a request got an error page, because it was malformed or because a middleware or the router
-/// failed, or its client left before the answer. It fires once for each such request. Without a listener nothing happens.
+/// failed; its client left before the answer, or took nothing of it; or the app made a mistake with a
+/// [`BodyStream`](crate::BodyStream). Without a listener nothing happens.
 ///
 /// ```no_run
 /// use react_websocket::{HttpServer, Response, ServerRequest, SocketServer};
@@ -89,6 +90,20 @@ impl HttpServer {
     ///
     /// Both may be asynchronous and may return a [`Response`](crate::Response) or a `Result` of one. What panics or
     /// returns `Err` is answered with a 500, and the server emits `error`.
+    ///
+    /// When the client leaves before the answer, their futures are dropped at the next `.await`. What has to be finished in any
+    /// case belongs into [`tokio::spawn`]:
+    ///
+    /// ```
+    /// use react_websocket::{BoxError, HttpServer, Response, ServerRequest};
+    ///
+    /// # async fn charge(_: ServerRequest) -> Result<String, BoxError> { Ok(String::new()) }
+    /// HttpServer::new(|request: ServerRequest| async {
+    ///     // It goes on, whether or not the client waits for it.
+    ///     let receipt = tokio::spawn(charge(request)).await??;
+    ///     Ok::<_, BoxError>(Response::plaintext(receipt))
+    /// });
+    /// ```
     pub fn new<M>(handlers: impl IntoChain<M>) -> HttpServer {
         HttpServer::of(handlers.into_chain(), HttpOptions::new(), Arc::default())
     }
