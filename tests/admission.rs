@@ -96,6 +96,50 @@ async fn an_address_with_more_than_its_share_makes_room_before_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_address_with_no_more_than_its_share_makes_no_room_before_others() {
+    let http = with_room_for(64);
+    let mut peers: Vec<_> = (0..60).map(|n| connect_from(&http, &format!("192.0.2.{n}:1"))).collect();
+    settle().await;
+    // An office, while clients come from everywhere.
+    peers.extend((0..4).map(|n| connect_from(&http, &format!("198.51.100.1:{n}"))));
+    settle().await;
+    peers.extend((0..10).map(|n| connect_from(&http, &format!("203.0.113.{n}:1"))));
+    settle().await;
+    assert_eq!(served(&mut peers).await, (10..74).collect::<Vec<_>>());
+}
+
+/// It had ten connections, of which one is left.
+#[tokio::test(start_paused = true)]
+async fn an_address_whose_connections_have_left_or_asked_has_its_share_again() {
+    for have_asked in [false, true] {
+        let http = with_room_for(32);
+        let mut peers: Vec<_> = (0..22).map(|n| connect_from(&http, &format!("192.0.2.{n}:1"))).collect();
+        settle().await;
+        let mut crowd: Vec<_> = (0..10).map(|n| connect_from(&http, &format!("198.51.100.1:{n}"))).collect();
+        settle().await;
+        let mut left = Vec::new();
+        for _ in 0..9 {
+            let (mut peer, serving) = crowd.remove(0);
+            if have_asked {
+                assert_eq!(peer.ask(GET).await.status(), 200);
+                left.push((peer, serving));
+            } else {
+                drop(peer);
+                while_time_passes(serving).await;
+            }
+        }
+        peers.extend(crowd);
+        // Nine have room, and for the tenth the oldest of all makes it.
+        for n in 0..10 {
+            peers.push(connect_from(&http, &format!("203.0.113.{n}:1")));
+            settle().await;
+        }
+        assert_eq!(served(&mut peers).await, (1..33).collect::<Vec<_>>(), "{have_asked}");
+        assert_eq!(http.stats().refused["pending"], 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn behind_trusted_proxies_the_oldest_makes_room() {
     let proxies = TrustedProxies::x_forwarded_for(["192.0.2.1"]);
     let options = HttpOptions::new().max_pending_handshakes(20).max_connections(None).trusted_proxies(proxies);

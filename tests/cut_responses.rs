@@ -81,6 +81,22 @@ async fn a_body_that_ends_with_the_connection_ends_with_a_reset_when_it_is_cut()
     }
 }
 
+/// What the system holds for it, perhaps for minutes, is megabytes.
+#[tokio::test]
+async fn a_client_that_takes_nothing_of_its_response_is_reset_whatever_the_response() {
+    for request in [GET, GET_1_0] {
+        let http = HttpServer::new(|_: ServerRequest| Response::new(200).with_body(vec![b'a'; 32 << 20]));
+        let http = http.with_options(HttpOptions::new().write_timeout(Duration::from_millis(100)));
+        let (tell, mut told) = mpsc::unbounded_channel();
+        http.on("error", move |error| tell.send(error.to_string()).is_ok());
+        let (address, _listening) = listen_with(http);
+        let mut peer = Peer::connect(address).await;
+        peer.send(request).await;
+        assert!(in_time(told.recv()).await.unwrap().starts_with("the client took nothing of the response"));
+        assert_is_reset(&mut peer, request).await;
+    }
+}
+
 #[test]
 fn such_a_body_ends_with_a_reset_when_its_runtime_is_dropped() {
     let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -109,6 +125,29 @@ async fn such_a_body_ends_in_order_when_it_is_complete() {
     let mut rest = String::new();
     in_time(peer.stream.read_to_string(&mut rest)).await.expect("an end as usual");
     assert_eq!(rest, "the rest");
+}
+
+/// All of it is in the system when the server lets go of the connection, as it does at once after the client's FIN.
+#[tokio::test]
+async fn such_a_body_is_complete_for_a_client_that_reads_it_late() {
+    const SIZE: usize = 1 << 20;
+    let (http, mut streams) = streaming();
+    let (address, _listening) = listen_with(http.clone());
+    let mut peer = Peer::connect(address).await;
+    peer.send(GET_1_0).await;
+    tokio::io::AsyncWriteExt::shutdown(&mut peer.stream).await.unwrap();
+    let stream = in_time(streams.recv()).await.unwrap();
+    stream.end_with(vec![b'a'; SIZE]);
+    in_time(async {
+        while http.stats().open > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    peer.head().await;
+    let mut rest = Vec::new();
+    in_time(peer.stream.read_to_end(&mut rest)).await.expect("an end as usual");
+    assert!(rest.len() > SIZE / 2, "{}", rest.len());
 }
 
 /// A stream as TLS is one: its `poll_shutdown` says that nothing more comes (close_notify), and a connection that ends without

@@ -6,7 +6,10 @@ use std::future::pending;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use react_websocket::{HttpOptions, HttpServer, Listening, Response, ServerRequest, SocketServer, WebSocketConnection};
+use react_websocket::{
+    HttpOptions, HttpServer, Listening, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware,
+    WebSocketOptions,
+};
 use support::*;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Instant, sleep, timeout};
@@ -99,7 +102,9 @@ async fn a_listening_of_no_sockets_is_over_when_it_is_closed() {
 async fn terminate_cuts_whatever_is_under_way() {
     in_time(async {
         let (open, mut opened) = tokio::sync::mpsc::unbounded_channel();
-        let websocket = react_websocket::WebSocketMiddleware::new();
+        // It waits for its peer's Close as long as it may.
+        let options = WebSocketOptions::new().close_timeout(Duration::from_secs(3600));
+        let websocket = WebSocketMiddleware::new().with_options(options);
         websocket.on("connection", move |connection: WebSocketConnection| open.send(connection).is_ok());
         let http = HttpServer::new((websocket.clone(), |_: ServerRequest| async { pending::<Response>().await }));
         let http = http.with_options(HttpOptions::new().shutdown_grace(Duration::from_secs(3600)));

@@ -127,13 +127,13 @@ impl Drop for Refused {
     }
 }
 
-/// Whose an address is, as far as connections are counted by it: an IPv4 address in whichever form, or the /64 of an IPv6 address,
-/// of which whoever has one has all (RFC 4291 §2.5.4, RFC 6177). `None` for a trusted proxy, which has the connections of many.
+/// The network that connections are counted by: an IPv4 address, or the /64 of an IPv6 address, of which whoever has one address
+/// mostly has all (RFC 4291 §2.5.4, RFC 6177). `None` for a trusted proxy, which has the connections of many.
 pub(super) fn network_of(address: IpAddr, options: &HttpOptions) -> Option<IpAddr> {
     if options.trusted_proxies.as_ref().is_some_and(|proxies| proxies.contains(address)) {
         return None;
     }
-    Some(match address.to_canonical() {
+    Some(match address {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
         address => address,
     })

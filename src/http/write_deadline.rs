@@ -35,7 +35,8 @@ impl WriteDeadline {
         WriteDeadline { limit, accepted: 0, waiting: None }
     }
 
-    /// The stream has accepted so many bytes more. A full one does that only for a client that takes something.
+    /// The stream has accepted so many bytes more. A full one does that only for a client that takes something, so this is a sign
+    /// by itself. A Unix socket's measure may even fall by it.
     pub(super) fn accepted(&mut self, bytes: usize) {
         self.accepted = self.accepted.wrapping_add(bytes as u64);
         self.waiting = None;
@@ -63,5 +64,51 @@ impl WriteDeadline {
             stream.keep_little_unsent();
             waiting.next_look = Box::pin(sleep(pause.min(left)));
         }
+    }
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::io::AsyncWrite;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::stream::Transport;
+
+    async fn pair() -> (TcpStream, Stream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        (client, Stream { transport: Transport::Tcp(accepted), remote: None, local: None })
+    }
+
+    /// Writes until nothing more is accepted.
+    async fn fill(stream: &mut Stream, deadline: &mut WriteDeadline) {
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..100 {
+            while let Poll::Ready(written) = Pin::new(&mut *stream).poll_write(&mut cx, &[0; 64 * 1024]) {
+                deadline.accepted(written.unwrap());
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn for_a_client_that_is_found_slow_the_system_keeps_little() {
+        let (_client, mut stream) = pair().await;
+        let mut deadline = WriteDeadline::new(Some(Duration::from_secs(30)));
+        fill(&mut stream, &mut deadline).await;
+        let Transport::Tcp(socket) = &stream.transport else { unreachable!() };
+        let kept = || socket2::SockRef::from(socket).tcp_notsent_lowat().unwrap();
+        let before = kept();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(deadline.poll(&stream, &mut cx).is_pending());
+        assert_eq!(kept(), before, "it is not slow yet");
+        tokio::time::advance(LOOK).await;
+        assert!(deadline.poll(&stream, &mut cx).is_pending());
+        assert_eq!(kept(), 128 * 1024);
     }
 }
