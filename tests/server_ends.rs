@@ -29,6 +29,12 @@ fn stuck() -> HttpServer {
     HttpServer::new(|_: ServerRequest| async { pending::<Response>().await })
 }
 
+async fn until_it_is_asked(http: &HttpServer) {
+    while http.stats().requests == 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
 // A runtime that is dropped takes its servers with it. Whoever waits for them in another runtime hears of it.
 
 #[test]
@@ -36,9 +42,11 @@ fn a_listening_ends_with_its_runtime() {
     for begins_to_end in [false, true] {
         let servers = runtime();
         let (listening, _peer) = servers.block_on(async {
-            let (address, listening) = listen_with(stuck());
+            let http = stuck();
+            let (address, listening) = listen_with(http.clone());
             let mut peer = Peer::connect(address).await;
             peer.send(GET).await;
+            until_it_is_asked(&http).await;
             (listening, peer)
         });
         if begins_to_end {
@@ -66,10 +74,13 @@ fn a_listening_ends_with_its_runtime() {
 fn a_serving_ends_with_its_runtime() {
     for begins_to_end in [false, true] {
         let servers = runtime();
-        let (_client, server) = tokio::io::duplex(100);
-        let entered = servers.enter();
-        let serving = stuck().serve(server);
-        drop(entered);
+        let (serving, _peer) = servers.block_on(async {
+            let http = stuck();
+            let (mut peer, serving) = Peer::serve(&http);
+            peer.send(GET).await;
+            until_it_is_asked(&http).await;
+            (serving, peer)
+        });
         let closing = begins_to_end.then(|| serving.close());
         let (waiting, waits) = mpsc::channel();
         let others = std::thread::spawn(move || {
@@ -176,9 +187,7 @@ async fn a_handler_that_knows_of_the_end_does_not_hold_it_up() {
         server.set(listening.clone()).unwrap();
         let mut peer = Peer::connect(address).await;
         peer.send(GET).await;
-        while http.stats().requests == 0 {
-            tokio::task::yield_now().await;
-        }
+        until_it_is_asked(&http).await;
         let closing = listening.close();
         assert_eq!(peer.answer().await.status(), 204);
         drop(peer);
