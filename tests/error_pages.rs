@@ -126,6 +126,34 @@ async fn a_page_that_cannot_be_sent_is_replaced_by_the_plain_one() {
     assert_eq!((answer.status(), answer.header("Retry-After")), (503, Some("1")));
 }
 
+/// What a closure has captured is the app's.
+struct PanicsWhenDropped;
+
+impl Drop for PanicsWhenDropped {
+    fn drop(&mut self) {
+        panic!("dropped");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn closures_that_panic_when_they_are_dropped_harm_nobody() {
+    let (one, two) = (PanicsWhenDropped, PanicsWhenDropped);
+    let options = HttpOptions::new().error_page(move |_, page| {
+        let _ = &one;
+        page
+    });
+    let options = options.max_body_size_for(move |_| {
+        let _ = &two;
+        0
+    });
+    let http = HttpServer::new(router).with_options(options);
+    let (mut peer, serving) = Peer::serve(&http);
+    drop(http);
+    assert_eq!(peer.ask(post("/", "", 1)).await.status(), 413);
+    drop(peer);
+    while_time_passes(serving).await;
+}
+
 /// Its handshakes have answers of their own.
 #[tokio::test(start_paused = true)]
 async fn pages_of_a_websocket_middleware_are_not_the_servers() {

@@ -216,7 +216,7 @@ impl HttpOptions {
     /// });
     /// ```
     pub fn max_body_size_for(mut self, limit: impl Fn(&ServerRequest) -> usize + Send + Sync + 'static) -> HttpOptions {
-        self.max_body_size_for = Some(Hook(Arc::new(limit)));
+        self.max_body_size_for = Some(Hook::new(Arc::new(limit)));
         self
     }
 
@@ -240,7 +240,7 @@ impl HttpOptions {
     /// });
     /// ```
     pub fn error_page(mut self, page: impl Fn(&HttpError, Response) -> Response + Send + Sync + 'static) -> HttpOptions {
-        self.error_page = Some(Hook(Arc::new(page)));
+        self.error_page = Some(Hook::new(Arc::new(page)));
         self
     }
 
@@ -322,8 +322,8 @@ impl HttpOptions {
     /// # Errors
     /// [`HttpError::Handler`] if the app's closure panics.
     pub(super) fn body_limit(&self, request: &ServerRequest) -> Result<usize, HttpError> {
-        match &self.max_body_size_for {
-            Some(limit) => contain(|| Ok((limit.0)(request))).map_err(HttpError::Handler),
+        match self.max_body_size_for.as_ref().and_then(Hook::get) {
+            Some(limit) => contain(|| Ok(limit(request))).map_err(HttpError::Handler),
             None => Ok(self.max_body_size),
         }
     }
@@ -331,9 +331,8 @@ impl HttpOptions {
     /// The page to send for an error: the app's, if it makes one that can be sent, else the plain one. And what went wrong with
     /// the app's.
     pub(super) fn page_for(&self, error: &HttpError, page: Response) -> (Response, Option<HttpError>) {
-        let Some(hook) = &self.error_page else { return (page, None) };
-        let made = contain(|| (hook.0)(error, page).into_page());
-        match made {
+        let Some(make) = self.error_page.as_ref().and_then(Hook::get) else { return (page, None) };
+        match contain(|| make(error, page).into_page()) {
             Ok(page) => (page, None),
             Err(failed) => (error.page().unwrap_or_else(|| Response::new(500)), Some(HttpError::Handler(failed))),
         }
