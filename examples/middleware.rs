@@ -74,8 +74,9 @@ async fn main() -> Result<(), Error> {
 /// Server-sent events: a body that is written while it is sent.
 fn clock() -> Response {
     let (events, start) = (BodyStream::new(), Instant::now());
-    let writer = events.clone();
+    let writer = events.writer();
     let timer = Loop::add_periodic_timer(1.0, move || writer.write(format!("data: {:?}\n\n", start.elapsed())));
-    events.on("close", move || Loop::cancel_timer(timer));
+    events.on("shutdown", |events| events.end());
+    events.on("close", move |_| Loop::cancel_timer(timer));
     Response::new(200).with_header("Content-Type", "text/event-stream").with_body(events)
 }

@@ -31,7 +31,7 @@ const EVERYWHERE: [(&str, &str); 8] = [
     ("tokio::", "crate::model::tokio::"),
 ];
 
-const SOME: [Exchange; 20] = [
+const SOME: [Exchange; 21] = [
     // Soon there are too many.
     exchange("emitter/turnstile.rs", "const CROWD: usize = 256;", "const CROWD: usize = 3;"),
     exchange("emitter/turnstile.rs", "use std::thread::", "use ::shuttle::thread::"),
@@ -45,6 +45,7 @@ const SOME: [Exchange; 20] = [
     exchange("acknowledged.rs", "target_os = \"linux\"", "target_os = \"none\""),
     // A FIN is not a segment in the model.
     exchange("stream.rs", "target_os = \"linux\"", "target_os = \"none\""),
+    exchange("stream.rs", "socket2::SockRef::from(stream).set_linger", "stream.set_linger"),
     // No turn takes long: real time has no part in a schedule.
     exchange("clock/coarse.rs", "#[cfg(unix)]", "#[cfg(any())]"),
     exchange("clock/coarse.rs", "#[cfg(not(unix))]", "#[cfg(unix)]"),
@@ -118,9 +119,11 @@ fn replace(file: &str, source: &str, from: &str, to: &str) -> String {
 }
 
 fn exchange_everywhere(source: &str) -> String {
+    // The examples of the documentation are not for the models.
+    let code = source.lines().filter(|line| !line.trim_start().starts_with("///")).map(|line| format!("{line}\n"));
     EVERYWHERE
         .iter()
-        .fold(source.to_owned(), |source, (from, to)| source.replace(from, to))
+        .fold(code.collect(), |source: String, (from, to)| source.replace(from, to))
         .replace("::real::", "::tokio::")
 }
 
@@ -129,12 +132,15 @@ fn assert_nothing_left(path: &Path) {
     const KINDS: [&str; 6] = [": Slots<", ": Atomic", ": Mutex<", ": RwLock<", ": OnceLock<", ": LazyLock<"];
     // A date that is written once a second is nobody's race.
     let may_have_locals = path.ends_with("http/date.rs");
+    // What this asks of the system is not compiled.
+    let may_have_statics = path.ends_with("acknowledged.rs");
     let source = fs::read_to_string(path).expect("it was written just now");
     let code = source.split("#[cfg(any())]\nmod tests").next().unwrap_or_default();
     for line in code.lines().map(str::trim_start).filter(|line| !line.starts_with("//")) {
         let is_static =
             line.trim_start_matches("pub ").starts_with("static ") && KINDS.iter().any(|kind| line.contains(kind));
         let is_local = line.starts_with("thread_local!") && !may_have_locals;
+        let is_static = is_static && !may_have_statics;
         let is_std = ["std::thread", "std::{", "std::sync"].iter().any(|name| line.contains(name));
         assert!(!is_static && !is_local && !is_std, "{}: {line:?} is not exchanged", path.display());
     }

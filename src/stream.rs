@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 #[cfg(target_os = "linux")]
 use rustix::net::{RecvFlags, SendFlags};
@@ -66,11 +67,12 @@ impl Stream {
         Some(matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed()))
     }
 
-    /// Has the connection end by a reset, so that nobody takes what has come so far for all there is. Only TCP has that.
-    pub(crate) fn end_by_reset(&self) {
+    /// Whether closing the connection is to reset it, however it comes to be closed, so that nobody takes the bytes sent so far
+    /// for all there is. Only TCP has that.
+    pub(crate) fn reset_on_close(&self, on: bool) {
         if let Transport::Tcp(stream) = &self.transport {
             // If it fails, the connection is over anyhow.
-            let _ = stream.set_zero_linger();
+            let _ = socket2::SockRef::from(stream).set_linger(on.then_some(Duration::ZERO));
         }
     }
 

@@ -264,7 +264,12 @@ async fn a_205_has_no_body_and_says_so() {
     let http = HttpServer::new(|request: ServerRequest| {
         let response = Response::plaintext("content").with_status(205);
         match request.path() {
-            "/stream" => response.with_body(react_websocket::BodyStream::new()),
+            "/stream" => {
+                let stream = react_websocket::BodyStream::new();
+                stream.write("content");
+                stream.end();
+                response.with_body(stream)
+            }
             "/length" => response.with_header("Content-Length", "7"),
             _ => response,
         }

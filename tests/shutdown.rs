@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use react_websocket::{
-    BodyStream, HttpOptions, HttpServer, Response, ServerRequest, Serving, SocketServer, WebSocketConnection,
+    BodyStream, BodyWriter, HttpOptions, HttpServer, Response, ServerRequest, Serving, SocketServer, WebSocketConnection,
     WebSocketMiddleware, WebSocketOptions,
 };
 use support::*;
@@ -19,8 +19,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 const GET: &str = "GET /hello HTTP/1.1\r\nHost: example.com\r\n\r\n";
 
-/// A grace that tells from all other times: the close timeout is 10 s, and an ended connection lingers for 1 s.
-const GRACE: Duration = Duration::from_secs(5);
+/// A grace that tells from all other times: the close timeout is 10 s, and an ended connection lingers for 5 s.
+const GRACE: Duration = Duration::from_secs(4);
 
 /// How late a deadline may ring.
 const LATE: Duration = Duration::from_millis(60);
@@ -131,15 +131,15 @@ async fn a_request_that_is_not_answered_within_the_grace_is_cut_and_its_future_d
     assert_eq!(Arc::strong_count(&held), captured - 1);
 }
 
-/// A server that streams, the stream, and a notice when the stream is closed.
-fn streaming() -> (HttpServer, BodyStream, mpsc::UnboundedReceiver<()>) {
+/// A server that streams once, who writes that, and a notice when the stream is closed.
+fn streaming() -> (HttpServer, BodyWriter, mpsc::UnboundedReceiver<()>) {
     let (body, (tell, closed)) = (BodyStream::new(), mpsc::unbounded_channel());
-    body.on("close", move || {
+    body.on("close", move |_| {
         let _ = tell.send(());
     });
-    let stream = body.clone();
-    let http = HttpServer::new(move |_: ServerRequest| Response::new(200).with_body(stream.clone()));
-    (with_grace(http), body, closed)
+    let (writer, body) = (body.writer(), Mutex::new(Some(body)));
+    let http = HttpServer::new(move |_: ServerRequest| Response::new(200).with_body(body.lock().unwrap().take().unwrap()));
+    (with_grace(http), writer, closed)
 }
 
 #[tokio::test(start_paused = true)]
@@ -931,10 +931,11 @@ fn a_connection_that_is_upgraded_when_the_grace_ends_is_cut_like_any_other() {
 
 #[tokio::test(start_paused = true)]
 async fn who_is_being_told_that_there_is_no_room_is_cut_when_the_grace_ends() {
-    let options = HttpOptions::new().max_connections(0).linger(Duration::from_secs(20)).shutdown_grace(GRACE);
+    let grace = Duration::from_millis(500);
+    let options = HttpOptions::new().max_connections(0).shutdown_grace(grace);
     let (mut peer, serving) = Peer::serve(&HttpServer::new(router).with_options(options));
     assert_eq!(peer.answer().await.status(), 503);
-    assert_eq!(close_and_time(&serving).await, GRACE);
+    assert_eq!(close_and_time(&serving).await, grace);
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,6 +18,8 @@ struct Inner<K, A> {
     closures: Vec<(u64, Closure<A>)>,
     /// Numbers whose closures are to be dropped, when they are back.
     removed: Vec<u64>,
+    /// Nothing is emitted any more, so nothing is kept for it.
+    has_ended: bool,
 }
 
 struct Registered<K> {
@@ -31,7 +33,13 @@ type Closure<A> = Box<dyn FnMut(&A) -> Result<(), BoxError> + Send>;
 impl<K, A> Default for Listeners<K, A> {
     fn default() -> Self {
         Listeners {
-            inner: Mutex::new(Inner { next_number: 0, registered: Vec::new(), closures: Vec::new(), removed: Vec::new() }),
+            inner: Mutex::new(Inner {
+                next_number: 0,
+                registered: Vec::new(),
+                closures: Vec::new(),
+                removed: Vec::new(),
+                has_ended: false,
+            }),
         }
     }
 }
@@ -43,6 +51,11 @@ impl<K: PartialEq, A> Listeners<K, A> {
         let mut inner = self.inner.lock();
         let number = inner.next_number;
         inner.next_number += 1;
+        if inner.has_ended {
+            drop(inner);
+            drop_each([closure]);
+            return number as u32;
+        }
         let place = inner.registered.partition_point(|other| other.rank <= rank);
         inner.registered.insert(place, Registered { number, event, rank });
         inner.closures.push((number, closure));
@@ -56,6 +69,12 @@ impl<K: PartialEq, A> Listeners<K, A> {
     /// Removes the listeners of an event, or all.
     pub(crate) fn remove_all(&self, event: Option<&K>) {
         self.forget(|listener| event.is_none_or(|event| *event == listener.event));
+    }
+
+    /// Drops all listeners, and from now on each that is added: its object has emitted its last event.
+    pub(crate) fn end(&self) {
+        self.inner.lock().has_ended = true;
+        self.remove_all(None);
     }
 
     pub(crate) fn count(&self, event: &K) -> usize {

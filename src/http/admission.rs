@@ -1,53 +1,36 @@
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
+use parking_lot::Mutex;
 
+use super::HttpError;
 use super::lifetime::{Lifetime, Member};
 use super::options::HttpOptions;
+use super::pending::{Pending, PendingList};
 use super::stats::{Counts, HttpStats};
+use crate::trace;
 
 /// Counts a server's connections and decides whether there may be one more.
 #[derive(Debug, Default)]
 pub(super) struct Admission {
     open: AtomicUsize,
-    pending: AtomicUsize,
+    pub(super) pending: AtomicUsize,
+    pub(super) waiting: Mutex<PendingList>,
     /// Refused connections that are still being told so.
     refused: AtomicUsize,
-    by_address: DashMap<IpAddr, u32>,
+    by_network: DashMap<IpAddr, u32>,
     pub(super) counts: Counts,
-}
-
-/// Why a connection is not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// 503: as many as there may be.
-    Full,
-    /// 429: as many as there may be from one address.
-    TooManyFromAddress,
-    /// Closed without a word: too many that have said nothing yet.
-    TooManyPending,
-}
-
-impl Refusal {
-    /// In a word, for [`HttpStats`].
-    pub(super) fn cause(self) -> &'static str {
-        match self {
-            Refusal::Full => "full",
-            Refusal::TooManyFromAddress => "address",
-            Refusal::TooManyPending => "pending",
-        }
-    }
 }
 
 /// One counted connection.
 pub(super) struct Admitted {
     admission: Arc<Admission>,
-    /// If those from one address are counted, which few servers do: boxed, so that others have no room for it.
-    address: Option<Box<IpAddr>>,
+    /// If those from one network are counted, which few servers do: boxed, so that others have no room for it.
+    network: Option<Box<IpAddr>>,
 }
 
 /// A connection's place in its server and in its lifetime: the last that it lets go of.
@@ -70,9 +53,6 @@ impl Deref for Place {
     }
 }
 
-/// One connection that has not sent a request yet.
-pub(super) struct Pending(Arc<Admission>);
-
 /// One connection that is being told that it is refused.
 pub(super) struct Refused(Arc<Admission>);
 
@@ -81,34 +61,39 @@ pub(super) struct Refused(Arc<Admission>);
 const REFUSED_MAX: usize = 32;
 
 impl Admission {
+    /// Lets one more connection in.
+    ///
+    /// # Errors
+    /// [`HttpError::TooManyConnections`], [`HttpError::TooManyFromAddress`].
     pub(super) fn admit(
         self: &Arc<Admission>,
         address: Option<IpAddr>,
         options: &HttpOptions,
-    ) -> Result<(Admitted, Pending), Refusal> {
+    ) -> Result<(Admitted, Pending), HttpError> {
         // Counted first and asked then: of two at the same time, one at most is refused for the other.
-        let pending = Pending(self.clone());
-        let pending_before = self.pending.fetch_add(1, Ordering::Relaxed);
-        let mut admitted = Admitted { admission: self.clone(), address: None };
+        let mut admitted = Admitted { admission: self.clone(), network: None };
         let open_before = self.open.fetch_add(1, Ordering::Relaxed);
-        if options.max_connections.is_some_and(|limit| open_before >= limit) {
-            return Err(Refusal::Full);
+        if let Some(limit) = options.max_connections.filter(|limit| open_before >= *limit) {
+            return Err(HttpError::TooManyConnections { limit });
         }
         if let (Some(limit), Some(address)) = (options.max_connections_per_ip, address)
-            && !options.trusted_proxies.as_ref().is_some_and(|proxies| proxies.contains(address))
+            && let Some(network) = network_of(address, options)
         {
-            let mut count = self.by_address.entry(address).or_insert(0);
+            let mut count = self.by_network.entry(network).or_insert(0);
             if *count >= limit {
-                return Err(Refusal::TooManyFromAddress);
+                return Err(HttpError::TooManyFromAddress { limit });
             }
             *count += 1;
-            admitted.address = Some(Box::new(address));
-        }
-        if options.max_pending_handshakes.is_some_and(|limit| pending_before >= limit) {
-            return Err(Refusal::TooManyPending);
+            admitted.network = Some(Box::new(network));
         }
         self.counts.accepted();
-        Ok((admitted, pending))
+        Ok((admitted, Pending::new(self.clone())))
+    }
+
+    /// A connection from `remote` has made room for another.
+    pub(super) fn evicted(&self, remote: Option<SocketAddr>) {
+        self.counts.refused("pending");
+        trace::connection_refused("pending", remote);
     }
 
     pub(super) fn stats(&self) -> HttpStats {
@@ -125,8 +110,8 @@ impl Admission {
 impl Drop for Admitted {
     fn drop(&mut self) {
         self.admission.open.fetch_sub(1, Ordering::Relaxed);
-        if let Some(address) = &self.address
-            && let Entry::Occupied(mut count) = self.admission.by_address.entry(**address)
+        if let Some(network) = &self.network
+            && let Entry::Occupied(mut count) = self.admission.by_network.entry(**network)
         {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
@@ -136,14 +121,20 @@ impl Drop for Admitted {
     }
 }
 
-impl Drop for Pending {
-    fn drop(&mut self) {
-        self.0.pending.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Drop for Refused {
     fn drop(&mut self) {
         self.0.refused.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// The network that connections are counted by: an IPv4 address, or the /64 of an IPv6 address, of which whoever has one address
+/// mostly has all (RFC 4291 §2.5.4, RFC 6177). `None` for a trusted proxy, which has the connections of many.
+pub(super) fn network_of(address: IpAddr, options: &HttpOptions) -> Option<IpAddr> {
+    if options.trusted_proxies.as_ref().is_some_and(|proxies| proxies.contains(address)) {
+        return None;
+    }
+    Some(match address {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        address => address,
+    })
 }

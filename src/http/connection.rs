@@ -5,26 +5,26 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::Version;
-use http::header::{CONNECTION, EXPECT, HeaderMap, HeaderValue};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
-use tokio::time::{Instant, timeout, timeout_at};
+use http::header::{CONNECTION, HeaderValue};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::{Instant, timeout_at};
 
 use super::HttpError;
-use super::admission::{Pending, Place};
+use super::admission::Place;
 use super::answer::Answering;
-use super::body::BodyDecoder;
 use super::encoder::{ConnectionOptions, RequestLine};
 use super::leaving::Leaving;
 use super::lifetime::Phase;
-use super::parser::Head;
+use super::lingering::Linger;
+use super::parser::{Framing, Head};
+use super::pending::Pending;
 use super::request::ServerRequest;
 use super::response::Response;
 use super::scanner::{FoundHead, HeadScanner};
 use super::sending::page;
 use super::server::Server;
 use super::upgrade::{Upgrade, Upgraded};
-use crate::stream::Stream;
+use crate::stream::{Stream, Transport};
 
 /// A connection while it speaks HTTP: one request after the other, answered in order.
 pub(super) struct Connection {
@@ -51,10 +51,13 @@ pub(super) enum Then {
     Upgrade(Box<dyn Upgrade>),
 }
 
-/// Why a connection ends. The errors are told to the client, as far as there is one.
+/// Why a connection ends.
 pub(super) enum Stop {
-    /// There is nothing to say.
-    Quiet,
+    /// In order, between requests.
+    Idle,
+    /// The client is gone, or is to see that something is missing: nothing more is said, not even that this is the end.
+    Broken,
+    /// A request could not be read or answered. The client is told, if the error has a status.
     Failed(HttpError),
 }
 
@@ -65,9 +68,8 @@ impl From<HttpError> for Stop {
 }
 
 impl From<io::Error> for Stop {
-    /// The client is gone, and there is nobody to tell.
     fn from(_: io::Error) -> Stop {
-        Stop::Quiet
+        Stop::Broken
     }
 }
 
@@ -77,9 +79,6 @@ const READ: usize = 8 * 1024;
 /// Bytes of later requests that are taken from a client whose request is being answered. Reading on is how it is seen that
 /// the client leaves.
 const READ_AHEAD: usize = 16 * 1024;
-
-/// Bytes that are read and dropped, at the end of a connection.
-const LINGER_MAX: usize = 64 * 1024;
 
 impl Connection {
     pub(super) fn new(stream: Stream, server: Arc<Server>, lifetime: Place, pending: Pending) -> Connection {
@@ -118,10 +117,17 @@ impl Connection {
                 Ok(Then::Upgrade(upgrade)) => return Some(upgrade),
                 // What is rare is boxed, so that there need not be room for it in every connection.
                 Ok(Then::End) => {
-                    Box::pin(self.linger()).await;
+                    Box::pin(self.linger().end(&mut self.stream)).await;
                     return None;
                 }
-                Err(Stop::Quiet) => return None,
+                Err(Stop::Idle) => {
+                    // Closing a socket says that nothing more comes, closing another stream says nothing.
+                    if matches!(self.stream.transport, Transport::Other(_)) {
+                        Box::pin(self.linger().say_end(&mut self.stream)).await;
+                    }
+                    return None;
+                }
+                Err(Stop::Broken) => return None,
                 Err(Stop::Failed(error)) => {
                     Box::pin(self.refuse(error)).await;
                     return None;
@@ -155,14 +161,15 @@ impl Connection {
             // Whatever goes wrong now: the error page for a HEAD has no body.
             self.line = scanner.request_line(&self.buffer);
             found?;
+            let fill = std::future::poll_fn(|cx| self.poll_fill_head(cx));
             let read = match deadline {
                 Some((deadline, limit)) => {
-                    timeout_at(deadline, self.fill()).await.map_err(|_| HttpError::HeaderTimeout { limit })??
+                    timeout_at(deadline, fill).await.map_err(|_| HttpError::HeaderTimeout { limit })??
                 }
-                None => self.fill().await?,
+                None => fill.await?,
             };
             if read == 0 {
-                return Err(HttpError::Incomplete.into());
+                return Err(if self.half_closed { HttpError::Incomplete.into() } else { Stop::Idle });
             }
         }
     }
@@ -180,20 +187,37 @@ impl Connection {
     /// meanwhile.
     async fn wait_for_request(&mut self, deadline: Option<Instant>) -> Result<(), Stop> {
         if self.half_closed {
-            return Err(Stop::Quiet);
+            return Err(Stop::Idle);
         }
         // What has come is known when the runtime has asked the system once more.
         let mut look = std::pin::pin!(tokio::task::yield_now());
-        let read = std::future::poll_fn(|cx| match self.poll_fill(cx) {
+        let read = std::future::poll_fn(|cx| match self.poll_fill_head(cx) {
             // `run` has this polled when the server begins to end.
             Poll::Pending if self.lifetime.is_closing() => look.as_mut().poll(cx).map(|()| Ok(0)),
             read => read,
         });
         let read = match deadline {
-            Some(deadline) => timeout_at(deadline, read).await.map_err(|_| Stop::Quiet)?,
+            Some(deadline) => timeout_at(deadline, read).await.map_err(|_| Stop::Idle)?,
             None => read.await,
         };
-        if read? > 0 { Ok(()) } else { Err(Stop::Quiet) }
+        if read? > 0 { Ok(()) } else { Err(Stop::Idle) }
+    }
+
+    /// Reads once, as [`poll_fill`](Connection::poll_fill). A client that has not sent a complete head yet may have to make room
+    /// for others while it is waited for: that is an end, too.
+    fn poll_fill_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match self.poll_fill(cx) {
+            Poll::Pending if self.pending.is_some() => self.poll_evicted(cx).map(|()| Ok(0)),
+            read => read,
+        }
+    }
+
+    #[cold]
+    fn poll_evicted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(pending) = &mut self.pending else { return Poll::Pending };
+        ready!(pending.poll_evicted(!self.buffer.is_empty(), self.stream.remote, &self.server.options, cx));
+        self.server.admission.evicted(self.stream.remote);
+        Poll::Ready(())
     }
 
     fn begin(&mut self, head: &Bytes, found: &FoundHead) -> Result<ServerRequest, Stop> {
@@ -206,9 +230,8 @@ impl Connection {
 
     /// Reads the request's body, has it answered and sends the answer.
     async fn answer(&mut self, mut request: ServerRequest) -> Result<Then, Stop> {
-        let decoder = BodyDecoder::new(request.framing(), self.server.options.max_body_size)?;
-        if !decoder.is_done() {
-            let body = Box::pin(self.read_body(&request, decoder)).await?;
+        if request.framing() != Framing::Length(0) {
+            let body = Box::pin(self.read_body(&request)).await?;
             request = request.with_body(body);
         }
         self.server.admission.counts.requested();
@@ -219,32 +242,10 @@ impl Connection {
         self.send(response).await
     }
 
-    async fn read_body(&mut self, request: &ServerRequest, mut decoder: BodyDecoder) -> Result<Bytes, Stop> {
-        let limit = self.server.options.body_timeout;
-        if request.version() == Version::HTTP_11 && expects_continue(request.headers()) && self.buffer.is_empty() {
-            self.write(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
-        }
-        let mut body = Vec::new();
-        loop {
-            let used = decoder.decode(&self.buffer, &mut body)?;
-            self.buffer.advance(used);
-            if decoder.is_done() {
-                return Ok(body.into());
-            }
-            let read = match limit {
-                Some(limit) => timeout(limit, self.fill()).await.map_err(|_| HttpError::BodyTimeout { limit })??,
-                None => self.fill().await?,
-            };
-            if read == 0 {
-                return Err(HttpError::Incomplete.into());
-            }
-        }
-    }
-
     /// Waits for an answer, and for the client to leave, which drops the answer's future.
     ///
     /// A reset is clear. A FIN is not: the client may have left, or have nothing more to say and wait for its answer. So the
-    /// answer gets a little more time then.
+    /// answer has a little more time then.
     async fn watch_client(&mut self, answer: &mut Answering) -> Result<Response, Stop> {
         let mut leaving = Leaving::default();
         std::future::poll_fn(|cx| {
@@ -266,43 +267,33 @@ impl Connection {
                 return Poll::Ready(());
             }
         }
-        leaving.poll(&self.stream, self.half_closed, self.server.options.linger, cx)
+        leaving.poll(&self.stream, self.half_closed, self.server.options.half_close_timeout, cx)
     }
 
     /// Answers a request that could not be read, or not be answered.
     async fn refuse(&mut self, error: HttpError) {
         let line = self.line.take().unwrap_or_default();
-        let page = error.status().map(|status| page(&Response::error_page(status), &line));
-        let is_told = match page {
-            Some(page) => self.write(&page).await.is_ok(),
+        let is_told = match error.page() {
+            Some(plain) => self.write(&page(&self.server.error_page(&error, plain), &line)).await.is_ok(),
             None => false,
         };
+        // What the system still holds for a client that takes nothing is of no use, and may be megabytes.
+        if matches!(error, HttpError::WriteTimeout { .. }) {
+            self.stream.reset_on_close(true);
+        }
         // Listeners may take their time, and those of others are told of here too.
         self.server.emit_error(error);
         if is_told {
-            self.linger().await;
+            self.linger().end(&mut self.stream).await;
         }
     }
 
-    /// Ends the connection so that the client can read what was sent: closing while it still sends would be a reset, which
-    /// throws away what it has not read yet.
-    async fn linger(&mut self) {
-        let read_on = async {
-            if self.stream.shutdown().await.is_err() || self.half_closed {
-                return;
-            }
-            let (mut left, mut bytes) = (LINGER_MAX, [0; 1024]);
-            while let Ok(read @ 1..) = self.stream.read(&mut bytes).await
-                && left > read
-            {
-                left -= read;
-            }
-        };
-        let _ = timeout(self.server.options.linger, read_on).await;
+    fn linger(&self) -> Linger {
+        Linger::of(&self.server.options)
     }
 
     /// Reads once. 0 bytes if the client has nothing more to say.
-    fn fill(&mut self) -> impl Future<Output = io::Result<usize>> {
+    pub(super) fn fill(&mut self) -> impl Future<Output = io::Result<usize>> {
         std::future::poll_fn(|cx| self.poll_fill(cx))
     }
 
@@ -317,10 +308,4 @@ impl Connection {
         self.buffer.extend_from_slice(read);
         Poll::Ready(Ok(read.len()))
     }
-}
-
-/// RFC 9110 section 10.1.1. Other expectations are ignored, as in ReactPHP.
-fn expects_continue(headers: &HeaderMap) -> bool {
-    let mut members = headers.get_all(EXPECT).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    members.any(|member| member.trim_ascii().eq_ignore_ascii_case(b"100-continue"))
 }

@@ -3,6 +3,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::form::FormError;
+use super::response::Response;
 use crate::emitter::BoxError;
 
 /// Why a request got an error page instead of an answer. It is what the `error` event of an
@@ -88,20 +89,40 @@ pub enum HttpError {
         /// What is allowed.
         limit: Duration,
     },
+    /// The body came more slowly than [`HttpOptions::min_body_rate`](crate::HttpOptions::min_body_rate).
+    #[error("request body slower than `min_body_rate` ({limit} bytes per second)")]
+    BodyTooSlow {
+        /// Bytes per second that are the least.
+        limit: u32,
+    },
     /// The client left while its request was being answered; the router's future was dropped.
     #[error("the client left before the answer")]
     ClientLeft,
-    /// The response did not leave within [`HttpOptions::write_timeout`](crate::HttpOptions::write_timeout).
+    /// The client acknowledged nothing of the response for [`HttpOptions::write_timeout`](crate::HttpOptions::write_timeout).
     #[error("the client took nothing of the response within {limit:?}")]
     WriteTimeout {
         /// What is allowed.
         limit: Duration,
     },
+    /// As many connections as [`HttpOptions::max_connections`](crate::HttpOptions::max_connections) allows are open. The
+    /// `error` event does not fire for it, only the [error page](crate::HttpOptions::error_page) is made of it.
+    #[error("more connections than `max_connections` ({limit})")]
+    TooManyConnections {
+        /// What is allowed.
+        limit: usize,
+    },
+    /// As many connections as [`HttpOptions::max_connections_per_ip`](crate::HttpOptions::max_connections_per_ip) allows are
+    /// open from the client's address. As with `TooManyConnections`, the `error` event does not fire for it.
+    #[error("more connections from one address than `max_connections_per_ip` ({limit})")]
+    TooManyFromAddress {
+        /// What is allowed.
+        limit: u32,
+    },
     /// The form in the request's body is malformed, and a middleware or the router returned
     /// [`parsed_body`](crate::ServerRequest::parsed_body)'s error.
     #[error(transparent)]
     Form(FormError),
-    /// The app failed: a middleware or the router panicked or returned `Err`.
+    /// The app failed: a middleware or the router panicked or returned `Err`, or a response cannot be sent as it is.
     #[error("the request handler failed: {0}")]
     Handler(#[source] BoxError),
 }
@@ -117,7 +138,8 @@ impl HttpError {
 
     /// The error in a word, under which [`HttpStats`](crate::HttpStats) counts it: `request_line`, `target`, `header`,
     /// `line_end`, `host`, `content_length`, `ambiguous_length`, `chunk`, `incomplete`, `transfer_encoding`, `connect`,
-    /// `version`, `too_large`, `timeout`, `client_left`, `form`, `handler`.
+    /// `version`, `too_large`, `timeout`, `client_left`, `full`, `address`, `form`,
+    /// `handler`.
     pub fn cause(&self) -> &'static str {
         match self {
             HttpError::RequestLine => "request_line",
@@ -136,7 +158,12 @@ impl HttpError {
             | HttpError::HeadTooLarge { .. }
             | HttpError::TooManyHeaders { .. }
             | HttpError::BodyTooLarge { .. } => "too_large",
-            HttpError::HeaderTimeout { .. } | HttpError::BodyTimeout { .. } | HttpError::WriteTimeout { .. } => "timeout",
+            HttpError::HeaderTimeout { .. }
+            | HttpError::BodyTimeout { .. }
+            | HttpError::BodyTooSlow { .. }
+            | HttpError::WriteTimeout { .. } => "timeout",
+            HttpError::TooManyConnections { .. } => "full",
+            HttpError::TooManyFromAddress { .. } => "address",
             HttpError::ClientLeft => "client_left",
             HttpError::Form(_) => "form",
             HttpError::Handler(_) => "handler",
@@ -164,9 +191,24 @@ impl HttpError {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
             }
             HttpError::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            HttpError::HeaderTimeout { .. } | HttpError::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
+            HttpError::HeaderTimeout { .. } | HttpError::BodyTimeout { .. } | HttpError::BodyTooSlow { .. } => {
+                StatusCode::REQUEST_TIMEOUT
+            }
+            HttpError::TooManyConnections { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            HttpError::TooManyFromAddress { .. } => StatusCode::TOO_MANY_REQUESTS,
             HttpError::Handler(_) => StatusCode::INTERNAL_SERVER_ERROR,
             HttpError::ClientLeft | HttpError::WriteTimeout { .. } => return None,
+        })
+    }
+
+    /// The page that tells the client, unless the app makes another.
+    pub(super) fn page(&self) -> Option<Response> {
+        let page = Response::error_page(self.status()?);
+        Some(match self {
+            HttpError::TooManyConnections { .. } | HttpError::TooManyFromAddress { .. } => {
+                page.with_header("Retry-After", "1")
+            }
+            _ => page,
         })
     }
 }

@@ -9,8 +9,9 @@ use crate::stream::Stream;
 /// How often it is looked whether a client has left of which nothing more is read.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// For how long a client is believed to be there of which nothing more is read, where nothing tells that it has left.
-const BLIND: Duration = Duration::from_secs(30);
+/// For how long a client is believed to be there of which nothing more is read, where nothing tells that it has left: a client
+/// may pipeline over TLS and wait for its answer for minutes.
+const BLIND: Duration = Duration::from_secs(300);
 
 /// Sees that a client has left, where reading does not tell: it has sent a FIN, which may also mean that it waits for its
 /// answer, or so much is read ahead that reading has stopped.
@@ -22,16 +23,22 @@ pub(super) struct Leaving {
 }
 
 impl Leaving {
-    /// Ready when the client's FIN is older than `linger`, or nothing can be known of it for too long. `half_closed`: it has been
-    /// read.
-    pub(super) fn poll(&mut self, stream: &Stream, half_closed: bool, linger: Duration, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when the client's FIN is older than `patience`, or nothing can be known of it for too long. `half_closed`: the FIN
+    /// has been read.
+    pub(super) fn poll(
+        &mut self,
+        stream: &Stream,
+        half_closed: bool,
+        patience: Duration,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
         loop {
             let Some(timer) = &mut self.timer else {
-                let has_ended = stream.has_ended();
-                self.had_ended = half_closed || has_ended.unwrap_or(true);
+                let has_ended = if half_closed { Some(true) } else { stream.has_ended() };
+                self.had_ended = has_ended.unwrap_or(true);
                 let pause = match has_ended {
-                    _ if half_closed => linger,
-                    Some(_) => linger.max(LOOK),
+                    Some(true) => patience,
+                    Some(false) => LOOK,
                     None => BLIND,
                 };
                 self.timer = Some(Box::pin(sleep(pause)));

@@ -25,6 +25,8 @@ pub(crate) enum Phase {
 /// The life of what one call of `listen` or `serve` began: who is there, and how they are told that it ends.
 pub(crate) struct Lifetime {
     number: u64,
+    /// It is of a `listen`, and so has tasks until its end begins.
+    listens: bool,
     phase: watch::Sender<Phase>,
     tasks: AtomicUsize,
     /// Told when the last task ends.
@@ -58,6 +60,9 @@ impl Drop for Member {
     fn drop(&mut self) {
         if self.0.tasks.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.empty.notify_waiters();
+            if self.0.listens {
+                self.0.abandoned();
+            }
         }
     }
 }
@@ -72,19 +77,20 @@ impl Drop for Ending {
 }
 
 impl Lifetime {
-    /// Begins a life on the present runtime. `has_io`: it can wait for descriptors.
+    /// Begins a life on the present runtime. `listens`: it is one of sockets, so the runtime can wait for descriptors.
     #[track_caller]
-    pub(crate) fn new(has_io: bool) -> Arc<Lifetime> {
+    pub(crate) fn new(listens: bool) -> Arc<Lifetime> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         // If there is no time, that is to be known here, and not when the first client comes.
         drop(sleep(Duration::ZERO));
         Arc::new(Lifetime {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
+            listens,
             phase: watch::Sender::new(Phase::Serving),
             tasks: AtomicUsize::new(0),
             empty: Notify::new(),
             upgraded: Mutex::default(),
-            clock: Clock::new(has_io),
+            clock: Clock::new(listens),
             runtime: Handle::current(),
         })
     }
@@ -137,10 +143,19 @@ impl Lifetime {
         }
     }
 
-    /// Waits for the end of all.
-    pub(crate) async fn over(&self) {
-        // Cannot fail: the sender is ours.
-        let _ = self.phase().wait_for(|phase| *phase == Phase::Over).await;
+    /// As [`close`](Lifetime::close) without a grace, also where the end has begun with one.
+    pub(crate) fn terminate(self: &Arc<Lifetime>) {
+        self.close(Duration::ZERO, Duration::ZERO);
+        self.advance(Phase::Cut);
+    }
+
+    /// Waits until the end has come so far.
+    pub(crate) fn reached(&self, phase: Phase) -> impl Future<Output = ()> + Send + use<> {
+        let mut now = self.phase();
+        async move {
+            // Cannot fail but when the lifetime is gone, and that is the end.
+            let _ = now.wait_for(|now| *now >= phase).await;
+        }
     }
 
     /// Waits until all tasks have ended, and the clock's too.
@@ -173,13 +188,33 @@ impl Lifetime {
             }
             self.settle().await;
         };
-        if timeout(grace, say_goodbye).await.is_err() {
+        if !timeout(grace, self.unless_cut(say_goodbye)).await.unwrap_or(false) {
             self.advance(Phase::Cut);
             for upgraded in self.upgraded() {
                 upgraded.cut(self.number);
             }
             self.settle().await;
         }
+    }
+
+    /// Waits for something. Returns whether it was there before all is cut.
+    async fn unless_cut(&self, something: impl Future<Output = ()>) -> bool {
+        tokio::select! {
+            biased;
+            () = something => true,
+            () = self.reached(Phase::Cut) => false,
+        }
+    }
+
+    /// All tasks are gone. If the end has not begun, the runtime has ended, and nobody is left to do anything.
+    fn abandoned(&self) {
+        self.phase.send_if_modified(|now| {
+            let is_unexpected = *now == Phase::Serving;
+            if is_unexpected {
+                *now = Phase::Over;
+            }
+            is_unexpected
+        });
     }
 
     fn upgraded(&self) -> Vec<Arc<dyn UpgradedConnections>> {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::lifetime::Lifetime;
+use super::lifetime::{Lifetime, Phase};
 use crate::socket::SocketError;
 
 /// A server that listens: what [`HttpServer::listen`](crate::HttpServer::listen) returns. Clones are the same.
 ///
-/// Dropping it stops nothing. Awaiting it waits until the server has been [closed](Listening::close) and all has ended:
-/// its output is the error if a socket could not be served, else `Ok(())`.
+/// Dropping it stops nothing. Awaiting it waits until the server has been [closed](Listening::close) and all has ended, or until
+/// the runtime that serves it is gone; any runtime may await it. Its output is the error if a socket could not be served, else
+/// `Ok(())`.
 #[derive(Clone)]
 pub struct Listening {
     inner: Arc<Inner>,
@@ -44,6 +45,9 @@ impl Listening {
     /// Ends the server gracefully: nothing more is accepted, HTTP requests under way are answered, WebSockets get a Close
     /// with 1001, and what has not ended within [`shutdown_grace`](crate::HttpOptions::shutdown_grace) is cut.
     ///
+    /// Connections without a request end at once. A response whose client does not read it takes the whole grace, and so does a
+    /// [`BodyStream`](crate::BodyStream) that does not end: its event `shutdown` is where it can.
+    ///
     /// It ends what this [`listen`](crate::HttpServer::listen) began. Others of the same server go on, and so do connections that
     /// were given to [`serve`](crate::HttpServer::serve), which are closed by their own [`Serving`].
     ///
@@ -53,6 +57,45 @@ impl Listening {
         closing(&self.inner.lifetime, self.inner.limits)
     }
 
+    /// Ends the server now: whatever is under way is cut. For tests, which do not want to wait for a grace, and for a second
+    /// Ctrl-C.
+    ///
+    /// It may follow [`close`](Listening::close), whose grace is then over. The future is that of [`close`](Listening::close).
+    pub fn terminate(&self) -> Closing {
+        terminating(&self.inner.lifetime)
+    }
+
+    /// Waits until the end of the server begins, by [`close`](Listening::close) or [`terminate`](Listening::terminate), or because
+    /// its runtime is gone.
+    ///
+    /// This is for what runs beside the server and would hold up its end: a handler that waits long for news, a worker.
+    ///
+    /// ```
+    /// use react_websocket::{HttpServer, Listening, Response, ServerRequest, SocketServer};
+    /// use std::sync::{Arc, OnceLock};
+    ///
+    /// # async fn next_news() -> String { String::new() }
+    /// # async fn run() -> Result<(), react_websocket::Error> {
+    /// let server: Arc<OnceLock<Listening>> = Arc::default();
+    /// let known = server.clone();
+    /// let http = HttpServer::new(move |_request: ServerRequest| {
+    ///     let closing = known.get().map(Listening::closing);
+    ///     async move {
+    ///         let Some(closing) = closing else { return Response::new(503) };
+    ///         tokio::select! {
+    ///             news = next_news() => Response::plaintext(news),
+    ///             () = closing => Response::new(204),
+    ///         }
+    ///     }
+    /// });
+    /// let listening = server.get_or_init(|| http.listen(SocketServer::new("127.0.0.1:0").expect("a port")));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn closing(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.inner.lifetime.reached(Phase::Closing)
+    }
+
     /// The addresses listened on, in the order of the sockets. Unix sockets have none.
     pub fn local_addresses(&self) -> &[SocketAddr] {
         &self.inner.addresses
@@ -60,7 +103,7 @@ impl Listening {
 
     /// Waits until the server is over, and says why if it never began.
     pub(crate) async fn over(&self) -> Result<(), SocketError> {
-        self.inner.lifetime.over().await;
+        self.inner.lifetime.reached(Phase::Over).await;
         self.inner.failed.clone().map_or(Ok(()), Err)
     }
 }
@@ -88,6 +131,11 @@ impl Serving {
     pub fn close(&self) -> Closing {
         closing(&self.lifetime, self.limits)
     }
+
+    /// Ends the connection now, as [`Listening::terminate`].
+    pub fn terminate(&self) -> Closing {
+        terminating(&self.lifetime)
+    }
 }
 
 impl Future for Serving {
@@ -106,8 +154,12 @@ impl fmt::Debug for Serving {
 
 fn closing(lifetime: &Arc<Lifetime>, (grace, spread): (Duration, Duration)) -> Closing {
     lifetime.close(grace, spread);
-    let lifetime = lifetime.clone();
-    Closing(Box::pin(async move { lifetime.over().await }))
+    Closing(Box::pin(lifetime.reached(Phase::Over)))
+}
+
+fn terminating(lifetime: &Arc<Lifetime>) -> Closing {
+    lifetime.terminate();
+    Closing(Box::pin(lifetime.reached(Phase::Over)))
 }
 
 /// A server that is ending. It ends whether or not this is awaited.

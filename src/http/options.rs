@@ -1,10 +1,16 @@
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::HttpError;
+use super::hooks::{BodyLimit, ErrorPage, Hook};
 use super::parser::URI_MAX;
 use super::proxies::TrustedProxies;
+use super::request::ServerRequest;
+use super::response::Response;
 use super::scanner::HeadLimits;
+use crate::emitter::contain;
 
-/// The limits and timeouts of an [`HttpServer`](crate::HttpServer).
+/// The limits and timeouts of an [`HttpServer`](crate::HttpServer), and what an app decides before its handlers are called.
 ///
 /// Those that are an `Option` can be switched off with `None`.
 ///
@@ -18,12 +24,18 @@ use super::scanner::HeadLimits;
 pub struct HttpOptions {
     pub(super) header_timeout: Option<Duration>,
     pub(super) body_timeout: Option<Duration>,
+    pub(super) min_body_rate: Option<u32>,
     pub(super) write_timeout: Option<Duration>,
     pub(super) keep_alive_timeout: Duration,
     pub(super) max_keep_alive_requests: u32,
+    pub(super) half_close_timeout: Duration,
     pub(super) linger: Duration,
+    pub(super) max_linger_time: Duration,
+    pub(super) max_linger_bytes: usize,
     pub(super) head: HeadLimits,
-    pub(super) max_body_size: usize,
+    max_body_size: usize,
+    max_body_size_for: Option<BodyLimit>,
+    error_page: Option<ErrorPage>,
     pub(super) max_connections: Option<usize>,
     pub(super) max_pending_handshakes: Option<usize>,
     pub(super) max_connections_per_ip: Option<u32>,
@@ -44,12 +56,18 @@ impl HttpOptions {
         HttpOptions {
             header_timeout: Some(Duration::from_secs(10)),
             body_timeout: Some(Duration::from_secs(10)),
+            min_body_rate: Some(1024),
             write_timeout: Some(Duration::from_secs(30)),
             keep_alive_timeout: Duration::from_secs(30),
             max_keep_alive_requests: 1000,
-            linger: Duration::from_secs(1),
+            half_close_timeout: Duration::from_secs(5),
+            linger: Duration::from_secs(5),
+            max_linger_time: Duration::from_secs(60),
+            max_linger_bytes: 16 << 20,
             head: HeadLimits { request_line: 8 * 1024, head: 16 * 1024, headers: 100 },
             max_body_size: 64 * 1024,
+            max_body_size_for: None,
+            error_page: None,
             max_connections: default_max_connections(),
             max_pending_handshakes: Some(1024),
             max_connections_per_ip: None,
@@ -59,45 +77,101 @@ impl HttpOptions {
         }
     }
 
-    /// How long a client may take for a request's head, in all, from when its connection is accepted or, on a connection
-    /// that is used again, from the head's first byte. Past it: 408 and the end; just the end if nothing came. 10 s.
+    /// How long a client may take for a request's head, in all. Default: 10 s. A client that takes longer is answered with 408,
+    /// and the connection closes; a client that has sent nothing is not answered.
     ///
-    /// One deadline, not one for every read: a client that sends a byte now and then is not waited for.
+    /// The time begins when the connection is accepted or, on a connection that is used again, with the head's first byte. It is
+    /// one deadline, not one for every read: a client that sends a byte now and then is not waited for.
     pub fn header_timeout(mut self, timeout: impl Into<Option<Duration>>) -> HttpOptions {
         self.header_timeout = timeout.into();
         self
     }
 
-    /// How long a request's body may make no progress. Past it: 408 and the end. 10 s.
+    /// How long a client may send nothing of a request's body. Default: 10 s. A client that sends nothing for longer is answered
+    /// with 408, and the connection closes.
+    ///
+    /// Only the body itself counts: the sizes and extensions of chunks, and trailers, are no progress.
     pub fn body_timeout(mut self, timeout: impl Into<Option<Duration>>) -> HttpOptions {
         self.body_timeout = timeout.into();
         self
     }
 
-    /// How long a client may take nothing of a response that is being sent. Past it: the end. 30 s.
+    /// The least rate of a request's body, in bytes per second. Default: 1,024. A client that sends less, on average since
+    /// [`body_timeout`](HttpOptions::body_timeout) after the body began, is answered with 408, and the connection closes. `None`
+    /// or 0 switches it off.
+    ///
+    /// It bounds how long a body may take: one of 64 KiB, the default limit, takes 74 s at most, and one of 1 MiB 17 minutes.
+    /// Without it a client that sends a byte every few seconds would hold its connection for days. A modem of the nineties is
+    /// three times as fast, so clients on bad lines are not concerned.
+    pub fn min_body_rate(mut self, bytes_per_second: impl Into<Option<u32>>) -> HttpOptions {
+        self.min_body_rate = bytes_per_second.into();
+        self
+    }
+
+    /// How long a client may acknowledge nothing of a response that waits to be sent. Default: 30 s. The connection is then cut,
+    /// and the `error` event fires with [`HttpError::WriteTimeout`].
+    ///
+    /// A client that reads slowly is not cut, however slowly: each acknowledgement starts the time anew. While a write waits, the
+    /// server asks the system once a second what the client has acknowledged (four times in a shorter timeout), so a client that
+    /// is gone is found one second late at most. On Linux this is known of TCP and Unix sockets. Elsewhere, and of streams that
+    /// are given to [`serve`](crate::HttpServer::serve), only what the stream accepts is known.
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> HttpOptions {
         self.write_timeout = timeout.into();
         self
     }
 
-    /// How long a connection is kept for another request. 30 s.
+    /// How long a connection without a request is kept for the next one. Default: 30 s. The connection then closes.
+    ///
+    /// Behind a load balancer or a proxy that keeps connections, set it longer than the time for which that keeps them (60 s with
+    /// nginx and with AWS). Otherwise it sends a request now and then on a connection that the server is closing, and its client
+    /// gets a 502.
     pub fn keep_alive_timeout(mut self, timeout: Duration) -> HttpOptions {
         self.keep_alive_timeout = timeout;
         self
     }
 
-    /// How many requests one connection may carry; the last is answered with `Connection: close`. 1,000, so that a
-    /// connection does not stay with one of several servers for ever.
+    /// How many requests one connection may carry. Default: 1,000. The last one is answered with `Connection: close`. 0 counts
+    /// as 1.
+    ///
+    /// It is a total, for busy connections as for others, so that none stays with one of several servers for ever. A response
+    /// that is being sent is not cut by it.
     pub fn max_keep_alive_requests(mut self, requests: u32) -> HttpOptions {
         self.max_keep_alive_requests = requests;
         self
     }
 
-    /// How long a connection that the server ends is read on, at most 64 KiB, so that the client gets to read the answer
-    /// instead of a reset; and how long a router may still take, or a stream pause, when the client has sent a FIN, which may
-    /// mean that it waits for the answer, or that it has left. 1 s.
+    /// How long an answer may still take when the client has sent a FIN. Default: 5 s. The server then takes the client for gone:
+    /// the router's future is dropped, a [`BodyStream`](crate::BodyStream) that has nothing to send closes.
+    ///
+    /// A FIN may mean that the client has left, or that it has nothing more to say and waits for its answer, as `nc -N` does;
+    /// nothing tells these apart until something is sent. A reset is clear, and drops the future at once. A response that is
+    /// being sent goes on in any case.
+    pub fn half_close_timeout(mut self, timeout: Duration) -> HttpOptions {
+        self.half_close_timeout = timeout;
+        self
+    }
+
+    /// How long a client may be silent on a connection that the server ends, until the server closes it. Default: 5 s.
+    ///
+    /// After the last response the server says that nothing more comes (FIN), and reads on until the client does so, too
+    /// (RFC 9112 §9.6). Many clients send a whole body before they read the answer: closing before that would be a reset, and the
+    /// client would get that instead of its 413. As long as the client acknowledges what was sent it is not silent.
     pub fn linger(mut self, time: Duration) -> HttpOptions {
         self.linger = time;
+        self
+    }
+
+    /// How long a connection that the server ends is read on in all, since the client has acknowledged something last. Default:
+    /// 60 s. The server then closes it, also if the client still sends.
+    pub fn max_linger_time(mut self, time: Duration) -> HttpOptions {
+        self.max_linger_time = time;
+        self
+    }
+
+    /// Bytes that are read and dropped on a connection that the server ends. Default: 16 MiB. The server then closes it, and a
+    /// client that still sends gets a reset.
+    pub fn max_linger_bytes(mut self, bytes: usize) -> HttpOptions {
+        self.max_linger_bytes = bytes;
         self
     }
 
@@ -110,20 +184,21 @@ impl HttpOptions {
         self
     }
 
-    /// Bytes in a request's head, the request line and the empty line included. Past it: 431. 16 KiB.
+    /// Bytes in a request's head, from the request line to the empty line. Default: 16 KiB. A larger head is answered with 431.
     pub fn max_head_size(mut self, bytes: usize) -> HttpOptions {
         self.head.head = bytes;
         self
     }
 
-    /// Header lines in a request. Past it: 431. 100; more than 24,000 cannot be.
+    /// Header lines in a request. Default: 100. A request with more is answered with 431. More than 24,000 are not possible.
     pub fn max_headers(mut self, lines: usize) -> HttpOptions {
         // A `HeaderMap` panics past some more.
         self.head.headers = lines.min(24_000);
         self
     }
 
-    /// Bytes in a request's body, which is kept in memory whole. Past it: 413. 64 KiB.
+    /// Bytes in a request's body, which is kept in memory whole. Default: 64 KiB. A larger body is answered with 413, and the
+    /// connection closes.
     ///
     /// ReactPHP hands a larger body to the handler as an empty one; that is not copied.
     pub fn max_body_size(mut self, bytes: usize) -> HttpOptions {
@@ -131,8 +206,50 @@ impl HttpOptions {
         self
     }
 
-    /// Open connections of the server, upgraded ones included. Past it: 503 with `Retry-After`. By default the process's
-    /// soft limit of open files less 64 or 5 %, whichever is more; `None` leaves it to the system.
+    /// The limit for the body of each request by itself, instead of [`max_body_size`](HttpOptions::max_body_size). The closure
+    /// sees the request before any of its body is read, so it can tell by path, headers or address. 0 refuses any body.
+    ///
+    /// It is called for requests that have a body. If it panics, the request is answered with 500, and the `error` event fires.
+    ///
+    /// ```
+    /// use react_websocket::{HttpOptions, ServerRequest};
+    ///
+    /// let options = HttpOptions::new().max_body_size_for(|request: &ServerRequest| match request.path() {
+    ///     "/upload" if request.header("authorization").is_some() => 8 << 20,
+    ///     _ => 16 * 1024,
+    /// });
+    /// ```
+    pub fn max_body_size_for(mut self, limit: impl Fn(&ServerRequest) -> usize + Send + Sync + 'static) -> HttpOptions {
+        self.max_body_size_for = Some(Hook::new(Arc::new(limit)));
+        self
+    }
+
+    /// Makes the pages by which the server itself tells of errors: requests that are malformed, too large or too slow, handlers
+    /// that fail, connections that there is no room for. The closure gets the error and the page that would be sent, and returns
+    /// the page to send: with CORS headers, for one, without which a browser hides a 413 from its page.
+    ///
+    /// The page of a failed handler is what the middlewares have made of it. Pages of a [`WebSocketMiddleware`] and of the app
+    /// do not come here. The body has to be bytes. If the closure panics, or what it returns cannot be sent, the plain page is
+    /// sent, and the `error` event tells.
+    ///
+    /// [`WebSocketMiddleware`]: crate::WebSocketMiddleware
+    ///
+    /// ```
+    /// use react_websocket::{HttpError, HttpOptions, Response};
+    ///
+    /// let options = HttpOptions::new().error_page(|error: &HttpError, page: Response| {
+    ///     page.with_header("Access-Control-Allow-Origin", "*")
+    ///         .with_header("Content-Type", "application/json")
+    ///         .with_body(format!("{{\"error\":\"{}\"}}", error.cause()))
+    /// });
+    /// ```
+    pub fn error_page(mut self, page: impl Fn(&HttpError, Response) -> Response + Send + Sync + 'static) -> HttpOptions {
+        self.error_page = Some(Hook::new(Arc::new(page)));
+        self
+    }
+
+    /// Open connections of the server, upgraded ones included. By default the process's soft limit of open files less 64 or
+    /// 5 %, whichever is more. One more is answered with 503 and `Retry-After`. `None` leaves it to the system.
     ///
     /// Where that limit is so low that the reserve would eat half of it, the system is left to it by default: connections
     /// then wait to be accepted.
@@ -141,13 +258,21 @@ impl HttpOptions {
         self
     }
 
-    /// Connections that have not sent a complete request head yet. Past it the newest is closed at once. 1,024.
+    /// Connections that have not sent a complete request head yet. Default: 1,024. For one more, the oldest that has sent nothing
+    /// is closed without a word, or the oldest of all if none is silent; the statistics count it as
+    /// [refused](crate::HttpStats::refused).
+    ///
+    /// If one address has more than a sixteenth of them, its own connections make room: a flood from one address displaces nobody
+    /// else. What counts as one address is told at [`max_connections_per_ip`](HttpOptions::max_connections_per_ip).
     pub fn max_pending_handshakes(mut self, connections: impl Into<Option<usize>>) -> HttpOptions {
         self.max_pending_handshakes = connections.into();
         self
     }
 
-    /// Open connections from one address. Past it: 429. Off by default, since many people share an address.
+    /// Open connections from one address. Off by default, since many people share an address. One more is answered with 429.
+    ///
+    /// Whoever has an IPv6 address mostly has the whole /64 that it is in, so those of a /64 count as one address; an IPv4 address
+    /// is the same in IPv4 and mapped into IPv6 (`::ffff:192.0.2.1`).
     ///
     /// It is asked when a connection is accepted, before a request tells whom it is for, so it counts the socket's own
     /// addresses. [Trusted proxies](HttpOptions::trusted_proxies) are not counted: each has the connections of many clients,
@@ -171,14 +296,18 @@ impl HttpOptions {
         self
     }
 
-    /// How long a graceful shutdown waits for connections to end before it cuts them. 10 s.
+    /// How long a graceful shutdown waits for connections to end before it cuts them. Default: 10 s.
+    ///
+    /// Connections without a request end at once. A client that does not read its response, or an event stream that nobody ends,
+    /// holds up the shutdown for the whole time. See the `shutdown` event of a [`BodyStream`](crate::BodyStream), and
+    /// [`Listening::terminate`](crate::Listening::terminate) for test suites.
     pub fn shutdown_grace(mut self, time: Duration) -> HttpOptions {
         self.shutdown_grace = time;
         self
     }
 
-    /// Over how long a time a graceful shutdown spreads its goodbyes to upgraded connections, so that they do not all come
-    /// back at once. Zero. It should be shorter than [`shutdown_grace`](HttpOptions::shutdown_grace).
+    /// Over how long a time a graceful shutdown spreads its Close frames to upgraded connections, so that their clients do not all
+    /// come back at once. Default: zero. It should be shorter than [`shutdown_grace`](HttpOptions::shutdown_grace).
     pub fn shutdown_spread(mut self, time: Duration) -> HttpOptions {
         self.shutdown_spread = time;
         self
@@ -186,11 +315,34 @@ impl HttpOptions {
 
     /// What one connection can take of memory at worst while it speaks HTTP, in bytes: a head, what has been read ahead, a
     /// body that is put together, what a [`BodyStream`](crate::BodyStream) holds, and 8 KiB for all else. A response's own
-    /// bytes come on top, and for a WebSocket it is [`WebSocketOptions::worst_case_bytes`](crate::WebSocketOptions).
+    /// bytes come on top, and so does what [`max_body_size_for`](HttpOptions::max_body_size_for) allows beyond
+    /// [`max_body_size`](HttpOptions::max_body_size). For a WebSocket it is
+    /// [`WebSocketOptions::worst_case_bytes`](crate::WebSocketOptions).
     pub fn worst_case_bytes(&self) -> usize {
         let head = self.head.head.saturating_add(32 * 1024);
         let body = self.max_body_size.saturating_mul(2);
-        head.saturating_add(body).saturating_add(2 * super::body_stream::HARD_LIMIT).saturating_add(8 * 1024)
+        head.saturating_add(body).saturating_add(2 * super::body_writer::HARD_LIMIT).saturating_add(8 * 1024)
+    }
+
+    /// How large the body of a request may be.
+    ///
+    /// # Errors
+    /// [`HttpError::Handler`] if the app's closure panics.
+    pub(super) fn body_limit(&self, request: &ServerRequest) -> Result<usize, HttpError> {
+        match self.max_body_size_for.as_ref().and_then(Hook::get) {
+            Some(limit) => contain(|| Ok(limit(request))).map_err(HttpError::Handler),
+            None => Ok(self.max_body_size),
+        }
+    }
+
+    /// The page to send for an error: the app's, if it makes one that can be sent, else the plain one. And what went wrong with
+    /// the app's.
+    pub(super) fn page_for(&self, error: &HttpError, page: Response) -> (Response, Option<HttpError>) {
+        let Some(make) = self.error_page.as_ref().and_then(Hook::get) else { return (page, None) };
+        match contain(|| make(error, page).into_page()) {
+            Ok(page) => (page, None),
+            Err(failed) => (error.page().unwrap_or_else(|| Response::new(500)), Some(HttpError::Handler(failed))),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use http::header::{HeaderName, HeaderValue};
 use super::HttpError;
 use super::body_stream::{BodyReader, BodyStream};
 use super::upgrade::Upgrade;
+use crate::emitter::BoxError;
 
 /// An answer to a request: ReactPHP's `Response`.
 ///
@@ -211,14 +212,31 @@ impl Response {
             self.mistake(format!("{} is not a final status", self.status));
         }
         if let BodyKind::Stream(reader) = &self.body.0
-            && reader.is_cut()
+            && let Some(cut) = reader.cut()
         {
-            self.mistake("a body stream was closed before all of it was sent".to_owned());
+            self.mistake(cut.reason().to_owned());
         }
         match self.mistake {
             Some(what) => Response::failed(HttpError::Handler(String::from(what).into())),
             None => self,
         }
+    }
+
+    /// The response as an error page, which is bytes and nothing more.
+    ///
+    /// # Errors
+    /// What the app has made wrong.
+    pub(super) fn into_page(self) -> Result<Response, BoxError> {
+        if let Some(mistake) = self.mistake {
+            return Err(String::from(mistake).into());
+        }
+        if let Some(error) = self.error {
+            return Err(error.into());
+        }
+        if self.status.is_informational() || matches!(self.body.0, BodyKind::Stream(_)) {
+            return Err("an error page has a final status and a body of bytes".into());
+        }
+        Ok(self)
     }
 
     fn mistake(&mut self, what: String) {

@@ -1,21 +1,22 @@
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use http::StatusCode;
-use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::io::AsyncWrite;
 
 use super::HttpError;
 use super::body_stream::{BodyReader, Piece};
+use super::body_writer::Cut;
 use super::connection::{Connection, Stop, Then};
 use super::encoder::{self, BodyPlan, Plan, RequestLine};
 use super::leaving::Leaving;
+use super::lifetime::Phase;
 use super::response::{BodyKind, Response};
 use super::upgrade::Upgrade;
-use crate::stream::Transport;
+use super::write_deadline::WriteDeadline;
+use crate::stream::{Stream, Transport};
 
 /// A response, ready to be sent.
 struct Outgoing {
@@ -55,6 +56,9 @@ impl Connection {
     fn encode(&self, response: Response) -> Outgoing {
         let mut response = response.checked();
         let failed = response.error.take();
+        if let Some(error) = &failed {
+            response = self.server.error_page(error, response);
+        }
         let is_last = self.answered >= self.server.options.max_keep_alive_requests;
         let has_more = !self.half_closed || !self.buffer.is_empty();
         let mut head = Vec::with_capacity(256);
@@ -80,21 +84,36 @@ impl Connection {
     }
 
     /// Sends what is written to a stream. `false` if the client did not get what it was told to expect.
-    async fn send_stream(&mut self, mut out: Vec<u8>, mut reader: BodyReader, plan: Plan) -> Result<bool, Stop> {
+    async fn send_stream(&mut self, head: Vec<u8>, reader: BodyReader, plan: Plan) -> Result<bool, Stop> {
+        let (phase, stream, mut is_told) = (self.lifetime.phase(), reader.stream(), false);
+        // Nothing else tells the client of such a body that it is incomplete, whatever ends it.
+        let ends_with_connection = plan.body == BodyPlan::UntilClose;
+        self.stream.reset_on_close(ends_with_connection);
+        let sent = {
+            let mut sending = std::pin::pin!(self.send_pieces(head, reader, plan));
+            std::future::poll_fn(|cx| {
+                // `run` has this polled when the server begins to end.
+                if !is_told && *phase.borrow() > Phase::Serving {
+                    is_told = true;
+                    stream.shut_down();
+                }
+                sending.as_mut().poll(cx)
+            })
+            .await?
+        };
+        if ends_with_connection {
+            self.stream.reset_on_close(false);
+        }
+        Ok(sent)
+    }
+
+    async fn send_pieces(&mut self, mut out: Vec<u8>, mut reader: BodyReader, plan: Plan) -> Result<bool, Stop> {
         let is_chunked = plan.body == BodyPlan::Chunked;
         let mut left = match plan.body {
+            BodyPlan::None => return self.write(&out).await.map(|()| true),
             BodyPlan::Length(length) => Some(length),
-            BodyPlan::None | BodyPlan::Chunked | BodyPlan::UntilClose => None,
+            BodyPlan::Chunked | BodyPlan::UntilClose => None,
         };
-        // One that was closed before it was sent is an empty body.
-        let is_empty = plan.body == BodyPlan::None || reader.is_closed();
-        if is_empty && is_chunked {
-            out.extend_from_slice(b"0\r\n\r\n");
-        }
-        if is_empty {
-            self.write(&out).await?;
-            return Ok(left.unwrap_or(0) == 0);
-        }
         loop {
             // The head does not wait for the first piece.
             if out.is_empty() {
@@ -102,11 +121,12 @@ impl Connection {
             }
             match std::future::poll_fn(|cx| Poll::Ready(reader.poll_next(cx))).await {
                 Poll::Pending => self.write(&out).await?,
-                Poll::Ready(Piece::Cut) => {
-                    if plan.body == BodyPlan::UntilClose {
-                        self.stream.end_by_reset();
+                Poll::Ready(Piece::Cut(cut)) => {
+                    // What the app has not asked for is its mistake.
+                    if cut != Cut::Closed {
+                        self.server.emit_error(HttpError::Handler(cut.reason().into()));
                     }
-                    return Err(Stop::Quiet);
+                    return Err(Stop::Broken);
                 }
                 Poll::Ready(Piece::End) => {
                     if is_chunked {
@@ -151,7 +171,7 @@ impl Connection {
             if reader.poll_ready(cx).is_ready() {
                 return Poll::Ready(Ok(()));
             }
-            self.poll_left(cx, &mut leaving).map(|()| Err(Stop::Quiet))
+            self.poll_left(cx, &mut leaving).map(|()| Err(Stop::Broken))
         })
         .await
     }
@@ -173,26 +193,42 @@ impl Connection {
 
     /// Writes all of it, as long as the client takes any of it.
     async fn write_all(&mut self, mut bytes: impl Buf) -> Result<(), Stop> {
-        let limit = self.server.options.write_timeout;
-        while bytes.has_remaining() {
-            if in_time(limit, self.stream.write_buf(&mut bytes)).await? == 0 {
-                return Err(Stop::Quiet);
+        let mut deadline = WriteDeadline::new(self.server.options.write_timeout);
+        let stream = &mut self.stream;
+        std::future::poll_fn(|cx| {
+            while bytes.has_remaining() {
+                match poll_write_buf(stream, cx, &mut bytes)? {
+                    Poll::Ready(0) => return Poll::Ready(Err(Stop::Broken)),
+                    Poll::Ready(written) => deadline.accepted(written),
+                    Poll::Pending => return deadline.poll(stream, cx).map(|error| Err(error.into())),
+                }
             }
-        }
-        // A socket has nothing to flush; another stream may have, and may fail to.
-        if matches!(self.stream.transport, Transport::Other(_)) {
-            in_time(limit, self.stream.flush()).await?;
-        }
-        Ok(())
+            // A socket has nothing to flush; another stream may have, and may fail to.
+            let is_flushed = match stream.transport {
+                Transport::Other(_) => Pin::new(&mut *stream).poll_flush(cx)?,
+                _ => Poll::Ready(()),
+            };
+            match is_flushed {
+                Poll::Ready(()) => Poll::Ready(Ok(())),
+                Poll::Pending => deadline.poll(stream, cx).map(|error| Err(error.into())),
+            }
+        })
+        .await
     }
 }
 
-/// What the client has to take within the limit, if there is one.
-async fn in_time<T>(limit: Option<Duration>, written: impl Future<Output = io::Result<T>>) -> Result<T, Stop> {
-    match limit {
-        Some(limit) => Ok(timeout(limit, written).await.map_err(|_| HttpError::WriteTimeout { limit })??),
-        None => Ok(written.await?),
-    }
+/// Writes what the stream takes, from as many places at once as a response has.
+fn poll_write_buf(stream: &mut Stream, cx: &mut Context<'_>, bytes: &mut impl Buf) -> Poll<io::Result<usize>> {
+    let mut slices = [IoSlice::new(&[]); 2];
+    let written = if stream.is_write_vectored() {
+        let filled = bytes.chunks_vectored(&mut slices);
+        Pin::new(stream).poll_write_vectored(cx, slices.get(..filled).unwrap_or_default())
+    } else {
+        Pin::new(stream).poll_write(cx, bytes.chunk())
+    };
+    let written = ready!(written)?.min(bytes.remaining());
+    bytes.advance(written);
+    Poll::Ready(Ok(written))
 }
 
 /// A response whose body is bytes, and which ends its connection.

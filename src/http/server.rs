@@ -3,19 +3,21 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::HttpError;
-use super::admission::{Admission, Pending, Place, Refusal};
+use super::admission::{Admission, Place};
 use super::chain::IntoChain;
 use super::connection::Connection;
 use super::encoder::RequestLine;
 use super::lifetime::{Lifetime, Member, Phase};
+use super::lingering::Linger;
 use super::listening::{Listening, Serving};
 use super::middleware::Chain;
 use super::options::HttpOptions;
+use super::pending::Pending;
 use super::response::Response;
 use super::sending::page;
 use super::stats::HttpStats;
@@ -36,8 +38,9 @@ const ERROR: u8 = 0;
 /// An HTTP/1.1 and HTTP/1.0 server: ReactPHP's `HttpServer`. Clones are the same server.
 ///
 /// It has one event, `error`: a request got an error page, because it was malformed or because a middleware or the router
-/// failed, or its client left before the answer. It fires once for each such request. Without a listener nothing happens.
-/// A `connection` listener of a [`WebSocketMiddleware`](crate::WebSocketMiddleware) that fails is such a failure too.
+/// failed; its client left before the answer, or took nothing of it; or the app made a mistake with a
+/// [`BodyStream`](crate::BodyStream). It fires once for each such request. Without a listener nothing happens. A `connection`
+/// listener of a [`WebSocketMiddleware`](crate::WebSocketMiddleware) that fails is such a failure too.
 ///
 /// ```no_run
 /// use react_websocket::{HttpServer, Response, ServerRequest, SocketServer};
@@ -75,6 +78,15 @@ impl Server {
         events.turnstile.push(Arc::new(error));
         events.turnstile.pass(|error| events.listeners.emit(&ERROR, &error, |_| {}));
     }
+
+    /// The page to send for an error: the app's, if it makes one. `plain`: the page that would be sent.
+    pub(super) fn error_page(&self, error: &HttpError, plain: Response) -> Response {
+        let (page, failed) = self.options.page_for(error, plain);
+        if let Some(failed) = failed {
+            self.emit_error(failed);
+        }
+        page
+    }
 }
 
 impl HttpServer {
@@ -102,6 +114,20 @@ impl HttpServer {
     ///
     /// let app = Arc::new(App { greeting: "Hello".into() });
     /// HttpServer::new(async move |request: ServerRequest| Response::plaintext(app.greet(request.path()).await));
+    /// ```
+    ///
+    /// When the client leaves before the answer, their futures are dropped at the next `.await`. What has to be finished in any
+    /// case belongs into [`tokio::spawn`]:
+    ///
+    /// ```
+    /// use react_websocket::{BoxError, HttpServer, Response, ServerRequest};
+    ///
+    /// # async fn charge(_: ServerRequest) -> Result<String, BoxError> { Ok(String::new()) }
+    /// HttpServer::new(|request: ServerRequest| async {
+    ///     // It goes on, whether or not the client waits for it.
+    ///     let receipt = tokio::spawn(charge(request)).await??;
+    ///     Ok::<_, BoxError>(Response::plaintext(receipt))
+    /// });
     /// ```
     ///
     /// For a chain that is made by configuration, see [`IntoChain`].
@@ -161,7 +187,7 @@ impl HttpServer {
         remote: Option<SocketAddr>,
         local: Option<SocketAddr>,
     ) -> Serving {
-        let (remote, local) = (remote.map(canonical), local.map(canonical).map(Arc::new));
+        let local = local.map(|local| Arc::new(canonical(local)));
         let stream = Stream { remote, local, ..Stream::other(stream) };
         let lifetime = Lifetime::new(false);
         tokio::spawn(Connected::new(lifetime.enter(), stream, self.inner.clone()));
@@ -251,7 +277,8 @@ enum Connected {
 type Later = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Connected {
-    fn new(member: Member, stream: Stream, server: Arc<Server>) -> Connected {
+    fn new(member: Member, mut stream: Stream, server: Arc<Server>) -> Connected {
+        stream.remote = stream.remote.map(canonical);
         match server.admission.admit(stream.remote.map(|address| address.ip()), &server.options) {
             Ok((admitted, pending)) => {
                 let remote = stream.remote;
@@ -338,22 +365,23 @@ fn speak_http(
 }
 
 /// Tells a client that there is no room for it.
-async fn refuse(mut stream: Stream, server: Arc<Server>, refusal: Refusal) {
-    let status = match refusal {
-        Refusal::TooManyPending => return,
-        Refusal::Full => StatusCode::SERVICE_UNAVAILABLE,
-        Refusal::TooManyFromAddress => StatusCode::TOO_MANY_REQUESTS,
-    };
-    let Some(_place) = server.admission.refuse() else { return };
-    let page = page(&Response::error_page(status).with_header("Retry-After", "1"), &RequestLine::default());
+async fn refuse(mut stream: Stream, server: Arc<Server>, refusal: HttpError) {
+    let linger = Linger::of(&server.options);
+    // Those who are told are few at a time, so none of them is waited for longer than it needs.
+    let linger = Linger { silence: linger.silence.min(REFUSED_SILENCE), ..linger };
+    let (Some(_place), Some(plain)) = (server.admission.refuse(), refusal.page()) else { return };
+    let page = page(&server.error_page(&refusal, plain), &RequestLine::default());
     let tell = async {
         stream.write_all(&page).await?;
-        stream.shutdown().await?;
-        let mut rest = tokio::io::AsyncReadExt::take(&mut stream, 64 * 1024);
-        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
+        stream.flush().await
     };
-    let _ = tokio::time::timeout(server.options.linger, tell).await;
+    if let Ok(Ok(())) = tokio::time::timeout(linger.silence, tell).await {
+        linger.end(&mut stream).await;
+    }
 }
+
+/// How long a client that is refused may be silent until the server closes the connection.
+const REFUSED_SILENCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

@@ -17,7 +17,8 @@ pub struct HttpStats {
     /// Connections that were taken.
     pub accepted: u64,
     /// Connections that were not: `full`, by [`max_connections`](crate::HttpOptions::max_connections); `address`, by
-    /// [`max_connections_per_ip`](crate::HttpOptions::max_connections_per_ip); `pending`, by
+    /// [`max_connections_per_ip`](crate::HttpOptions::max_connections_per_ip). And `pending`: connections that were taken, and had
+    /// to make room for others before they sent a request, by
     /// [`max_pending_handshakes`](crate::HttpOptions::max_pending_handshakes).
     pub refused: BTreeMap<&'static str, u64>,
     /// Requests that went to the middlewares and the router.

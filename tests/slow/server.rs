@@ -16,7 +16,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use react_websocket::{
-    BodyStream, Bytes, ConnectionError, Error, GroupManager, HttpOptions, HttpServer, Response, ServerRequest,
+    BodyStream, BodyWriter, Bytes, ConnectionError, Error, GroupManager, HttpOptions, HttpServer, Response, ServerRequest,
     SocketServer, Text, WebSocketConnection, WebSocketMiddleware,
 };
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
@@ -185,18 +185,18 @@ fn router(request: ServerRequest) -> Response {
                 return Response::new(200).with_body(body);
             }
             let stream = BodyStream::new();
-            stream.on("close", || say("http stream closed"));
-            tokio::spawn(stream_body(stream.clone(), body, way == "drain"));
+            stream.on("close", |_| say("http stream closed"));
+            tokio::spawn(stream_body(stream.writer(), body, way == "drain"));
             Response::new(200).with_body(stream)
         }
         _ => Response::new(404),
     }
 }
 
-async fn stream_body(stream: BodyStream, body: Bytes, heeds_drain: bool) {
+async fn stream_body(stream: BodyWriter, body: Bytes, heeds_drain: bool) {
     let drained = Arc::new(Notify::new());
     let drain = drained.clone();
-    stream.on("drain", move || drain.notify_one());
+    stream.on("drain", move |_| drain.notify_one());
     for piece in body.chunks(PIECE) {
         if heeds_drain {
             if !stream.write(piece) {

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use super::admission::{Admission, Place};
 pub(crate) use super::lifetime::Lifetime;
 use super::options::HttpOptions;
+use super::pending::Pending;
 use crate::model::sync::Arc;
 
 #[derive(Clone, Default)]
@@ -18,6 +19,17 @@ impl Door {
             Ok(place) => Some(Box::new(place)),
             Err(_) => None,
         }
+    }
+
+    /// Waits as a connection does that has not sent a request, until it has to make room.
+    pub(crate) fn wait(&self, options: HttpOptions) -> impl Future<Output = ()> + Send + 'static {
+        let mut pending = Pending::new(self.0.clone());
+        std::future::poll_fn(move |cx| pending.poll_evicted(false, None, &options, cx))
+    }
+
+    /// How many wait so.
+    pub(crate) fn waiting(&self) -> usize {
+        self.0.stats().pending
     }
 }
 

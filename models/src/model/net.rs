@@ -61,7 +61,7 @@ impl TcpStream {
         Ok(())
     }
 
-    pub fn set_zero_linger(&self) -> io::Result<()> {
+    pub fn set_linger(&self, _: Option<std::time::Duration>) -> io::Result<()> {
         Ok(())
     }
 

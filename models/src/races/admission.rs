@@ -1,13 +1,18 @@
 //! The door of a server.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::pin::pin;
+use std::task::Poll;
 
+use shuttle::future::{block_on, spawn};
+use shuttle::sync::mpsc;
 use shuttle::thread;
 
 use super::{check, let_others};
 use crate::HttpOptions;
 use crate::http::inside::Door;
 use crate::model::sync::Arc;
+use crate::model::tokio::sync::Notify;
 
 const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -58,5 +63,36 @@ fn of_two_who_come_at_once_to_the_last_place_one_gets_it() {
         assert_eq!(places.iter().flatten().count(), 1);
         drop(places);
         assert!(door.enter(HOME, &options()).is_some());
+    });
+}
+
+#[test]
+fn of_those_who_wait_at_the_door_as_many_make_room_as_have_to_and_each_is_told() {
+    check(5, || {
+        let (door, (tell, told), leave) = (Door::default(), mpsc::channel(), Arc::new(Notify::new()));
+        let waiting: Vec<_> = (0..3)
+            .map(|_| {
+                let (door, tell, leave) = (door.clone(), tell.clone(), leave.clone());
+                spawn(async move {
+                    let mut evicted = pin!(door.wait(HttpOptions::new().max_pending_handshakes(1)));
+                    let mut released = pin!(leave.notified());
+                    let is_evicted = std::future::poll_fn(|cx| match evicted.as_mut().poll(cx) {
+                        Poll::Ready(()) => Poll::Ready(true),
+                        Poll::Pending => released.as_mut().poll(cx).map(|()| false),
+                    });
+                    if is_evicted.await {
+                        tell.send(()).expect("the model waits");
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..2 {
+            told.recv().expect("two have to make room");
+        }
+        // The third may still be on its way to the door.
+        leave.notify_one();
+        waiting.into_iter().for_each(|waiting| block_on(waiting).expect("no panic"));
+        assert!(told.try_recv().is_err(), "the last one stays as long as it wants");
+        assert_eq!(door.waiting(), 0);
     });
 }

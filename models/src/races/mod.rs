@@ -4,6 +4,7 @@
 //! server.
 
 mod admission;
+mod bodies;
 mod closing;
 mod emitter;
 mod event_loop;
@@ -125,6 +126,11 @@ impl<T> Notes<T> {
 
     fn len(&self) -> usize {
         self.0.lock().expect("nobody panics with it").len()
+    }
+
+    /// How many hold it, each listener that notes being one.
+    fn holders(&self) -> usize {
+        Arc::strong_count(&self.0)
     }
 }
 

@@ -1,0 +1,114 @@
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::HttpError;
+use crate::acknowledged::Acknowledged;
+use crate::stream::Stream;
+
+/// How often a client that a write waits for is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Judges whether a client still takes what is sent to it.
+///
+/// That its socket is full says nothing: the system reports room when a third of a buffer of megabytes is free, which a slow
+/// client may need minutes for. So while a write waits, what the client has acknowledged is looked at. It has no timer, and
+/// costs nothing, until a write has to wait.
+pub(super) struct WriteDeadline {
+    limit: Option<Duration>,
+    /// Bytes that the stream has accepted.
+    accepted: u64,
+    waiting: Option<Waiting>,
+}
+
+struct Waiting {
+    /// When the client was last seen to take something, and what it had acknowledged then.
+    since: Instant,
+    acknowledged: Acknowledged,
+    next_look: Pin<Box<Sleep>>,
+}
+
+impl WriteDeadline {
+    pub(super) fn new(limit: Option<Duration>) -> WriteDeadline {
+        WriteDeadline { limit, accepted: 0, waiting: None }
+    }
+
+    /// The stream has accepted so many bytes more. A full one does that only for a client that takes something, so this is a sign
+    /// by itself. A Unix socket's measure may even fall by it.
+    pub(super) fn accepted(&mut self, bytes: usize) {
+        self.accepted = self.accepted.wrapping_add(bytes as u64);
+        self.waiting = None;
+    }
+
+    /// To be asked when a write has to wait. Ready when the client has acknowledged nothing for the limit.
+    pub(super) fn poll(&mut self, stream: &Stream, cx: &mut Context<'_>) -> Poll<HttpError> {
+        let Some(limit) = self.limit else { return Poll::Pending };
+        let pause = LOOK.min(limit / 4);
+        let waiting = self.waiting.get_or_insert_with(|| Waiting {
+            since: Instant::now(),
+            acknowledged: stream.acknowledged(self.accepted),
+            next_look: Box::pin(sleep(pause)),
+        });
+        loop {
+            ready!(waiting.next_look.as_mut().poll(cx));
+            let (now, acknowledged) = (Instant::now(), stream.acknowledged(self.accepted));
+            if acknowledged.has_grown_since(waiting.acknowledged) {
+                (waiting.since, waiting.acknowledged) = (now, acknowledged);
+            }
+            let left = limit.saturating_sub(now.duration_since(waiting.since));
+            if left.is_zero() {
+                return Poll::Ready(HttpError::WriteTimeout { limit });
+            }
+            stream.keep_little_unsent();
+            waiting.next_look = Box::pin(sleep(pause.min(left)));
+        }
+    }
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::io::AsyncWrite;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::stream::Transport;
+
+    async fn pair() -> (TcpStream, Stream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        (client, Stream { transport: Transport::Tcp(accepted), remote: None, local: None })
+    }
+
+    /// Writes until nothing more is accepted.
+    async fn fill(stream: &mut Stream, deadline: &mut WriteDeadline) {
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..100 {
+            while let Poll::Ready(written) = Pin::new(&mut *stream).poll_write(&mut cx, &[0; 64 * 1024]) {
+                deadline.accepted(written.unwrap());
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn for_a_client_that_is_found_slow_the_system_keeps_little() {
+        let (_client, mut stream) = pair().await;
+        let mut deadline = WriteDeadline::new(Some(Duration::from_secs(30)));
+        fill(&mut stream, &mut deadline).await;
+        let Transport::Tcp(socket) = &stream.transport else { unreachable!() };
+        let kept = || socket2::SockRef::from(socket).tcp_notsent_lowat().unwrap();
+        let before = kept();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(deadline.poll(&stream, &mut cx).is_pending());
+        assert_eq!(kept(), before, "it is not slow yet");
+        tokio::time::advance(LOOK).await;
+        assert!(deadline.poll(&stream, &mut cx).is_pending());
+        assert_eq!(kept(), 128 * 1024);
+    }
+}
