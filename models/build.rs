@@ -31,7 +31,7 @@ const EVERYWHERE: [(&str, &str); 8] = [
     ("tokio::", "crate::model::tokio::"),
 ];
 
-const SOME: [Exchange; 16] = [
+const SOME: [Exchange; 17] = [
     // Soon there are too many.
     exchange("emitter/turnstile.rs", "const CROWD: usize = 256;", "const CROWD: usize = 3;"),
     exchange("emitter/turnstile.rs", "use std::thread::", "use ::shuttle::thread::"),
@@ -42,6 +42,8 @@ const SOME: [Exchange; 16] = [
     exchange("clock/sleeper.rs", "target_os = \"linux\"", "target_os = \"none\""),
     // A FIN is not a segment in the model.
     exchange("stream.rs", "target_os = \"linux\"", "target_os = \"none\""),
+    // Nor does it say what a peer has acknowledged.
+    exchange("acknowledged.rs", "target_os = \"linux\"", "target_os = \"none\""),
     // No turn takes long: real time has no part in a schedule.
     exchange("clock/coarse.rs", "#[cfg(unix)]", "#[cfg(any())]"),
     exchange("clock/coarse.rs", "#[cfg(not(unix))]", "#[cfg(unix)]"),
@@ -120,8 +122,9 @@ fn exchange_everywhere(source: &str) -> String {
 /// What is new in the source and has to be exchanged is not overlooked.
 fn assert_nothing_left(path: &Path) {
     const KINDS: [&str; 6] = [": Slots<", ": Atomic", ": Mutex<", ": RwLock<", ": OnceLock<", ": LazyLock<"];
-    // A date that is written once a second is nobody's race.
+    // A date that is written once a second is nobody's race, and what is only for the real system is not compiled.
     let may_have_locals = path.ends_with("http/date.rs");
+    let is_not_compiled = path.ends_with("acknowledged.rs");
     let source = fs::read_to_string(path).expect("it was written just now");
     let code = source.split("#[cfg(any())]\nmod tests").next().unwrap_or_default();
     for line in code.lines().map(str::trim_start).filter(|line| !line.starts_with("//")) {
@@ -129,7 +132,7 @@ fn assert_nothing_left(path: &Path) {
             line.trim_start_matches("pub ").starts_with("static ") && KINDS.iter().any(|kind| line.contains(kind));
         let is_local = line.starts_with("thread_local!") && !may_have_locals;
         let is_std = ["std::thread", "std::{", "std::sync"].iter().any(|name| line.contains(name));
-        assert!(!is_static && !is_local && !is_std, "{}: {line:?} is not exchanged", path.display());
+        assert!(is_not_compiled || !is_static && !is_local && !is_std, "{}: {line:?} is not exchanged", path.display());
     }
 }
 

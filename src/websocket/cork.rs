@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use super::connection::WebSocketConnection;
 use super::lag::SlowMemberPolicy;
@@ -191,9 +191,18 @@ fn flush_later(touched: Vec<WebSocketConnection>) {
     }
 }
 
+/// Held while a message is added to the outboxes of many, so that all of them get their messages in one order, whoever
+/// writes. Nothing is flushed under it, except the outbox of a member that is at one of its limits.
+pub(crate) type Order = Mutex<()>;
+
 /// Writes one message to many, encoding it once.
-pub(super) fn broadcast(members: impl Iterator<Item = WebSocketConnection>, opcode: Opcode, payload: &[u8]) {
-    encode_once(opcode, payload, |log, range| match range {
+pub(super) fn broadcast(
+    members: impl Iterator<Item = WebSocketConnection>,
+    order: &Order,
+    opcode: Opcode,
+    payload: &[u8],
+) {
+    encode_once(order, opcode, payload, |log, range| match range {
         Some((start, end)) => members.for_each(|member| member.write_range(log, start, end)),
         // Of several gigabytes. It is not going to leave in one write either.
         None => members.for_each(|member| {
@@ -206,6 +215,7 @@ pub(super) fn broadcast(members: impl Iterator<Item = WebSocketConnection>, opco
 /// missed something, and how much.
 pub(crate) fn broadcast_to_group(
     members: impl Iterator<Item = WebSocketConnection>,
+    order: &Order,
     opcode: Opcode,
     payload: &[u8],
     group: u64,
@@ -213,10 +223,10 @@ pub(crate) fn broadcast_to_group(
 ) -> Vec<(WebSocketConnection, u64)> {
     let mut missed = Vec::new();
     if policy == SlowMemberPolicy::Keep {
-        broadcast(members, opcode, payload);
+        broadcast(members, order, opcode, payload);
         return missed;
     }
-    encode_once(opcode, payload, |log, range| {
+    encode_once(order, opcode, payload, |log, range| {
         for member in members {
             let dropped = range.map_or(1, |range| member.write_range_with_policy(log, range, group, policy));
             if dropped > 0 {
@@ -227,8 +237,8 @@ pub(crate) fn broadcast_to_group(
     missed
 }
 
-/// Has `write` called with the turn's log, and where in it the message stands.
-fn encode_once(opcode: Opcode, payload: &[u8], write: impl FnOnce(&Arc<Log>, Option<(u32, u32)>)) {
+/// Calls `write` in its order with the turn's log and the message's range in it.
+fn encode_once(order: &Order, opcode: Opcode, payload: &[u8], write: impl FnOnce(&Arc<Log>, Option<(u32, u32)>)) {
     let _turn = Turn::begin();
     let log = MORE.try_with(|more| more.log.take()).ok().flatten();
     let log = log.filter(|log| length(log) <= LOG_MAX).unwrap_or_default();
@@ -238,7 +248,10 @@ fn encode_once(opcode: Opcode, payload: &[u8], write: impl FnOnce(&Arc<Log>, Opt
         frame::encode(&mut bytes, true, opcode, payload);
         u32::try_from(start).ok().zip(u32::try_from(bytes.len()).ok())
     };
-    write(&log, range);
+    {
+        let _order = order.lock();
+        write(&log, range);
+    }
     let _ = MORE.try_with(|more| more.log.set(Some(log)));
     THREAD.with(|thread| thread.has_more.set(true));
 }

@@ -193,23 +193,33 @@ impl WebSocketMiddleware {
         self.len() == 0
     }
 
-    /// Sends a text message to all [open connections](WebSocketMiddleware::connections). It waits for none of them.
+    /// Sends a text message to all [open connections](WebSocketMiddleware::connections). It waits for none of them. All
+    /// connections get the messages of `write_all` and `write_all_binary` in one order, whichever threads write them.
     pub fn write_all(&self, text: impl AsRef<str>) {
-        cork::broadcast(self.connections().into_iter(), Opcode::Text, text.as_ref().as_bytes());
+        self.broadcast(Opcode::Text, text.as_ref().as_bytes());
     }
 
-    /// Sends a binary message to all [open connections](WebSocketMiddleware::connections). It waits for none of them.
+    /// Sends a binary message to all [open connections](WebSocketMiddleware::connections), as
+    /// [`write_all`](WebSocketMiddleware::write_all) does.
     pub fn write_all_binary(&self, bytes: impl AsRef<[u8]>) {
-        cork::broadcast(self.connections().into_iter(), Opcode::Binary, bytes.as_ref());
+        self.broadcast(Opcode::Binary, bytes.as_ref());
     }
 
     /// [Closes](WebSocketConnection::close_with) all open connections. The reason is first, as in ReactPHP's `closeAll`.
+    ///
+    /// A message of [`write_all`](WebSocketMiddleware::write_all) reaches either all of these connections or none.
     pub fn close_all(&self, reason: impl AsRef<str>, code: u16) {
+        let reason = reason.as_ref();
         cork::cork(|| {
-            for connection in self.connections() {
-                connection.close_with(code, reason.as_ref());
-            }
+            let connections = self.connections();
+            let _order = self.shared.connections.order.lock();
+            connections.iter().for_each(|connection| connection.close_with(code, reason));
         });
+    }
+
+    fn broadcast(&self, opcode: Opcode, payload: &[u8]) {
+        let connections = self.connections();
+        cork::broadcast(connections.into_iter(), &self.shared.connections.order, opcode, payload);
     }
 
     fn add<F, R, K>(&self, event: &str, rank: Rank, listener: F) -> Result<ListenerId, ListenerError>

@@ -32,7 +32,7 @@ mod writer;
 mod writing;
 
 pub use connection::WebSocketConnection;
-pub(crate) use cork::broadcast_to_group;
+pub(crate) use cork::{Order, broadcast_to_group};
 pub use cork::cork;
 pub use error::{Closed, ConnectionError, HandshakeError};
 pub use event::{ConnectionListener, IntoListener};
