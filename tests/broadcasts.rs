@@ -28,9 +28,12 @@ struct Room<S> {
 }
 
 /// A server, its middleware, and its connections as they come, each of which is put into the group `room`.
-fn server(options: WebSocketOptions) -> (HttpServer, WebSocketMiddleware, mpsc::UnboundedReceiver<WebSocketConnection>) {
+fn server(
+    groups: GroupManager,
+    options: WebSocketOptions,
+) -> (HttpServer, WebSocketMiddleware, mpsc::UnboundedReceiver<WebSocketConnection>) {
     let options = options.ping_interval(None);
-    let websocket = WebSocketMiddleware::new().with_options(options).with_group_manager(GroupManager::new());
+    let websocket = WebSocketMiddleware::new().with_options(options).with_group_manager(groups);
     let (open, opened) = mpsc::unbounded_channel();
     websocket.on("connection", move |connection: WebSocketConnection| {
         let _ = open.send(connection);
@@ -41,7 +44,7 @@ fn server(options: WebSocketOptions) -> (HttpServer, WebSocketMiddleware, mpsc::
 
 impl Room<TcpStream> {
     async fn over_tcp(options: WebSocketOptions, members: usize) -> Room<TcpStream> {
-        let (http, websocket, mut opened) = server(options);
+        let (http, websocket, mut opened) = server(GroupManager::new(), options);
         let socket = SocketServer::new("127.0.0.1:0").unwrap();
         let address: SocketAddr = socket.local_address().unwrap();
         http.listen(socket);
@@ -58,7 +61,16 @@ impl Room<TcpStream> {
 impl Room<DuplexStream> {
     /// The same in memory, with so many bytes in flight at most.
     async fn in_memory(options: WebSocketOptions, members: usize, capacity: usize) -> Room<DuplexStream> {
-        let (http, websocket, mut opened) = server(options);
+        Room::in_memory_of(GroupManager::new(), options, members, capacity).await
+    }
+
+    async fn in_memory_of(
+        groups: GroupManager,
+        options: WebSocketOptions,
+        members: usize,
+        capacity: usize,
+    ) -> Room<DuplexStream> {
+        let (http, websocket, mut opened) = server(groups, options);
         let (mut connections, mut peers) = (Vec::new(), Vec::new());
         for _ in 0..members {
             let (mut peer, _) = Peer::serve_with_capacity(&http, capacity);
@@ -187,4 +199,66 @@ async fn a_message_reaches_all_members_or_none_when_another_thread_closes_them_a
         writing.join().unwrap();
         assert!(counts.iter().all(|count| *count == counts[0]), "{counts:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broadcast_made_in_a_runtime_that_nobody_drives_on_reaches_all_members() {
+    let mut room = Room::in_memory(WebSocketOptions::new(), 600, 1 << 20).await;
+    let group = room.group;
+    let own = std::thread::spawn(move || {
+        let own = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        own.block_on(async { group.write("tick") });
+        own
+    });
+    // It is there as long as the test, and stands still.
+    let own = tokio::task::spawn_blocking(|| own.join().unwrap()).await.unwrap();
+    let all = texts(&mut room.peers, 1).await;
+    assert!(all.iter().all(|texts| *texts == ["tick"]));
+    tokio::task::spawn_blocking(|| drop(own)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_whose_runtime_stands_still_hold_up_no_members_of_another() {
+    let groups = GroupManager::new();
+    let (here, there) = (groups.clone(), groups.clone());
+    let standing = tokio::task::spawn_blocking(move || {
+        let standing = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let room = standing.block_on(Room::in_memory_of(there, WebSocketOptions::new(), 300, 1 << 20));
+        (standing, room)
+    });
+    let (standing, there) = standing.await.unwrap();
+    let mut here = Room::in_memory_of(here, WebSocketOptions::new(), 600, 1 << 20).await;
+    assert_eq!((here.group, here.group.len()), (there.group, 900));
+    let group = here.group;
+    tokio::task::spawn_blocking(move || group.write("tick")).await.unwrap();
+    let all = texts(&mut here.peers, 1).await;
+    assert!(all.iter().all(|texts| *texts == ["tick"]));
+    tokio::task::spawn_blocking(|| drop((standing, there))).await.unwrap();
+}
+
+/// A flush is a system call: 256 of them take some milliseconds, after which others have their turn.
+#[tokio::test]
+async fn a_broadcast_is_flushed_to_256_members_and_to_the_others_by_a_task() {
+    let room = Room::over_tcp(WebSocketOptions::new(), 300).await;
+    let unsent = || room.connections.iter().filter(|connection| connection.buffered_amount() > 0).count();
+    room.group.write("tick");
+    assert_eq!(unsent(), 300 - 1 - 256, "the first that is written to is flushed in any case");
+    tokio::task::yield_now().await;
+    assert_eq!(unsent(), 0);
+}
+
+#[tokio::test]
+async fn a_broadcast_past_the_soft_limit_is_followed_by_drain() {
+    let mut room = Room::over_tcp(WebSocketOptions::new().write_buffer_soft_limit(1_000), 1).await;
+    let (drained, mut drains) = mpsc::unbounded_channel();
+    room.connections[0].on("drain", move || drained.send(()).is_ok());
+    // The socket takes all of it at once, but more than the limit was unsent until the end of the turn.
+    room.group.write("x".repeat(999));
+    assert_eq!(texts(&mut room.peers, 1).await[0][0].len(), 999);
+    timeout(Duration::from_secs(30), drains.recv()).await.expect("`drain`");
+    // Nothing more than the limit was unsent.
+    room.group.write("x".repeat(900));
+    assert_eq!(texts(&mut room.peers, 1).await[0][0].len(), 900);
+    tokio::task::yield_now().await;
+    assert!(drains.try_recv().is_err());
 }

@@ -30,7 +30,7 @@ pub(crate) use admission::Place;
 pub use body_stream::BodyStream;
 pub use error::HttpError;
 pub use form::{Form, UploadedFile};
-pub(crate) use lifetime::UpgradedConnections;
+pub(crate) use lifetime::{Lifetime, UpgradedConnections};
 pub use listening::{Closing, Listening, Serving};
 pub use middleware::{Answer, Chain, IntoAnswer, IntoChain, IntoMiddleware, IntoRouter, Middleware, Next};
 pub use options::HttpOptions;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::{Mutex, RwLock};
+use tokio::runtime::Handle;
 
 use super::connection::WebSocketConnection;
 use super::lag::SlowMemberPolicy;
@@ -172,22 +173,29 @@ impl Drop for Unflushed {
     }
 }
 
+/// Connections are flushed by the runtimes that they run on. The caller's own runtime may not be driven any more.
 fn flush_later(touched: Vec<WebSocketConnection>) {
-    let mut unflushed = Unflushed(touched);
-    match tokio::runtime::Handle::try_current() {
-        Ok(runtime) => {
-            // The task may be long in coming. What is written meanwhile does not wait for it.
-            unflushed.0.iter().for_each(|connection| connection.uncork());
-            runtime.spawn(async move {
-                while !unflushed.0.is_empty() {
-                    let some = unflushed.0.len().min(FLUSH_MAX);
-                    unflushed.0.drain(..some).for_each(WebSocketConnection::flush);
-                    tokio::task::yield_now().await;
-                }
-            });
+    let mut parts: Vec<(Handle, Unflushed)> = Vec::new();
+    for connection in touched {
+        let Some(mut state) = connection.lock() else { continue };
+        // The task may be long in coming. What is written meanwhile does not wait for it.
+        state.corked_by = 0;
+        // Without a lifetime there is no socket yet; all that is written leaves behind the 101.
+        let Some(runtime) = state.lifetime.as_ref().map(|lifetime| lifetime.runtime()) else { continue };
+        match parts.iter_mut().find(|(other, _)| other.id() == runtime.id()) {
+            Some((_, unflushed)) => unflushed.0.push(connection),
+            None => parts.push((runtime.clone(), Unflushed(vec![connection]))),
         }
-        // A thread of the app's own may be held up.
-        Err(_) => drop(unflushed),
+    }
+    for (runtime, mut unflushed) in parts {
+        // A runtime that is gone drops the task at once.
+        runtime.spawn(async move {
+            while !unflushed.0.is_empty() {
+                let some = unflushed.0.len().min(FLUSH_MAX);
+                unflushed.0.drain(..some).for_each(WebSocketConnection::flush);
+                tokio::task::yield_now().await;
+            }
+        });
     }
 }
 

@@ -92,7 +92,7 @@ impl Driver {
         if let Some(mut state) = connection.lock() {
             state.outbox.attach(write);
             state.phase = state.phase.max(Phase::Open);
-            state.lifetime = lifetime.number();
+            state.lifetime = Some(lifetime.lifetime().clone());
             // What has been written so far is to leave with the first turn.
             connection.slot().signal(&state, ATTEND);
         }

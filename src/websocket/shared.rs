@@ -108,7 +108,7 @@ impl Connections {
     }
 
     fn of(&self, lifetime: u64) -> Vec<WebSocketConnection> {
-        self.those(|state| state.lifetime == lifetime)
+        self.those(|state| state.lifetime.as_ref().is_some_and(|its| its.number() == lifetime))
     }
 
     fn those(&self, which: impl Fn(&State) -> bool) -> Vec<WebSocketConnection> {

@@ -18,7 +18,7 @@ use super::stats::Received;
 use super::writer::Streaming;
 use crate::clock::Alarm;
 use crate::emitter::{Change, ListenerId, contain, drop_each};
-use crate::http::{Response, ServerRequest};
+use crate::http::{Lifetime, Response, ServerRequest};
 use crate::slots::Slots;
 
 /// What a handle points to: the part of a connection that any thread may touch.
@@ -75,8 +75,8 @@ pub(super) enum Phase {
 pub(super) struct State {
     /// The connection's number; 0 if the slot is free.
     pub(super) number: u64,
-    /// The number of the lifetime that it was accepted in.
-    pub(super) lifetime: u64,
+    /// The lifetime that it was accepted in, once the 101 has left.
+    pub(super) lifetime: Option<Arc<Lifetime>>,
     pub(super) phase: Phase,
     pub(super) outbox: Outbox,
     /// The thread that is going to flush the outbox.

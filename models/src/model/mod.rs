@@ -38,6 +38,10 @@ pub mod tokio {
                 Ok(Handle)
             }
 
+            pub fn id(&self) -> u64 {
+                0
+            }
+
             pub fn spawn<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) {
                 shuttle::future::spawn(future);
             }

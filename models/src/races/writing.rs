@@ -207,6 +207,35 @@ fn all_members_get_the_broadcasts_of_two_threads_in_one_order() {
 }
 
 #[test]
+fn members_that_a_task_flushes_get_all_that_is_written_to_them_meanwhile() {
+    check(3, || {
+        let room = Room::new();
+        let members = [(); 3].map(|()| room.open(NARROW));
+        let connections = members.each_ref().map(|(open, _)| open.connection);
+        let group = room.groups.join("all", connections[0]).expect("it is open");
+        connections[1..].iter().for_each(|connection| group.add(*connection).expect("it is open"));
+        // The first is flushed in any case, and one more.
+        let broadcaster = thread::spawn(move || (0..2).for_each(|number| group.write(format!("group{number}"))));
+        let writer = thread::spawn(move || write_twice(connections[2], "write"));
+        let (opens, peers): (Vec<_>, Vec<_>) = members.into_iter().unzip();
+        let readers: Vec<_> = peers
+            .into_iter()
+            .zip([2, 2, 4])
+            .map(|(peer, count)| spawn(peer::read_some(peer, count)))
+            .collect();
+        broadcaster.join().expect("no panic");
+        writer.join().expect("no panic");
+        for (reader, senders) in readers.into_iter().zip([&["group"][..], &["group"], &["group", "write"]]) {
+            let (texts, peer) = block_on(reader).expect("no panic");
+            assert_all_in_order(&texts, senders, 2);
+            drop(peer);
+        }
+        opens.into_iter().for_each(|open| drop(open.ended()));
+        room.assert_empty();
+    });
+}
+
+#[test]
 fn all_members_get_a_broadcast_before_their_close_or_none_does() {
     check(4, || {
         let room = Room::new();
