@@ -190,7 +190,11 @@ async fn a_message_reaches_all_members_or_none_when_another_thread_closes_them_a
         let websocket = room.websocket.clone();
         let writing = std::thread::spawn(move || {
             while members.iter().any(WebSocketConnection::is_writable) {
-                if of_group { group.write("a") } else { websocket.write_all("a") }
+                if of_group {
+                    group.write("a")
+                } else {
+                    websocket.write_all("a")
+                }
                 written.fetch_add(1, Ordering::Relaxed);
             }
         });

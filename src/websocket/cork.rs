@@ -204,12 +204,7 @@ fn flush_later(touched: Vec<WebSocketConnection>) {
 pub(crate) type Order = Mutex<()>;
 
 /// Writes one message to many, encoding it once.
-pub(super) fn broadcast(
-    members: impl Iterator<Item = WebSocketConnection>,
-    order: &Order,
-    opcode: Opcode,
-    payload: &[u8],
-) {
+pub(super) fn broadcast(members: impl Iterator<Item = WebSocketConnection>, order: &Order, opcode: Opcode, payload: &[u8]) {
     encode_once(order, opcode, payload, |log, range| match range {
         Some((start, end)) => members.for_each(|member| member.write_range(log, start, end)),
         // Of several gigabytes. It is not going to leave in one write either.
