@@ -30,4 +30,4 @@ pub(crate) use names::EventNames;
 pub(crate) use panics::{contain, drop_each, panic_error};
 pub(crate) use shared::Listeners;
 pub(crate) use table::{Change, Emission, Entry, Table};
-pub(crate) use turnstile::Turnstile;
+pub(crate) use turnstile::{TurnFlag, Turnstile};

@@ -1,4 +1,6 @@
+use std::cell::Cell;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
@@ -11,7 +13,8 @@ use parking_lot::{Condvar, Mutex};
 /// nothing runs at the same time, nothing is re-entered, there is one order for everybody, and no lock is held meanwhile.
 ///
 /// If jobs come faster than they are run, who brings more waits a moment, and relieves who is inside: neither does the queue
-/// grow as fast as it might, nor is anybody kept for as long as others bring something.
+/// grow as fast as it might, nor is anybody kept for as long as others bring something. A turn that has waited or was kept is
+/// [over](TurnFlag).
 pub(crate) struct Turnstile<J> {
     queue: Mutex<Queue<J>>,
     changed: Condvar,
@@ -25,6 +28,8 @@ struct Queue<J> {
     run: usize,
     /// How many wait to relieve it.
     waiting: usize,
+    /// How many have waited in vain since it is inside.
+    in_vain: usize,
     /// It has left in the middle, for one of those.
     is_relieved: bool,
 }
@@ -35,9 +40,59 @@ const CROWD: usize = 256;
 /// How long others wait then. No longer, since the job that is being run may wait for something that they hold.
 const PATIENCE: Duration = Duration::from_millis(1);
 
+/// Whoever is inside is relieved when so many have waited in vain, even if it has run few jobs: those take long.
+const IN_VAIN_MAX: usize = 8;
+
+/// The longest pause of who waits in vain.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+thread_local! {
+    static FLAG: Cell<Option<Flag>> = const { Cell::new(None) };
+    static PAUSE: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// A bit of a word.
+type Flag = (&'static AtomicU32, u32);
+
+/// The flag of this thread's turn. A turnstile raises it when it has held up the turn, which is over then: a peer that causes
+/// many jobs would keep the thread for as many waits as it has sent messages.
+pub(crate) struct TurnFlag {
+    outer: Option<Flag>,
+}
+
+impl TurnFlag {
+    /// The flag until this is dropped. A turn within another has its own.
+    #[inline]
+    pub(crate) fn begin(flags: &'static AtomicU32, flag: u32) -> TurnFlag {
+        TurnFlag { outer: FLAG.with(|current| current.replace(Some((flags, flag)))) }
+    }
+
+    /// How long the one whose turn it was has to make a pause, because it has waited in vain: the longer the more jobs there are,
+    /// so that peers bring no more than are run.
+    pub(crate) fn take_pause() -> Duration {
+        PAUSE.with(Cell::take)
+    }
+
+    #[cold]
+    fn raise(pause: Duration) {
+        // When a thread ends it may have none any more.
+        if let Ok(Some((flags, flag))) = FLAG.try_with(Cell::get) {
+            flags.fetch_or(flag, Ordering::Relaxed);
+            PAUSE.with(|longest| longest.set(longest.get().max(pause)));
+        }
+    }
+}
+
+impl Drop for TurnFlag {
+    #[inline]
+    fn drop(&mut self) {
+        FLAG.with(|current| current.set(self.outer));
+    }
+}
+
 impl<J> Default for Turnstile<J> {
     fn default() -> Self {
-        let queue = Queue { jobs: VecDeque::new(), inside: None, run: 0, waiting: 0, is_relieved: false };
+        let queue = Queue { jobs: VecDeque::new(), inside: None, run: 0, waiting: 0, in_vain: 0, is_relieved: false };
         Turnstile { queue: Mutex::new(queue), changed: Condvar::new() }
     }
 }
@@ -75,10 +130,13 @@ impl<J> Turnstile<J> {
             queue.waiting += 1;
             self.changed.wait_while_for(&mut queue, |queue| queue.is_crowded() && !queue.is_relieved, PATIENCE);
             queue.waiting -= 1;
+            let is_in_vain = queue.is_crowded() && !queue.is_relieved;
+            queue.in_vain += usize::from(is_in_vain);
+            TurnFlag::raise(if is_in_vain { queue.pause() } else { Duration::ZERO });
         }
         let is_needed = queue.is_relieved || queue.inside.is_none() && !queue.jobs.is_empty();
         if is_needed {
-            (queue.inside, queue.run, queue.is_relieved) = (Some(me), 0, false);
+            (queue.inside, queue.run, queue.in_vain, queue.is_relieved) = (Some(me), 0, 0, false);
         }
         is_needed
     }
@@ -86,7 +144,11 @@ impl<J> Turnstile<J> {
     /// The next job, for who is inside. None if it has left.
     fn next(&self) -> Option<J> {
         let mut queue = self.queue.lock();
-        if queue.run >= CROWD && queue.waiting > 0 && !queue.jobs.is_empty() {
+        let is_kept = queue.run >= CROWD || queue.in_vain >= IN_VAIN_MAX;
+        if is_kept {
+            TurnFlag::raise(Duration::ZERO);
+        }
+        if is_kept && queue.waiting > 0 && !queue.jobs.is_empty() {
             queue.is_relieved = true;
             self.changed.notify_one();
             return None;
@@ -111,6 +173,11 @@ impl<J> Turnstile<J> {
 impl<J> Queue<J> {
     fn is_crowded(&self) -> bool {
         self.inside.is_some() && (self.jobs.len() >= CROWD || self.run >= CROWD)
+    }
+
+    fn pause(&self) -> Duration {
+        let jobs = u32::try_from(self.jobs.len()).unwrap_or(u32::MAX);
+        (PATIENCE / 4).saturating_mul(jobs).min(PAUSE_MAX)
     }
 }
 
@@ -175,6 +242,63 @@ mod tests {
         let mut left = 0;
         turnstile.pass(|()| left += 1);
         assert_eq!(left, 0, "all have been run");
+    }
+
+    #[test]
+    fn a_turn_that_has_waited_or_was_kept_is_over() {
+        static FLAGS: AtomicU32 = AtomicU32::new(1);
+        let is_raised = || FLAGS.swap(1, Ordering::Relaxed) == 3;
+        let turnstile = Turnstile::default();
+        let _flag = TurnFlag::begin(&FLAGS, 2);
+        (0..CROWD).for_each(|job| turnstile.push(job));
+        turnstile.pass(|job| {
+            if job == 0 {
+                assert!(!is_raised());
+                std::thread::scope(|scope| {
+                    scope.spawn(|| {
+                        let flag = TurnFlag::begin(&FLAGS, 2);
+                        turnstile.push(CROWD);
+                        turnstile.pass(|_| unreachable!("somebody is inside"));
+                        drop(flag);
+                    });
+                });
+                assert!(is_raised(), "who has waited");
+            }
+            assert_eq!(is_raised(), job == CROWD);
+        });
+        assert!(is_raised(), "who has run so many");
+        turnstile.push(0);
+        turnstile.pass(drop);
+        assert!(!is_raised());
+    }
+
+    #[test]
+    fn who_is_inside_is_relieved_after_few_jobs_that_take_long() {
+        let (turnstile, waits, is_over) = (Turnstile::default(), AtomicUsize::new(0), AtomicBool::new(false));
+        (0..CROWD).for_each(|_| turnstile.push(()));
+        std::thread::scope(|scope| {
+            let (mut run, other) = (0, std::cell::OnceCell::new());
+            turnstile.pass(|()| {
+                other.get_or_init(|| {
+                    scope.spawn(|| {
+                        while !is_over.load(Ordering::SeqCst) {
+                            turnstile.push(());
+                            turnstile.pass(|()| is_over.store(true, Ordering::SeqCst));
+                            waits.fetch_add(1, Ordering::SeqCst);
+                        }
+                    })
+                });
+                run += 1;
+                assert!(run < CROWD / 2, "it is kept");
+                // As long as the other waits in vain once more.
+                let before = waits.load(Ordering::SeqCst);
+                while waits.load(Ordering::SeqCst) == before {
+                    std::thread::yield_now();
+                }
+            });
+            assert!(waits.load(Ordering::SeqCst) >= IN_VAIN_MAX);
+            is_over.store(true, Ordering::SeqCst);
+        });
     }
 
     #[test]

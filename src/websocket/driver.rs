@@ -14,9 +14,9 @@ use super::ending::PeerClose;
 use super::error::ConnectionError;
 use super::inbox::Inbox;
 use super::shared::Shared;
-use super::slot::{ALARM, ATTEND, BLOCKED, CUT, DEAF, DRAINED, PAUSED, Phase, Slot};
+use super::slot::{ALARM, ATTEND, BLOCKED, CUT, DEAF, DRAINED, HELD_UP, PAUSED, Phase, Slot};
 use crate::clock::{Coarse, Moment};
-use crate::emitter::panic_error;
+use crate::emitter::{TurnFlag, panic_error};
 use crate::http::{Place, Upgraded};
 use crate::protocol::{Bucket, Session, close_code};
 use crate::stream::ReadHalf;
@@ -169,6 +169,11 @@ impl Driver {
                     self.deliver_inbox(desk, cx, &mut budget);
                 }
                 turn.flush();
+                if self.flags() & HELD_UP != 0 {
+                    self.slot().flags.fetch_and(!HELD_UP, Ordering::Relaxed);
+                    budget.frames = 0;
+                    self.pause_held_up();
+                }
                 let is_asked = self.needs_attention();
                 if is_asked && !std::mem::replace(&mut attends_again, true) || !is_asked && self.end_if_over() {
                     continue;
@@ -202,10 +207,18 @@ impl Driver {
         Poll::Pending
     }
 
+    #[cold]
+    fn pause_held_up(&mut self) {
+        let pause = TurnFlag::take_pause();
+        if !pause.is_zero() && self.deadlines.message == Moment::NEVER {
+            self.deadlines.message = self.lifetime.clock().after(pause);
+        }
+    }
+
     /// Whether there is nothing to do but to read.
     #[inline]
     fn is_calm(&self) -> bool {
-        self.flags() & (DRAINED | ALARM | ATTEND | BLOCKED | PAUSED | DEAF | CUT) == 0
+        self.flags() & (DRAINED | ALARM | ATTEND | BLOCKED | PAUSED | DEAF | CUT | HELD_UP) == 0
             && self.progress.is_calm
             && self.delivery.is_idle()
             && self.inbox.is_empty()
@@ -339,6 +352,7 @@ impl Future for Driver {
         let driver = self.get_mut();
         let begun = Coarse::now();
         let turn = Turn::begin();
+        let _flag = TurnFlag::begin(&driver.slot().flags, HELD_UP);
         let mut desk = Desk::take();
         let mut panics = 0;
         let polled = loop {

@@ -55,6 +55,8 @@ pub(super) const CUT: u32 = 1 << 7;
 pub(super) const HEARD_OUT: u32 = 1 << 8;
 /// The task has ended, and others still keep the slot.
 const OVER: u32 = 1 << 9;
+/// A listener had to wait for others: the turn is over, and the next one begins when these have had theirs.
+pub(super) const HELD_UP: u32 = 1 << 10;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
