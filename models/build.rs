@@ -62,10 +62,11 @@ const SOME: [Exchange; 19] = [
 ];
 
 /// Statics, each of which begins anew in every execution.
-const STATICS: [(&str, &str); 5] = [
+const STATICS: [(&str, &str); 6] = [
     ("websocket/slot.rs", "static SLOTS: Slots<Slot> = Slots::new();"),
     ("groups/group.rs", "static SLOTS: Slots<Slot> = Slots::new();"),
     ("websocket/cork.rs", "static NEXT: AtomicU32 = AtomicU32::new(1);"),
+    ("emitter/listener.rs", "static NEXT: AtomicU64 = AtomicU64::new(0);"),
     ("http/lifetime.rs", "static NEXT: AtomicU64 = AtomicU64::new(0);"),
     ("event_loop.rs", "static TASKS: Mutex<Option<Tasks>> = Mutex::new(None);"),
 ];

@@ -1,10 +1,10 @@
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
-use super::listener::{BoxError, Outcome, Rank};
+use super::listener::{BoxError, ListenerId, Outcome, Rank};
 use super::panics::drop_each;
 
 /// What a listener that may be synchronous or asynchronous returns. `K` tells the two apart; nobody writes it.
@@ -49,14 +49,13 @@ where
 
 /// Listeners that many tasks call at the same time.
 pub(crate) struct ConcurrentListeners<A> {
-    next_number: AtomicU32,
     /// Replaced as a whole, so that an emission works on a snapshot.
     list: RwLock<Arc<[Arc<ConcurrentListener<A>>]>>,
 }
 
 /// One of [`ConcurrentListeners`].
 pub(crate) struct ConcurrentListener<A> {
-    number: u32,
+    number: u64,
     event: u8,
     rank: Rank,
     called: AtomicBool,
@@ -65,17 +64,17 @@ pub(crate) struct ConcurrentListener<A> {
 
 impl<A> Default for ConcurrentListeners<A> {
     fn default() -> Self {
-        ConcurrentListeners { next_number: AtomicU32::new(0), list: RwLock::new(Arc::new([])) }
+        ConcurrentListeners { list: RwLock::new(Arc::new([])) }
     }
 }
 
 impl<A: 'static> ConcurrentListeners<A> {
     /// Adds a listener and returns its number.
-    pub(crate) fn add<R, K>(&self, event: u8, rank: Rank, listener: impl Fn(A) -> R + Send + Sync + 'static) -> u32
+    pub(crate) fn add<R, K>(&self, event: u8, rank: Rank, listener: impl Fn(A) -> R + Send + Sync + 'static) -> u64
     where
         R: Reaction<K>,
     {
-        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        let number = ListenerId::next_number();
         let closure = Box::new(move |args| listener(args).react());
         let added = Arc::new(ConcurrentListener { number, event, rank, called: AtomicBool::new(false), closure });
         self.replace(|listeners| {
@@ -85,7 +84,7 @@ impl<A: 'static> ConcurrentListeners<A> {
         number
     }
 
-    pub(crate) fn remove(&self, number: u32) {
+    pub(crate) fn remove(&self, number: u64) {
         self.replace(|listeners| listeners.retain(|listener| listener.number != number));
     }
 

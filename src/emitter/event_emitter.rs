@@ -63,7 +63,7 @@ impl<A> EventEmitter<A> {
 
     /// Removes a listener. One that is not there any more is no error.
     pub fn remove_listener(&self, id: ListenerId) {
-        self.inner.listeners.remove(id.number);
+        self.inner.listeners.remove(id.number());
     }
 
     /// Removes the listeners of one event, or with `None` all.
@@ -88,7 +88,7 @@ impl<A> EventEmitter<A> {
         F: FnMut(&A) -> R + Send + 'static,
         R: Outcome,
     {
-        ListenerId { event: 0, number: self.inner.listeners.add(event.into(), rank, listener) }
+        ListenerId::of(0, self.inner.listeners.add(event.into(), rank, listener))
     }
 }
 

@@ -1,6 +1,7 @@
 use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 /// Any error, as a listener may return it.
@@ -58,11 +59,34 @@ impl Outcome for Never {
     }
 }
 
-/// Names one registered listener, to remove it with.
+/// Names one registered listener, to remove it with. No two listeners of a process have the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ListenerId {
     pub(crate) event: u8,
-    pub(crate) number: u32,
+    /// The number's upper and lower bits, so that an id takes no more than eight bytes.
+    upper: u16,
+    lower: u32,
+}
+
+impl ListenerId {
+    /// One that no other listener has.
+    pub(crate) fn new(event: u8) -> ListenerId {
+        ListenerId::of(event, ListenerId::next_number())
+    }
+
+    pub(crate) fn of(event: u8, number: u64) -> ListenerId {
+        ListenerId { event, upper: (number >> 32) as u16, lower: number as u32 }
+    }
+
+    /// At a million listeners a second there are enough for nine years.
+    pub(crate) fn next_number() -> u64 {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn number(self) -> u64 {
+        u64::from(self.upper) << 32 | u64::from(self.lower)
+    }
 }
 
 /// When a listener's turn is among those of its event: Évenement calls all `on` listeners before all `once` listeners.

@@ -58,7 +58,7 @@ macro_rules! listener_methods {
         pub fn remove_listener(&self, id: $crate::emitter::ListenerId) {
             let $object = self;
             if let Some(listeners) = $listeners {
-                listeners.remove(id.number);
+                listeners.remove(id.number());
             }
         }
 
@@ -100,7 +100,8 @@ macro_rules! listener_methods {
             let mut $listener = listener;
             let $object = self;
             let number = $listeners.map(|listeners| listeners.add(event, rank, move |$stored: &$type| $call));
-            Ok($crate::emitter::ListenerId { event, number: number.unwrap_or(u32::MAX) })
+            let number = number.unwrap_or_else($crate::emitter::ListenerId::next_number);
+            Ok($crate::emitter::ListenerId::of(event, number))
         }
     };
 }

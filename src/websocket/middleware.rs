@@ -138,7 +138,7 @@ impl WebSocketMiddleware {
 
     /// Removes a listener. One that is not there any more is no error.
     pub fn remove_listener(&self, id: ListenerId) {
-        self.shared.listeners.remove(id.number);
+        self.shared.listeners.remove(id.number());
     }
 
     /// Removes the listeners of one event, or with `None` of all.
@@ -228,7 +228,7 @@ impl WebSocketMiddleware {
         R: Reaction<K>,
     {
         let event = EVENTS.resolve(event)?;
-        Ok(ListenerId { event, number: self.shared.listeners.add(event, rank, listener) })
+        Ok(ListenerId::of(event, self.shared.listeners.add(event, rank, listener)))
     }
 
     fn with(self, change: impl FnOnce(&mut Shared)) -> WebSocketMiddleware {

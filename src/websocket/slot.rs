@@ -102,7 +102,6 @@ pub(super) struct State {
     pub(super) hard_limit: usize,
     /// Messages that were accepted for sending.
     pub(super) messages_out: u64,
-    pub(super) next_listener: u32,
     /// The listeners there are, our own left out. They themselves are with the task.
     pub(super) registered: Vec<ListenerId>,
     pub(super) mail: Vec<Change<ConnectionEvents>>,
