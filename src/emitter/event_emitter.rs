@@ -10,9 +10,12 @@ use super::turnstile::Turnstile;
 ///
 /// Events are named by the app and all carry an `A`. Any number of tasks may use it, and clones are the same emitter.
 /// Listeners are synchronous, see the arguments by reference, and are called one after the other, `on` before `once`, in
-/// one order for everybody. What is emitted meanwhile, by a listener or by another task, follows when the listeners of
-/// the present event have been called. A listener that panics or returns `Err` keeps nobody else from being called; its
-/// error is dropped, an app that wants it catches it in the listener.
+/// one order for everybody. A listener that panics or returns `Err` keeps no other listener from being called; its error is
+/// dropped, an app that wants it catches it in the listener.
+///
+/// An event that is emitted while listeners run, by one of them or by another task, is emitted when the listeners of the
+/// present event have been called. In PHP, `emit` inside a listener calls the other listeners before it returns. Here a listener
+/// may change what it captured (`FnMut`), so it is never called within itself.
 ///
 /// ```
 /// use react_websocket::EventEmitter;
@@ -44,6 +47,10 @@ impl<A> EventEmitter<A> {
     }
 
     /// Calls `listener` at every `event` from the next one on. Any name is an event.
+    ///
+    /// # Panics
+    /// If the name is empty, as in Évenement.
+    #[track_caller]
     pub fn on<F, R>(&self, event: &str, listener: F) -> ListenerId
     where
         F: FnMut(&A) -> R + Send + 'static,
@@ -53,6 +60,10 @@ impl<A> EventEmitter<A> {
     }
 
     /// Calls `listener` at the next `event` only, after all `on` listeners.
+    ///
+    /// # Panics
+    /// If the name is empty.
+    #[track_caller]
     pub fn once<F, R>(&self, event: &str, listener: F) -> ListenerId
     where
         F: FnMut(&A) -> R + Send + 'static,
@@ -76,18 +87,20 @@ impl<A> EventEmitter<A> {
         self.inner.listeners.count(&event.into())
     }
 
-    /// Calls the listeners of `event`, here and now unless another emission is under way: then that one's task calls them
-    /// when it is done.
+    /// Calls the listeners of `event` before it returns, unless another emission is under way: then the task of that one calls
+    /// them when it is done.
     pub fn emit(&self, event: &str, args: A) {
         self.inner.turnstile.push((event.into(), args));
         self.inner.turnstile.pass(|(event, args)| self.inner.listeners.emit(&event, &args, |_| {}));
     }
 
+    #[track_caller]
     fn add<F, R>(&self, event: &str, rank: Rank, listener: F) -> ListenerId
     where
         F: FnMut(&A) -> R + Send + 'static,
         R: Outcome,
     {
+        assert!(!event.is_empty(), "event name is empty");
         ListenerId::of(0, self.inner.listeners.add(event.into(), rank, listener))
     }
 }

@@ -338,6 +338,16 @@ impl IntoIterator for ConnectionGroup {
     }
 }
 
+impl IntoIterator for &ConnectionGroup {
+    type Item = WebSocketConnection;
+    type IntoIter = std::vec::IntoIter<WebSocketConnection>;
+
+    /// Over the connections that are in now.
+    fn into_iter(self) -> Self::IntoIter {
+        self.members().into_iter()
+    }
+}
+
 impl PartialEq for ConnectionGroup {
     fn eq(&self, other: &ConnectionGroup) -> bool {
         self.number == other.number
