@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::RwLock;
 
 use super::listener::{BoxError, ListenerId, Outcome, Rank};
-use super::panics::drop_each;
+use super::panics::{Contained, output_of};
 
 /// What a listener that may be synchronous or asynchronous returns. `K` tells the two apart; nobody writes it.
 #[diagnostic::on_unimplemented(
@@ -43,7 +43,7 @@ where
     F: Future<Output: Outcome> + Send + 'static,
 {
     fn react(self) -> Reacting {
-        Reacting::Later(Box::pin(async move { self.await.outcome() }))
+        Reacting::Later(Box::pin(async move { output_of!(self).outcome() }))
     }
 }
 
@@ -59,7 +59,7 @@ pub(crate) struct ConcurrentListener<A> {
     event: u8,
     rank: Rank,
     called: AtomicBool,
-    closure: Box<dyn Fn(A) -> Reacting + Send + Sync>,
+    closure: Contained<Box<dyn Fn(A) -> Reacting + Send + Sync>>,
 }
 
 impl<A> Default for ConcurrentListeners<A> {
@@ -75,7 +75,8 @@ impl<A: 'static> ConcurrentListeners<A> {
         R: Reaction<K>,
     {
         let number = ListenerId::next_number();
-        let closure = Box::new(move |args| listener(args).react());
+        let closure = Box::new(move |args| listener(args).react()) as Box<dyn Fn(A) -> Reacting + Send + Sync>;
+        let closure = Contained::new(closure);
         let added = Arc::new(ConcurrentListener { number, event, rank, called: AtomicBool::new(false), closure });
         self.replace(|listeners| {
             let place = listeners.partition_point(|other| other.rank <= rank);
@@ -109,7 +110,7 @@ impl<A: 'static> ConcurrentListeners<A> {
         let before = std::mem::replace(&mut *list, listeners.into());
         drop(list);
         // Outside of the lock: what a closure captured may do anything when it is dropped.
-        drop_each([before]);
+        drop(before);
     }
 }
 

@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::listener::{ListenerId, Outcome, Rank};
+use super::panics::drop_each;
 use super::shared::Listeners;
 use super::turnstile::Turnstile;
 
@@ -91,7 +92,10 @@ impl<A> EventEmitter<A> {
     /// them when it is done.
     pub fn emit(&self, event: &str, args: A) {
         self.inner.turnstile.push((event.into(), args));
-        self.inner.turnstile.pass(|(event, args)| self.inner.listeners.emit(&event, &args, |_| {}));
+        self.inner.turnstile.pass(|(event, args)| {
+            self.inner.listeners.emit(&event, &args, |_| {});
+            drop_each([args]);
+        });
     }
 
     #[track_caller]

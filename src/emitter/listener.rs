@@ -4,6 +4,8 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
+use super::panics::drop_pinned;
+
 /// Any error, as a listener may return it.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -157,7 +159,10 @@ where
     Fut: Future<Output: Outcome> + Send,
 {
     fn call(&mut self, subject: &E::Subject, args: &E::Args<'_>) -> Result<(), BoxError> {
-        self.running.set((self.start)(subject, *args));
+        let started = (self.start)(subject, *args);
+        // There is none, unless it was given up.
+        drop_pinned(self.running.as_mut());
+        self.running.set(started);
         Ok(())
     }
 
@@ -168,7 +173,14 @@ where
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         let Some(future) = self.running.as_mut().as_pin_mut() else { return Poll::Ready(Ok(())) };
         let Poll::Ready(output) = future.poll(cx) else { return Poll::Pending };
-        self.running.set(None);
+        drop_pinned(self.running.as_mut());
         Poll::Ready(output.outcome())
+    }
+}
+
+impl<F, Fut> Drop for Asynchronous<F, Fut> {
+    /// The closure follows.
+    fn drop(&mut self) {
+        drop_pinned(self.running.as_mut());
     }
 }

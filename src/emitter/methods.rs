@@ -99,8 +99,11 @@ macro_rules! listener_methods {
             let event = $names.resolve(event)?;
             let mut $listener = listener;
             let $object = self;
-            let number = $listeners.map(|listeners| listeners.add(event, rank, move |$stored: &$type| $call));
-            let number = number.unwrap_or_else($crate::emitter::ListenerId::next_number);
+            let Some(listeners) = $listeners else {
+                $crate::emitter::drop_each([$listener]);
+                return Ok($crate::emitter::ListenerId::new(event));
+            };
+            let number = listeners.add(event, rank, move |$stored: &$type| $call);
             Ok($crate::emitter::ListenerId::of(event, number))
         }
     };

@@ -27,7 +27,7 @@ pub(crate) use listener::{Asynchronous, Events, Listener, Rank, Synchronous};
 pub use listener::{BoxError, ListenerId, Outcome};
 pub(crate) use methods::listener_methods;
 pub(crate) use names::EventNames;
-pub(crate) use panics::{contain, drop_each, panic_error};
+pub(crate) use panics::{Contained, contain, drop_each, output_of, panic_error, poll_to_end};
 pub(crate) use shared::Listeners;
 pub(crate) use table::{Change, Emission, Entry, Table};
 pub(crate) use turnstile::{TurnFlag, Turnstile};

@@ -32,6 +32,12 @@ impl<K, A> Default for Listeners<K, A> {
     }
 }
 
+impl<K, A> Drop for Listeners<K, A> {
+    fn drop(&mut self) {
+        drop_each(self.inner.get_mut().closures.drain(..));
+    }
+}
+
 impl<K: PartialEq, A> Listeners<K, A> {
     /// Adds a listener and returns its number.
     pub(crate) fn add<R: Outcome>(&self, event: K, rank: Rank, mut listener: impl FnMut(&A) -> R + Send + 'static) -> u64 {

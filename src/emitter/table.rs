@@ -61,6 +61,12 @@ impl<E: Events> Default for Table<E> {
     }
 }
 
+impl<E: Events> Drop for Table<E> {
+    fn drop(&mut self) {
+        drop_each(self.entries.drain(..));
+    }
+}
+
 impl<E: Events> Table<E> {
     /// Whether anybody listens.
     #[inline]

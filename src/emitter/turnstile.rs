@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::panics::drop_each;
+
 /// Lets one caller at a time through and keeps the others' work for it, in order.
 ///
 /// This is what makes the listeners of objects that many tasks share as simple as those of one task: whoever finds
@@ -94,6 +96,12 @@ impl<J> Default for Turnstile<J> {
     fn default() -> Self {
         let queue = Queue { jobs: VecDeque::new(), inside: None, run: 0, waiting: 0, in_vain: 0, is_relieved: false };
         Turnstile { queue: Mutex::new(queue), changed: Condvar::new() }
+    }
+}
+
+impl<J> Drop for Turnstile<J> {
+    fn drop(&mut self) {
+        drop_each(self.queue.get_mut().jobs.drain(..));
     }
 }
 

@@ -8,7 +8,7 @@ use http::StatusCode;
 use super::HttpError;
 use super::request::ServerRequest;
 use super::response::Response;
-use crate::emitter::{BoxError, contain};
+use crate::emitter::{BoxError, Contained, contain, drop_each, output_of};
 
 /// A part of the chain that a request passes through, as a type. Closures need not know it: see
 /// [`HttpServer::new`](crate::HttpServer::new).
@@ -22,13 +22,13 @@ pub struct Answer(State);
 
 enum State {
     Now(Option<Response>),
-    Later(Pin<Box<dyn Future<Output = Response> + Send>>),
+    Later(Contained<Pin<Box<dyn Future<Output = Response> + Send>>>),
 }
 
 impl Answer {
     /// An answer that takes time.
     pub fn later(future: impl Future<Output = Response> + Send + 'static) -> Answer {
-        Answer(State::Later(Box::pin(future)))
+        Answer(State::Later(Contained::new(Box::pin(future))))
     }
 }
 
@@ -85,7 +85,7 @@ impl Next {
     /// ```
     pub fn run(self, request: ServerRequest) -> Answer {
         let Next { chain, place } = self;
-        let Some(handler) = chain.handlers.get(place) else {
+        let Some(handler) = chain.handlers.0.get(place) else {
             return Response::error_page(StatusCode::NOT_FOUND).into();
         };
         handler.handle(request, Next { chain: chain.clone(), place: place + 1 })
@@ -94,14 +94,22 @@ impl Next {
 
 impl fmt::Debug for Next {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Next").field("remaining", &self.chain.handlers.len().saturating_sub(self.place)).finish()
+        f.debug_struct("Next").field("remaining", &self.chain.handlers.0.len().saturating_sub(self.place)).finish()
     }
 }
 
 /// The middlewares and the router of a server.
 #[derive(Clone)]
 pub struct Chain {
-    handlers: Arc<[Box<dyn Middleware>]>,
+    handlers: Arc<Handlers>,
+}
+
+struct Handlers(Vec<Box<dyn Middleware>>);
+
+impl Drop for Handlers {
+    fn drop(&mut self) {
+        drop_each(self.0.drain(..));
+    }
 }
 
 impl Chain {
@@ -151,7 +159,7 @@ where
     F: Future<Output: IntoAnswer<Now>> + Send + 'static,
 {
     fn into_answer(self) -> Answer {
-        Answer::later(async move { self.await.into_answer().await })
+        Answer::later(async move { output_of!(self).into_answer().await })
     }
 }
 
@@ -252,7 +260,7 @@ pub trait IntoChain<M> {
 
 impl<R: IntoRouter<M>, M> IntoChain<(M,)> for R {
     fn into_chain(self) -> Chain {
-        Chain { handlers: Arc::new([self.into_router()]) }
+        Chain { handlers: Arc::new(Handlers(vec![self.into_router()])) }
     }
 }
 
@@ -266,7 +274,7 @@ macro_rules! chain_from_tuple {
             #[allow(non_snake_case, reason = "the type's letter names the value too")]
             fn into_chain(self) -> Chain {
                 let ($($middleware,)* router,) = self;
-                Chain { handlers: Arc::new([$($middleware.into_middleware(),)* router.into_router()]) }
+                Chain { handlers: Arc::new(Handlers(vec![$($middleware.into_middleware(),)* router.into_router()])) }
             }
         }
     };

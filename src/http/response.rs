@@ -8,6 +8,7 @@ use http::header::{HeaderName, HeaderValue};
 use super::HttpError;
 use super::body_stream::{BodyReader, BodyStream};
 use super::upgrade::Upgrade;
+use crate::emitter::Contained;
 
 /// An answer to a request: ReactPHP's `Response`.
 ///
@@ -42,7 +43,8 @@ pub struct Body(pub(super) BodyKind);
 
 #[derive(Debug)]
 pub(super) enum BodyKind {
-    Bytes(Bytes),
+    /// An app may have made them of something of its own.
+    Bytes(Contained<Bytes>),
     Stream(BodyReader),
 }
 
@@ -64,7 +66,7 @@ impl Response {
         let response = Response {
             status: StatusCode::OK,
             headers: Vec::new(),
-            body: Body(BodyKind::Bytes(Bytes::new())),
+            body: Body(BodyKind::Bytes(Contained::new(Bytes::new()))),
             upgrade: None,
             error: None,
             mistake: None,
@@ -239,7 +241,7 @@ macro_rules! body_from {
     ($($from:ty: $bytes:expr),+ $(,)?) => {$(
         impl From<$from> for Body {
             fn from(body: $from) -> Body {
-                Body(BodyKind::Bytes($bytes(body)))
+                Body(BodyKind::Bytes(Contained::new($bytes(body))))
             }
         }
     )+};

@@ -15,6 +15,7 @@ use super::encoder::{self, BodyPlan, Plan, RequestLine};
 use super::leaving::Leaving;
 use super::response::{BodyKind, Response};
 use super::upgrade::Upgrade;
+use crate::emitter::Contained;
 use crate::stream::Transport;
 
 /// A response, ready to be sent.
@@ -28,7 +29,7 @@ struct Outgoing {
 enum Rest {
     /// Nothing, or what is short and has been put behind it.
     Nothing,
-    Bytes(Bytes),
+    Bytes(Contained<Bytes>),
     Stream(BodyReader),
     Upgrade(Box<dyn Upgrade>),
 }
@@ -45,7 +46,7 @@ impl Connection {
             let is_complete = match rest {
                 Rest::Nothing => self.write(&head).await.map(|()| true)?,
                 Rest::Upgrade(upgrade) => return self.write(&head).await.map(|()| Then::Upgrade(upgrade)),
-                Rest::Bytes(body) => Box::pin(self.write_all(Buf::chain(&head[..], body))).await.map(|()| true)?,
+                Rest::Bytes(body) => Box::pin(self.write_all(Buf::chain(&head[..], &body[..]))).await.map(|()| true)?,
                 Rest::Stream(reader) => Box::pin(self.send_stream(head, reader, plan)).await?,
             };
             Ok(if is_complete && plan.keep_alive { Then::NextRequest } else { Then::End })

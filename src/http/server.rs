@@ -1,11 +1,12 @@
 use std::fmt;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::StatusCode;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::HttpError;
 use super::admission::{Admission, Pending, Place, Refusal};
@@ -18,7 +19,7 @@ use super::options::HttpOptions;
 use super::response::Response;
 use super::sending::page;
 use super::stats::HttpStats;
-use crate::emitter::{EventNames, Listeners, Turnstile, listener_methods};
+use crate::emitter::{Contained, EventNames, Listeners, Turnstile, drop_each, listener_methods};
 use crate::socket::{Acceptor, SocketServer};
 use crate::stream::Stream;
 use crate::trace;
@@ -65,7 +66,10 @@ impl Server {
         trace::request_failed(error.cause(), &error, matches!(error, HttpError::Handler(_)));
         let events = &self.events;
         events.turnstile.push(Arc::new(error));
-        events.turnstile.pass(|error| events.listeners.emit(&ERROR, &error, |_| {}));
+        events.turnstile.pass(|error| {
+            events.listeners.emit(&ERROR, &error, |_| {});
+            drop_each([error]);
+        });
     }
 }
 
@@ -134,7 +138,7 @@ impl HttpServer {
         remote: Option<SocketAddr>,
         local: Option<SocketAddr>,
     ) -> Serving {
-        let stream = Stream { remote, local: local.map(Arc::new), ..Stream::other(stream) };
+        let stream = Stream { remote, local: local.map(Arc::new), ..Stream::other(AppStream(Contained::new(stream))) };
         let lifetime = Lifetime::new(false);
         tokio::spawn(Connected::new(lifetime.enter(), stream, self.inner.clone()));
         let options = &self.inner.options;
@@ -166,6 +170,41 @@ impl HttpServer {
 impl fmt::Debug for HttpServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpServer").field("options", &self.inner.options).finish_non_exhaustive()
+    }
+}
+
+/// A stream that an app has given to be served.
+struct AppStream<S>(Contained<S>);
+
+impl<S: AsyncRead + Unpin> AsyncRead for AppStream<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for AppStream<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
     }
 }
 

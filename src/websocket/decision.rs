@@ -16,7 +16,7 @@ use super::shared::Shared;
 use super::slot::{Phase, Slot};
 use super::verify::{Refusal, Verdict};
 use crate::clock::Coarse;
-use crate::emitter::{BoxError, ConcurrentListener, Reacting, contain};
+use crate::emitter::{BoxError, ConcurrentListener, Contained, Reacting, contain};
 use crate::http::{Answer, Response, ServerRequest, Upgrade, Upgraded};
 use crate::trace;
 
@@ -45,6 +45,7 @@ pub(super) fn decide(request: ServerRequest, shared: Arc<Shared>) -> Answer {
         Verdict::Now(verdict) => Handshaking::begin(request, shared, Some(&handshake)).heed(verdict, handshake, None),
         Verdict::Later(deciding) => {
             let handshaking = Handshaking::begin(request, shared, Some(&handshake));
+            let deciding = Contained::new(deciding);
             Answer::later(async move {
                 let deadline = deadline(&handshaking.shared.options);
                 let verdict = in_time(deadline, contain_future(deciding)).await;
@@ -118,6 +119,7 @@ impl Handshaking {
                     }
                 }
                 Reacting::Later(running) => {
+                    let running = Contained::new(running);
                     return Answer::later(self.decide_later(handshake, deadline, listeners, place, running));
                 }
             }
@@ -139,7 +141,7 @@ impl Handshaking {
             for listener in listeners.iter().skip(place + 1) {
                 let outcome = match self.call(listener, CONNECTION) {
                     Reacting::Done(outcome) => outcome,
-                    Reacting::Later(running) => contain_future(running).await,
+                    Reacting::Later(running) => contain_future(Contained::new(running)).await,
                 };
                 self.verdict(outcome)?;
             }
@@ -203,7 +205,7 @@ impl Handshaking {
         let mut running = Vec::new();
         for listener in self.shared.listeners.snapshot().iter() {
             if let Reacting::Later(later) = self.call(listener, ERROR) {
-                running.push(later);
+                running.push(Contained::new(later));
             }
         }
         if running.is_empty() {
@@ -228,7 +230,7 @@ async fn in_time(deadline: Deadline, decide: impl Future<Output = Result<(), Ref
     timeout_at(deadline, decide).await.unwrap_or_else(|_| Err(HandshakeError::Timeout { limit }.into()))
 }
 
-type Running<E> = Pin<Box<dyn Future<Output = Result<(), E>> + Send>>;
+type Running<E> = Contained<Pin<Box<dyn Future<Output = Result<(), E>> + Send>>>;
 
 /// A panic is an error.
 async fn contain_future<E: From<BoxError>>(mut running: Running<E>) -> Result<(), E> {

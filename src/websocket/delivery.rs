@@ -8,7 +8,7 @@ use super::error::ConnectionError;
 use super::event::{Args, BINARY, CLOSE, ConnectionEvents, DRAIN, ERROR, MESSAGE, TEXT};
 use super::message::{Message, Text};
 use super::slot::{DEAF, MAIL, Phase, Slot};
-use crate::emitter::{BoxError, Change, Emission, Table, contain};
+use crate::emitter::{BoxError, Change, Emission, Table, contain, drop_each};
 
 /// Calls a connection's listeners: one at a time, an asynchronous one to its end before the next.
 pub(super) struct Delivery {
@@ -270,11 +270,12 @@ impl Delivery {
             let args = std::mem::take(&mut running.args);
             self.running = Some(running);
             if event == ERROR || event == CLOSE {
+                drop_each(outcome.err());
                 self.emit_to_each(event, place + 1, args.as_args(), cx);
                 continue;
             }
             if let Err(error) = outcome {
-                self.failure = Some(error);
+                self.has_failed(error);
                 continue;
             }
             self.emit_from(event, place + 1, args.as_args(), cx);
@@ -314,7 +315,7 @@ impl Delivery {
             match emission {
                 Emission::Done => break,
                 Emission::Failed(error) => {
-                    self.failure = Some(error);
+                    self.has_failed(error);
                     break;
                 }
                 Emission::Started(place) => match self.poll_started(event, place, args, cx) {
@@ -375,6 +376,11 @@ impl Delivery {
         **running = Running { active: true, event, place, args };
     }
 
+    /// A listener has returned an error.
+    fn has_failed(&mut self, error: BoxError) {
+        drop_each(self.failure.replace(error));
+    }
+
     /// Applies what others changed in the listeners: nothing but a look at a flag if there was nothing.
     #[inline]
     pub(super) fn read_mail(&mut self) {
@@ -406,5 +412,14 @@ impl Delivery {
             senders.notify_waiters();
         }
         true
+    }
+}
+
+impl Drop for Delivery {
+    /// There may be errors of the app's in each of these.
+    fn drop(&mut self) {
+        drop_each(self.failure.take());
+        drop_each(self.running.take());
+        drop_each(self.due.take());
     }
 }

@@ -5,7 +5,9 @@ use bytes::Bytes;
 use super::connection::WebSocketConnection;
 use super::error::ConnectionError;
 use super::message::{Message, Text};
-use crate::emitter::{Asynchronous, BoxError, EventNames, Events, Listener, ListenerError, Outcome, Synchronous};
+use crate::emitter::{
+    Asynchronous, BoxError, EventNames, Events, Listener, ListenerError, Outcome, Synchronous, output_of,
+};
 
 pub(super) const NAMES: EventNames = EventNames {
     object: "a WebSocketConnection",
@@ -322,7 +324,7 @@ macro_rules! borrowing {
                 where
                     F: for<'a> BorrowingCall<'a, $borrowed>,
                 {
-                    closure(&owned).await.outcome()
+                    output_of!(closure(&owned)).outcome()
                 }
                 later(Shape::$shape, move |_: &WebSocketConnection, args: Args<'_>| match args {
                     $pattern => Some(call(self.clone(), $value)),
@@ -345,7 +347,7 @@ macro_rules! borrowing {
                 where
                     F: for<'a> BorrowingCallWith<'a, $borrowed>,
                 {
-                    closure(&connection, &owned).await.outcome()
+                    output_of!(closure(&connection, &owned)).outcome()
                 }
                 later(Shape::$shape, move |connection: &WebSocketConnection, args: Args<'_>| match args {
                     $pattern => Some(call(self.clone(), *connection, $value)),

@@ -163,7 +163,10 @@ impl WebSocketConnection {
     pub(super) fn add(&self, event: u8, rank: Rank, listener: Box<dyn Listener<ConnectionEvents>>) -> ListenerId {
         match self.lock().filter(|state| state.phase < Phase::Closed) {
             Some(mut state) => self.add_to(&mut state, event, rank, listener),
-            None => ListenerId::new(event),
+            None => {
+                drop_each([listener]);
+                ListenerId::new(event)
+            }
         }
     }
 

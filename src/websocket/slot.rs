@@ -17,7 +17,7 @@ use super::shared::Shared;
 use super::stats::Received;
 use super::writer::Streaming;
 use crate::clock::Alarm;
-use crate::emitter::{Change, ListenerId, contain, drop_each};
+use crate::emitter::{Change, ListenerId, drop_each};
 use crate::http::{Lifetime, Response, ServerRequest};
 use crate::slots::Slots;
 
@@ -204,7 +204,12 @@ impl Slot {
         SLOTS.give_back(index);
         // Outside of the lock: what an app stored in it may do anything when it is dropped.
         drop_each(before.existing_belongings().map(|belongings| std::mem::take(&mut belongings.data)).unwrap_or_default());
-        drop_each([before]);
+        drop_each(std::mem::take(&mut before.mail));
+        if let Some(Extras { rejection, fault, error, .. }) = before.existing_extras() {
+            drop_each(rejection.take());
+            drop_each(fault.take());
+            drop_each(error.take());
+        }
     }
 
     #[inline(always)]
@@ -248,11 +253,7 @@ impl Drop for Kept {
         let is_over = slot.flags.load(Ordering::Relaxed) & OVER != 0;
         drop(state);
         if is_last && is_over {
-            // A panic in what the app has attached is not one of those who kept it.
-            let _ = contain(|| {
-                self.0.retire();
-                Ok(())
-            });
+            self.0.retire();
         }
     }
 }

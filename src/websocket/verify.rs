@@ -4,7 +4,7 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::error::HandshakeError;
-use crate::emitter::{BoxError, contain};
+use crate::emitter::{BoxError, Contained, contain, output_of};
 use crate::http::{Response, ServerRequest};
 
 /// Why a handshake is refused, and what the client is answered.
@@ -38,6 +38,7 @@ impl From<BoxError> for Refusal {
 pub(super) type Verify = Arc<dyn Fn(ServerRequest) -> Verdict + Send + Sync>;
 
 pub(super) fn verify<R: IntoVerdict<K>, K>(closure: impl Fn(ServerRequest) -> R + Send + Sync + 'static) -> Verify {
+    let closure = Contained::new(closure);
     Arc::new(move |request| {
         let contained = contain(|| Ok(closure(request).into_verdict()));
         contained.unwrap_or_else(|error| Verdict::Now(Err(error.into())))
@@ -104,7 +105,7 @@ where
 {
     fn into_verdict(self) -> Verdict {
         Verdict::Later(Box::pin(async move {
-            match self.await.into_verdict() {
+            match output_of!(self).into_verdict() {
                 Verdict::Now(verdict) => verdict,
                 Verdict::Later(deciding) => deciding.await,
             }
