@@ -267,6 +267,11 @@ async fn in_what_listeners_return_and_panic_with() {
                     sleep(Duration::from_secs(1)).await;
                     Err::<(), Bomb>(later.one())
                 });
+                let next = log.clone();
+                connection.on(event, async move || {
+                    sleep(Duration::from_secs(1)).await;
+                    next.add(format_args!("{event} was waited for"));
+                });
                 connection.on(event, move || Failing(failing.one()));
             }
         }
@@ -276,7 +281,10 @@ async fn in_what_listeners_return_and_panic_with() {
         connection.close();
         drop(peer);
         sleep(Duration::from_secs(60)).await;
-        assert_eq!(log.take(), ["close 1011"], "kind {kind}");
+        let told = log.take();
+        let count = |what: &str| told.iter().filter(|told| *told == what).count();
+        assert_eq!(count("close 1011"), 1, "kind {kind}: {told:?}");
+        assert_eq!([count("error was waited for"), count("close was waited for")], [2, 2], "kind {kind}: {told:?}");
         assert_eq!(bombs.left(), 0, "kind {kind}");
     }
     bystander.echoes().await;
@@ -434,6 +442,8 @@ async fn in_connection_listeners_that_decide_and_those_who_hear_of_it() {
         let mut bystander = Bystander::new().await;
         let websocket = &bystander.websocket;
         let (one, other, more) = (bombs.one(), bombs.one(), bombs.clone());
+        let planted = bombs.clone();
+        websocket.on("connection", move |connection| plant(connection, &planted));
         match kind {
             0 => websocket.on("connection", move |_| Err::<(), Bomb>(one.clone())),
             1 => websocket.on("connection", move |_| Failing(one.clone())),
@@ -487,23 +497,21 @@ impl Future for Verifying {
 async fn in_the_closure_that_verifies_handshakes_its_future_and_its_error() {
     let bombs = Bombs::new();
     for kind in 0..4 {
-        let bomb = bombs.one();
-        let middleware = WebSocketMiddleware::new().with_verify(|_: ServerRequest| true);
+        let (bomb, replaced, dropped) = (bombs.one(), bombs.one(), bombs.one());
+        let middleware = WebSocketMiddleware::new().with_verify(move |_: ServerRequest| replaced.as_ref().is_empty());
+        drop(WebSocketMiddleware::new().with_verify(move |_: ServerRequest| dropped.as_ref().is_empty()));
         let is_bystander = |request: &ServerRequest| request.path() == "/";
         let websocket = match kind {
-            0 => middleware.with_verify(
-                move |request: ServerRequest| {
-                    if is_bystander(&request) { Ok(()) } else { Err::<(), Bomb>(bomb.clone()) }
-                },
-            ),
+            0 => middleware.with_verify(move |request: ServerRequest| match is_bystander(&request) {
+                true => Ok(()),
+                false => Err::<(), Bomb>(bomb.clone()),
+            }),
             1 => middleware.with_verify(move |request: ServerRequest| Verifying(is_bystander(&request), bomb.clone())),
             2 => middleware
                 .with_verify(move |request: ServerRequest| Deciding(is_bystander(&request).then_some(true), bomb.clone())),
-            _ => middleware.with_verify(move |request: ServerRequest| {
-                if !is_bystander(&request) {
-                    std::panic::panic_any(bomb.clone());
-                }
-                true
+            _ => middleware.with_verify(move |request: ServerRequest| match is_bystander(&request) {
+                true => true,
+                false => std::panic::panic_any(bomb.clone()),
             }),
         };
         // A second one, which is dropped together with the first.

@@ -85,11 +85,14 @@ pub(crate) fn poll_to_end<F: Future>(mut future: Pin<&mut Option<F>>, cx: &mut C
 }
 
 /// Drops what an app has put into a place.
+#[inline]
 pub(crate) fn drop_pinned<T>(mut place: Pin<&mut Option<T>>) {
-    let _ = contain(|| {
-        place.set(None);
-        Ok(())
-    });
+    if place.is_some() {
+        let _ = contain(|| {
+            place.set(None);
+            Ok(())
+        });
+    }
 }
 
 /// Calls a listener and makes its panic an error.

@@ -275,7 +275,7 @@ impl Delivery {
                 continue;
             }
             if let Err(error) = outcome {
-                self.has_failed(error);
+                self.failure = Some(error);
                 continue;
             }
             self.emit_from(event, place + 1, args.as_args(), cx);
@@ -315,7 +315,7 @@ impl Delivery {
             match emission {
                 Emission::Done => break,
                 Emission::Failed(error) => {
-                    self.has_failed(error);
+                    self.failure = Some(error);
                     break;
                 }
                 Emission::Started(place) => match self.poll_started(event, place, args, cx) {
@@ -376,11 +376,6 @@ impl Delivery {
         **running = Running { active: true, event, place, args };
     }
 
-    /// A listener has returned an error.
-    fn has_failed(&mut self, error: BoxError) {
-        drop_each(self.failure.replace(error));
-    }
-
     /// Applies what others changed in the listeners: nothing but a look at a flag if there was nothing.
     #[inline]
     pub(super) fn read_mail(&mut self) {
@@ -412,14 +407,5 @@ impl Delivery {
             senders.notify_waiters();
         }
         true
-    }
-}
-
-impl Drop for Delivery {
-    /// There may be errors of the app's in each of these.
-    fn drop(&mut self) {
-        drop_each(self.failure.take());
-        drop_each(self.running.take());
-        drop_each(self.due.take());
     }
 }

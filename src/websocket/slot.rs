@@ -204,7 +204,6 @@ impl Slot {
         SLOTS.give_back(index);
         // Outside of the lock: what an app stored in it may do anything when it is dropped.
         drop_each(before.existing_belongings().map(|belongings| std::mem::take(&mut belongings.data)).unwrap_or_default());
-        drop_each(std::mem::take(&mut before.mail));
         if let Some(Extras { rejection, fault, error, .. }) = before.existing_extras() {
             drop_each(rejection.take());
             drop_each(fault.take());
