@@ -275,3 +275,52 @@ fn recycle_log(more: &More) {
 fn length(log: &Arc<RwLock<Vec<u8>>>) -> usize {
     log.read().len()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Broadcasts to nobody, and returns the log and where in it the message stands.
+    fn write(size: usize) -> (Arc<Log>, (u32, u32)) {
+        let mut written = None;
+        encode_once(&Order::default(), Opcode::Binary, &vec![0; size], |log, range| {
+            written = range.map(|range| (log.clone(), range));
+        });
+        written.expect("it is called, and a log is small")
+    }
+
+    /// What the thread keeps of a log.
+    fn kept() -> Option<usize> {
+        MORE.with(|more| more.log.take()).map(|log| log.read().capacity())
+    }
+
+    #[test]
+    fn the_broadcasts_of_a_turn_share_a_log_until_it_is_large() {
+        let turn = Turn::begin();
+        let (first, second) = (write(10), write(LOG_MAX));
+        assert!(Arc::ptr_eq(&first.0, &second.0));
+        assert_eq!((first.1, second.1.0), ((0, 12), 12));
+        let third = write(10);
+        assert!(!Arc::ptr_eq(&first.0, &third.0));
+        assert_eq!(third.1, (0, 12));
+        drop(turn);
+    }
+
+    #[test]
+    fn a_log_is_used_again_if_it_is_not_large_and_nobody_has_anything_of_it_to_send() {
+        let turn = Turn::begin();
+        drop(write(100));
+        turn.flush();
+        let log = MORE.with(|more| more.log.take()).expect("it is kept");
+        assert!(log.read().is_empty());
+
+        let unsent = write(100);
+        turn.flush();
+        assert_eq!(kept(), None, "somebody has something of it to send");
+        assert_eq!(unsent.0.read().len(), 102);
+
+        drop(write(LOG_MAX));
+        turn.flush();
+        assert_eq!(kept(), None, "it is large");
+    }
+}
