@@ -60,6 +60,8 @@ struct Handshaking {
     connection: WebSocketConnection,
     shared: Arc<Shared>,
     decision: Decision,
+    /// The one that it was begun on: it may be given up on another, which is not driven on.
+    runtime: Option<Handle>,
 }
 
 enum Decision {
@@ -75,11 +77,12 @@ impl Drop for Handshaking {
             Decision::Accepted => {}
             Decision::Refused => Delivery::new(self.connection).vanish(),
             Decision::Open => {
-                let Handshaking { connection, ref shared, .. } = *self;
-                let gone = Handshaking { connection, shared: shared.clone(), decision: Decision::Open };
+                let Handshaking { connection, ref shared, ref mut runtime, .. } = *self;
+                let runtime = runtime.take();
+                let gone = Handshaking { connection, shared: shared.clone(), decision: Decision::Open, runtime: None };
                 let answer = gone.refuse(HandshakeError::Gone.into());
                 // Nobody is left who would wait for asynchronous listeners.
-                if let Ok(runtime) = Handle::try_current() {
+                if let Some(runtime) = runtime {
                     runtime.spawn(answer);
                 }
             }
@@ -97,7 +100,7 @@ impl Handshaking {
             }
             state.extras().request = Some(request);
         }
-        Handshaking { connection, shared, decision: Decision::Open }
+        Handshaking { connection, shared, decision: Decision::Open, runtime: Handle::try_current().ok() }
     }
 
     /// Does what was decided before there was a connection.
