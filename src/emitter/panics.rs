@@ -4,7 +4,6 @@
 //! unwinds ends the process, and nobody could contain it.
 
 use std::any::Any;
-use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
@@ -56,12 +55,6 @@ impl<T> DerefMut for Contained<T> {
             Some(thing) => thing,
             None => unreachable!("it is there until it is dropped"),
         }
-    }
-}
-
-impl<T: fmt::Debug> fmt::Debug for Contained<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
     }
 }
 

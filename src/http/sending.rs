@@ -3,7 +3,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use http::StatusCode;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
@@ -13,9 +13,8 @@ use super::body_stream::{BodyReader, Piece};
 use super::connection::{Connection, Stop, Then};
 use super::encoder::{self, BodyPlan, Plan, RequestLine};
 use super::leaving::Leaving;
-use super::response::{BodyKind, Response};
+use super::response::{BodyBytes, BodyKind, Response};
 use super::upgrade::Upgrade;
-use crate::emitter::Contained;
 use crate::stream::Transport;
 
 /// A response, ready to be sent.
@@ -29,7 +28,7 @@ struct Outgoing {
 enum Rest {
     /// Nothing, or what is short and has been put behind it.
     Nothing,
-    Bytes(Contained<Bytes>),
+    Bytes(BodyBytes),
     Stream(BodyReader),
     Upgrade(Box<dyn Upgrade>),
 }
