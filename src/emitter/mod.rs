@@ -16,6 +16,7 @@ mod names;
 mod panics;
 mod shared;
 mod table;
+mod turn;
 mod turnstile;
 
 pub use concurrent::Reaction;
@@ -30,4 +31,5 @@ pub(crate) use names::EventNames;
 pub(crate) use panics::{Contained, contain, drop_each, output_of, panic_error, poll_to_end};
 pub(crate) use shared::Listeners;
 pub(crate) use table::{Change, Emission, Entry, Table};
-pub(crate) use turnstile::{TurnFlag, Turnstile};
+pub(crate) use turn::{HELD_UP, begin_turn, end_turn, take_pause};
+pub(crate) use turnstile::Turnstile;

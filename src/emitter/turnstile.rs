@@ -1,12 +1,11 @@
-use std::cell::Cell;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
 use super::panics::drop_each;
+use super::turn::hold_up;
 
 /// Lets one caller at a time through and keeps the others' work for it, in order.
 ///
@@ -16,7 +15,7 @@ use super::panics::drop_each;
 ///
 /// If jobs come faster than they are run, who brings more waits a moment, and relieves who is inside: neither does the queue
 /// grow as fast as it might, nor is anybody kept for as long as others bring something. A turn that has waited or was kept is
-/// [over](TurnFlag).
+/// [over](super::HELD_UP).
 pub(crate) struct Turnstile<J> {
     queue: Mutex<Queue<J>>,
     changed: Condvar,
@@ -45,52 +44,8 @@ const PATIENCE: Duration = Duration::from_millis(1);
 /// Whoever is inside is relieved when so many have waited in vain, even if it has run few jobs: those take long.
 const IN_VAIN_MAX: usize = 8;
 
-/// The longest pause of who waits in vain.
+/// The longest pause of a connection that has waited in vain.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-
-thread_local! {
-    static FLAG: Cell<Option<Flag>> = const { Cell::new(None) };
-    static PAUSE: Cell<Duration> = const { Cell::new(Duration::ZERO) };
-}
-
-/// A bit of a word.
-type Flag = (&'static AtomicU32, u32);
-
-/// The flag of this thread's turn. A turnstile raises it when it has held up the turn, which is over then: a peer that causes
-/// many jobs would keep the thread for as many waits as it has sent messages.
-pub(crate) struct TurnFlag {
-    outer: Option<Flag>,
-}
-
-impl TurnFlag {
-    /// The flag until this is dropped. A turn within another has its own.
-    #[inline]
-    pub(crate) fn begin(flags: &'static AtomicU32, flag: u32) -> TurnFlag {
-        TurnFlag { outer: FLAG.with(|current| current.replace(Some((flags, flag)))) }
-    }
-
-    /// How long the one whose turn it was has to make a pause, because it has waited in vain: the longer the more jobs there are,
-    /// so that peers bring no more than are run.
-    pub(crate) fn take_pause() -> Duration {
-        PAUSE.with(Cell::take)
-    }
-
-    #[cold]
-    fn raise(pause: Duration) {
-        // When a thread ends it may have none any more.
-        if let Ok(Some((flags, flag))) = FLAG.try_with(Cell::get) {
-            flags.fetch_or(flag, Ordering::Relaxed);
-            PAUSE.with(|longest| longest.set(longest.get().max(pause)));
-        }
-    }
-}
-
-impl Drop for TurnFlag {
-    #[inline]
-    fn drop(&mut self) {
-        FLAG.with(|current| current.set(self.outer));
-    }
-}
 
 impl<J> Default for Turnstile<J> {
     fn default() -> Self {
@@ -140,7 +95,7 @@ impl<J> Turnstile<J> {
             queue.waiting -= 1;
             let is_in_vain = queue.is_crowded() && !queue.is_relieved;
             queue.in_vain += usize::from(is_in_vain);
-            TurnFlag::raise(if is_in_vain { queue.pause() } else { Duration::ZERO });
+            hold_up(if is_in_vain { queue.pause() } else { Duration::ZERO });
         }
         let is_needed = queue.is_relieved || queue.inside.is_none() && !queue.jobs.is_empty();
         if is_needed {
@@ -154,7 +109,7 @@ impl<J> Turnstile<J> {
         let mut queue = self.queue.lock();
         let is_kept = queue.run >= CROWD || queue.in_vain >= IN_VAIN_MAX;
         if is_kept {
-            TurnFlag::raise(Duration::ZERO);
+            hold_up(Duration::ZERO);
         }
         if is_kept && queue.waiting > 0 && !queue.jobs.is_empty() {
             queue.is_relieved = true;
@@ -194,6 +149,7 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
+    use super::super::turn::{HELD_UP, begin_turn, end_turn, take_pause};
     use super::*;
 
     #[test]
@@ -255,19 +211,19 @@ mod tests {
     #[test]
     fn a_turn_that_has_waited_or_was_kept_is_over() {
         static FLAGS: AtomicU32 = AtomicU32::new(1);
-        let is_raised = || FLAGS.swap(1, Ordering::Relaxed) == 3;
+        let is_raised = || FLAGS.swap(1, Ordering::Relaxed) == 1 | HELD_UP;
         let turnstile = Turnstile::default();
-        let _flag = TurnFlag::begin(&FLAGS, 2);
+        begin_turn(&FLAGS);
         (0..CROWD).for_each(|job| turnstile.push(job));
         turnstile.pass(|job| {
             if job == 0 {
                 assert!(!is_raised());
                 std::thread::scope(|scope| {
                     scope.spawn(|| {
-                        let flag = TurnFlag::begin(&FLAGS, 2);
+                        begin_turn(&FLAGS);
                         turnstile.push(CROWD);
                         turnstile.pass(|_| unreachable!("somebody is inside"));
-                        drop(flag);
+                        assert!(!take_pause().is_zero(), "it has waited in vain");
                     });
                 });
                 assert!(is_raised(), "who has waited");
@@ -278,6 +234,11 @@ mod tests {
         turnstile.push(0);
         turnstile.pass(drop);
         assert!(!is_raised());
+        end_turn();
+        (0..=CROWD).for_each(|job| turnstile.push(job));
+        turnstile.pass(drop);
+        assert!(!is_raised(), "it is nobody's turn");
+        assert!(take_pause().is_zero());
     }
 
     #[test]

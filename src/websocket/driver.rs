@@ -16,7 +16,7 @@ use super::inbox::Inbox;
 use super::shared::Shared;
 use super::slot::{ALARM, ATTEND, BLOCKED, CUT, DEAF, DRAINED, HELD_UP, PAUSED, Phase, Slot};
 use crate::clock::{Coarse, Moment};
-use crate::emitter::{TurnFlag, panic_error};
+use crate::emitter::{begin_turn, end_turn, panic_error, take_pause};
 use crate::http::{Place, Upgraded};
 use crate::protocol::{Bucket, Session, close_code};
 use crate::stream::ReadHalf;
@@ -209,7 +209,7 @@ impl Driver {
 
     #[cold]
     fn pause_held_up(&mut self) {
-        let pause = TurnFlag::take_pause();
+        let pause = take_pause();
         if !pause.is_zero() && self.deadlines.message == Moment::NEVER {
             self.deadlines.message = self.lifetime.clock().after(pause);
         }
@@ -352,7 +352,7 @@ impl Future for Driver {
         let driver = self.get_mut();
         let begun = Coarse::now();
         let turn = Turn::begin();
-        let _flag = TurnFlag::begin(&driver.slot().flags, HELD_UP);
+        begin_turn(&driver.slot().flags);
         let mut desk = Desk::take();
         let mut panics = 0;
         let polled = loop {
@@ -371,6 +371,7 @@ impl Future for Driver {
                 }
             }
         };
+        end_turn();
         desk.put_back();
         driver.shared.note_time(begun);
         polled

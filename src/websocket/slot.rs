@@ -17,7 +17,7 @@ use super::shared::Shared;
 use super::stats::Received;
 use super::writer::Streaming;
 use crate::clock::Alarm;
-use crate::emitter::{Change, ListenerId, drop_each};
+use crate::emitter::{self, Change, ListenerId, drop_each};
 use crate::http::{Lifetime, Response, ServerRequest};
 use crate::slots::Slots;
 
@@ -56,7 +56,7 @@ pub(super) const HEARD_OUT: u32 = 1 << 8;
 /// The task has ended, and others still keep the slot.
 const OVER: u32 = 1 << 9;
 /// A listener had to wait for others: the turn is over, and the next one begins when these have had theirs.
-pub(super) const HELD_UP: u32 = 1 << 10;
+pub(super) const HELD_UP: u32 = emitter::HELD_UP;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

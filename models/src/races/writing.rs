@@ -218,11 +218,8 @@ fn members_that_a_task_flushes_get_all_that_is_written_to_them_meanwhile() {
         let broadcaster = thread::spawn(move || (0..2).for_each(|number| group.write(format!("group{number}"))));
         let writer = thread::spawn(move || write_twice(connections[2], "write"));
         let (opens, peers): (Vec<_>, Vec<_>) = members.into_iter().unzip();
-        let readers: Vec<_> = peers
-            .into_iter()
-            .zip([2, 2, 4])
-            .map(|(peer, count)| spawn(peer::read_some(peer, count)))
-            .collect();
+        let readers: Vec<_> =
+            peers.into_iter().zip([2, 2, 4]).map(|(peer, count)| spawn(peer::read_some(peer, count))).collect();
         broadcaster.join().expect("no panic");
         writer.join().expect("no panic");
         for (reader, senders) in readers.into_iter().zip([&["group"][..], &["group"], &["group", "write"]]) {
