@@ -580,6 +580,11 @@ async fn a_group_answers_who_is_in_it() {
     assert_eq!((a.contains(ann), a.contains(bob), a.contains(cid), b.contains(ann)), (true, true, false, false));
     assert_eq!(a.members(), [ann, bob], "in the order in which they came");
     assert_eq!(a.into_iter().map(name).collect::<Vec<_>>(), ["ann", "bob"]);
+    let mut names = Vec::new();
+    for member in &a {
+        names.push(name(member));
+    }
+    assert_eq!(names, ["ann", "bob"]);
     assert_eq!((groups.get("a"), groups.get("b"), groups.get("c")), (Some(a), Some(b), None));
     let all: HashSet<_> = groups.groups().into_iter().collect();
     assert_eq!(all, HashSet::from([a, b]));

@@ -1,11 +1,10 @@
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
-use super::listener::{BoxError, Outcome, Rank};
-use super::panics::drop_each;
+use super::listener::{BoxError, ListenerId, Outcome, Rank};
+use super::panics::{Contained, output_of};
 
 /// What a callback that may be synchronous or asynchronous returns: what a listener may return (see [`Outcome`]), or a
 /// future of it. `K` tells the two apart; the compiler infers it.
@@ -44,7 +43,7 @@ where
     F: Future<Output: Outcome> + Send + 'static,
 {
     fn react(self) -> Reacting {
-        Reacting::Later(Box::pin(async move { self.await.outcome() }))
+        Reacting::Later(Box::pin(async move { output_of!(self).outcome() }))
     }
 }
 
@@ -65,30 +64,29 @@ where
 
 /// Listeners that many tasks call at the same time.
 pub(crate) struct ConcurrentListeners<A> {
-    next_number: AtomicU32,
     /// Replaced as a whole, so that an emission works on a snapshot.
     list: RwLock<Arc<[Arc<ConcurrentListener<A>>]>>,
 }
 
 /// One of [`ConcurrentListeners`].
 pub(crate) struct ConcurrentListener<A> {
-    number: u32,
+    number: u64,
     event: u8,
     rank: Rank,
-    closure: ConcurrentClosure<A>,
+    closure: Contained<ConcurrentClosure<A>>,
 }
 
 impl<A> Default for ConcurrentListeners<A> {
     fn default() -> Self {
-        ConcurrentListeners { next_number: AtomicU32::new(0), list: RwLock::new(Arc::new([])) }
+        ConcurrentListeners { list: RwLock::new(Arc::new([])) }
     }
 }
 
 impl<A: 'static> ConcurrentListeners<A> {
     /// Adds a listener and returns its number. One for once is made by [`call_once`].
-    pub(crate) fn add(&self, event: u8, rank: Rank, closure: ConcurrentClosure<A>) -> u32 {
-        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-        let added = Arc::new(ConcurrentListener { number, event, rank, closure });
+    pub(crate) fn add(&self, event: u8, rank: Rank, closure: ConcurrentClosure<A>) -> u64 {
+        let number = ListenerId::next_number();
+        let added = Arc::new(ConcurrentListener { number, event, rank, closure: Contained::new(closure) });
         self.replace(|listeners| {
             let place = listeners.partition_point(|other| other.rank <= rank);
             listeners.insert(place, added);
@@ -96,7 +94,7 @@ impl<A: 'static> ConcurrentListeners<A> {
         number
     }
 
-    pub(crate) fn remove(&self, number: u32) {
+    pub(crate) fn remove(&self, number: u64) {
         self.replace(|listeners| listeners.retain(|listener| listener.number != number));
     }
 
@@ -121,7 +119,7 @@ impl<A: 'static> ConcurrentListeners<A> {
         let before = std::mem::replace(&mut *list, listeners.into());
         drop(list);
         // Outside of the lock: what a closure captured may do anything when it is dropped.
-        drop_each([before]);
+        drop(before);
     }
 }
 

@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::listener::{ListenerId, Outcome, Rank};
+use super::panics::drop_each;
 use super::shared::Listeners;
 use super::turnstile::Turnstile;
 
@@ -10,9 +11,12 @@ use super::turnstile::Turnstile;
 ///
 /// Events are named by the app and all carry an `A`. Any number of tasks may use it, and clones are the same emitter.
 /// Listeners are synchronous, see the arguments by reference, and are called one after the other, `on` before `once`, in
-/// one order for everybody. What is emitted meanwhile, by a listener or by another task, follows when the listeners of
-/// the present event have been called. A listener that panics or returns `Err` keeps nobody else from being called; its
-/// error is dropped, an app that wants it catches it in the listener.
+/// one order for everybody. A listener that panics or returns `Err` keeps no other listener from being called; its error is
+/// dropped, an app that wants it catches it in the listener.
+///
+/// An event that is emitted while listeners run, by one of them or by another task, is emitted when the listeners of the
+/// present event have been called. In PHP, `emit` inside a listener calls the other listeners before it returns. Here a listener
+/// may change what it captured (`FnMut`), so it is never called within itself.
 ///
 /// ```
 /// use react_websocket::EventEmitter;
@@ -44,6 +48,10 @@ impl<A> EventEmitter<A> {
     }
 
     /// Calls `listener` at every `event` from the next one on. Any name is an event.
+    ///
+    /// # Panics
+    /// If the name is empty, as in Évenement.
+    #[track_caller]
     pub fn on<F, R>(&self, event: &str, listener: F) -> ListenerId
     where
         F: FnMut(&A) -> R + Send + 'static,
@@ -53,6 +61,10 @@ impl<A> EventEmitter<A> {
     }
 
     /// Calls `listener` at the next `event` only, after all `on` listeners. The closure may be `FnOnce`.
+    ///
+    /// # Panics
+    /// If the name is empty.
+    #[track_caller]
     pub fn once<F, R>(&self, event: &str, listener: F) -> ListenerId
     where
         F: FnOnce(&A) -> R + Send + 'static,
@@ -64,7 +76,7 @@ impl<A> EventEmitter<A> {
 
     /// Removes a listener. One that is not there any more is no error.
     pub fn remove_listener(&self, id: ListenerId) {
-        self.inner.listeners.remove(id.number);
+        self.inner.listeners.remove(id.number());
     }
 
     /// Removes the listeners of one event, or with `None` all.
@@ -77,19 +89,24 @@ impl<A> EventEmitter<A> {
         self.inner.listeners.count(&event.into())
     }
 
-    /// Calls the listeners of `event`, here and now unless another emission is under way: then that one's task calls them
-    /// when it is done.
+    /// Calls the listeners of `event` before it returns, unless another emission is under way: then the task of that one calls
+    /// them when it is done.
     pub fn emit(&self, event: &str, args: A) {
         self.inner.turnstile.push((event.into(), args));
-        self.inner.turnstile.pass(|(event, args)| self.inner.listeners.emit(&event, &args, |_| {}));
+        self.inner.turnstile.pass(|(event, args)| {
+            self.inner.listeners.emit(&event, &args, |_| {});
+            drop_each([args]);
+        });
     }
 
+    #[track_caller]
     fn add<F, R>(&self, event: &str, rank: Rank, listener: F) -> ListenerId
     where
         F: FnMut(&A) -> R + Send + 'static,
         R: Outcome,
     {
-        ListenerId { event: 0, number: self.inner.listeners.add(event.into(), rank, listener) }
+        assert!(!event.is_empty(), "event name is empty");
+        ListenerId::of(0, self.inner.listeners.add(event.into(), rank, listener))
     }
 }
 

@@ -1,7 +1,10 @@
 use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+
+use super::panics::drop_pinned;
 
 /// Any error, as a listener may return it.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -67,11 +70,34 @@ pub trait ClonedForEachCallSoUseArc: Clone {}
 
 impl<F: Clone> ClonedForEachCallSoUseArc for F {}
 
-/// Names one registered listener, to remove it with.
+/// Names one registered listener, to remove it with. No two listeners of a process have the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ListenerId {
     pub(crate) event: u8,
-    pub(crate) number: u32,
+    /// The number's upper and lower bits, so that an id takes no more than eight bytes.
+    upper: u16,
+    lower: u32,
+}
+
+impl ListenerId {
+    /// One that no other listener has.
+    pub(crate) fn new(event: u8) -> ListenerId {
+        ListenerId::of(event, ListenerId::next_number())
+    }
+
+    pub(crate) fn of(event: u8, number: u64) -> ListenerId {
+        ListenerId { event, upper: (number >> 32) as u16, lower: number as u32 }
+    }
+
+    /// At a million listeners a second there are enough for nine years.
+    pub(crate) fn next_number() -> u64 {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn number(self) -> u64 {
+        u64::from(self.upper) << 32 | u64::from(self.lower)
+    }
 }
 
 /// When a listener's turn is among those of its event: Évenement calls all `on` listeners before all `once` listeners.
@@ -142,7 +168,10 @@ where
     Fut: Future<Output: Outcome> + Send,
 {
     fn call(&mut self, subject: &E::Subject, args: &E::Args<'_>) -> Result<(), BoxError> {
-        self.running.set((self.start)(subject, *args));
+        let started = (self.start)(subject, *args);
+        // There is none, unless it was given up.
+        drop_pinned(self.running.as_mut());
+        self.running.set(started);
         Ok(())
     }
 
@@ -153,7 +182,14 @@ where
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         let Some(future) = self.running.as_mut().as_pin_mut() else { return Poll::Ready(Ok(())) };
         let Poll::Ready(output) = future.poll(cx) else { return Poll::Pending };
-        self.running.set(None);
+        drop_pinned(self.running.as_mut());
         Poll::Ready(output.outcome())
+    }
+}
+
+impl<F, Fut> Drop for Asynchronous<F, Fut> {
+    /// The closure follows.
+    fn drop(&mut self) {
+        drop_pinned(self.running.as_mut());
     }
 }

@@ -78,7 +78,7 @@ macro_rules! listener_methods {
         pub fn remove_listener(&self, id: $crate::emitter::ListenerId) {
             let $object = self;
             if let Some(listeners) = $listeners {
-                listeners.remove(id.number);
+                listeners.remove(id.number());
             }
         }
 
@@ -114,8 +114,12 @@ macro_rules! listener_methods {
         ) -> Result<$crate::emitter::ListenerId, $crate::emitter::ListenerError> {
             let event = $names.resolve(event)?;
             let $object = self;
-            let number = $listeners.map(|listeners| listeners.add(event, rank, listener));
-            Ok($crate::emitter::ListenerId { event, number: number.unwrap_or(u32::MAX) })
+            let Some(listeners) = $listeners else {
+                $crate::emitter::drop_each([listener]);
+                return Ok($crate::emitter::ListenerId::new(event));
+            };
+            let number = listeners.add(event, rank, listener);
+            Ok($crate::emitter::ListenerId::of(event, number))
         }
     };
 }

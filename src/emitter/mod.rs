@@ -16,6 +16,7 @@ mod names;
 mod panics;
 mod shared;
 mod table;
+mod turn;
 mod turnstile;
 
 pub use concurrent::Reaction;
@@ -28,7 +29,8 @@ pub(crate) use listener::{Asynchronous, ClonedForEachCallSoUseArc, Events, Liste
 pub use listener::{BoxError, ListenerId, Outcome};
 pub(crate) use methods::listener_methods;
 pub(crate) use names::{EventNames, did_you_mean};
-pub(crate) use panics::{contain, drop_each, panic_error};
+pub(crate) use panics::{Contained, contain, drop_each, output_of, panic_error, poll_to_end};
 pub(crate) use shared::Listeners;
 pub(crate) use table::{Change, Emission, Entry, Table};
+pub(crate) use turn::{HELD_UP, begin_turn, end_turn, take_pause};
 pub(crate) use turnstile::Turnstile;

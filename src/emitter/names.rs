@@ -6,7 +6,7 @@ use super::ListenerError;
 pub(crate) struct EventNames {
     /// What the object is called in messages, with its article.
     pub(crate) object: &'static str,
-    /// At most 16, so that a set of events fits a `u16`.
+    /// At most 16: a [`Table`](super::Table) keeps a set of events in a `u16`.
     pub(crate) names: &'static [&'static str],
     /// Other names that are accepted: (other name, name).
     pub(crate) aliases: &'static [(&'static str, &'static str)],

@@ -1,7 +1,13 @@
 //! What an app's code panics with stays where that code was called.
+//!
+//! That goes for what an app's values do when they are dropped, too. Each is dropped by itself: a panic while another panic
+//! unwinds ends the process, and nobody could contain it.
 
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ops::{Deref, DerefMut};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use super::listener::BoxError;
 
@@ -10,6 +16,73 @@ pub(crate) fn drop_each<T>(things: impl IntoIterator<Item = T>) {
     for thing in things {
         let _ = contain(|| {
             drop(thing);
+            Ok(())
+        });
+    }
+}
+
+/// A thing of an app's that is [dropped by itself](drop_each), wherever it is. It is empty only while it is dropped.
+pub(crate) struct Contained<T>(Option<T>);
+
+impl<T> Contained<T> {
+    pub(crate) fn new(thing: T) -> Contained<T> {
+        Contained(Some(thing))
+    }
+}
+
+impl<T> Drop for Contained<T> {
+    fn drop(&mut self) {
+        drop_each(self.0.take());
+    }
+}
+
+impl<T> Deref for Contained<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        match &self.0 {
+            Some(thing) => thing,
+            None => unreachable!("it is there until it is dropped"),
+        }
+    }
+}
+
+impl<T> DerefMut for Contained<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        match &mut self.0 {
+            Some(thing) => thing,
+            None => unreachable!("it is there until it is dropped"),
+        }
+    }
+}
+
+/// Awaits a future of an app's, which is dropped before anything is done with its output.
+macro_rules! output_of {
+    ($future:expr) => {{
+        let mut future = std::pin::pin!(Some($future));
+        std::future::poll_fn(|cx| $crate::emitter::poll_to_end(future.as_mut(), cx)).await
+    }};
+}
+pub(crate) use output_of;
+
+/// Polls a future of an app's, and drops it when it is ready or has panicked.
+pub(crate) fn poll_to_end<F: Future>(mut future: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    let Some(running) = future.as_mut().as_pin_mut() else { return Poll::Pending };
+    let polled = catch_unwind(AssertUnwindSafe(|| running.poll(cx)));
+    if !matches!(polled, Ok(Poll::Pending)) {
+        drop_pinned(future);
+    }
+    polled.unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+/// Drops what an app has put into a place.
+#[inline]
+pub(crate) fn drop_pinned<T>(mut place: Pin<&mut Option<T>>) {
+    if place.is_some() {
+        let _ = contain(|| {
+            place.set(None);
             Ok(())
         });
     }

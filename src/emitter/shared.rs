@@ -1,6 +1,6 @@
 use parking_lot::Mutex;
 
-use super::listener::{BoxError, Outcome, Rank};
+use super::listener::{BoxError, ListenerId, Outcome, Rank};
 use super::panics::{contain, drop_each};
 use crate::turn::Turn;
 
@@ -11,7 +11,6 @@ pub(crate) struct Listeners<K, A> {
 }
 
 struct Inner<K, A> {
-    next_number: u64,
     /// The listeners that are registered, in the order of their calls.
     registered: Vec<Registered<K>>,
     /// Their closures by number, in its order; empty while an emission has them.
@@ -34,7 +33,6 @@ impl<K, A> Default for Listeners<K, A> {
     fn default() -> Self {
         Listeners {
             inner: Mutex::new(Inner {
-                next_number: 0,
                 registered: Vec::new(),
                 closures: Vec::new(),
                 removed: Vec::new(),
@@ -44,26 +42,32 @@ impl<K, A> Default for Listeners<K, A> {
     }
 }
 
+impl<K, A> Drop for Listeners<K, A> {
+    fn drop(&mut self) {
+        drop_each(self.inner.get_mut().closures.drain(..));
+    }
+}
+
 impl<K: PartialEq, A> Listeners<K, A> {
-    /// Adds a listener and returns its number, as much of it as tells it from the others that are there.
-    pub(crate) fn add<R: Outcome>(&self, event: K, rank: Rank, mut listener: impl FnMut(&A) -> R + Send + 'static) -> u32 {
+    /// Adds a listener and returns its number.
+    pub(crate) fn add<R: Outcome>(&self, event: K, rank: Rank, mut listener: impl FnMut(&A) -> R + Send + 'static) -> u64 {
         let closure: Closure<A> = Box::new(move |args| listener(args).outcome());
         let mut inner = self.inner.lock();
-        let number = inner.next_number;
-        inner.next_number += 1;
         if inner.has_ended {
             drop(inner);
             drop_each([closure]);
-            return number as u32;
+            return ListenerId::next_number();
         }
+        // Under the lock, so that their order is that of the numbers.
+        let number = ListenerId::next_number();
         let place = inner.registered.partition_point(|other| other.rank <= rank);
         inner.registered.insert(place, Registered { number, event, rank });
         inner.closures.push((number, closure));
-        number as u32
+        number
     }
 
-    pub(crate) fn remove(&self, number: u32) {
-        self.forget(|listener| listener.number as u32 == number);
+    pub(crate) fn remove(&self, number: u64) {
+        self.forget(|listener| listener.number == number);
     }
 
     /// Removes the listeners of an event, or all.
@@ -153,7 +157,7 @@ impl<K, A> Inner<K, A> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
 
@@ -185,7 +189,7 @@ mod tests {
     #[test]
     fn an_emission_works_on_a_snapshot() {
         let (listeners, log) = (Arc::new(Listeners::default()), Log::default());
-        let (them, second) = (listeners.clone(), Arc::new(AtomicU32::new(0)));
+        let (them, second) = (listeners.clone(), Arc::new(AtomicU64::new(0)));
         let (number, log2) = (second.clone(), log.clone());
         listeners.add("a", Rank::On, move |_: &u32| {
             them.remove(number.load(Ordering::Relaxed));
@@ -254,18 +258,5 @@ mod tests {
         assert_eq!((said(&log), listeners.count(&"a")), (vec!["A1".to_owned(), "A2".to_owned()], 3));
         listeners.remove_all(None);
         assert_eq!(listeners.count(&"a"), 0);
-    }
-
-    #[test]
-    fn numbers_do_not_run_out() {
-        let (listeners, log) = (Listeners::default(), Log::default());
-        listeners.add("a", Rank::On, say(&log, "A"));
-        listeners.inner.lock().next_number = u64::from(u32::MAX);
-        let numbers = ["B", "C"].map(|word| listeners.add("a", Rank::On, say(&log, word)));
-        listeners.emit(&"a", &1, drop);
-        assert_eq!(said(&log), ["A1", "B1", "C1"]);
-        listeners.remove(numbers[0]);
-        listeners.emit(&"a", &2, drop);
-        assert_eq!(said(&log), ["A2", "C2"]);
     }
 }

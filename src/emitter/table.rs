@@ -61,6 +61,12 @@ impl<E: Events> Default for Table<E> {
     }
 }
 
+impl<E: Events> Drop for Table<E> {
+    fn drop(&mut self) {
+        drop_each(self.entries.drain(..));
+    }
+}
+
 impl<E: Events> Table<E> {
     /// Whether anybody listens.
     #[inline]
@@ -203,7 +209,7 @@ mod tests {
         fn add(&mut self, event: u8, rank: Rank, number: u32) {
             let tell = self.tell.clone();
             let listener = Synchronous(move |(): &(), _: &str| Ok(tell.send(number)?));
-            self.table.apply(Change::Add(Entry::new(ListenerId { event, number }, rank, Box::new(listener))));
+            self.table.apply(Change::Add(Entry::new(ListenerId::of(event, number.into()), rank, Box::new(listener))));
         }
 
         fn emit(&mut self, event: u8) -> Vec<u32> {
@@ -227,8 +233,8 @@ mod tests {
             all,
             [vec![2, 6], vec![1, 4, 7, 8, 50, 100], vec![5], none(), none(), none(), none(), none(), vec![0, 3]]
         );
-        assert_eq!(told.table.remove_once(1), [ListenerId { event: 1, number: 50 }]);
-        told.table.apply(Change::Remove(ListenerId { event: 1, number: 4 }));
+        assert_eq!(told.table.remove_once(1), [ListenerId::of(1, 50)]);
+        told.table.apply(Change::Remove(ListenerId::of(1, 4)));
         assert_eq!(told.emit(1), [1, 7, 8, 100]);
         told.table.apply(Change::RemoveAll(None));
         assert_eq!((told.emit(1), told.emit(0)), (vec![100], vec![]), "the crate's own stay");
@@ -243,7 +249,7 @@ mod tests {
         told.add(2, Rank::On, 2000);
         assert_eq!(told.emit(0).len(), 600);
         assert_eq!((told.emit(1), told.emit(2)), (vec![1000], vec![2000]));
-        (1..600).for_each(|number| told.table.apply(Change::Remove(ListenerId { event: 0, number })));
+        (1..600u64).for_each(|number| told.table.apply(Change::Remove(ListenerId::of(0, number))));
         assert_eq!((told.emit(0), told.emit(1), told.emit(2)), (vec![0], vec![1000], vec![2000]));
     }
 }

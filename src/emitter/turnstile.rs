@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::panics::drop_each;
+use super::turn::hold_up;
+
 /// Lets one caller at a time through and keeps the others' work for it, in order.
 ///
 /// This is what makes the listeners of objects that many tasks share as simple as those of one task: whoever finds
@@ -11,7 +14,8 @@ use parking_lot::{Condvar, Mutex};
 /// nothing runs at the same time, nothing is re-entered, there is one order for everybody, and no lock is held meanwhile.
 ///
 /// If jobs come faster than they are run, who brings more waits a moment, and relieves who is inside: neither does the queue
-/// grow as fast as it might, nor is anybody kept for as long as others bring something.
+/// grow as fast as it might, nor is anybody kept for as long as others bring something. A turn that has waited or was kept is
+/// [over](super::HELD_UP).
 pub(crate) struct Turnstile<J> {
     queue: Mutex<Queue<J>>,
     changed: Condvar,
@@ -25,6 +29,8 @@ struct Queue<J> {
     run: usize,
     /// How many wait to relieve it.
     waiting: usize,
+    /// How many have waited in vain since it is inside.
+    in_vain: usize,
     /// It has left in the middle, for one of those.
     is_relieved: bool,
 }
@@ -35,10 +41,22 @@ const CROWD: usize = 256;
 /// How long others wait then. No longer, since the job that is being run may wait for something that they hold.
 const PATIENCE: Duration = Duration::from_millis(1);
 
+/// Whoever is inside is relieved when so many have waited in vain, even if it has run few jobs: those take long.
+const IN_VAIN_MAX: usize = 8;
+
+/// The longest pause of a connection that has waited in vain.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
 impl<J> Default for Turnstile<J> {
     fn default() -> Self {
-        let queue = Queue { jobs: VecDeque::new(), inside: None, run: 0, waiting: 0, is_relieved: false };
+        let queue = Queue { jobs: VecDeque::new(), inside: None, run: 0, waiting: 0, in_vain: 0, is_relieved: false };
         Turnstile { queue: Mutex::new(queue), changed: Condvar::new() }
+    }
+}
+
+impl<J> Drop for Turnstile<J> {
+    fn drop(&mut self) {
+        drop_each(self.queue.get_mut().jobs.drain(..));
     }
 }
 
@@ -75,10 +93,13 @@ impl<J> Turnstile<J> {
             queue.waiting += 1;
             self.changed.wait_while_for(&mut queue, |queue| queue.is_crowded() && !queue.is_relieved, PATIENCE);
             queue.waiting -= 1;
+            let is_in_vain = queue.is_crowded() && !queue.is_relieved;
+            queue.in_vain += usize::from(is_in_vain);
+            hold_up(if is_in_vain { queue.pause() } else { Duration::ZERO });
         }
         let is_needed = queue.is_relieved || queue.inside.is_none() && !queue.jobs.is_empty();
         if is_needed {
-            (queue.inside, queue.run, queue.is_relieved) = (Some(me), 0, false);
+            (queue.inside, queue.run, queue.in_vain, queue.is_relieved) = (Some(me), 0, 0, false);
         }
         is_needed
     }
@@ -86,7 +107,11 @@ impl<J> Turnstile<J> {
     /// The next job, for who is inside. None if it has left.
     fn next(&self) -> Option<J> {
         let mut queue = self.queue.lock();
-        if queue.run >= CROWD && queue.waiting > 0 && !queue.jobs.is_empty() {
+        let is_kept = queue.run >= CROWD || queue.in_vain >= IN_VAIN_MAX;
+        if is_kept {
+            hold_up(Duration::ZERO);
+        }
+        if is_kept && queue.waiting > 0 && !queue.jobs.is_empty() {
             queue.is_relieved = true;
             self.changed.notify_one();
             return None;
@@ -112,13 +137,19 @@ impl<J> Queue<J> {
     fn is_crowded(&self) -> bool {
         self.inside.is_some() && (self.jobs.len() >= CROWD || self.run >= CROWD)
     }
+
+    fn pause(&self) -> Duration {
+        let jobs = u32::try_from(self.jobs.len()).unwrap_or(u32::MAX);
+        (PATIENCE / 4).saturating_mul(jobs).min(PAUSE_MAX)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 
+    use super::super::turn::{HELD_UP, begin_turn, end_turn, take_pause};
     use super::*;
 
     #[test]
@@ -178,8 +209,70 @@ mod tests {
     }
 
     #[test]
+    fn a_turn_that_has_waited_or_was_kept_is_over() {
+        static FLAGS: AtomicU16 = AtomicU16::new(1);
+        let is_raised = || FLAGS.swap(1, Ordering::Relaxed) == 1 | HELD_UP;
+        let turnstile = Turnstile::default();
+        begin_turn(&FLAGS);
+        (0..CROWD).for_each(|job| turnstile.push(job));
+        turnstile.pass(|job| {
+            if job == 0 {
+                assert!(!is_raised());
+                std::thread::scope(|scope| {
+                    scope.spawn(|| {
+                        begin_turn(&FLAGS);
+                        turnstile.push(CROWD);
+                        turnstile.pass(|_| unreachable!("somebody is inside"));
+                        assert!(!take_pause().is_zero(), "it has waited in vain");
+                    });
+                });
+                assert!(is_raised(), "who has waited");
+            }
+            assert_eq!(is_raised(), job == CROWD);
+        });
+        assert!(is_raised(), "who has run so many");
+        turnstile.push(0);
+        turnstile.pass(drop);
+        assert!(!is_raised());
+        end_turn();
+        (0..=CROWD).for_each(|job| turnstile.push(job));
+        turnstile.pass(drop);
+        assert!(!is_raised(), "it is nobody's turn");
+        assert!(take_pause().is_zero());
+    }
+
+    #[test]
+    fn who_is_inside_is_relieved_after_few_jobs_that_take_long() {
+        let (turnstile, waits, is_over) = (Turnstile::default(), AtomicUsize::new(0), AtomicBool::new(false));
+        (0..CROWD).for_each(|_| turnstile.push(()));
+        std::thread::scope(|scope| {
+            let (mut run, other) = (0, std::cell::OnceCell::new());
+            turnstile.pass(|()| {
+                other.get_or_init(|| {
+                    scope.spawn(|| {
+                        while !is_over.load(Ordering::SeqCst) {
+                            turnstile.push(());
+                            turnstile.pass(|()| is_over.store(true, Ordering::SeqCst));
+                            waits.fetch_add(1, Ordering::SeqCst);
+                        }
+                    })
+                });
+                run += 1;
+                assert!(run < CROWD / 2, "it is kept");
+                // As long as the other waits in vain once more.
+                let before = waits.load(Ordering::SeqCst);
+                while waits.load(Ordering::SeqCst) == before {
+                    std::thread::yield_now();
+                }
+            });
+            assert!(waits.load(Ordering::SeqCst) >= IN_VAIN_MAX);
+            is_over.store(true, Ordering::SeqCst);
+        });
+    }
+
+    #[test]
     fn threads_share_one_order_and_never_run_at_the_same_time() {
-        let (turnstile, inside, log) = (Turnstile::default(), AtomicU32::new(0), Mutex::new(Vec::new()));
+        let (turnstile, inside, log) = (Turnstile::default(), AtomicU16::new(0), Mutex::new(Vec::new()));
         std::thread::scope(|scope| {
             for thread in 0..4 {
                 let (turnstile, inside, log) = (&turnstile, &inside, &log);

@@ -14,7 +14,7 @@ use super::membership::{Choice, Membership};
 use crate::emitter::{Listeners, listener_methods};
 use crate::protocol::Opcode;
 use crate::slots::Slots;
-use crate::websocket::{Kept, Message, SlowMemberPolicy, Text, WebSocketConnection, broadcast_to_group, cork};
+use crate::websocket::{Kept, Message, Order, SlowMemberPolicy, Text, WebSocketConnection, broadcast_to_group, cork};
 
 /// A group of connections, as an address: `Copy`, 16 bytes, usable from any thread. ReactPHP's `ConnectionGroup`.
 ///
@@ -54,6 +54,8 @@ pub struct ConnectionGroup {
 #[derive(Default)]
 struct Slot {
     state: RwLock<State>,
+    /// Of what is written to all members. Locked after the state.
+    order: Order,
 }
 
 static SLOTS: Slots<Slot> = Slots::new();
@@ -128,6 +130,8 @@ impl ConnectionGroup {
 
     /// Sends a text message to all members. It is encoded once, and waits for nobody: a member that reads too slowly meets
     /// its own limit.
+    ///
+    /// All members get the messages of their group in one order, whichever threads write them.
     pub fn write(&self, text: impl AsRef<str>) {
         self.broadcast(Opcode::Text, text.as_ref().as_bytes(), None);
     }
@@ -199,11 +203,14 @@ impl ConnectionGroup {
 
     /// [Closes](WebSocketConnection::close_with) all members. They leave when they are closed. The reason is first, as in
     /// ReactPHP.
+    ///
+    /// A message that another thread writes to the group meanwhile reaches either all of these members or none.
     pub fn close_all(&self, reason: impl AsRef<str>, code: u16) {
+        let reason = reason.as_ref();
         cork(|| {
-            for member in self.members() {
-                member.close_with(code, reason.as_ref());
-            }
+            let members = self.members();
+            let _order = self.slot().order.lock();
+            members.iter().for_each(|member| member.close_with(code, reason));
         });
     }
 
@@ -233,7 +240,8 @@ impl ConnectionGroup {
         cork(|| {
             let Some(state) = self.read() else { return };
             let members = state.members.iter().copied().filter(|member| Some(*member) != except);
-            let missed = broadcast_to_group(members, opcode, payload, self.number.get(), state.policy);
+            let (order, number) = (&self.slot().order, self.number.get());
+            let missed = broadcast_to_group(members, order, opcode, payload, number, state.policy);
             if missed.is_empty() {
                 return;
             }
@@ -346,13 +354,17 @@ impl ConnectionGroup {
         self.read().map(|state| state.listeners.clone())
     }
 
+    fn slot(&self) -> &'static Slot {
+        SLOTS.get(self.slot)
+    }
+
     fn read(&self) -> Option<RwLockReadGuard<'static, State>> {
-        let state = SLOTS.get(self.slot).state.read();
+        let state = self.slot().state.read();
         (state.number == self.number.get()).then_some(state)
     }
 
     fn write_state(&self) -> Option<RwLockWriteGuard<'static, State>> {
-        let state = SLOTS.get(self.slot).state.write();
+        let state = self.slot().state.write();
         (state.number == self.number.get()).then_some(state)
     }
 }
@@ -370,6 +382,16 @@ impl State {
 }
 
 impl IntoIterator for ConnectionGroup {
+    type Item = WebSocketConnection;
+    type IntoIter = std::vec::IntoIter<WebSocketConnection>;
+
+    /// Over the connections that are in now.
+    fn into_iter(self) -> Self::IntoIter {
+        self.members().into_iter()
+    }
+}
+
+impl IntoIterator for &ConnectionGroup {
     type Item = WebSocketConnection;
     type IntoIter = std::vec::IntoIter<WebSocketConnection>;
 

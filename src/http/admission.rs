@@ -43,6 +43,10 @@ impl Place {
     pub(super) fn new(admitted: Admitted, member: Member) -> Place {
         Place { _admitted: admitted, member }
     }
+
+    pub(crate) fn lifetime(&self) -> &Arc<Lifetime> {
+        self.member.lifetime()
+    }
 }
 
 impl Deref for Place {

@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use super::HttpError;
 use super::response::Response;
-use crate::emitter::{BoxError, Never, contain, drop_each};
+use crate::emitter::{BoxError, Contained, Never, contain};
 
 /// The answer of a middleware or a router: a [`Response`], at once or later.
 ///
@@ -34,22 +34,13 @@ pub struct Answering(State);
 
 enum State {
     Now(Option<Response>),
-    Later(Running),
-}
-
-/// A future of the app. It may panic when it is dropped.
-struct Running(Option<Pin<Box<dyn Future<Output = Response> + Send>>>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        drop_each(self.0.take());
-    }
+    Later(Contained<Pin<Box<dyn Future<Output = Response> + Send>>>),
 }
 
 impl Answer {
     /// An answer that takes time.
     pub fn later(future: impl Future<Output = Response> + Send + 'static) -> Answer {
-        Answer(State::Later(Running(Some(Box::pin(future)))))
+        Answer(State::Later(Contained::new(Box::pin(future))))
     }
 
     /// The answer where a handler has panicked or returned `Err`.
@@ -79,15 +70,13 @@ impl Future for Answering {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
         let response = match &mut self.0 {
             State::Now(response) => response.take(),
-            State::Later(Running(None)) => None,
-            State::Later(running @ Running(Some(_))) => {
-                let polled = contain(|| Ok(running.0.as_mut().map_or(Poll::Pending, |future| future.as_mut().poll(cx))));
-                let response = match polled {
+            State::Later(running) => {
+                let response = match contain(|| Ok(running.as_mut().poll(cx))) {
                     Ok(Poll::Pending) => return Poll::Pending,
                     Ok(Poll::Ready(response)) => response,
                     Err(error) => Response::failed(HttpError::Handler(error)),
                 };
-                drop_each(running.0.take());
+                self.0 = State::Now(None);
                 Some(response)
             }
         };

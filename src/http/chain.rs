@@ -3,7 +3,7 @@
 use super::answer::{Answer, IntoAnswer};
 use super::middleware::{Chain, Middleware, Next};
 use super::request::ServerRequest;
-use crate::emitter::ClonedForEachCallSoUseArc;
+use crate::emitter::{ClonedForEachCallSoUseArc, output_of};
 
 /// A handler that stands in the chain before the router: a [`Middleware`], or a closure
 /// `|request: ServerRequest, next: Next|`.
@@ -136,7 +136,7 @@ where
 }
 
 fn later<K>(running: impl Future<Output: IntoAnswer<K>> + Send + 'static) -> Answer {
-    Answer::later(async move { running.await.into_answer().await })
+    Answer::later(async move { output_of!(running).into_answer().await })
 }
 
 /// A closure as a [`Middleware`] in a box, for a chain that is made at run time.

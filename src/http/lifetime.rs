@@ -48,6 +48,12 @@ pub(crate) trait UpgradedConnections: Send + Sync {
 /// Holds a place in a lifetime as long as a task lives.
 pub(crate) struct Member(Arc<Lifetime>);
 
+impl Member {
+    pub(super) fn lifetime(&self) -> &Arc<Lifetime> {
+        &self.0
+    }
+}
+
 impl Deref for Member {
     type Target = Lifetime;
 
@@ -98,6 +104,11 @@ impl Lifetime {
     /// Tells lifetimes apart.
     pub(crate) fn number(&self) -> u64 {
         self.number
+    }
+
+    /// The runtime that its connections run on.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 
     /// The clock of all its connections.

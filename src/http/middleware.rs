@@ -6,7 +6,7 @@ use http::StatusCode;
 use super::answer::{Answer, Answering};
 use super::request::ServerRequest;
 use super::response::Response;
-use crate::emitter::contain;
+use crate::emitter::{contain, drop_each};
 
 /// A part of the chain that a request passes through, as a type. Most middlewares are closures: see
 /// [`HttpServer::new`](crate::HttpServer::new).
@@ -67,7 +67,7 @@ impl Next {
     /// ```
     pub fn run(self, request: ServerRequest) -> Answer {
         let Next { chain, place } = self;
-        let Some(handler) = chain.handlers.get(place) else {
+        let Some(handler) = chain.handlers.0.get(place) else {
             return Response::error_page(StatusCode::NOT_FOUND).into();
         };
         let next = Next { chain: chain.clone(), place: place + 1 };
@@ -77,19 +77,27 @@ impl Next {
 
 impl fmt::Debug for Next {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Next").field("remaining", &self.chain.handlers.len().saturating_sub(self.place)).finish()
+        f.debug_struct("Next").field("remaining", &self.chain.handlers.0.len().saturating_sub(self.place)).finish()
     }
 }
 
 /// The middlewares and the router of a server.
 #[derive(Clone)]
 pub struct Chain {
-    handlers: Arc<[Box<dyn Middleware>]>,
+    handlers: Arc<Handlers>,
+}
+
+struct Handlers(Vec<Box<dyn Middleware>>);
+
+impl Drop for Handlers {
+    fn drop(&mut self) {
+        drop_each(self.0.drain(..));
+    }
 }
 
 impl Chain {
     pub(super) fn new(handlers: Vec<Box<dyn Middleware>>) -> Chain {
-        Chain { handlers: handlers.into() }
+        Chain { handlers: Arc::new(Handlers(handlers)) }
     }
 
     /// Begins to answer a request. A panic is contained: it is a 500, as an exception in ReactPHP.

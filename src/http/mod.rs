@@ -46,7 +46,7 @@ pub use body_writer::BodyWriter;
 pub use chain::{ChainPart, IntoChain, IntoMiddleware, IntoRouter, middleware, router};
 pub use error::HttpError;
 pub use form::{Form, FormError, UploadedFile};
-pub(crate) use lifetime::UpgradedConnections;
+pub(crate) use lifetime::{Lifetime, UpgradedConnections};
 pub use listening::{Closing, Listening, Serving};
 pub use middleware::{Chain, Middleware, Next};
 pub use options::HttpOptions;

@@ -13,6 +13,7 @@ use super::forwarding::{self, Forwarding};
 use super::options::HttpOptions;
 use super::params::Params;
 use super::parser::{Framing, Head};
+use crate::emitter::Contained;
 use crate::stream::Stream;
 
 /// A request: ReactPHP's `ServerRequestInterface`. Cheap to clone.
@@ -43,7 +44,7 @@ struct Inner {
 
 /// A list that requests share: one that is given another attribute points to the others'.
 struct Attribute {
-    value: Box<dyn Any + Send + Sync>,
+    value: Contained<Box<dyn Any + Send + Sync>>,
     before: Option<Arc<Attribute>>,
 }
 
@@ -264,7 +265,7 @@ impl ServerRequest {
     /// The same request with something attached, for those after this middleware. It replaces what has the same type.
     pub fn with_attribute<T: Send + Sync + 'static>(mut self, value: T) -> ServerRequest {
         let before = self.attributes.take();
-        self.attributes = Some(Arc::new(Attribute { value: Box::new(value), before }));
+        self.attributes = Some(Arc::new(Attribute { value: Contained::new(Box::new(value)), before }));
         self
     }
 

@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Deref;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -8,7 +9,7 @@ use http::header::{HeaderName, HeaderValue};
 use super::HttpError;
 use super::body_stream::{BodyReader, BodyStream};
 use super::upgrade::Upgrade;
-use crate::emitter::BoxError;
+use crate::emitter::{BoxError, drop_each};
 
 /// An answer to a request: ReactPHP's `Response`.
 ///
@@ -43,8 +44,26 @@ pub struct Body(pub(super) BodyKind);
 
 #[derive(Debug)]
 pub(super) enum BodyKind {
-    Bytes(Bytes),
+    Bytes(BodyBytes),
     Stream(BodyReader),
+}
+
+/// Bytes that an app may have made of something of its own, which may panic when it is dropped.
+#[derive(Debug)]
+pub(super) struct BodyBytes(Bytes);
+
+impl Deref for BodyBytes {
+    type Target = Bytes;
+
+    fn deref(&self) -> &Bytes {
+        &self.0
+    }
+}
+
+impl Drop for BodyBytes {
+    fn drop(&mut self) {
+        drop_each([std::mem::take(&mut self.0)]);
+    }
 }
 
 impl Body {
@@ -65,7 +84,7 @@ impl Response {
         let response = Response {
             status: StatusCode::OK,
             headers: Vec::new(),
-            body: Body(BodyKind::Bytes(Bytes::new())),
+            body: Body(BodyKind::Bytes(BodyBytes(Bytes::new()))),
             upgrade: None,
             error: None,
             mistake: None,
@@ -263,7 +282,7 @@ macro_rules! body_from {
     ($($from:ty: $bytes:expr),+ $(,)?) => {$(
         impl From<$from> for Body {
             fn from(body: $from) -> Body {
-                Body(BodyKind::Bytes($bytes(body)))
+                Body(BodyKind::Bytes(BodyBytes($bytes(body))))
             }
         }
     )+};

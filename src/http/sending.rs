@@ -2,7 +2,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use http::StatusCode;
 use tokio::io::AsyncWrite;
 
@@ -13,7 +13,7 @@ use super::connection::{Connection, Stop, Then};
 use super::encoder::{self, BodyPlan, Plan, RequestLine};
 use super::leaving::Leaving;
 use super::lifetime::Phase;
-use super::response::{BodyKind, Response};
+use super::response::{BodyBytes, BodyKind, Response};
 use super::upgrade::Upgrade;
 use super::write_deadline::WriteDeadline;
 use crate::stream::{Stream, Transport};
@@ -29,7 +29,7 @@ struct Outgoing {
 enum Rest {
     /// Nothing, or what is short and has been put behind it.
     Nothing,
-    Bytes(Bytes),
+    Bytes(BodyBytes),
     Stream(BodyReader),
     Upgrade(Box<dyn Upgrade>),
 }
@@ -46,7 +46,7 @@ impl Connection {
             let is_complete = match rest {
                 Rest::Nothing => self.write(&head).await.map(|()| true)?,
                 Rest::Upgrade(upgrade) => return self.write(&head).await.map(|()| Then::Upgrade(upgrade)),
-                Rest::Bytes(body) => Box::pin(self.write_all(Buf::chain(&head[..], body))).await.map(|()| true)?,
+                Rest::Bytes(body) => Box::pin(self.write_all(Buf::chain(&head[..], &body[..]))).await.map(|()| true)?,
                 Rest::Stream(reader) => Box::pin(self.send_stream(head, reader, plan)).await?,
             };
             Ok(if is_complete && plan.keep_alive { Then::NextRequest } else { Then::End })

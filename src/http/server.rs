@@ -1,11 +1,12 @@
 use std::fmt;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::HttpError;
 use super::admission::{Admission, Place};
@@ -21,7 +22,7 @@ use super::pending::Pending;
 use super::response::Response;
 use super::sending::page;
 use super::stats::HttpStats;
-use crate::emitter::{EventNames, Listeners, Turnstile, listener_methods};
+use crate::emitter::{Contained, EventNames, Listeners, Turnstile, drop_each, listener_methods};
 use crate::socket::{Acceptor, SocketServer};
 use crate::stream::{Stream, canonical};
 use crate::trace;
@@ -76,7 +77,10 @@ impl Server {
         trace::request_failed(error.cause(), &error, matches!(error, HttpError::Handler(_)));
         let events = &self.events;
         events.turnstile.push(Arc::new(error));
-        events.turnstile.pass(|error| events.listeners.emit(&ERROR, &error, |_| {}));
+        events.turnstile.pass(|error| {
+            events.listeners.emit(&ERROR, &error, |_| {});
+            drop_each([error]);
+        });
     }
 
     /// The page to send for an error: the app's, if it makes one. `plain`: the page that would be sent.
@@ -188,7 +192,7 @@ impl HttpServer {
         local: Option<SocketAddr>,
     ) -> Serving {
         let local = local.map(|local| Arc::new(canonical(local)));
-        let stream = Stream { remote, local, ..Stream::other(stream) };
+        let stream = Stream { remote, local, ..Stream::other(AppStream(Contained::new(stream))) };
         let lifetime = Lifetime::new(false);
         tokio::spawn(Connected::new(lifetime.enter(), stream, self.inner.clone()));
         let options = &self.inner.options;
@@ -220,6 +224,41 @@ impl HttpServer {
 impl fmt::Debug for HttpServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpServer").field("options", &self.inner.options).finish_non_exhaustive()
+    }
+}
+
+/// A stream that an app has given to be served.
+struct AppStream<S>(Contained<S>);
+
+impl<S: AsyncRead + Unpin> AsyncRead for AppStream<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for AppStream<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
     }
 }
 

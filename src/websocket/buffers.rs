@@ -107,3 +107,49 @@ fn give_other(buffer: Box<Buffer>) {
         pool.others.set(others);
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn buffer(capacity: usize) -> Box<Buffer> {
+        Box::new(Buffer { bytes: Vec::with_capacity(capacity), at: 0 })
+    }
+
+    /// The capacities of those that the thread keeps.
+    fn kept() -> Vec<usize> {
+        POOL.with(|pool| {
+            let buffers = pool.top.take().into_iter().chain(pool.others.take());
+            buffers.map(|buffer| buffer.bytes.capacity()).collect()
+        })
+    }
+
+    #[test]
+    fn a_buffer_is_used_again_and_empty() {
+        let mut used = buffer(LARGE);
+        used.bytes.extend_from_slice(b"sent");
+        used.at = 4;
+        give(used);
+        let again = take();
+        assert_eq!((again.bytes.capacity(), again.bytes.len(), again.at), (LARGE, 0, 0));
+        assert_eq!(take().bytes.capacity(), FIRST_CAPACITY, "there are no others");
+    }
+
+    #[test]
+    fn the_largest_buffers_go_back_to_the_allocator() {
+        give(buffer(LARGE + 1));
+        assert_eq!(kept(), [0; 0]);
+        give(buffer(LARGE));
+        assert_eq!(kept(), [LARGE]);
+    }
+
+    #[test]
+    fn of_large_buffers_few_are_kept_and_of_small_ones_as_many_as_a_large_group_needs() {
+        (0..100).for_each(|_| give(buffer(SMALL + 1)));
+        assert_eq!(kept(), [SMALL + 1; 1 + LARGE_MAX]);
+        (0..2 * SMALL_MAX).for_each(|_| give(buffer(SMALL)));
+        (0..100).for_each(|_| give(buffer(SMALL + 1)));
+        let kept = kept();
+        assert_eq!((kept.len(), kept.iter().filter(|capacity| **capacity > SMALL).count()), (1 + SMALL_MAX, 1));
+    }
+}

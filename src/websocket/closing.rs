@@ -5,6 +5,7 @@ use parking_lot::MutexGuard;
 use super::connection::WebSocketConnection;
 use super::error::ConnectionError;
 use super::slot::{ATTEND, CUT, DEAF, HEARD_OUT, PAUSED, Phase, State};
+use crate::emitter::drop_each;
 use crate::http::Response;
 use crate::protocol::{Opcode, close, close_code};
 
@@ -64,7 +65,7 @@ impl WebSocketConnection {
         let Some(mut state) = self.lock().filter(|state| state.phase == Phase::Handshake) else { return false };
         let before = state.extras().rejection.replace(response);
         drop(state);
-        drop(before);
+        drop_each(before);
         true
     }
 
@@ -117,6 +118,7 @@ impl WebSocketConnection {
         if is_known || state.phase == Phase::Closed {
             // Before the error is dropped, which may be an app's that does anything then.
             drop(state);
+            drop_each([error]);
             return;
         }
         // A listener of `error` may say how to close after one that has failed.

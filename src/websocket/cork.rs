@@ -8,7 +8,8 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
+use tokio::runtime::Handle;
 
 use super::connection::WebSocketConnection;
 use super::lag::SlowMemberPolicy;
@@ -172,28 +173,39 @@ impl Drop for Unflushed {
     }
 }
 
+/// Connections are flushed by the runtimes that they run on. The caller's own runtime may not be driven any more.
 fn flush_later(touched: Vec<WebSocketConnection>) {
-    let mut unflushed = Unflushed(touched);
-    match tokio::runtime::Handle::try_current() {
-        Ok(runtime) => {
-            // The task may be long in coming. What is written meanwhile does not wait for it.
-            unflushed.0.iter().for_each(|connection| connection.uncork());
-            runtime.spawn(async move {
-                while !unflushed.0.is_empty() {
-                    let some = unflushed.0.len().min(FLUSH_MAX);
-                    unflushed.0.drain(..some).for_each(WebSocketConnection::flush);
-                    tokio::task::yield_now().await;
-                }
-            });
+    let mut parts: Vec<(Handle, Unflushed)> = Vec::new();
+    for connection in touched {
+        let Some(mut state) = connection.lock() else { continue };
+        // The task may be long in coming. What is written meanwhile does not wait for it.
+        state.corked_by = 0;
+        // Without a lifetime there is no socket yet; all that is written leaves behind the 101.
+        let Some(runtime) = state.lifetime.as_ref().map(|lifetime| lifetime.runtime()) else { continue };
+        match parts.iter_mut().find(|(other, _)| other.id() == runtime.id()) {
+            Some((_, unflushed)) => unflushed.0.push(connection),
+            None => parts.push((runtime.clone(), Unflushed(vec![connection]))),
         }
-        // A thread of the app's own may be held up.
-        Err(_) => drop(unflushed),
+    }
+    for (runtime, mut unflushed) in parts {
+        // A runtime that is gone drops the task at once.
+        runtime.spawn(async move {
+            while !unflushed.0.is_empty() {
+                let some = unflushed.0.len().min(FLUSH_MAX);
+                unflushed.0.drain(..some).for_each(WebSocketConnection::flush);
+                tokio::task::yield_now().await;
+            }
+        });
     }
 }
 
+/// Held while a message is added to the outboxes of many, so that all of them get their messages in one order, whoever
+/// writes. Nothing is flushed under it, except the outbox of a member that is at one of its limits.
+pub(crate) type Order = Mutex<()>;
+
 /// Writes one message to many, encoding it once.
-pub(super) fn broadcast(members: impl Iterator<Item = WebSocketConnection>, opcode: Opcode, payload: &[u8]) {
-    encode_once(opcode, payload, |log, range| match range {
+pub(super) fn broadcast(members: impl Iterator<Item = WebSocketConnection>, order: &Order, opcode: Opcode, payload: &[u8]) {
+    encode_once(order, opcode, payload, |log, range| match range {
         Some((start, end)) => members.for_each(|member| member.write_range(log, start, end)),
         // Of several gigabytes. It is not going to leave in one write either.
         None => members.for_each(|member| {
@@ -206,6 +218,7 @@ pub(super) fn broadcast(members: impl Iterator<Item = WebSocketConnection>, opco
 /// missed something, and how much.
 pub(crate) fn broadcast_to_group(
     members: impl Iterator<Item = WebSocketConnection>,
+    order: &Order,
     opcode: Opcode,
     payload: &[u8],
     group: u64,
@@ -213,10 +226,10 @@ pub(crate) fn broadcast_to_group(
 ) -> Vec<(WebSocketConnection, u64)> {
     let mut missed = Vec::new();
     if policy == SlowMemberPolicy::Keep {
-        broadcast(members, opcode, payload);
+        broadcast(members, order, opcode, payload);
         return missed;
     }
-    encode_once(opcode, payload, |log, range| {
+    encode_once(order, opcode, payload, |log, range| {
         for member in members {
             let dropped = range.map_or(1, |range| member.write_range_with_policy(log, range, group, policy));
             if dropped > 0 {
@@ -227,8 +240,8 @@ pub(crate) fn broadcast_to_group(
     missed
 }
 
-/// Has `write` called with the turn's log, and where in it the message stands.
-fn encode_once(opcode: Opcode, payload: &[u8], write: impl FnOnce(&Arc<Log>, Option<(u32, u32)>)) {
+/// Calls `write` in its order with the turn's log and the message's range in it.
+fn encode_once(order: &Order, opcode: Opcode, payload: &[u8], write: impl FnOnce(&Arc<Log>, Option<(u32, u32)>)) {
     let _turn = Turn::begin();
     let log = MORE.try_with(|more| more.log.take()).ok().flatten();
     let log = log.filter(|log| length(log) <= LOG_MAX).unwrap_or_default();
@@ -238,7 +251,10 @@ fn encode_once(opcode: Opcode, payload: &[u8], write: impl FnOnce(&Arc<Log>, Opt
         frame::encode(&mut bytes, true, opcode, payload);
         u32::try_from(start).ok().zip(u32::try_from(bytes.len()).ok())
     };
-    write(&log, range);
+    {
+        let _order = order.lock();
+        write(&log, range);
+    }
     let _ = MORE.try_with(|more| more.log.set(Some(log)));
     THREAD.with(|thread| thread.has_more.set(true));
 }
@@ -258,4 +274,53 @@ fn recycle_log(more: &More) {
 
 fn length(log: &Arc<RwLock<Vec<u8>>>) -> usize {
     log.read().len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Broadcasts to nobody, and returns the log and where in it the message stands.
+    fn write(size: usize) -> (Arc<Log>, (u32, u32)) {
+        let mut written = None;
+        encode_once(&Order::default(), Opcode::Binary, &vec![0; size], |log, range| {
+            written = range.map(|range| (log.clone(), range));
+        });
+        written.expect("it is called, and a log is small")
+    }
+
+    /// What the thread keeps of a log.
+    fn kept() -> Option<usize> {
+        MORE.with(|more| more.log.take()).map(|log| log.read().capacity())
+    }
+
+    #[test]
+    fn the_broadcasts_of_a_turn_share_a_log_until_it_is_large() {
+        let turn = Turn::begin();
+        let (first, second) = (write(10), write(LOG_MAX));
+        assert!(Arc::ptr_eq(&first.0, &second.0));
+        assert_eq!((first.1, second.1.0), ((0, 12), 12));
+        let third = write(10);
+        assert!(!Arc::ptr_eq(&first.0, &third.0));
+        assert_eq!(third.1, (0, 12));
+        drop(turn);
+    }
+
+    #[test]
+    fn a_log_is_used_again_if_it_is_not_large_and_nobody_has_anything_of_it_to_send() {
+        let turn = Turn::begin();
+        drop(write(100));
+        turn.flush();
+        let log = MORE.with(|more| more.log.take()).expect("it is kept");
+        assert!(log.read().is_empty());
+
+        let unsent = write(100);
+        turn.flush();
+        assert_eq!(kept(), None, "somebody has something of it to send");
+        assert_eq!(unsent.0.read().len(), 102);
+
+        drop(write(LOG_MAX));
+        turn.flush();
+        assert_eq!(kept(), None, "it is large");
+    }
 }

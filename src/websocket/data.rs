@@ -5,7 +5,7 @@ use super::connection::WebSocketConnection;
 use super::event::CLOSE;
 use super::into_listener::{IntoListener, Once};
 use super::slot::Phase;
-use crate::emitter::Rank;
+use crate::emitter::{Rank, drop_each};
 
 /// # Data
 impl WebSocketConnection {
@@ -77,7 +77,10 @@ impl WebSocketConnection {
     }
 
     pub(super) fn set_shared(&self, value: Arc<dyn Any + Send + Sync>) -> bool {
-        let Some(mut state) = self.lock() else { return false };
+        let Some(mut state) = self.lock() else {
+            drop_each([value]);
+            return false;
+        };
         let data = &mut state.belongings().data;
         let kind = (*value).type_id();
         let before = match data.iter_mut().find(|other| (***other).type_id() == kind) {
@@ -89,7 +92,7 @@ impl WebSocketConnection {
             }
         };
         drop(state);
-        drop(before);
+        drop_each(before);
         true
     }
 }

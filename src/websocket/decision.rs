@@ -17,7 +17,7 @@ use super::shared::Shared;
 use super::slot::{Phase, Slot};
 use super::verify::{Refusal, Verdict, Verifying};
 use crate::clock::Coarse;
-use crate::emitter::{BoxError, ConcurrentListener, Reacting, contain};
+use crate::emitter::{BoxError, ConcurrentListener, Contained, Reacting, contain};
 use crate::http::{Answer, HttpError, Response, ServerRequest, Upgrade, Upgraded};
 use crate::trace;
 
@@ -46,6 +46,7 @@ pub(super) fn decide(request: ServerRequest, shared: Arc<Shared>) -> Answer {
         Verifying::Now(verdict) => Handshaking::begin(request, shared, Some(&handshake)).heed(verdict, handshake, None),
         Verifying::Later(deciding) => {
             let handshaking = Handshaking::begin(request, shared, Some(&handshake));
+            let deciding = Contained::new(deciding);
             Answer::later(async move {
                 let deadline = deadline(&handshaking.shared.options);
                 let verdict = in_time(deadline, contain_future(deciding)).await;
@@ -60,6 +61,8 @@ struct Handshaking {
     connection: WebSocketConnection,
     shared: Arc<Shared>,
     decision: Decision,
+    /// The one that it was begun on: it may be given up on another, which is not driven on.
+    runtime: Option<Handle>,
 }
 
 enum Decision {
@@ -75,11 +78,12 @@ impl Drop for Handshaking {
             Decision::Accepted => {}
             Decision::Refused => Delivery::new(self.connection).vanish(),
             Decision::Open => {
-                let Handshaking { connection, ref shared, .. } = *self;
-                let gone = Handshaking { connection, shared: shared.clone(), decision: Decision::Open };
+                let Handshaking { connection, ref shared, ref mut runtime, .. } = *self;
+                let runtime = runtime.take();
+                let gone = Handshaking { connection, shared: shared.clone(), decision: Decision::Open, runtime: None };
                 let answer = gone.refuse(HandshakeError::Gone.into());
                 // Nobody is left who would wait for asynchronous listeners.
-                if let Ok(runtime) = Handle::try_current() {
+                if let Some(runtime) = runtime {
                     runtime.spawn(answer.into_future());
                 }
             }
@@ -99,7 +103,7 @@ impl Handshaking {
             }
             state.extras().request = Some(request);
         }
-        Handshaking { connection, shared, decision: Decision::Open }
+        Handshaking { connection, shared, decision: Decision::Open, runtime: Handle::try_current().ok() }
     }
 
     /// Does what was decided before there was a connection.
@@ -126,6 +130,7 @@ impl Handshaking {
                     }
                 }
                 Reacting::Later(running) => {
+                    let running = Contained::new(running);
                     return Answer::later(self.decide_later(handshake, deadline, listeners, place, running));
                 }
             }
@@ -147,7 +152,7 @@ impl Handshaking {
             for listener in listeners.iter().skip(place + 1) {
                 let outcome = match self.call(listener, CONNECTION) {
                     Reacting::Done(outcome) => outcome,
-                    Reacting::Later(running) => contain_future(running).await,
+                    Reacting::Later(running) => contain_future(Contained::new(running)).await,
                 };
                 self.verdict(outcome)?;
             }
@@ -215,7 +220,7 @@ impl Handshaking {
         let mut running = Vec::new();
         for listener in self.shared.listeners.snapshot().iter() {
             if let Reacting::Later(later) = self.call(listener, ERROR) {
-                running.push(later);
+                running.push(Contained::new(later));
             }
         }
         if running.is_empty() {
@@ -240,7 +245,7 @@ async fn in_time<T>(deadline: Deadline, decide: impl Future<Output = Result<T, R
     timeout_at(deadline, decide).await.unwrap_or_else(|_| Err(HandshakeError::Timeout { limit }.into()))
 }
 
-type Running<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
+type Running<T, E> = Contained<Pin<Box<dyn Future<Output = Result<T, E>> + Send>>>;
 
 /// A panic is an error.
 async fn contain_future<T, E: From<BoxError>>(mut running: Running<T, E>) -> Result<T, E> {

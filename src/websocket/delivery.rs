@@ -8,7 +8,7 @@ use super::error::ConnectionError;
 use super::event::{Args, BINARY, CLOSE, ConnectionEvents, DRAIN, ERROR, MESSAGE, TEXT};
 use super::message::{Message, Text};
 use super::slot::{DEAF, MAIL, Phase, Slot};
-use crate::emitter::{BoxError, Change, Emission, Table, contain};
+use crate::emitter::{BoxError, Change, Emission, Table, contain, drop_each};
 
 /// Calls a connection's listeners: one at a time, an asynchronous one to its end before the next.
 pub(super) struct Delivery {
@@ -283,6 +283,7 @@ impl Delivery {
             let args = std::mem::take(&mut running.args);
             self.running = Some(running);
             if event == ERROR || event == CLOSE {
+                drop_each(outcome.err());
                 self.emit_to_each(event, place + 1, args.as_args(), cx);
                 continue;
             }

@@ -14,9 +14,9 @@ use super::ending::PeerClose;
 use super::error::ConnectionError;
 use super::inbox::Inbox;
 use super::shared::Shared;
-use super::slot::{self, ALARM, ATTEND, BLOCKED, CUT, DEAF, DRAINED, PAUSED, Phase, Slot};
+use super::slot::{self, ALARM, ATTEND, BLOCKED, CUT, DEAF, DRAINED, HELD_UP, PAUSED, Phase, Slot};
 use crate::clock::{Coarse, Moment};
-use crate::emitter::panic_error;
+use crate::emitter::{begin_turn, end_turn, panic_error, take_pause};
 use crate::http::{Place, Upgraded};
 use crate::protocol::{Bucket, Session, close_code};
 use crate::stream::ReadHalf;
@@ -115,7 +115,7 @@ impl Driver {
         if let Some(mut state) = connection.lock() {
             state.outbox.attach(write);
             state.phase = state.phase.max(Phase::Open);
-            state.lifetime = lifetime.number();
+            state.lifetime = Some(lifetime.lifetime().clone());
             // What has been written so far is to leave with the first turn.
             connection.slot().signal(&state, ATTEND);
         }
@@ -193,6 +193,11 @@ impl Driver {
                     self.deliver_inbox(desk, cx, &mut budget);
                 }
                 turn.flush();
+                if self.flags() & HELD_UP != 0 {
+                    self.slot().flags.fetch_and(!HELD_UP, Ordering::Relaxed);
+                    budget.frames = 0;
+                    self.pause_held_up();
+                }
                 let is_asked = self.needs_attention();
                 if is_asked && !std::mem::replace(&mut attends_again, true) || !is_asked && self.end_if_over(cx) {
                     continue;
@@ -229,10 +234,18 @@ impl Driver {
         Poll::Pending
     }
 
+    #[cold]
+    fn pause_held_up(&mut self) {
+        let pause = take_pause();
+        if !pause.is_zero() && self.deadlines.message == Moment::NEVER {
+            self.deadlines.message = self.lifetime.clock().after(pause);
+        }
+    }
+
     /// Whether there is nothing to do but to read.
     #[inline]
     fn is_calm(&self) -> bool {
-        self.flags() & (DRAINED | ALARM | ATTEND | BLOCKED | PAUSED | DEAF | CUT) == 0
+        self.flags() & (DRAINED | ALARM | ATTEND | BLOCKED | PAUSED | DEAF | CUT | HELD_UP) == 0
             && self.progress.is_calm
             && self.delivery.is_idle()
             && self.inbox.is_empty()
@@ -374,6 +387,7 @@ impl Future for Driver {
         let begun = Coarse::now();
         let watched = watchdog::begin_turn(begun, driver.connection().index(), driver.connection().id());
         let turn = Turn::begin();
+        begin_turn(&driver.slot().flags);
         let mut desk = Desk::take();
         let mut panics = 0;
         let polled = loop {
@@ -392,6 +406,7 @@ impl Future for Driver {
                 }
             }
         };
+        end_turn();
         desk.put_back();
         watched.end_turn();
         driver.shared.note_time(begun);

@@ -111,13 +111,6 @@ impl Driver {
 
 /// From the outbox to the socket, by whichever thread.
 impl WebSocketConnection {
-    /// Nobody is about to flush it, as far as others should know who write to it.
-    pub(super) fn uncork(self) {
-        if let Some(mut state) = self.lock() {
-            state.corked_by = 0;
-        }
-    }
-
     /// Sends what can be sent now.
     #[inline]
     pub(super) fn flush(self) {

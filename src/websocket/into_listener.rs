@@ -6,7 +6,7 @@ use super::connection::WebSocketConnection;
 use super::error::ConnectionError;
 use super::event::{Args, ConnectionListener, Shape};
 use super::message::{Message, Text};
-use crate::emitter::{Asynchronous, BoxError, ClonedForEachCallSoUseArc, Outcome, Synchronous};
+use crate::emitter::{Asynchronous, BoxError, ClonedForEachCallSoUseArc, Outcome, Synchronous, output_of};
 
 /// A closure that can listen to an event of a [`WebSocketConnection`].
 ///
@@ -243,7 +243,7 @@ where
     A: ?Sized,
     F: for<'a> BorrowingCall<'a, A>,
 {
-    closure(owned.as_ref()).await.outcome()
+    output_of!(closure(owned.as_ref())).outcome()
 }
 
 async fn call_with<A, F>(closure: F, connection: WebSocketConnection, owned: impl AsRef<A>) -> Result<(), BoxError>
@@ -251,7 +251,7 @@ where
     A: ?Sized,
     F: for<'a> BorrowingCallWith<'a, A>,
 {
-    closure(&connection, owned.as_ref()).await.outcome()
+    output_of!(closure(&connection, owned.as_ref())).outcome()
 }
 
 macro_rules! borrowing {

@@ -166,7 +166,10 @@ impl WebSocketConnection {
     pub(super) fn add(&self, event: u8, rank: Rank, listener: Box<dyn Listener<ConnectionEvents>>) -> ListenerId {
         match self.lock().filter(|state| state.phase < Phase::Closed) {
             Some(mut state) => self.add_to(&mut state, event, rank, listener),
-            None => ListenerId { event, number: u32::MAX },
+            None => {
+                drop_each([listener]);
+                ListenerId::new(event)
+            }
         }
     }
 
@@ -178,8 +181,7 @@ impl WebSocketConnection {
         rank: Rank,
         listener: Box<dyn Listener<ConnectionEvents>>,
     ) -> ListenerId {
-        let id = ListenerId { event, number: state.next_listener };
-        state.next_listener = state.next_listener.wrapping_add(1);
+        let id = ListenerId::new(event);
         if rank != Rank::Last {
             // Few connections have more than a handful of listeners, and three take no more memory than one.
             if state.registered.len() == state.registered.capacity() {

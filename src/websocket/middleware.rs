@@ -12,7 +12,7 @@ use super::stats::WebSocketStats;
 use super::verify::IntoVerifier;
 use crate::emitter::{
     ClonedForEachCallSoUseArc, ConcurrentClosure, EventNames, Later, ListenerError, ListenerId, Now, Outcome, Rank,
-    Reacting, Reaction, call_once, expect_fit,
+    Reacting, Reaction, call_once, expect_fit, output_of,
 };
 use crate::http::{Answer, Middleware, Next, ServerRequest};
 use crate::protocol::Opcode;
@@ -195,7 +195,7 @@ impl WebSocketMiddleware {
 
     /// Removes a listener. One that is not there any more is no error.
     pub fn remove_listener(&self, id: ListenerId) {
-        self.shared.listeners.remove(id.number);
+        self.shared.listeners.remove(id.number());
     }
 
     /// Removes the listeners of one event, or with `None` of all.
@@ -250,23 +250,33 @@ impl WebSocketMiddleware {
         self.len() == 0
     }
 
-    /// Sends a text message to all [open connections](WebSocketMiddleware::connections). It waits for none of them.
+    /// Sends a text message to all [open connections](WebSocketMiddleware::connections). It waits for none of them. All
+    /// connections get the messages of `write_all` and `write_all_binary` in one order, whichever threads write them.
     pub fn write_all(&self, text: impl AsRef<str>) {
-        cork::broadcast(self.connections().into_iter(), Opcode::Text, text.as_ref().as_bytes());
+        self.broadcast(Opcode::Text, text.as_ref().as_bytes());
     }
 
-    /// Sends a binary message to all [open connections](WebSocketMiddleware::connections). It waits for none of them.
+    /// Sends a binary message to all [open connections](WebSocketMiddleware::connections), as
+    /// [`write_all`](WebSocketMiddleware::write_all) does.
     pub fn write_all_binary(&self, bytes: impl AsRef<[u8]>) {
-        cork::broadcast(self.connections().into_iter(), Opcode::Binary, bytes.as_ref());
+        self.broadcast(Opcode::Binary, bytes.as_ref());
     }
 
     /// [Closes](WebSocketConnection::close_with) all open connections. The reason is first, as in ReactPHP's `closeAll`.
+    ///
+    /// A message of [`write_all`](WebSocketMiddleware::write_all) reaches either all of these connections or none.
     pub fn close_all(&self, reason: impl AsRef<str>, code: u16) {
+        let reason = reason.as_ref();
         cork::cork(|| {
-            for connection in self.connections() {
-                connection.close_with(code, reason.as_ref());
-            }
+            let connections = self.connections();
+            let _order = self.shared.connections.order.lock();
+            connections.iter().for_each(|connection| connection.close_with(code, reason));
         });
+    }
+
+    fn broadcast(&self, opcode: Opcode, payload: &[u8]) {
+        let connections = self.connections();
+        cork::broadcast(connections.into_iter(), &self.shared.connections.order, opcode, payload);
     }
 
     fn add(
@@ -276,7 +286,7 @@ impl WebSocketMiddleware {
         listener: ConcurrentClosure<WebSocketConnection>,
     ) -> Result<ListenerId, ListenerError> {
         let event = EVENTS.resolve(event)?;
-        Ok(ListenerId { event, number: self.shared.listeners.add(event, rank, listener) })
+        Ok(ListenerId::of(event, self.shared.listeners.add(event, rank, listener)))
     }
 
     fn with(self, change: impl FnOnce(&mut Shared)) -> WebSocketMiddleware {
@@ -341,7 +351,7 @@ where
     fn into_listener(self) -> ConcurrentClosure<WebSocketConnection> {
         Box::new(move |connection: WebSocketConnection| {
             let running = (self.clone())(connection);
-            Reacting::Later(Box::pin(async move { running.await.outcome() }))
+            Reacting::Later(Box::pin(async move { output_of!(running).outcome() }))
         })
     }
 }

@@ -35,8 +35,8 @@ mod writer;
 mod writing;
 
 pub use connection::WebSocketConnection;
-pub(crate) use cork::broadcast_to_group;
 pub use cork::cork;
+pub(crate) use cork::{Order, broadcast_to_group};
 pub use error::{Closed, ConnectionError, HandshakeError};
 pub use event::ConnectionListener;
 pub use into_listener::IntoListener;

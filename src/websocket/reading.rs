@@ -12,7 +12,7 @@ use super::desk::Desk;
 use super::driver::{Budget, Driver};
 use super::error::ConnectionError;
 use super::event::{self, Args};
-use super::slot::{CUT, DEAF, MAIL, PAUSED};
+use super::slot::{CUT, DEAF, HELD_UP, MAIL, PAUSED};
 use crate::clock::Moment;
 use crate::protocol::{ControlRate, Event, Opcode, ProtocolError, Spare, check_text, frame};
 
@@ -241,7 +241,7 @@ impl Driver {
         let Some(limit) = self.shared.options.limits.max_whole_message() else { return false };
         let mut frames = budget.frames;
         let mut rest = std::mem::take(input);
-        while self.flags() & (MAIL | DEAF | PAUSED | CUT) == 0
+        while self.flags() & (MAIL | DEAF | PAUSED | CUT | HELD_UP) == 0
             && frames > 0
             && let Some((opcode, payload)) = frame::take_whole_message(&mut rest, limit)
         {
@@ -273,7 +273,7 @@ impl Driver {
     #[inline]
     fn is_held_up(&self) -> bool {
         let flags = self.flags();
-        flags & (PAUSED | DEAF) == PAUSED || flags & CUT != 0 || self.deadlines.message != Moment::NEVER
+        flags & (PAUSED | DEAF) == PAUSED || flags & (CUT | HELD_UP) != 0 || self.deadlines.message != Moment::NEVER
     }
 
     /// One thing that the peer has said.

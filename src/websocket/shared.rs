@@ -6,6 +6,7 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 
 use super::connection::WebSocketConnection;
+use super::cork::Order;
 use super::options::WebSocketOptions;
 use super::slot::{Slot, State};
 use super::stats::WebSocketStats;
@@ -48,6 +49,8 @@ pub(super) struct Connections {
     /// are waited for.
     slots: DashMap<u32, ()>,
     open: AtomicUsize,
+    /// Of what is written to all of them.
+    pub(super) order: Order,
     /// What has been, without what the connections that are there have sent and received, which they know.
     ///
     /// A connection is taken from `slots` under this lock, so that whoever sums up meets it here or there.
@@ -115,7 +118,7 @@ impl Connections {
     }
 
     fn of(&self, lifetime: u64) -> Vec<WebSocketConnection> {
-        self.those(|state| state.lifetime == lifetime)
+        self.those(|state| state.lifetime.as_ref().is_some_and(|its| its.number() == lifetime))
     }
 
     fn those(&self, which: impl Fn(&State) -> bool) -> Vec<WebSocketConnection> {

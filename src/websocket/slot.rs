@@ -17,8 +17,8 @@ use super::shared::Shared;
 use super::stats::Received;
 use super::writer::Streaming;
 use crate::clock::Alarm;
-use crate::emitter::{Change, ListenerId, contain, drop_each};
-use crate::http::{Response, ServerRequest};
+use crate::emitter::{self, Change, ListenerId, drop_each};
+use crate::http::{Lifetime, Response, ServerRequest};
 use crate::slots::Slots;
 use crate::trace;
 
@@ -58,6 +58,8 @@ pub(super) const CUT: u16 = 1 << 7;
 pub(super) const HEARD_OUT: u16 = 1 << 8;
 /// The task has ended, and others still keep the slot.
 const OVER: u16 = 1 << 9;
+/// A listener had to wait for others: the turn is over, and the next one begins when these have had theirs.
+pub(super) const HELD_UP: u16 = emitter::HELD_UP;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,8 +80,8 @@ pub(super) enum Phase {
 pub(super) struct State {
     /// The connection's number; 0 if the slot is free.
     pub(super) number: u64,
-    /// The number of the lifetime that it was accepted in.
-    pub(super) lifetime: u64,
+    /// The lifetime that it was accepted in, once the 101 has left.
+    pub(super) lifetime: Option<Arc<Lifetime>>,
     pub(super) phase: Phase,
     pub(super) outbox: Outbox,
     /// The thread that is going to flush the outbox.
@@ -103,7 +105,6 @@ pub(super) struct State {
     pub(super) hard_limit: usize,
     /// Messages that were accepted for sending.
     pub(super) messages_out: u64,
-    pub(super) next_listener: u32,
     /// The listeners there are, our own left out. They themselves are with the task.
     pub(super) registered: Vec<ListenerId>,
     pub(super) mail: Vec<Change<ConnectionEvents>>,
@@ -207,7 +208,11 @@ impl Slot {
         SLOTS.give_back(index);
         // Outside of the lock: what an app stored in it may do anything when it is dropped.
         drop_each(before.existing_belongings().map(|belongings| std::mem::take(&mut belongings.data)).unwrap_or_default());
-        drop_each([before]);
+        if let Some(Extras { rejection, fault, error, .. }) = before.existing_extras() {
+            drop_each(rejection.take());
+            drop_each(fault.take());
+            drop_each(error.take());
+        }
     }
 
     #[inline(always)]
@@ -251,11 +256,7 @@ impl Drop for Kept {
         let is_over = slot.flags.load(Ordering::Relaxed) & OVER != 0;
         drop(state);
         if is_last && is_over {
-            // A panic in what the app has attached is not one of those who kept it.
-            let _ = contain(|| {
-                self.0.retire();
-                Ok(())
-            });
+            self.0.retire();
         }
     }
 }

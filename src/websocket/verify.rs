@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::error::HandshakeError;
-use crate::emitter::{BoxError, ClonedForEachCallSoUseArc, Later, Never, Now, contain};
+use crate::emitter::{BoxError, ClonedForEachCallSoUseArc, Contained, Later, Never, Now, contain, output_of};
 use crate::http::{Answer, Response, ServerRequest};
 
 /// Why a handshake is refused, and what the client is answered.
@@ -85,8 +85,9 @@ where
     R: IntoVerdict<K>,
 {
     fn into_verifier(self) -> Verifier {
+        let closure = Contained::new(self);
         Arc::new(move |request| {
-            Verifying::Now(contain(|| Ok(self(request).into_verdict())).unwrap_or_else(|error| Err(error.into())))
+            Verifying::Now(contain(|| Ok(closure(request).into_verdict())).unwrap_or_else(|error| Err(error.into())))
         })
     }
 }
@@ -99,8 +100,9 @@ where
     R: IntoVerdict<K>,
 {
     fn into_verifier(self) -> Verifier {
-        Arc::new(move |request| match contain(|| Ok((self.clone())(request))) {
-            Ok(deciding) => Verifying::Later(Box::pin(async move { deciding.await.into_verdict() })),
+        let closure = Contained::new(self);
+        Arc::new(move |request| match contain(|| Ok((closure.clone())(request))) {
+            Ok(deciding) => Verifying::Later(Box::pin(async move { output_of!(deciding).into_verdict() })),
             Err(error) => Verifying::Now(Err(error.into())),
         })
     }

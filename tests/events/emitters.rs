@@ -39,6 +39,20 @@ fn an_event_emitter_keeps_evenements_order_and_snapshots() {
     assert_eq!(log.take(), ["other4"]);
 }
 
+/// Évenement throws an `InvalidArgumentException`.
+#[test]
+fn an_event_of_an_event_emitter_has_a_name() {
+    let emitter = EventEmitter::<u32>::new();
+    let panic = |call: &dyn Fn()| {
+        let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)).unwrap_err();
+        panic.downcast_ref::<&str>().copied().unwrap_or_default()
+    };
+    assert_eq!(panic(&|| _ = emitter.on("", |_| {})), "event name is empty");
+    assert_eq!(panic(&|| _ = emitter.once("", |_| {})), "event name is empty");
+    emitter.emit("", 1);
+    assert_eq!(emitter.listener_count(""), 0);
+}
+
 #[test]
 fn what_a_listener_of_an_event_emitter_emits_follows_and_its_failure_is_its_own() {
     let (log, emitter) = (log(), EventEmitter::<u32>::new());

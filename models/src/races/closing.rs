@@ -52,17 +52,35 @@ fn a_close_that_nobody_answers_ends_in_time() {
     });
 }
 
+/// What a listener has captured. One that is not accepted is dropped where it comes from, any other by the connection's task.
+struct Captured {
+    from: thread::ThreadId,
+    refused: Notes<()>,
+}
+
+impl Drop for Captured {
+    fn drop(&mut self) {
+        if thread::current().id() == self.from {
+            self.refused.note(());
+        }
+    }
+}
+
 #[test]
 fn a_close_listener_that_is_accepted_is_called() {
     check(4, || {
-        let (room, called) = (Room::new(), Notes::new());
+        let (room, called, refused) = (Room::new(), Notes::new(), Notes::new());
         let (open, peer) = room.open(100);
         let connection = open.connection;
         let adding = thread::spawn({
-            let called = called.clone();
+            let (called, refused) = (called.clone(), refused.clone());
             move || {
-                let id = connection.on("close", move || called.note(()));
-                id.number != u32::MAX
+                let captured = Captured { from: thread::current().id(), refused: refused.clone() };
+                connection.on("close", move || {
+                    let _captured = &captured;
+                    called.note(());
+                });
+                refused.len() == 0
             }
         });
         let closer = thread::spawn(move || connection.terminate());

@@ -184,6 +184,75 @@ fn a_broadcast_reaches_who_stays_whoever_closes_meanwhile() {
     });
 }
 
+#[test]
+fn all_members_get_the_broadcasts_of_two_threads_in_one_order() {
+    check(4, || {
+        let room = Room::new();
+        let ((one, one_peer), (other, other_peer)) = (room.open(NARROW), room.open(NARROW));
+        let group = room.groups.join("all", one.connection).expect("it is open");
+        group.add(other.connection).expect("it is open");
+        let writers =
+            ["a", "b"].map(|name| thread::spawn(move || (0..2).for_each(|number| group.write(format!("{name}{number}")))));
+        let readers = [one_peer, other_peer].map(|peer| spawn(peer::read_some(peer, 4)));
+        writers.into_iter().for_each(|writer| writer.join().expect("no panic"));
+        let [one_got, other_got] = readers.map(|reader| block_on(reader).expect("no panic"));
+        assert_all_in_order(&one_got.0, &["a", "b"], 2);
+        assert_eq!(one_got.0, other_got.0, "one order for both");
+        seen(if one_got.0[1].starts_with(&one_got.0[0][..1]) { "one after the other" } else { "mixed" });
+        drop((one_got.1, other_got.1));
+        one.ended();
+        other.ended();
+        room.assert_empty();
+    });
+}
+
+#[test]
+fn members_that_a_task_flushes_get_all_that_is_written_to_them_meanwhile() {
+    check(3, || {
+        let room = Room::new();
+        let members = [(); 3].map(|()| room.open(NARROW));
+        let connections = members.each_ref().map(|(open, _)| open.connection);
+        let group = room.groups.join("all", connections[0]).expect("it is open");
+        connections[1..].iter().for_each(|connection| group.add(*connection).expect("it is open"));
+        // The first is flushed in any case, and one more.
+        let broadcaster = thread::spawn(move || (0..2).for_each(|number| group.write(format!("group{number}"))));
+        let writer = thread::spawn(move || write_twice(connections[2], "write"));
+        let (opens, peers): (Vec<_>, Vec<_>) = members.into_iter().unzip();
+        let readers: Vec<_> =
+            peers.into_iter().zip([2, 2, 4]).map(|(peer, count)| spawn(peer::read_some(peer, count))).collect();
+        broadcaster.join().expect("no panic");
+        writer.join().expect("no panic");
+        for (reader, senders) in readers.into_iter().zip([&["group"][..], &["group"], &["group", "write"]]) {
+            let (texts, peer) = block_on(reader).expect("no panic");
+            assert_all_in_order(&texts, senders, 2);
+            drop(peer);
+        }
+        opens.into_iter().for_each(|open| drop(open.ended()));
+        room.assert_empty();
+    });
+}
+
+#[test]
+fn all_members_get_a_broadcast_before_their_close_or_none_does() {
+    check(4, || {
+        let room = Room::new();
+        let ((one, one_peer), (other, other_peer)) = (room.open(NARROW), room.open(NARROW));
+        let group = room.groups.join("all", one.connection).expect("it is open");
+        group.add(other.connection).expect("it is open");
+        let writer = thread::spawn(move || (0..2).for_each(|number| group.write(format!("a{number}"))));
+        let closer = thread::spawn(move || group.close_all("", 4000));
+        let readers = [one_peer, other_peer].map(|peer| spawn(peer::read_to_end(peer)));
+        writer.join().expect("no panic");
+        closer.join().expect("no panic");
+        let [one_got, other_got] = readers.map(|reader| block_on(reader).expect("no panic"));
+        assert_eq!(one_got, other_got);
+        seen(["none", "one", "both"][one_got.0.len()]);
+        one.ended();
+        other.ended();
+        room.assert_empty();
+    });
+}
+
 fn who_sends_is_woken(kind: Kind) {
     let room = Room::with(WebSocketOptions::new().write_buffer_soft_limit(4));
     let (open, peer) = room.open_on(kind, NARROW, |_| {});
