@@ -45,9 +45,8 @@ pub(crate) fn connection_refused(cause: &'static str, remote: Option<SocketAddr>
     let _ = (cause, remote);
 }
 
-/// A request got an error page, or none. `by_app`: it is not the client's fault.
-pub(crate) fn request_failed(cause: &'static str, error: &dyn Display, by_app: bool) {
-    #[cfg(feature = "tracing")]
+/// A request got an error page, or none. `by_app`: it is not the client's fault. `is_heard`: listeners are called with it.
+pub(crate) fn request_failed(cause: &'static str, error: &dyn Display, by_app: bool, is_heard: bool) {
     let error = Words(error);
     #[cfg(feature = "tracing")]
     if by_app {
@@ -55,12 +54,18 @@ pub(crate) fn request_failed(cause: &'static str, error: &dyn Display, by_app: b
     } else {
         limited!(info, cause, %error, "request refused");
     }
+    #[cfg(feature = "tracing")]
+    let _ = is_heard;
     #[cfg(not(feature = "tracing"))]
-    let _ = (cause, error, by_app);
+    if by_app && !is_heard {
+        limited!("request failed: {error}; handle it in a listener of the server's `error` event");
+    }
+    #[cfg(not(feature = "tracing"))]
+    let _ = cause;
 }
 
-/// A handshake was refused. `by_app`: it is not the client's fault.
-pub(crate) fn handshake_failed(cause: &'static str, error: &dyn Display, by_app: bool) {
+/// A handshake was refused. `by_app`: it is not the client's fault. Returns whether it was reported.
+pub(crate) fn handshake_failed(cause: &'static str, error: &dyn Display, by_app: bool) -> bool {
     #[cfg(feature = "tracing")]
     let error = Words(error);
     #[cfg(feature = "tracing")]
@@ -71,6 +76,7 @@ pub(crate) fn handshake_failed(cause: &'static str, error: &dyn Display, by_app:
     }
     #[cfg(not(feature = "tracing"))]
     let _ = (cause, error, by_app);
+    cfg!(feature = "tracing")
 }
 
 /// A request looked like a handshake, was not an upgrade any more, and was passed on.

@@ -5,7 +5,7 @@ mod support;
 
 use std::process::Command;
 
-use react_websocket::WebSocketOptions;
+use react_websocket::{HttpServer, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
 use support::*;
 
 /// What a test of this file, run in a process of its own, has written to stderr.
@@ -51,4 +51,52 @@ fn the_error_of_a_listener_is_on_stderr_if_nobody_listens() {
     assert!(lines[0].starts_with("react-websocket: connection failed: a listener failed: no such user"), "{stderr}");
     assert!((10..30).contains(&lines.len()), "at most ten a second: {stderr}");
     assert!(!stderr_of("child_with_a_listener").contains("react-websocket: "));
+}
+
+#[test]
+#[ignore = "run by the tests below"]
+fn child_with_failing_requests() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        for [on_middleware, on_server] in [[false, false], [true, false], [false, true]] {
+            let websocket = WebSocketMiddleware::new();
+            websocket.on("connection", |_: WebSocketConnection| Err::<(), _>("no database"));
+            if on_middleware {
+                websocket.on("error", |_: WebSocketConnection| {});
+            }
+            let http = HttpServer::new((websocket, |_: ServerRequest| Err::<Response, _>("no template")));
+            if on_server {
+                http.on("error", |_| {});
+            }
+            for request in [HANDSHAKE, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"] {
+                eprintln!("middleware: {on_middleware}, server: {on_server}");
+                let (mut peer, _) = Peer::serve(&http);
+                peer.send(request).await;
+                assert!(peer.head().await.starts_with("HTTP/1.1 500 "));
+            }
+        }
+    });
+}
+
+/// An exception in a `connection` listener or in a handler is an `error` of ReactPHP's `HttpServer`.
+#[test]
+fn a_failing_handshake_or_request_is_one_line_on_stderr_if_nobody_listens() {
+    let stderr = stderr_of("child_with_failing_requests");
+    let lines: Vec<_> =
+        stderr.lines().filter(|line| line.contains("react-websocket: ") || line.contains("server: ")).collect();
+    let hint = "; handle it in a listener of the server's `error` event";
+    assert_eq!(
+        lines,
+        [
+            "middleware: false, server: false",
+            &format!("react-websocket: request failed: the request handler failed: a listener failed: no database{hint}"),
+            "middleware: false, server: false",
+            &format!("react-websocket: request failed: the request handler failed: no template{hint}"),
+            "middleware: true, server: false",
+            "middleware: true, server: false",
+            &format!("react-websocket: request failed: the request handler failed: no template{hint}"),
+            "middleware: false, server: true",
+            "middleware: false, server: true",
+        ]
+    );
 }

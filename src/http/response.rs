@@ -30,6 +30,8 @@ pub struct Response {
     pub(super) upgrade: Option<Box<dyn Upgrade>>,
     /// What the server's `error` event is to tell of.
     pub(super) error: Option<HttpError>,
+    /// The error has its line in the log, or its listeners elsewhere.
+    pub(super) is_reported: bool,
     /// Why this cannot be sent.
     mistake: Option<Box<str>>,
 }
@@ -87,6 +89,7 @@ impl Response {
             body: Body(BodyKind::Bytes(BodyBytes(Bytes::new()))),
             upgrade: None,
             error: None,
+            is_reported: false,
             mistake: None,
         };
         response.with_status(status)
@@ -204,10 +207,15 @@ impl Response {
         Response::error_page(error.status().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)).with_error(error)
     }
 
-    /// Has the server's `error` event tell of an error, if this response is sent.
+    /// Has the server emit `error`, if this response is sent.
     pub(crate) fn with_error(mut self, error: HttpError) -> Response {
         self.error = Some(error);
         self
+    }
+
+    /// The same for an error that has its line in the log already, or its listeners elsewhere.
+    pub(crate) fn with_reported_error(self, error: HttpError) -> Response {
+        Response { is_reported: true, ..self.with_error(error) }
     }
 
     /// A 101, whose connection goes on as something else.
@@ -265,7 +273,7 @@ impl Response {
 
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Response { status, headers, body, upgrade, error, mistake } = self;
+        let Response { status, headers, body, upgrade, error, mistake, is_reported: _ } = self;
         let upgrades = upgrade.is_some();
         f.debug_struct("Response")
             .field("status", status)

@@ -55,7 +55,7 @@ impl Connection {
 
     fn encode(&self, response: Response) -> Outgoing {
         let mut response = response.checked();
-        let failed = response.error.take();
+        let (failed, is_reported) = (response.error.take(), response.is_reported);
         if let Some(error) = &failed {
             response = self.server.error_page(error, response);
         }
@@ -66,7 +66,7 @@ impl Connection {
         let line = self.line.as_ref();
         let plan = encoder::encode(&mut head, &response, line.unwrap_or(&RequestLine::default()), may_persist);
         if let Some(error) = failed {
-            self.server.emit_error(error);
+            self.server.emit(error, is_reported);
         }
         if let Some(upgrade) = response.upgrade.filter(|_| response.status == StatusCode::SWITCHING_PROTOCOLS) {
             return Outgoing { head, plan, rest: Rest::Upgrade(upgrade) };

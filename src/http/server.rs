@@ -73,9 +73,17 @@ struct ServerEvents {
 
 impl Server {
     pub(super) fn emit_error(&self, error: HttpError) {
+        self.emit(error, false);
+    }
+
+    /// Emits `error`. `is_reported`: it has its line in the log, or its listeners elsewhere.
+    pub(super) fn emit(&self, error: HttpError, is_reported: bool) {
         self.admission.counts.failed(error.cause());
-        trace::request_failed(error.cause(), &error, matches!(error, HttpError::Handler(_)));
         let events = &self.events;
+        let by_app = matches!(error, HttpError::Handler(_));
+        if !is_reported {
+            trace::request_failed(error.cause(), &error, by_app, by_app && events.listeners.count(&ERROR) > 0);
+        }
         events.turnstile.push(Arc::new(error));
         events.turnstile.pass(|error| {
             events.listeners.emit(&ERROR, &error, |_| {});

@@ -207,10 +207,13 @@ impl Handshaking {
         self.decision = Decision::Refused;
         self.shared.connections.refused(error.cause());
         let by_app = matches!(error, HandshakeError::Listener(_) | HandshakeError::Timeout { .. });
-        trace::handshake_failed(error.cause(), &error, by_app);
+        let listeners = self.shared.listeners.snapshot();
+        let is_reported = trace::handshake_failed(error.cause(), &error, by_app);
         if by_app {
             // An exception in a listener is an `error` of the HTTP server in ReactPHP.
-            *page = page.with_error(HttpError::Handler(error.clone().into()));
+            let failed = HttpError::Handler(error.clone().into());
+            let is_reported = is_reported || self.shared.listeners.count(ERROR) > 0;
+            *page = if is_reported { page.with_reported_error(failed) } else { page.with_error(failed) };
         }
         if let Some(mut state) = self.connection.lock() {
             state.phase = Phase::Closed;
@@ -218,7 +221,7 @@ impl Handshaking {
         }
         // What these return is about a connection that is not there: there is nothing left to do with it.
         let mut running = Vec::new();
-        for listener in self.shared.listeners.snapshot().iter() {
+        for listener in listeners.iter() {
             if let Reacting::Later(later) = self.call(listener, ERROR) {
                 running.push(Contained::new(later));
             }
