@@ -13,7 +13,7 @@
 //! ```
 
 use react_websocket::{
-    BodyStream, Error, HttpServer, Loop, Next, Response, ServerRequest, SocketServer, WebSocketConnection,
+    BodyStream, BodyWriter, Error, HttpServer, Loop, Next, Response, ServerRequest, SocketServer, WebSocketConnection,
     WebSocketMiddleware,
 };
 use std::time::Instant;
@@ -76,7 +76,7 @@ fn clock() -> Response {
     let (events, start) = (BodyStream::new(), Instant::now());
     let writer = events.writer();
     let timer = Loop::add_periodic_timer(1.0, move || writer.write(format!("data: {:?}\n\n", start.elapsed())));
-    events.on("shutdown", |events| events.end());
-    events.on("close", move |_| Loop::cancel_timer(timer));
+    events.on("shutdown", |events: &BodyWriter| events.end());
+    events.on("close", move || Loop::cancel_timer(timer));
     Response::new(200).with_header("Content-Type", "text/event-stream").with_body(events)
 }

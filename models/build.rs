@@ -31,12 +31,11 @@ const EVERYWHERE: [(&str, &str); 8] = [
     ("tokio::", "crate::model::tokio::"),
 ];
 
-const SOME: [Exchange; 23] = [
+const SOME: [Exchange; 22] = [
     // Soon there are too many.
     exchange("emitter/turnstile.rs", "const CROWD: usize = 256;", "const CROWD: usize = 3;"),
     exchange("emitter/turnstile.rs", "use std::thread::", "use ::shuttle::thread::"),
     exchange("event_loop/queue.rs", "use std::thread::", "use ::shuttle::thread::"),
-    exchange("emitter/turn.rs", "thread_local! {", "::shuttle::thread_local! {"),
     exchange("websocket/cork.rs", "const FLUSH_MAX: usize = 256;", "const FLUSH_MAX: usize = 1;"),
     // A slot is made and dropped in each execution, so there are few. It also lets them run out.
     exchange("slots.rs", "const PER_CHUNK: usize = 1024;", "const PER_CHUNK: usize = 2;"),

@@ -54,8 +54,8 @@ pub use event_loop::{Delay, IntoCallback, IntoOnceCallback, Loop, Signal, Signal
 pub use groups::{ConnectionGroup, GroupError, GroupManager, GroupStats};
 pub use http::{
     Answer, Body, BodyStream, BodyWriter, Chain, ChainPart, Closing, Form, FormError, HttpError, HttpOptions, HttpServer,
-    HttpStats, IntoAnswer, IntoChain, IntoMiddleware, IntoRouter, Listening, Middleware, Next, Params, Response,
-    ServerRequest, Serving, Sockets, TrustedProxies, UploadedFile, middleware, router,
+    HttpStats, IntoAnswer, IntoBodyListener, IntoChain, IntoMiddleware, IntoRouter, Listening, Middleware, Next, Params,
+    Response, ServerRequest, Serving, Sockets, TrustedProxies, UploadedFile, middleware, router,
 };
 // What requests, responses and messages are made of, so that an app need not depend on the crates they are from.
 pub use ::bytes::Bytes;

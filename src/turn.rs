@@ -5,15 +5,32 @@
 
 use std::cell::Cell;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+/// The flag that is raised when the turn of a connection has been held up by the listeners of others. It is over then: a peer
+/// that causes many events would keep the thread for as many waits as it has sent messages.
+pub(crate) const HELD_UP: u16 = 1 << 15;
 
 thread_local! {
     // Without a destructor, so that it is cheap to get at.
-    static THREAD: Thread = const { Thread { in_turn: Cell::new(false), at_end: Cell::new(None) } };
+    static THREAD: Thread = const {
+        Thread {
+            in_turn: Cell::new(false),
+            at_end: Cell::new(None),
+            connection: Cell::new(None),
+            pause: Cell::new(Duration::ZERO),
+        }
+    };
 }
 
 struct Thread {
     in_turn: Cell<bool>,
     at_end: Cell<Option<AtEnd>>,
+    /// The flags of the connection whose turn it is.
+    connection: Cell<Option<&'static AtomicU16>>,
+    /// See [`take_pause`].
+    pause: Cell<Duration>,
 }
 
 /// Called when a turn has ended. Returns a future if the deferred work is still to be done.
@@ -79,6 +96,37 @@ pub(crate) fn defer(at_end: AtEnd) -> bool {
         }
         in_turn
     })
+}
+
+/// A connection's turn begins on this thread. `flags`: where [`HELD_UP`] is raised.
+#[inline]
+pub(crate) fn begin(flags: &'static AtomicU16) {
+    THREAD.with(|thread| thread.connection.set(Some(flags)));
+}
+
+/// It has ended. (The turn of a connection within that of another ends both, which costs the outer one its flag and nothing
+/// else.)
+#[inline]
+pub(crate) fn end() {
+    THREAD.with(|thread| thread.connection.set(None));
+}
+
+/// This thread has been held up. `pause`: see [`take_pause`].
+#[cold]
+pub(crate) fn hold_up(pause: Duration) {
+    // When a thread ends it may have none of this any more.
+    let _ = THREAD.try_with(|thread| {
+        if let Some(flags) = thread.connection.get() {
+            flags.fetch_or(HELD_UP, Ordering::Relaxed);
+            thread.pause.set(thread.pause.get().max(pause));
+        }
+    });
+}
+
+/// How long the connection whose turn was held up has to make a pause, so that its peer causes no more events than listeners
+/// are called for.
+pub(crate) fn take_pause() -> Duration {
+    THREAD.with(|thread| thread.pause.take())
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ fn watched(log: &Log) -> BodyStream {
     let stream = BodyStream::new();
     for event in ["drain", "shutdown", "close"] {
         let log = log.clone();
-        stream.on(event, move |_| log.add(event));
+        stream.on(event, move || log.add(event));
     }
     stream
 }
@@ -156,7 +156,7 @@ async fn a_producer_that_panics_cuts_its_stream() {
     let http = HttpServer::new(move |_: ServerRequest| {
         let stream = watched(&noting);
         // It is called while the producer's stack unwinds.
-        stream.on("close", |_| panic!("a listener"));
+        stream.on("close", || panic!("a listener"));
         let writer = stream.writer();
         tokio::spawn(async move {
             writer.send("half").await;
@@ -211,7 +211,7 @@ async fn a_writer_that_a_listener_has_captured_is_one_and_the_one_it_is_called_w
     let http = HttpServer::new(move |_: ServerRequest| {
         let stream = watched(&noting);
         let (writer, mut left) = (stream.writer(), 3);
-        stream.on("drain", move |_| {
+        stream.on("drain", move || {
             left -= 1;
             if left == 0 { writer.end() } else { _ = writer.write(vec![b'a'; 65_536]) }
         });
@@ -228,7 +228,7 @@ async fn a_writer_that_a_listener_has_captured_is_one_and_the_one_it_is_called_w
     peer.send(GET).await;
     peer.head().await;
     let writer = streams.recv().await.unwrap();
-    writer.on("shutdown", |stream| stream.end_with("goodbye"));
+    writer.on("shutdown", |stream: &BodyWriter| stream.end_with("goodbye"));
     drop(writer);
     assert_eq!(log.take(), ["close"]);
 }
@@ -241,17 +241,17 @@ async fn a_listener_that_is_registered_after_the_end_is_dropped_at_once() {
     let stream = BodyStream::new();
     let writer = stream.writer();
     let captured = held.clone();
-    writer.on("close", move |writer| {
+    writer.on("close", move |writer: &BodyWriter| {
         // While `close` fires, it comes too late as well.
         let captured = captured.clone();
-        writer.on("close", move |_| _ = &captured);
+        writer.on("close", move || _ = &captured);
     });
     drop(stream);
     for event in ["drain", "shutdown", "close"] {
         let captured = (held.clone(), writer.clone());
-        writer.on(event, move |_| _ = &captured);
+        writer.on(event, move || _ = &captured);
         let captured = (held.clone(), writer.clone());
-        writer.once(event, move |_| _ = &captured);
+        writer.once(event, move || _ = &captured);
         assert_eq!(writer.listener_count(event), 0);
     }
     assert_eq!(Arc::strong_count(&held), 1);
@@ -311,7 +311,7 @@ async fn a_stream_of_events_that_ends_at_shutdown_does_not_hold_it_up() {
                 sleep(Duration::from_secs(1)).await;
             }
         });
-        events.on("shutdown", |events| events.end_with("data: goodbye\n\n"));
+        events.on("shutdown", |events: &BodyWriter| events.end_with("data: goodbye\n\n"));
         Response::new(200).with_body(events)
     });
     let (mut peer, serving) = Peer::serve(&http);
@@ -332,7 +332,7 @@ async fn shutdown_fires_too_where_the_stream_begins_to_be_sent_when_the_server_e
         async move {
             sleep(Duration::from_secs(1)).await;
             let stream = watched(&noting);
-            stream.on("shutdown", |stream| stream.end_with("goodbye"));
+            stream.on("shutdown", |stream: &BodyWriter| stream.end_with("goodbye"));
             std::mem::forget(stream.writer());
             Response::new(200).with_body(stream)
         }

@@ -51,7 +51,7 @@ async fn assert_is_reset(peer: &mut Peer<TcpStream>, what: &str) {
 async fn write_until_closed(stream: BodyWriter) {
     let (tell, told) = tokio::sync::oneshot::channel();
     let mut tell = Some(tell);
-    stream.on("close", move |_| tell.take().is_some_and(|tell| tell.send(()).is_ok()));
+    stream.on("close", move || tell.take().is_some_and(|tell| tell.send(()).is_ok()));
     while stream.buffered_amount() < 1 << 20 && stream.is_writable() {
         stream.write(vec![b'a'; 64 * 1024]);
         tokio::task::yield_now().await;

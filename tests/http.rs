@@ -1827,7 +1827,7 @@ fn watched(log: &Log) -> BodyStream {
     let stream = BodyStream::new();
     for event in ["drain", "close"] {
         let log = log.clone();
-        stream.on(event, move |_| log.add(event));
+        stream.on(event, move || log.add(event));
     }
     stream
 }
@@ -2181,7 +2181,7 @@ async fn a_reset_closes_a_stream_at_once() {
         soon(peer.head()).await;
         let stream = soon(streams.recv()).await.unwrap();
         let (tell, mut closed) = mpsc::unbounded_channel();
-        stream.on("close", move |_| tell.send(()));
+        stream.on("close", move || tell.send(()));
         for _ in 0..pieces {
             stream.write("a");
             assert_eq!(soon(peer.line()).await, "1");
@@ -2272,7 +2272,7 @@ async fn listeners_of_a_stream_may_use_it_and_are_dropped_after_close() {
     let http = HttpServer::new(move |_: ServerRequest| {
         let stream = watched(&noting);
         let (writer, mut pieces) = (stream.clone(), 3);
-        stream.on("drain", move |_| {
+        stream.on("drain", move || {
             pieces -= 1;
             match pieces {
                 0 => writer.end(),
@@ -2280,7 +2280,7 @@ async fn listeners_of_a_stream_may_use_it_and_are_dropped_after_close() {
             }
         });
         let (writer, guard) = (stream.clone(), Guard(noting.clone(), "dropped"));
-        stream.on("close", move |_| {
+        stream.on("close", move || {
             let _ = &guard;
             assert!(!writer.write("more"));
             writer.close();
@@ -2292,7 +2292,7 @@ async fn listeners_of_a_stream_may_use_it_and_are_dropped_after_close() {
     assert_eq!(someday(peer.ask(GET)).await.body.len(), 3 * 65_536);
     settle().await;
     assert_eq!(log.take(), ["drain", "drain", "drain", "close", "dropped"]);
-    let unknown = BodyStream::new().try_on("text", |_| {}).unwrap_err();
+    let unknown = BodyStream::new().try_on("text", || {}).unwrap_err();
     assert_eq!(unknown.to_string(), "there is no event \"text\" on a BodyStream; its events are drain, shutdown, close");
 }
 

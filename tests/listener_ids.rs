@@ -38,7 +38,7 @@ emits!(WebSocketMiddleware: "connection", |_| {});
 emits!(EventEmitter<u32>: "data", |_| {});
 emits!(GroupManager: "create", |_| {});
 emits!(react_websocket::ConnectionGroup: "join", |_| {});
-emits!(BodyWriter: "close", |_| {});
+emits!(BodyWriter: "close", || {});
 emits!(HttpServer: "error", |_| {});
 emits!(SocketServer: "error", |_| {});
 

@@ -112,7 +112,7 @@ async fn so_are_those_of_objects_that_many_share() {
 
     let stream = BodyStream::new();
     let g = gift("close");
-    stream.once("close", move |_| give(g, "body"));
+    stream.once("close", move || give(g, "body"));
     stream.close();
 
     let http = HttpServer::new(|_: ServerRequest| Err::<Response, _>("no"));

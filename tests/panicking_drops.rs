@@ -619,9 +619,9 @@ async fn in_listeners_of_body_streams_and_sockets() {
         for stream in [&stream, &unsent] {
             for event in ["drain", "close"] {
                 let bomb = bombs.one();
-                stream.on(event, move |_| _ = &bomb);
+                stream.on(event, move || _ = &bomb);
                 let bomb = bombs.one();
-                stream.once(event, move |_| Err::<(), Bomb>(bomb));
+                stream.once(event, move || Err::<(), Bomb>(bomb));
             }
         }
         let bomb = bombs.one();

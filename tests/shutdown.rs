@@ -134,7 +134,7 @@ async fn a_request_that_is_not_answered_within_the_grace_is_cut_and_its_future_d
 /// A server that streams once, who writes that, and a notice when the stream is closed.
 fn streaming() -> (HttpServer, BodyWriter, mpsc::UnboundedReceiver<()>) {
     let (body, (tell, closed)) = (BodyStream::new(), mpsc::unbounded_channel());
-    body.on("close", move |_| {
+    body.on("close", move || {
         let _ = tell.send(());
     });
     let (writer, body) = (body.writer(), Mutex::new(Some(body)));

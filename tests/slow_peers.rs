@@ -438,7 +438,7 @@ const SIZE: usize = 50_000;
 fn body(request: ServerRequest) -> Response {
     let stream = BodyStream::new();
     let (drain, mut drained) = mpsc::unbounded_channel();
-    stream.on("drain", move |_| drain.send(()).is_ok());
+    stream.on("drain", move || drain.send(()).is_ok());
     let writer = stream.clone();
     let piece = Bytes::from(vec![b'x'; SIZE / 2]);
     match request.path() {

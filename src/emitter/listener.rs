@@ -100,6 +100,13 @@ impl ListenerId {
     }
 }
 
+/// The listener of `on`, for traits that tell closures apart.
+#[doc(hidden)]
+pub enum EachTime {}
+/// The listener of `once`.
+#[doc(hidden)]
+pub enum Once {}
+
 /// When a listener's turn is among those of its event: Évenement calls all `on` listeners before all `once` listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rank {

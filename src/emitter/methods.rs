@@ -74,6 +74,14 @@ macro_rules! listener_methods {
             })
         }
 
+        $crate::emitter::listeners_of! { $names, &$type, |$object| $listeners }
+    };
+}
+pub(crate) use listener_methods;
+
+/// The methods that have nothing to do with how a listener is called, and `add_listener` for those that have.
+macro_rules! listeners_of {
+    ($names:expr, &$type:ty, |$object:ident| $listeners:expr $(,)?) => {
         /// Removes a listener. One that is not there any more is no error.
         pub fn remove_listener(&self, id: $crate::emitter::ListenerId) {
             let $object = self;
@@ -123,4 +131,4 @@ macro_rules! listener_methods {
         }
     };
 }
-pub(crate) use listener_methods;
+pub(crate) use listeners_of;

@@ -16,7 +16,6 @@ mod names;
 mod panics;
 mod shared;
 mod table;
-mod turn;
 mod turnstile;
 
 pub use concurrent::Reaction;
@@ -25,12 +24,13 @@ pub(crate) use concurrent::{Later, Now};
 pub use error::ListenerError;
 pub(crate) use error::expect_fit;
 pub use event_emitter::EventEmitter;
-pub(crate) use listener::{Asynchronous, ClonedForEachCallSoUseArc, Events, Listener, Never, Rank, Synchronous};
+pub(crate) use listener::{
+    Asynchronous, ClonedForEachCallSoUseArc, EachTime, Events, Listener, Never, Once, Rank, Synchronous,
+};
 pub use listener::{BoxError, ListenerId, Outcome};
-pub(crate) use methods::listener_methods;
+pub(crate) use methods::{listener_methods, listeners_of};
 pub(crate) use names::{EventNames, did_you_mean};
 pub(crate) use panics::{Contained, contain, drop_each, output_of, panic_error, poll_to_end};
 pub(crate) use shared::Listeners;
 pub(crate) use table::{Change, Emission, Entry, Table};
-pub(crate) use turn::{HELD_UP, begin_turn, end_turn, take_pause};
 pub(crate) use turnstile::Turnstile;

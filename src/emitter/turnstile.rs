@@ -5,7 +5,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::panics::drop_each;
-use super::turn::hold_up;
+use crate::turn::hold_up;
 
 /// Lets one caller at a time through and keeps the others' work for it, in order.
 ///
@@ -15,7 +15,7 @@ use super::turn::hold_up;
 ///
 /// If jobs come faster than they are run, who brings more waits a moment, and relieves who is inside: neither does the queue
 /// grow as fast as it might, nor is anybody kept for as long as others bring something. A turn that has waited or was kept is
-/// [over](super::HELD_UP).
+/// [over](crate::turn::HELD_UP).
 pub(crate) struct Turnstile<J> {
     queue: Mutex<Queue<J>>,
     changed: Condvar,
@@ -149,8 +149,8 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 
-    use super::super::turn::{HELD_UP, begin_turn, end_turn, take_pause};
     use super::*;
+    use crate::turn::{self, HELD_UP, take_pause};
 
     #[test]
     fn a_job_pushed_by_a_job_follows_it() {
@@ -213,14 +213,14 @@ mod tests {
         static FLAGS: AtomicU16 = AtomicU16::new(1);
         let is_raised = || FLAGS.swap(1, Ordering::Relaxed) == 1 | HELD_UP;
         let turnstile = Turnstile::default();
-        begin_turn(&FLAGS);
+        turn::begin(&FLAGS);
         (0..CROWD).for_each(|job| turnstile.push(job));
         turnstile.pass(|job| {
             if job == 0 {
                 assert!(!is_raised());
                 std::thread::scope(|scope| {
                     scope.spawn(|| {
-                        begin_turn(&FLAGS);
+                        turn::begin(&FLAGS);
                         turnstile.push(CROWD);
                         turnstile.pass(|_| unreachable!("somebody is inside"));
                         assert!(!take_pause().is_zero(), "it has waited in vain");
@@ -234,7 +234,7 @@ mod tests {
         turnstile.push(0);
         turnstile.pass(drop);
         assert!(!is_raised());
-        end_turn();
+        turn::end();
         (0..=CROWD).for_each(|job| turnstile.push(job));
         turnstile.pass(drop);
         assert!(!is_raised(), "it is nobody's turn");

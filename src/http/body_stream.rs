@@ -16,7 +16,7 @@ use super::body_writer::{BodyWriter, Cut, Inner, Phase};
 /// the connection; if it is cut, that end is a TCP reset, so that it does not look complete (RFC 9112 §8). A Unix socket has
 /// no reset: there an HTTP/1.0 client cannot tell.
 ///
-/// Listeners take the writer, or `|_|`:
+/// Listeners are `||`, or `|writer: &BodyWriter|`:
 ///
 /// | Event | Fires |
 /// |---|---|
@@ -27,15 +27,15 @@ use super::body_writer::{BodyWriter, Cut, Inner, Phase};
 /// So whatever happens to a request, `close` is where a timer or a task that writes to the stream is stopped:
 ///
 /// ```
-/// use react_websocket::{BodyStream, Loop, Response};
+/// use react_websocket::{BodyStream, BodyWriter, Loop, Response};
 ///
 /// # let _router =
 /// |_request: react_websocket::ServerRequest| {
 ///     let events = BodyStream::new();
 ///     let writer = events.writer();
 ///     let timer = Loop::add_periodic_timer(1.0, move || writer.write("data: tick\n\n"));
-///     events.on("shutdown", |events| events.end_with("data: goodbye\n\n"));
-///     events.on("close", move |_| Loop::cancel_timer(timer));
+///     events.on("shutdown", |events: &BodyWriter| events.end_with("data: goodbye\n\n"));
+///     events.on("close", move || Loop::cancel_timer(timer));
 ///     Response::new(200).with_header("Content-Type", "text/event-stream").with_body(events)
 /// };
 /// ```

@@ -8,7 +8,8 @@ use std::task::Waker;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::emitter::{EventNames, Listeners, Turnstile, listener_methods};
+use super::body_listener::IntoBodyListener;
+use crate::emitter::{EventNames, ListenerError, ListenerId, Listeners, Once, Rank, Turnstile, expect_fit, listeners_of};
 
 const EVENTS: EventNames = EventNames {
     object: "a BodyStream",
@@ -264,15 +265,46 @@ impl BodyWriter {
 
 /// # Listeners
 ///
-/// The events are `drain`, `shutdown` and `close`; listeners are called with a writer. On a stream that is closed already,
-/// `close` does not fire again, and a listener is dropped at once.
+/// The events are `drain`, `shutdown` and `close`. On a stream that is closed already, `close` does not fire again, and a
+/// listener is dropped at once.
 impl BodyWriter {
-    listener_methods! {
-        EVENTS,
-        FnMut(&BodyWriter),
-        |listener, writer: &BodyWriter| listener(writer),
-        |writer| Some(&writer.inner.listeners),
+    /// Calls `listener` at every `event` from the next one on.
+    ///
+    /// `listener`: `||`, as in ReactPHP, or `|writer: &BodyWriter|`.
+    ///
+    /// # Panics
+    /// If there is no such event; the message lists those that there are.
+    #[track_caller]
+    pub fn on<M>(&self, event: &str, listener: impl IntoBodyListener<M>) -> ListenerId {
+        expect_fit(self.try_on(event, listener))
     }
+
+    /// Calls `listener` at the next `event` only, after all `on` listeners. The closure may be `FnOnce`.
+    ///
+    /// # Panics
+    /// If there is no such event; the message lists those that there are.
+    #[track_caller]
+    pub fn once<M>(&self, event: &str, listener: impl IntoBodyListener<M, Once>) -> ListenerId {
+        expect_fit(self.try_once(event, listener))
+    }
+
+    /// Like [`on`](Self::on), but returns the error instead of panicking.
+    ///
+    /// # Errors
+    /// [`ListenerError::UnknownEvent`].
+    pub fn try_on<M>(&self, event: &str, listener: impl IntoBodyListener<M>) -> Result<ListenerId, ListenerError> {
+        self.add_listener(event, Rank::On, listener.into_body_listener())
+    }
+
+    /// Like [`once`](Self::once), but returns the error instead of panicking.
+    ///
+    /// # Errors
+    /// [`ListenerError::UnknownEvent`].
+    pub fn try_once<M>(&self, event: &str, listener: impl IntoBodyListener<M, Once>) -> Result<ListenerId, ListenerError> {
+        self.add_listener(event, Rank::Once, listener.into_body_listener())
+    }
+
+    listeners_of! { EVENTS, &BodyWriter, |writer| Some(&writer.inner.listeners) }
 }
 
 impl Clone for BodyWriter {

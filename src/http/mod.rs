@@ -7,6 +7,7 @@
 mod admission;
 mod answer;
 mod body;
+mod body_listener;
 mod body_stream;
 mod body_writer;
 mod chain;
@@ -41,6 +42,7 @@ mod write_deadline;
 
 pub(crate) use admission::Place;
 pub use answer::{Answer, IntoAnswer};
+pub use body_listener::IntoBodyListener;
 pub use body_stream::BodyStream;
 pub use body_writer::BodyWriter;
 pub use chain::{ChainPart, IntoChain, IntoMiddleware, IntoRouter, middleware, router};

@@ -3,9 +3,9 @@ use std::sync::Arc;
 
 use super::connection::WebSocketConnection;
 use super::event::CLOSE;
-use super::into_listener::{IntoListener, Once};
+use super::into_listener::IntoListener;
 use super::slot::Phase;
-use crate::emitter::{Rank, drop_each};
+use crate::emitter::{Once, Rank, drop_each};
 
 /// # Data
 impl WebSocketConnection {

@@ -16,12 +16,12 @@ use super::inbox::Inbox;
 use super::shared::Shared;
 use super::slot::{self, ALARM, ATTEND, BLOCKED, CUT, DEAF, DRAINED, HELD_UP, PAUSED, Phase, Slot};
 use crate::clock::{Coarse, Moment};
-use crate::emitter::{begin_turn, end_turn, panic_error, take_pause};
+use crate::emitter::panic_error;
 use crate::http::{Place, Upgraded};
 use crate::protocol::{Bucket, Session, close_code};
 use crate::stream::ReadHalf;
 use crate::trace;
-use crate::watchdog;
+use crate::{turn, watchdog};
 
 /// The task of one connection: it reads, has what it read delivered, and writes what others could not.
 ///
@@ -236,7 +236,7 @@ impl Driver {
 
     #[cold]
     fn pause_held_up(&mut self) {
-        let pause = take_pause();
+        let pause = turn::take_pause();
         if !pause.is_zero() && self.deadlines.message == Moment::NEVER {
             self.deadlines.message = self.lifetime.clock().after(pause);
         }
@@ -387,7 +387,7 @@ impl Future for Driver {
         let begun = Coarse::now();
         let watched = watchdog::begin_turn(begun, driver.connection().index(), driver.connection().id());
         let turn = Turn::begin();
-        begin_turn(&driver.slot().flags);
+        turn::begin(&driver.slot().flags);
         let mut desk = Desk::take();
         let mut panics = 0;
         let polled = loop {
@@ -406,7 +406,7 @@ impl Future for Driver {
                 }
             }
         };
-        end_turn();
+        turn::end();
         desk.put_back();
         watched.end_turn();
         driver.shared.note_time(begun);

@@ -6,7 +6,7 @@ use super::connection::WebSocketConnection;
 use super::error::ConnectionError;
 use super::event::{Args, ConnectionListener, Shape};
 use super::message::{Message, Text};
-use crate::emitter::{Asynchronous, BoxError, ClonedForEachCallSoUseArc, Outcome, Synchronous, output_of};
+use crate::emitter::{Asynchronous, BoxError, ClonedForEachCallSoUseArc, EachTime, Once, Outcome, Synchronous, output_of};
 
 /// A closure that can listen to an event of a [`WebSocketConnection`].
 ///
@@ -41,13 +41,6 @@ pub trait IntoListener<M, Calls = EachTime> {
     #[doc(hidden)]
     fn into_listener(self) -> ConnectionListener;
 }
-
-/// The listener of `on`.
-#[doc(hidden)]
-pub enum EachTime {}
-/// The listener of `once`.
-#[doc(hidden)]
-pub enum Once {}
 
 /// The markers that tell the kinds of closures apart.
 #[doc(hidden)]

@@ -5,11 +5,12 @@ use bytes::Bytes;
 use super::connection::WebSocketConnection;
 use super::error::ConnectionError;
 use super::event::{BINARY, CLOSE, ConnectionEvents, DRAIN, END, ERROR, MESSAGE, NAMES, PING, PONG, TEXT};
-use super::into_listener::{IntoListener, Once};
+use super::into_listener::IntoListener;
 use super::message::{Message, Text};
 use super::slot::{ATTEND, MAIL, Phase, State};
 use crate::emitter::{
-    Change, ClonedForEachCallSoUseArc, Entry, Listener, ListenerError, ListenerId, Outcome, Rank, drop_each, expect_fit,
+    Change, ClonedForEachCallSoUseArc, Entry, Listener, ListenerError, ListenerId, Once, Outcome, Rank, drop_each,
+    expect_fit,
 };
 
 /// # Listeners

@@ -17,10 +17,10 @@ use super::shared::Shared;
 use super::stats::Received;
 use super::writer::Streaming;
 use crate::clock::Alarm;
-use crate::emitter::{self, Change, ListenerId, drop_each};
+use crate::emitter::{Change, ListenerId, drop_each};
 use crate::http::{Lifetime, Response, ServerRequest};
 use crate::slots::Slots;
-use crate::trace;
+use crate::{trace, turn};
 
 /// What a handle points to: the part of a connection that any thread may touch.
 ///
@@ -59,7 +59,7 @@ pub(super) const HEARD_OUT: u16 = 1 << 8;
 /// The task has ended, and others still keep the slot.
 const OVER: u16 = 1 << 9;
 /// A listener had to wait for others: the turn is over, and the next one begins when these have had theirs.
-pub(super) const HELD_UP: u16 = emitter::HELD_UP;
+pub(super) const HELD_UP: u16 = turn::HELD_UP;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

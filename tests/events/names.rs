@@ -63,8 +63,8 @@ async fn an_unknown_name_panics_at_the_callers_line_and_lists_the_valid_ones() {
     let body = BodyStream::new();
     let message = "there is no event \"end\" on a BodyStream; its events are drain, shutdown, close; \
         listen to \"close\": it fires once, whether all was sent or not";
-    assert_mistake!(body.on("end", |_| {}), message);
-    assert_eq!(body.try_on("end", |_| {}).unwrap_err().to_string(), message);
+    assert_mistake!(body.on("end", || {}), message);
+    assert_eq!(body.try_on("end", || {}).unwrap_err().to_string(), message);
 
     let socket = SocketServer::new("127.0.0.1:0").unwrap();
     let message = "there is no event \"connection\" on a SocketServer; its events are error; \

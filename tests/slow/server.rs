@@ -185,7 +185,7 @@ fn router(request: ServerRequest) -> Response {
                 return Response::new(200).with_body(body);
             }
             let stream = BodyStream::new();
-            stream.on("close", |_| say("http stream closed"));
+            stream.on("close", || say("http stream closed"));
             tokio::spawn(stream_body(stream.writer(), body, way == "drain"));
             Response::new(200).with_body(stream)
         }
@@ -196,7 +196,7 @@ fn router(request: ServerRequest) -> Response {
 async fn stream_body(stream: BodyWriter, body: Bytes, heeds_drain: bool) {
     let drained = Arc::new(Notify::new());
     let drain = drained.clone();
-    stream.on("drain", move |_| drain.notify_one());
+    stream.on("drain", move || drain.notify_one());
     for piece in body.chunks(PIECE) {
         if heeds_drain {
             if !stream.write(piece) {
