@@ -318,6 +318,7 @@ impl fmt::Debug for WebSocketMiddleware {
     message = "this closure does not fit an event of a `WebSocketMiddleware`",
     label = "not a listener",
     note = "a listener is `|connection: WebSocketConnection| ..` or `async move |connection: WebSocketConnection| ..`",
+    note = "a listener that ignores the connection takes it all the same: `|_: WebSocketConnection| ..`",
     note = "it returns nothing, a `bool` or a `Result`: end it with `;` otherwise",
     note = "an asynchronous closure is cloned for each call: wrap what cannot be cloned in an `Arc`"
 )]
