@@ -67,7 +67,10 @@ impl WebSocketMiddleware {
         WebSocketMiddleware { shared: Arc::default() }
     }
 
-    /// Limits, timeouts and rules for the connections to come.
+    /// Sets the limits, timeouts and rules of connections that are opened from now on.
+    ///
+    /// Call it before the middleware is cloned: a clone that was made before keeps its own options. Listeners, connections and
+    /// counters stay common to both.
     pub fn with_options(self, options: WebSocketOptions) -> WebSocketMiddleware {
         self.with(|shared| shared.options = options)
     }
