@@ -148,10 +148,11 @@ impl HttpServer {
         HttpServer::of(handlers.into_chain(), HttpOptions::new(), Arc::default())
     }
 
-    /// Returns a server with the same handlers and listeners, and other limits and timeouts. What `self` listens on already
-    /// keeps its own.
+    /// Returns a server with the same handlers and listeners, and other limits and timeouts. What
+    /// `self` listens on already keeps its own.
     ///
-    /// The returned server counts anew: [`stats`](HttpServer::stats) of a clone that was made before does not see its requests.
+    /// The returned server counts anew: [`stats`](HttpServer::stats) of a clone that was made before
+    /// does not include its requests.
     pub fn with_options(self, options: HttpOptions) -> HttpServer {
         HttpServer::of(self.inner.chain.clone(), options, self.inner.events.clone())
     }

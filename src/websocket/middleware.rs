@@ -69,15 +69,16 @@ impl WebSocketMiddleware {
 
     /// Sets the limits, timeouts and rules of connections that are opened from now on.
     ///
-    /// Call it before the middleware is cloned: a clone that was made before keeps its own options. Listeners, connections and
-    /// counters stay common to both.
+    /// Call it before the middleware is cloned: a clone that was made before keeps its own options.
+    /// Listeners, connections and counters stay common to both.
     pub fn with_options(self, options: WebSocketOptions) -> WebSocketMiddleware {
         self.with(|shared| shared.options = options)
     }
 
     /// Serves only this path, and others given in the same way; requests for any other path pass.
     ///
-    /// A path is compared as the client sent it, without the query.
+    /// A path is compared as the client sent it, without the query and not decoded. It has to begin
+    /// with `/`: a path such as `chat` matches no request.
     pub fn with_path(self, path: impl Into<String>) -> WebSocketMiddleware {
         self.with(|shared| shared.paths.push(path.into()))
     }
