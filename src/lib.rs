@@ -20,7 +20,8 @@
 //! * **Errors**: each layer has its own; [`Error`] is the union, for `?` in `main`.
 //! * [`protocol`] is RFC 6455 as pure code, for those who want to drive it themselves.
 //!
-//! The guides, in the folder `docs`: `events.md`, `operations.md`, `security.md`, `performance.md`, `ARCHITECTURE.md`, `DESIGN.md`.
+//! The guides, in the folder `docs`: `porting.md`, `events.md`, `testing.md`, `operations.md`, `security.md`, `performance.md`,
+//! `ARCHITECTURE.md`, `DESIGN.md`.
 //!
 //! # Features
 //!
@@ -77,6 +78,10 @@ mod pages {
     mod events {}
     #[doc = include_str!("../docs/operations.md")]
     mod operations {}
+    #[doc = include_str!("../docs/porting.md")]
+    mod porting {}
     #[doc = include_str!("../docs/security.md")]
     mod security {}
+    #[doc = include_str!("../docs/testing.md")]
+    mod testing {}
 }

@@ -141,6 +141,8 @@ impl WebSocketConnection {
 
 impl WebSocketMiddleware {
     /// Gives the connections a manager for [`set_group`](WebSocketConnection::set_group).
+    ///
+    /// Call it before the middleware is cloned: a clone that was made before has no manager.
     pub fn with_group_manager(self, groups: GroupManager) -> WebSocketMiddleware {
         self.with_extension(Arc::new(groups))
     }

@@ -181,7 +181,8 @@ pub fn router<M>(closure: impl IntoRouter<M>) -> Box<dyn Middleware> {
     note = "a router is `|request: ServerRequest| ..`, a middleware `|request: ServerRequest, next: Next| ..` or a `WebSocketMiddleware`",
     note = "both return a `Response` or a `Result<Response, _>`, and may be asynchronous: `async move |request: ServerRequest| ..`",
     note = "an asynchronous closure is cloned for each request: wrap what cannot be cloned in an `Arc`",
-    note = "write the types of the arguments: the compiler cannot infer them here"
+    note = "write the types of the arguments: the compiler cannot infer them here",
+    note = "to find the part that does not fit, pass each middleware through `middleware(..)` and the router through `router(..)`"
 )]
 pub trait IntoChain<M> {
     #[doc(hidden)]

@@ -40,8 +40,9 @@ const ERROR: u8 = 0;
 ///
 /// It has one event, `error`: a request got an error page, because it was malformed or because a middleware or the router
 /// failed; its client left before the answer, or took nothing of it; or the app made a mistake with a
-/// [`BodyStream`](crate::BodyStream). It fires once for each such request. Without a listener nothing happens. A `connection`
-/// listener of a [`WebSocketMiddleware`](crate::WebSocketMiddleware) that fails is such a failure too.
+/// [`BodyStream`](crate::BodyStream). It fires once for each such request. A `connection` listener of a
+/// [`WebSocketMiddleware`](crate::WebSocketMiddleware) that fails is such a failure too. Without a listener, and without the
+/// feature `tracing`, failures of the app are printed to stderr, at most ten a second, and those of clients are not reported.
 ///
 /// ```no_run
 /// use react_websocket::{HttpServer, Response, ServerRequest, SocketServer};
@@ -147,7 +148,11 @@ impl HttpServer {
         HttpServer::of(handlers.into_chain(), HttpOptions::new(), Arc::default())
     }
 
-    /// The same server with other limits and timeouts, for what it listens on from now on.
+    /// Returns a server with the same handlers and listeners, and other limits and timeouts. What
+    /// `self` listens on already keeps its own.
+    ///
+    /// The returned server counts anew: [`stats`](HttpServer::stats) of a clone that was made before
+    /// does not include its requests.
     pub fn with_options(self, options: HttpOptions) -> HttpServer {
         HttpServer::of(self.inner.chain.clone(), options, self.inner.events.clone())
     }

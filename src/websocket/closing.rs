@@ -49,8 +49,12 @@ impl WebSocketConnection {
         }
     }
 
-    /// In a `connection` listener: answers the handshake with `response` instead of the 101. The connection was never there,
-    /// and emits nothing. `false` if it is too late.
+    /// Answers the handshake with `response` instead of the 101. Returns `false` if it is too late,
+    /// because the `connection` listeners are done. Of several responses the last counts.
+    ///
+    /// The connection emits nothing, not even `close`. The middleware emits `error`. `reject` does
+    /// not leave the listener: return after it. Until the listeners are done `write` still returns
+    /// `true`, and what is written is dropped.
     ///
     /// ```
     /// # use react_websocket::{Response, WebSocketConnection, WebSocketMiddleware};

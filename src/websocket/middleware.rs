@@ -67,14 +67,18 @@ impl WebSocketMiddleware {
         WebSocketMiddleware { shared: Arc::default() }
     }
 
-    /// Limits, timeouts and rules for the connections to come.
+    /// Sets the limits, timeouts and rules of connections that are opened from now on.
+    ///
+    /// Call it before the middleware is cloned: a clone that was made before keeps its own options.
+    /// Listeners, connections and counters stay common to both.
     pub fn with_options(self, options: WebSocketOptions) -> WebSocketMiddleware {
         self.with(|shared| shared.options = options)
     }
 
     /// Serves only this path, and others given in the same way; requests for any other path pass.
     ///
-    /// A path is compared as the client sent it, without the query.
+    /// A path is compared as the client sent it, without the query and not decoded. It has to begin
+    /// with `/`: a path such as `chat` matches no request.
     pub fn with_path(self, path: impl Into<String>) -> WebSocketMiddleware {
         self.with(|shared| shared.paths.push(path.into()))
     }
@@ -318,6 +322,7 @@ impl fmt::Debug for WebSocketMiddleware {
     message = "this closure does not fit an event of a `WebSocketMiddleware`",
     label = "not a listener",
     note = "a listener is `|connection: WebSocketConnection| ..` or `async move |connection: WebSocketConnection| ..`",
+    note = "a listener that ignores the connection takes it all the same: `|_: WebSocketConnection| ..`",
     note = "it returns nothing, a `bool` or a `Result`: end it with `;` otherwise",
     note = "an asynchronous closure is cloned for each call: wrap what cannot be cloned in an `Arc`"
 )]
