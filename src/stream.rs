@@ -296,6 +296,10 @@ impl WriteHalf {
     #[inline]
     pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
+            // The system call itself, without libc's wrapper: that one costs some 60 instructions more wherever there are threads.
+            #[cfg(target_os = "linux")]
+            WriteHalf::Tcp(half) => send(half.as_ref(), bytes, SendFlags::NOSIGNAL),
+            #[cfg(not(target_os = "linux"))]
             WriteHalf::Tcp(half) => half.try_write(bytes),
             #[cfg(unix)]
             WriteHalf::Unix(half) => half.try_write(bytes),
@@ -307,7 +311,9 @@ impl WriteHalf {
     pub(crate) fn try_write_last(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             #[cfg(target_os = "linux")]
-            WriteHalf::Tcp(half) => write_before_fin(half.as_ref(), bytes),
+            // The system keeps the bytes back until the FIN, so that both are one segment, which saves 5 % of all that a short
+            // connection costs.
+            WriteHalf::Tcp(half) => send(half.as_ref(), bytes, SendFlags::MORE | SendFlags::NOSIGNAL),
             _ => self.try_write(bytes),
         }
     }
@@ -334,11 +340,10 @@ impl WriteHalf {
     }
 }
 
-/// The system keeps the bytes back until the FIN, so that both are one segment, which saves 5 % of all that a short
-/// connection costs.
 #[cfg(target_os = "linux")]
-fn write_before_fin(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    stream.try_io(Interest::WRITABLE, || Ok(rustix::net::send(stream, bytes, SendFlags::MORE | SendFlags::NOSIGNAL)?))
+#[inline]
+fn send(stream: &TcpStream, bytes: &[u8], flags: SendFlags) -> io::Result<usize> {
+    stream.try_io(Interest::WRITABLE, || Ok(rustix::net::send(stream, bytes, flags)?))
 }
 
 /// A read that does not fill its buffer has taken all there was, and says so in the way that tokio understands: it would block.
