@@ -1,0 +1,80 @@
+//! What other servers had reported as bugs, tried here: RFC 9112, RFC 6455 and ReactPHP.
+//!
+//! Each test names the project and the thread where the report stands.
+
+mod support;
+
+use react_websocket::{HttpServer, Response, ServerRequest};
+use support::{Log, Peer};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// A server whose router tells the target's parts, the host and the body.
+fn telling() -> HttpServer {
+    HttpServer::new(|request: ServerRequest| {
+        let query: Vec<String> = request.query_params().iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let body = String::from_utf8_lossy(request.body()).into_owned();
+        Response::plaintext([request.path(), &query.join("&"), request.host().unwrap_or_default(), &body].join(" "))
+    })
+}
+
+/// Notes the `error` events of a server.
+fn errors(http: &HttpServer) -> Log {
+    let log = Log::default();
+    let noting = log.clone();
+    http.on("error", move |error| noting.add(error));
+    log
+}
+
+/// The status of the answer, and its body.
+async fn ask(http: &HttpServer, request: impl AsRef<[u8]>) -> (u16, String) {
+    let (mut peer, _serving) = Peer::serve(http);
+    let answer = peer.ask(request).await;
+    (answer.status(), answer.text().to_owned())
+}
+
+// Requests.
+
+/// RFC 9112 section 7.1.2: trailers are field lines, and whatever is not would be another request
+/// to somebody else (zoxy-io/zoxy 244, K0M15/webserv 48, indexdata/yaz 197).
+#[tokio::test(start_paused = true)]
+async fn what_is_no_field_line_is_no_trailer() {
+    let chunked = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n";
+    for trailers in ["", "X-A: 1\r\n", "X-A:\r\nx!#$%&'*+-.^_`|~9:\t b \u{e9}:c\r\n", "Content-Length: 5\r\nHost: b\r\n"] {
+        let http = telling();
+        let log = errors(&http);
+        let request = format!("{chunked}{trailers}\r\n");
+        assert_eq!(ask(&http, &request).await, (200, "/  a a".into()), "{trailers:?}");
+        assert_eq!(log.take(), [""; 0]);
+    }
+    for trailers in [
+        "GET /secret HTTP/1.1\r\nHost: a\r\n",
+        "X-A: 1\r\nno colon\r\n",
+        "X-A: 1\r\n folded\r\n",
+        " X-A: 1\r\n",
+        "X-A : 1\r\n",
+        "X-A\t: 1\r\n",
+        ": 1\r\n",
+        "X\u{c4}: 1\r\n",
+        "X-A\r\n",
+    ] {
+        let request = format!("{chunked}{trailers}\r\n{GET}");
+        let http = telling();
+        let log = errors(&http);
+        // All at once, and a byte at a time.
+        for capacity in [1 << 20, 1] {
+            let (mut peer, _serving) = Peer::serve_with_capacity(&http, capacity);
+            let (mut read, mut write) = tokio::io::split(&mut peer.stream);
+            let say = async {
+                // The server has had enough before the end.
+                let _ = tokio::io::AsyncWriteExt::write_all(&mut write, request.as_bytes()).await;
+            };
+            let mut said = Vec::new();
+            let (_, read) = tokio::join!(say, tokio::io::AsyncReadExt::read_to_end(&mut read, &mut said));
+            read.unwrap();
+            let said = String::from_utf8(said).unwrap();
+            assert!(said.starts_with("HTTP/1.1 400 ") && said.matches("HTTP/1.1").count() == 1, "{trailers:?}: {said}");
+        }
+        assert_eq!(log.take(), ["malformed chunk"; 2], "{trailers:?}");
+    }
+}
