@@ -78,3 +78,42 @@ async fn what_is_no_field_line_is_no_trailer() {
         assert_eq!(log.take(), ["malformed chunk"; 2], "{trailers:?}");
     }
 }
+
+/// RFC 9112 section 3.2, RFC 3986 section 3.2.2: in brackets stands an IPv6 address
+/// (caddyserver/caddy 7459).
+#[tokio::test(start_paused = true)]
+async fn a_host_in_brackets_is_an_ipv6_address() {
+    let addresses = [
+        ("[::]", true),
+        ("[::1]:80", true),
+        ("[2001:DB8::192.0.2.33]:", true),
+        // With its zone, which some clients do not remove (RFC 6874 section 4).
+        ("[fe80::1%25eth0]:8000", true),
+        ("[fe80::1%eth0]", true),
+        ("[]", false),
+        ("[]:80", false),
+        ("[12345]", false),
+        ("[12345::1]", false),
+        ("[123g::1]", false),
+        ("[1.2.3.4]", false),
+        ("[example.com]:80", false),
+        ("[%25eth0]", false),
+        ("[fe80::1%]", false),
+        ("[fe80::1%25]", false),
+        // Nobody knows such an address.
+        ("[v1.a]", false),
+        ("[::1", false),
+        ("::1]", false),
+        ("::1", false),
+        ("[::1]a", false),
+        ("[[::1]]", false),
+    ];
+    for (host, is_valid) in addresses {
+        for (target, header, host) in [("/", host, host), (&format!("http://{host}/"), "a", host)] {
+            let http = telling();
+            let (status, body) = ask(&http, format!("GET {target} HTTP/1.1\r\nHost: {header}\r\n\r\n")).await;
+            assert_eq!(status, if is_valid { 200 } else { 400 }, "Host: {header} of {target}");
+            assert!(!is_valid || body == format!("/  {host} "), "{body}");
+        }
+    }
+}

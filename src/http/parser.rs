@@ -1,6 +1,7 @@
 //! Request heads, from bytes (RFC 9112 sections 2 to 6). Pure: no socket, no clock.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
+use std::net::Ipv6Addr;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -116,9 +117,19 @@ pub(super) fn is_host(host: &[u8]) -> bool {
     }
     // An address in brackets, or what is rarer still.
     let Ok(authority) = Authority::try_from(host) else { return false };
-    let port = authority.as_str().get(authority.host().len()..).unwrap_or_default();
+    let name = authority.host();
+    let port = authority.as_str().get(name.len()..).unwrap_or_default();
     let port = port.strip_prefix(':').unwrap_or(port);
-    !authority.host().is_empty() && !host.contains(&b'@') && is_port(port.as_bytes())
+    let is_name = !name.is_empty() && !host.contains(&b'@') && (!name.starts_with('[') || is_ipv6_literal(name));
+    is_name && is_port(port.as_bytes())
+}
+
+/// RFC 3986 section 3.2.2: an IPv6 address in brackets. A client may have left its zone there (RFC
+/// 6874 section 2).
+fn is_ipv6_literal(host: &str) -> bool {
+    let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) else { return false };
+    let (address, zone) = address.split_once('%').unwrap_or((address, "%"));
+    address.parse::<Ipv6Addr>().is_ok() && !zone.strip_prefix("25").unwrap_or(zone).is_empty()
 }
 
 /// RFC 3986 section 3.2.3: digits, perhaps none.
