@@ -117,3 +117,29 @@ async fn a_host_in_brackets_is_an_ipv6_address() {
         }
     }
 }
+
+/// ReactPHP percent-encodes what no URI has and goes on (hyperium/http 693, puma/puma 3396). The
+/// target stays as it was sent.
+#[tokio::test(start_paused = true)]
+async fn a_target_may_have_characters_that_no_uri_has() {
+    for (target, path, query) in [
+        ("/?ids=[\"a\"]", "/", "ids=[\"a\"]"),
+        ("/?q=<b>", "/", "q=<b>"),
+        ("/?q=`|\\^{}", "/", "q=`|\\^{}"),
+        ("/a\"b", "/a%22b", ""),
+        ("/<a>?", "/%3Ca%3E", ""),
+        ("/a`b?c=\u{e9}", "/a%60b", "c=\u{e9}"),
+        ("http://a/<b>?c=\"", "/%3Cb%3E", "c=\""),
+    ] {
+        assert_eq!(
+            ask(&telling(), format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")).await,
+            (200, format!("{path} {query} a ")),
+            "{target}"
+        );
+        let http = HttpServer::new(|request: ServerRequest| Response::plaintext(request.target().to_owned()));
+        assert_eq!(ask(&http, format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")).await.1, target);
+    }
+    for target in ["http://a\"b/", "http://<a>/", "http://a`/", "<", "\"/\""] {
+        assert_eq!(ask(&telling(), format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")).await.0, 400, "{target}");
+    }
+}
