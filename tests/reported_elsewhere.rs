@@ -4,8 +4,8 @@
 
 mod support;
 
-use react_websocket::{HttpServer, Response, ServerRequest};
-use support::{Log, Peer};
+use react_websocket::{HttpServer, Response, ServerRequest, WebSocketMiddleware, WebSocketOptions};
+use support::{HANDSHAKE, Log, Peer, router};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -31,6 +31,11 @@ async fn ask(http: &HttpServer, request: impl AsRef<[u8]>) -> (u16, String) {
     let (mut peer, _serving) = Peer::serve(http);
     let answer = peer.ask(request).await;
     (answer.status(), answer.text().to_owned())
+}
+
+/// A handshake with more header lines.
+fn handshake(lines: &str) -> String {
+    HANDSHAKE.replace("\r\n\r\n", &format!("\r\n{lines}\r\n\r\n"))
 }
 
 // Requests.
@@ -141,5 +146,30 @@ async fn a_target_may_have_characters_that_no_uri_has() {
     }
     for target in ["http://a\"b/", "http://<a>/", "http://a`/", "<", "\"/\""] {
         assert_eq!(ask(&telling(), format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")).await.0, 400, "{target}");
+    }
+}
+
+// Handshakes.
+
+/// RFC 9110 section 5.6.1: a comma inside of quotes does not separate (websockets/ws 1235), for
+/// the list of the options and for a closure alike.
+#[tokio::test(start_paused = true)]
+async fn a_name_inside_of_quotes_is_no_offered_subprotocol() {
+    let options = || WebSocketOptions::new();
+    let selecting = || options().select_subprotocol(|_, offered| offered.contains(&"chat").then_some("chat"));
+    for (offer, selected) in [
+        ("x, chat", Some("chat")),
+        (" ,\tchat ,", Some("chat")),
+        ("\"x, chat, y\"", None),
+        ("x=\",chat,\"", None),
+        ("\"x\\\", chat\"", None),
+        ("\"x\", chat", Some("chat")),
+    ] {
+        for options in [options().subprotocols(["chat"]), selecting()] {
+            let websocket = WebSocketMiddleware::new().with_options(options);
+            let (mut peer, _serving) = Peer::serve(&HttpServer::new((websocket, router)));
+            let answer = peer.ask(handshake(&format!("Sec-WebSocket-Protocol: {offer}"))).await;
+            assert_eq!((answer.status(), answer.header("Sec-WebSocket-Protocol")), (101, selected), "{offer}");
+        }
     }
 }
