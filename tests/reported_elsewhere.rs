@@ -4,7 +4,9 @@
 
 mod support;
 
-use react_websocket::{HttpServer, Response, ServerRequest, WebSocketMiddleware, WebSocketOptions};
+use react_websocket::{
+    HttpServer, Response, ServerRequest, SocketError, SocketServer, WebSocketMiddleware, WebSocketOptions,
+};
 use support::{HANDSHAKE, Log, Peer, router};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -172,4 +174,62 @@ async fn a_name_inside_of_quotes_is_no_offered_subprotocol() {
             assert_eq!((answer.status(), answer.header("Sec-WebSocket-Protocol")), (101, selected), "{offer}");
         }
     }
+}
+
+// Sockets.
+
+/// A link-local address needs its zone, which is mostly the name of an interface (RFC 4007 section
+/// 11; nodejs/node 34518, DNSCrypt/dnscrypt-proxy 531). PHP looks the name up, too.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_ipv6_address_may_have_its_zone() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        return;
+    }
+    // The zone is found. No interface of loopback has the address.
+    let failure = |uri: &str| match SocketServer::new(uri) {
+        Err(SocketError::Listen { source, .. }) => source.kind(),
+        other => panic!("{other:?}"),
+    };
+    for uri in ["[fe80::b:ad%lo]:0", "tcp://[fe80::b:ad%lo]:0", "[fe80::b:ad%1]:0"] {
+        assert_eq!(failure(uri), std::io::ErrorKind::AddrNotAvailable, "{uri}");
+    }
+    assert_ne!(failure("[fe80::b:ad%no-such]:0"), std::io::ErrorKind::AddrNotAvailable);
+    let address = SocketServer::new("[::1%1]:0").unwrap().local_address().unwrap();
+    assert_eq!(address.ip(), std::net::Ipv6Addr::LOCALHOST);
+}
+
+/// The system would read the path up to its NUL and make another file, which nobody removes
+/// (oven-sh/bun 37002, Kludex/zuvloop 116).
+#[cfg(unix)]
+#[test]
+fn a_path_with_a_nul_is_refused() {
+    let folder = std::env::temp_dir().join(format!("react-websocket-{}-nul", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("a").to_str().unwrap().to_owned();
+    for uri in [format!("unix://{path}\0b"), format!("unix://{path}\0")] {
+        let error = SocketServer::new(&uri).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("invalid address {uri:?}: ")), "{error}");
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+    }
+    std::fs::remove_dir(folder).unwrap();
+}
+
+/// On Linux a name that begins with a NUL has no file. PHP listens on it in the same way.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_abstract_name_is_listened_on_and_has_no_file() {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixStream};
+
+    let name = format!("react-websocket {} a\0b", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).unwrap();
+    let uri = format!("unix://\0{name}");
+    let socket = SocketServer::new(&uri).unwrap();
+    UnixStream::connect_addr(&address).unwrap();
+    let error = SocketServer::new(&uri).unwrap_err();
+    assert!(error.to_string().contains("in use"), "{error}");
+    drop(socket);
+    assert!(UnixStream::connect_addr(&address).is_err());
+    SocketServer::new(&uri).unwrap();
 }
