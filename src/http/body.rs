@@ -139,8 +139,8 @@ impl BodyDecoder {
         }
     }
 
-    /// Trailers are field lines (section 7.1.2). If anything were one, a request could hide there
-    /// from those who end the body earlier.
+    /// Each trailer is a field line (section 7.1.2). A line that is not checked could be a request
+    /// to a proxy that ends the body earlier.
     fn trailer(&self, byte: u8) -> Result<State, HttpError> {
         match (&self.state, byte) {
             (State::Trailer, b'\r') => Ok(State::LastLf),

@@ -37,8 +37,8 @@ pub(crate) enum Framing {
 /// Most requests have fewer headers than this, and then nothing is allocated to note where they are.
 const FEW_HEADERS: usize = 32;
 
-/// What `http` takes in no URI, or not in all of its parts. Browsers send it encoded, some clients
-/// do not.
+/// Characters that `http` accepts in no part of a URI, or in some parts only. Browsers send them
+/// percent-encoded, some clients do not.
 const NOT_IN_URIS: &AsciiSet = &CONTROLS.add(b'"').add(b'<').add(b'>').add(b'`');
 
 /// The longest URI that `http` takes, in bytes.
@@ -128,8 +128,8 @@ pub(super) fn is_host(host: &[u8]) -> bool {
     is_name && is_port(port.as_bytes())
 }
 
-/// RFC 3986 section 3.2.2: an IPv6 address in brackets. A client may have left its zone there (RFC
-/// 6874 section 2).
+/// Whether a host is an IPv6 address in brackets (RFC 3986 section 3.2.2), perhaps with the zone
+/// that a client should have removed (RFC 6874 section 4).
 fn is_ipv6_literal(host: &str) -> bool {
     let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) else { return false };
     let (address, zone) = address.split_once('%').unwrap_or((address, "%"));

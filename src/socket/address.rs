@@ -30,8 +30,8 @@ impl Address {
     }
 }
 
-/// The system would read a path up to a NUL. On Linux a NUL at the beginning makes a name of it
-/// that has no file, and then there may be others: see unix(7).
+/// Whether a Unix socket can have this path. The system reads a path up to its first NUL. On Linux
+/// a NUL at the beginning makes an abstract name, which may contain more of them: see unix(7).
 fn is_path(path: &str) -> bool {
     let is_abstract = cfg!(any(target_os = "linux", target_os = "android")) && path.starts_with('\0');
     !path.is_empty() && (is_abstract || !path.contains('\0'))

@@ -30,8 +30,9 @@ pub(super) fn listen(authority: &str, options: &SocketOptions) -> io::Result<Vec
     }
 }
 
-/// The addresses of `host:port`. Of an address in brackets the system can find out the number of
-/// its zone, `[fe80::1%eth0]:8000`, which is mostly a name.
+/// Looks up the addresses of `host:port`. The zone of an address, as in `[fe80::1%eth0]:8000`, may
+/// be the name of an interface, which the system resolves when it gets the address without its
+/// brackets.
 fn look_up(authority: &str) -> io::Result<std::vec::IntoIter<SocketAddr>> {
     let zoned = authority.rsplit_once(':').and_then(|(host, port)| {
         let address = host.strip_prefix('[')?.strip_suffix(']').filter(|address| address.contains('%'))?;

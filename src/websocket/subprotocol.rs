@@ -30,7 +30,8 @@ pub(super) fn select(request: &ServerRequest, options: &WebSocketOptions) -> Res
     }
 }
 
-/// The names that the client offered. They are compared as they are (RFC 6455 section 4.1).
+/// Returns the names that the client offered. Names are compared as they are (RFC 6455 section
+/// 4.1).
 fn offered(request: &ServerRequest) -> impl Iterator<Item = &str> {
     request.header_list(SEC_WEBSOCKET_PROTOCOL.as_str())
 }
