@@ -1,7 +1,7 @@
 //! Request heads, from bytes (RFC 9112 sections 2 to 6). Pure: no socket, no clock.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
-use std::net::Ipv6Addr;
+use core::net::Ipv6Addr;
 use std::ops::Range;
 
 use bytes::Bytes;
