@@ -287,7 +287,7 @@ async fn a_broadcast_may_end_members_whose_listeners_make_broadcasts() {
     let http = websockets(move |connection| {
         all.join("room", connection).unwrap();
         let all = all.clone();
-        connection.on("close", move || _ = all.write("room", "gone"));
+        connection.on("close", move || all.write("room", "gone"));
     });
     let (address, _listening) = listen_with(http);
     let mut peer = Peer::open(address).await;
