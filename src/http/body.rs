@@ -3,6 +3,7 @@
 
 use super::HttpError;
 use super::parser::Framing;
+use super::scanner::is_token_byte;
 
 /// Takes a request's body out of what arrives.
 #[derive(Debug)]
@@ -30,10 +31,15 @@ enum State {
     /// CR and LF after a chunk.
     ChunkCr,
     ChunkLf,
-    /// A line of trailers, which are dropped: whether it has anything on it.
-    Trailer(bool),
-    /// Its LF.
-    TrailerEnd(bool),
+    /// The beginning of a line: of a trailer, which is dropped, or of the empty line behind them.
+    Trailer,
+    /// The rest of a trailer's name.
+    TrailerName,
+    TrailerValue,
+    /// The LF of a trailer.
+    TrailerEnd,
+    /// The LF of the empty line.
+    LastLf,
     Done,
 }
 
@@ -91,7 +97,7 @@ impl BodyDecoder {
                 State::SizeEnd(size) => {
                     expect(byte, b'\n')?;
                     self.digits = 0;
-                    self.state = if size == 0 { State::Trailer(false) } else { State::Chunk(self.admit(size, body)?) };
+                    self.state = if size == 0 { State::Trailer } else { State::Chunk(self.admit(size, body)?) };
                 }
                 State::ChunkCr => {
                     expect(byte, b'\r')?;
@@ -101,13 +107,17 @@ impl BodyDecoder {
                     expect(byte, b'\n')?;
                     self.state = State::Size(None);
                 }
-                State::Trailer(any) => {
+                State::Trailer | State::TrailerName | State::TrailerValue => {
                     self.ignore(byte)?;
-                    self.state = if byte == b'\r' { State::TrailerEnd(any) } else { State::Trailer(true) };
+                    self.state = self.trailer(byte)?;
                 }
-                State::TrailerEnd(any) => {
+                State::TrailerEnd => {
                     expect(byte, b'\n')?;
-                    self.state = if any { State::Trailer(false) } else { State::Done };
+                    self.state = State::Trailer;
+                }
+                State::LastLf => {
+                    expect(byte, b'\n')?;
+                    self.state = State::Done;
                 }
             }
             rest = after;
@@ -125,6 +135,19 @@ impl BodyDecoder {
             (None, Some(size)) if byte == b'\r' => Ok(State::SizeEnd(size)),
             // White space before an extension is "bad" in the RFC and refused here.
             (None, Some(size)) if byte == b';' => Ok(State::Extension(size)),
+            _ => Err(HttpError::Chunk),
+        }
+    }
+
+    /// Each trailer is a field line (section 7.1.2). A line that is not checked could be a request
+    /// to a proxy that ends the body earlier.
+    fn trailer(&self, byte: u8) -> Result<State, HttpError> {
+        match (&self.state, byte) {
+            (State::Trailer, b'\r') => Ok(State::LastLf),
+            (State::TrailerName, b':') => Ok(State::TrailerValue),
+            (State::TrailerValue, b'\r') => Ok(State::TrailerEnd),
+            (State::TrailerValue, _) => Ok(State::TrailerValue),
+            (_, byte) if is_token_byte(byte) => Ok(State::TrailerName),
             _ => Err(HttpError::Chunk),
         }
     }

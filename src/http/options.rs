@@ -177,8 +177,8 @@ impl HttpOptions {
 
     /// Bytes in a request line. Default: 8 KiB. A longer one is answered with 414.
     ///
-    /// More than 65,534 bytes count as 65,534: a longer target is no [`Uri`](crate::Uri). The
-    /// target's bytes beyond ASCII count three times there, as they are percent-encoded.
+    /// More than 65,534 bytes count as 65,534: a longer target is no [`Uri`](crate::Uri). What is
+    /// [percent-encoded](crate::ServerRequest::uri) of a target counts three times there.
     pub fn max_request_line(mut self, bytes: usize) -> HttpOptions {
         self.head.request_line = bytes.min(URI_MAX);
         self

@@ -1,6 +1,7 @@
 //! Request heads, from bytes (RFC 9112 sections 2 to 6). Pure: no socket, no clock.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
+use core::net::Ipv6Addr;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TRA
 use http::uri::{Authority, Uri};
 use http::{Method, Version};
 use memchr::memchr_iter;
-use percent_encoding::{CONTROLS, percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
 use super::HttpError;
 use super::scanner::FoundHead;
@@ -35,6 +36,10 @@ pub(crate) enum Framing {
 
 /// Most requests have fewer headers than this, and then nothing is allocated to note where they are.
 const FEW_HEADERS: usize = 32;
+
+/// Characters that `http` accepts in no part of a URI, or in some parts only. Browsers send them
+/// percent-encoded, some clients do not.
+const NOT_IN_URIS: &AsciiSet = &CONTROLS.add(b'"').add(b'<').add(b'>').add(b'`');
 
 /// The longest URI that `http` takes, in bytes.
 pub(super) const URI_MAX: usize = 65_534;
@@ -116,9 +121,19 @@ pub(super) fn is_host(host: &[u8]) -> bool {
     }
     // An address in brackets, or what is rarer still.
     let Ok(authority) = Authority::try_from(host) else { return false };
-    let port = authority.as_str().get(authority.host().len()..).unwrap_or_default();
+    let name = authority.host();
+    let port = authority.as_str().get(name.len()..).unwrap_or_default();
     let port = port.strip_prefix(':').unwrap_or(port);
-    !authority.host().is_empty() && !host.contains(&b'@') && is_port(port.as_bytes())
+    let is_name = !name.is_empty() && !host.contains(&b'@') && (!name.starts_with('[') || is_ipv6_literal(name));
+    is_name && is_port(port.as_bytes())
+}
+
+/// Whether a host is an IPv6 address in brackets (RFC 3986 section 3.2.2), perhaps with the zone
+/// that a client should have removed (RFC 6874 section 4).
+fn is_ipv6_literal(host: &str) -> bool {
+    let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) else { return false };
+    let (address, zone) = address.split_once('%').unwrap_or((address, "%"));
+    address.parse::<Ipv6Addr>().is_ok() && !zone.strip_prefix("25").unwrap_or(zone).is_empty()
 }
 
 /// RFC 3986 section 3.2.3: digits, perhaps none.
@@ -145,10 +160,11 @@ pub(super) fn parse_target(method: &Method, target: &Bytes) -> Result<Uri, HttpE
     if !(is_origin || is_asterisk || is_absolute(target)) || target.contains(&b'#') {
         return Err(HttpError::Target);
     }
-    let encoded = match target.is_ascii() {
+    // Without an early exit the compiler looks at many bytes at once.
+    let is_in_uris = |byte: &u8| byte.is_ascii() & !matches!(byte, b'"' | b'<' | b'>' | b'`');
+    let encoded = match target.iter().fold(true, |all, byte| all & is_in_uris(byte)) {
         true => target.clone(),
-        // A URI has ASCII only. Browsers send other bytes encoded, some clients do not.
-        false => percent_encode(target, CONTROLS).to_string().into(),
+        false => percent_encode(target, NOT_IN_URIS).to_string().into(),
     };
     if encoded.len() > URI_MAX {
         return Err(HttpError::RequestLineTooLong { limit: URI_MAX });

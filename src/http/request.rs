@@ -90,7 +90,7 @@ impl ServerRequest {
     }
 
     /// The request target as a URI: path and query, or all of it if the client sent the absolute
-    /// form. Bytes beyond ASCII are percent-encoded.
+    /// form. Bytes beyond ASCII, quotes, backticks, `<` and `>` are percent-encoded, as in ReactPHP.
     ///
     /// A proxy may have changed it: [`scheme`](ServerRequest::scheme) and
     /// [`host`](ServerRequest::host) tell what the client asked for.

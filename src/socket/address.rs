@@ -15,8 +15,7 @@ impl Address {
     pub(super) fn parse(uri: &str) -> Result<Address, SocketError> {
         let invalid = || SocketError::InvalidAddress { uri: uri.to_owned() };
         let authority = match uri.split_once("://") {
-            Some(("unix", "")) => return Err(invalid()),
-            Some(("unix", path)) => return Ok(Address::Unix(path.into())),
+            Some(("unix", path)) if is_path(path) => return Ok(Address::Unix(path.into())),
             Some(("tcp", authority)) => authority,
             Some(_) => return Err(invalid()),
             None => uri,
@@ -29,6 +28,13 @@ impl Address {
             _ => Err(invalid()),
         }
     }
+}
+
+/// Whether a Unix socket can have this path. The system reads a path up to its first NUL. On Linux
+/// a NUL at the beginning makes an abstract name, which may contain more of them: see unix(7).
+fn is_path(path: &str) -> bool {
+    let is_abstract = cfg!(any(target_os = "linux", target_os = "android")) && path.starts_with('\0');
+    !path.is_empty() && (is_abstract || !path.contains('\0'))
 }
 
 /// Digits and nothing else: `parse` alone would take a sign.

@@ -64,6 +64,9 @@ impl SocketServer {
     /// Listens on `uri`: `host:port`, `tcp://host:port`, a port alone (on 127.0.0.1, as in
     /// ReactPHP), or `unix://path`.
     ///
+    /// An IPv6 address stands in brackets, a link-local address with its zone:
+    /// `[fe80::1%eth0]:8000`.
+    ///
     /// A host name is looked up, which may block. If it has several addresses, as `localhost` has
     /// 127.0.0.1 and ::1, all of them are listened on. Addresses of a family that the system does
     /// not have are left out.
@@ -72,7 +75,8 @@ impl SocketServer {
     /// [`local_address`](SocketServer::local_address).
     ///
     /// The file of a Unix socket is made here, and removed when the socket is dropped or no longer
-    /// served. A file that a dead process left is replaced.
+    /// served. A file that a dead process left is replaced. On Linux, a path that begins with a NUL
+    /// is an abstract name, which has no file.
     ///
     /// # Errors
     /// [`SocketError::InvalidAddress`], or [`SocketError::Listen`] with what the system said, if

@@ -13,7 +13,7 @@ const ATTEMPTS: usize = 10;
 /// Listens on all addresses that a name has, with one port.
 pub(super) fn listen(authority: &str, options: &SocketOptions) -> io::Result<Vec<TcpListener>> {
     let mut addresses: Vec<SocketAddr> = Vec::new();
-    for address in authority.to_socket_addrs()? {
+    for address in look_up(authority)? {
         // A name may be told twice, by different sources.
         if !addresses.contains(&address) {
             addresses.push(address);
@@ -28,6 +28,17 @@ pub(super) fn listen(authority: &str, options: &SocketOptions) -> io::Result<Vec
             listening => return listening,
         }
     }
+}
+
+/// Looks up the addresses of `host:port`. The zone of an address, as in `[fe80::1%eth0]:8000`, may
+/// be the name of an interface, which the system resolves when it gets the address without its
+/// brackets.
+fn look_up(authority: &str) -> io::Result<std::vec::IntoIter<SocketAddr>> {
+    let zoned = authority.rsplit_once(':').and_then(|(host, port)| {
+        let address = host.strip_prefix('[')?.strip_suffix(']').filter(|address| address.contains('%'))?;
+        Some((address, port.parse::<u16>().ok()?))
+    });
+    zoned.map_or_else(|| authority.to_socket_addrs(), |zoned| zoned.to_socket_addrs())
 }
 
 /// If one fails, the others are closed again.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL};
+use http::header::SEC_WEBSOCKET_PROTOCOL;
 
 use super::error::HandshakeError;
 use super::options::WebSocketOptions;
@@ -22,7 +22,7 @@ type Select = dyn for<'a> Fn(&'a ServerRequest, &'a [&'a str]) -> Option<&'a str
 pub(super) fn select(request: &ServerRequest, options: &WebSocketOptions) -> Result<Option<Arc<str>>, HandshakeError> {
     let selected = match &options.select_subprotocol {
         Some(selector) => selector.select(request)?,
-        None => options.subprotocols.iter().find(|name| is_offered(request.headers(), name)).cloned(),
+        None => options.subprotocols.iter().find(|name| offered(request).any(|other| other == name.as_ref())).cloned(),
     };
     match selected {
         None if options.require_subprotocol => Err(HandshakeError::Subprotocol),
@@ -30,10 +30,10 @@ pub(super) fn select(request: &ServerRequest, options: &WebSocketOptions) -> Res
     }
 }
 
-/// Names are compared as they are (RFC 6455 section 4.1).
-fn is_offered(headers: &HeaderMap, name: &str) -> bool {
-    let mut lines = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
-    lines.any(|line| line.as_bytes().split(|byte| *byte == b',').any(|other| other.trim_ascii() == name.as_bytes()))
+/// Returns the names that the client offered. Names are compared as they are (RFC 6455 section
+/// 4.1).
+fn offered(request: &ServerRequest) -> impl Iterator<Item = &str> {
+    request.header_list(SEC_WEBSOCKET_PROTOCOL.as_str())
 }
 
 impl SubprotocolSelector {
@@ -45,7 +45,7 @@ impl SubprotocolSelector {
     }
 
     fn select(&self, request: &ServerRequest) -> Result<Option<Arc<str>>, HandshakeError> {
-        let offered: Vec<&str> = request.header_list("sec-websocket-protocol").collect();
+        let offered: Vec<&str> = offered(request).collect();
         let Some(select) = self.0.0.as_ref().filter(|_| !offered.is_empty()) else { return Ok(None) };
         let selected = contain(|| Ok(select(request, &offered))).and_then(|selected| match selected {
             // A client fails the connection over a subprotocol that it did not offer (section 4.1).
