@@ -91,7 +91,8 @@ use crate::emitter::{BoxError, Outcome, Reaction};
 /// # Errors and panics
 ///
 /// A callback that panics or returns `Err` ends nothing but that call. A periodic timer goes on.
-/// The panic is printed by the panic hook; the `Err` is logged with the feature `tracing`.
+/// The panic is printed by the panic hook. The `Err` is logged with the feature `tracing`, and without
+/// it written to stderr.
 #[derive(Debug)]
 pub enum Loop {}
 
