@@ -21,8 +21,10 @@ macro_rules! limited {
         static LIMIT: Limit = Limit::new();
         if let Some(left_out) = LIMIT.admit(Coarse::now().seconds()) {
             let left_out = if left_out > 0 { format!(" ({left_out} such lines were left out)") } else { String::new() };
+            // Before stderr is locked: an app's error is asked for its words here.
+            let line = format!("react-websocket: {}{left_out}\n", format_args!($($line)+));
             // A program that has closed it does not want to know.
-            let _ = writeln!(std::io::stderr(), "react-websocket: {}{left_out}", format_args!($($line)+));
+            let _ = std::io::stderr().write_all(line.as_bytes());
         }
     }};
 }

@@ -16,7 +16,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("stream", &["acknowledged"]),
     ("socket", &["emitter", "stream"]),
     ("http", &["acknowledged", "clock", "emitter", "socket", "stream", "trace", "turn"]),
-    ("websocket", &["acknowledged", "clock", "emitter", "http", "protocol", "slots", "stream", "trace", "watchdog"]),
+    (
+        "websocket",
+        &["acknowledged", "clock", "emitter", "http", "protocol", "slots", "stream", "trace", "turn", "watchdog"],
+    ),
     ("groups", &["emitter", "protocol", "slots", "watchdog", "websocket"]),
     ("event_loop", &["emitter", "trace", "turn"]),
     // The union of all errors: it knows everybody, and nobody knows it.

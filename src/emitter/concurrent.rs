@@ -84,9 +84,9 @@ impl<A> Default for ConcurrentListeners<A> {
 
 impl<A: 'static> ConcurrentListeners<A> {
     /// Adds a listener and returns its number. One for once is made by [`call_once`].
-    pub(crate) fn add(&self, event: u8, rank: Rank, closure: ConcurrentClosure<A>) -> u64 {
+    pub(crate) fn add(&self, event: u8, rank: Rank, closure: Contained<ConcurrentClosure<A>>) -> u64 {
         let number = ListenerId::next_number();
-        let added = Arc::new(ConcurrentListener { number, event, rank, closure: Contained::new(closure) });
+        let added = Arc::new(ConcurrentListener { number, event, rank, closure });
         self.replace(|listeners| {
             let place = listeners.partition_point(|other| other.rank <= rank);
             listeners.insert(place, added);

@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::listener::{ListenerId, Outcome, Rank};
-use super::panics::drop_each;
+use super::panics::{Contained, drop_each};
 use super::shared::Listeners;
 use super::turnstile::Turnstile;
 
@@ -105,8 +105,9 @@ impl<A> EventEmitter<A> {
         F: FnMut(&A) -> R + Send + 'static,
         R: Outcome,
     {
+        let listener = Contained::new(listener);
         assert!(!event.is_empty(), "event name is empty");
-        ListenerId::of(0, self.inner.listeners.add(event.into(), rank, listener))
+        ListenerId::of(0, self.inner.listeners.add(event.into(), rank, listener.into_inner()))
     }
 }
 

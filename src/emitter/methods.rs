@@ -120,13 +120,11 @@ macro_rules! listeners_of {
             rank: $crate::emitter::Rank,
             listener: impl FnMut(&$type) -> R + Send + 'static,
         ) -> Result<$crate::emitter::ListenerId, $crate::emitter::ListenerError> {
+            let listener = $crate::emitter::Contained::new(listener);
             let event = $names.resolve(event)?;
             let $object = self;
-            let Some(listeners) = $listeners else {
-                $crate::emitter::drop_each([listener]);
-                return Ok($crate::emitter::ListenerId::new(event));
-            };
-            let number = listeners.add(event, rank, listener);
+            let Some(listeners) = $listeners else { return Ok($crate::emitter::ListenerId::new(event)) };
+            let number = listeners.add(event, rank, listener.into_inner());
             Ok($crate::emitter::ListenerId::of(event, number))
         }
     };

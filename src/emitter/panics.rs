@@ -28,6 +28,13 @@ impl<T> Contained<T> {
     pub(crate) fn new(thing: T) -> Contained<T> {
         Contained(Some(thing))
     }
+
+    pub(crate) fn into_inner(mut self) -> T {
+        match self.0.take() {
+            Some(thing) => thing,
+            None => unreachable!("it is there until it is dropped"),
+        }
+    }
 }
 
 impl<T> Drop for Contained<T> {

@@ -292,11 +292,12 @@ impl ConnectionGroup {
         SLOTS.give_back(self.slot);
     }
 
-    /// Expects one more connection to be [admitted](ConnectionGroup::admit).
-    pub(super) fn expect_one(&self) {
+    /// Expects one more connection to be [admitted](ConnectionGroup::admit), and returns the group.
+    pub(super) fn expect_one(&self) -> ConnectionGroup {
         if let Some(mut state) = self.write_state() {
             state.expected += 1;
         }
+        *self
     }
 
     /// Lets a connection in that is expected, or does not expect it any more.

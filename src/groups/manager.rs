@@ -9,7 +9,7 @@ use super::event::{CREATE, DESTROY, DROP, Happening, JOIN, LEAVE, MANAGER};
 use super::group::ConnectionGroup;
 use super::membership::{Choice, Membership};
 use super::stats::{Counts, GroupStats, add};
-use crate::emitter::{Listeners, Turnstile, listener_methods};
+use crate::emitter::{Contained, Listeners, Turnstile, listener_methods};
 use crate::websocket::{Text, WebSocketConnection, cork};
 
 /// The groups of a server: ReactPHP's `GroupManager`. Clones are the same manager.
@@ -68,7 +68,8 @@ impl GroupManager {
     /// # Errors
     /// [`GroupError::Closed`], [`GroupError::TooManyGroups`], [`GroupError::NameTooLong`].
     pub fn join(&self, name: impl Into<Text>, connection: WebSocketConnection) -> Result<ConnectionGroup, GroupError> {
-        self.join_as(name.into(), connection, Choice::OneMore)
+        let name = Contained::new(name.into());
+        self.join_as(&name, connection, Choice::OneMore)
     }
 
     /// Takes a connection out of the group of that name. `false` if it was not in.
@@ -141,7 +142,7 @@ impl GroupManager {
 impl GroupManager {
     pub(super) fn join_as(
         &self,
-        mut name: Text,
+        name: &str,
         connection: WebSocketConnection,
         choice: Choice,
     ) -> Result<ConnectionGroup, GroupError> {
@@ -153,19 +154,25 @@ impl GroupManager {
         {
             return Err(GroupError::NameTooLong { length: name.len(), limit });
         }
-        if self.get(&name).is_none() {
-            // Who could not enter makes no group.
-            Membership::of(connection)?.ask_for_room(connection)?;
-            // A name of its own, which keeps nothing else that came with it.
-            name = name.as_str().into();
-        }
-        let group = match self.inner.groups.entry(name) {
-            Entry::Occupied(entry) => {
-                let group = *entry.get();
-                // A group that can be found is not gone: it is unlisted under this entry's lock.
-                group.expect_one();
-                group
+        // A group that can be found is not gone: it is unlisted under the lock of its entry.
+        let found = self.inner.groups.get(name).map(|group| group.expect_one());
+        let group = match found {
+            Some(group) => group,
+            None => {
+                // A connection that cannot enter makes no group.
+                Membership::of(connection)?.ask_for_room(connection)?;
+                self.find_or_begin(name)
             }
+        };
+        self.tell();
+        group.admit(connection, choice).map(|()| group)
+    }
+
+    /// The group of that name, in which one more is expected.
+    fn find_or_begin(&self, name: &str) -> ConnectionGroup {
+        // A copy of the name: the app's may keep more memory, and do anything when it is dropped.
+        match self.inner.groups.entry(name.into()) {
+            Entry::Occupied(entry) => entry.get().expect_one(),
             Entry::Vacant(entry) => {
                 let group = ConnectionGroup::begin(entry.key().clone(), self.clone());
                 // Before others find it, so that nothing of it is told before it.
@@ -173,9 +180,7 @@ impl GroupManager {
                 entry.insert(group);
                 group
             }
-        };
-        self.tell();
-        group.admit(connection, choice).map(|()| group)
+        }
     }
 
     /// Takes note of a happening, under the lock that made it, so that the order of telling is that of happening.

@@ -119,7 +119,7 @@ impl WebSocketConnection {
             return Err(GroupError::Closed);
         }
         let manager = self.extension::<GroupManager>().ok_or(GroupError::NoManager)?;
-        manager.join_as(name.into(), *self, Choice::TheOne).map(drop)
+        manager.join_as(name, *self, Choice::TheOne).map(drop)
     }
 
     /// The group that [`set_group`](WebSocketConnection::set_group) put the connection into. It still answers in `close`

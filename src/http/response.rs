@@ -9,7 +9,7 @@ use http::header::{HeaderName, HeaderValue};
 use super::HttpError;
 use super::body_stream::{BodyReader, BodyStream};
 use super::upgrade::Upgrade;
-use crate::emitter::{BoxError, drop_each};
+use crate::emitter::{BoxError, Contained, drop_each};
 
 /// An answer to a request: ReactPHP's `Response`.
 ///
@@ -28,8 +28,8 @@ pub struct Response {
     pub(super) headers: Vec<Header>,
     pub(super) body: Body,
     pub(super) upgrade: Option<Box<dyn Upgrade>>,
-    /// What the server's `error` event is to tell of.
-    pub(super) error: Option<HttpError>,
+    /// What the server's `error` event is to tell of. A middleware may drop the response anywhere.
+    pub(super) error: Option<Contained<HttpError>>,
     /// The error has its line in the log, or its listeners elsewhere.
     pub(super) is_reported: bool,
     /// Why this cannot be sent.
@@ -209,7 +209,7 @@ impl Response {
 
     /// Has the server emit `error`, if this response is sent.
     pub(crate) fn with_error(mut self, error: HttpError) -> Response {
-        self.error = Some(error);
+        self.error = Some(Contained::new(error));
         self
     }
 
@@ -258,7 +258,7 @@ impl Response {
             return Err(String::from(mistake).into());
         }
         if let Some(error) = self.error {
-            return Err(error.into());
+            return Err(error.into_inner().into());
         }
         if self.status.is_informational() || matches!(self.body.0, BodyKind::Stream(_)) {
             return Err("an error page has a final status and a body of bytes".into());
@@ -280,7 +280,7 @@ impl fmt::Debug for Response {
             .field("headers", headers)
             .field("body", body)
             .field("upgrades", &upgrades)
-            .field("error", error)
+            .field("error", &error.as_deref())
             .field("mistake", mistake)
             .finish()
     }

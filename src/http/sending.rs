@@ -16,6 +16,7 @@ use super::lifetime::Phase;
 use super::response::{BodyBytes, BodyKind, Response};
 use super::upgrade::Upgrade;
 use super::write_deadline::WriteDeadline;
+use crate::emitter::Contained;
 use crate::stream::{Stream, Transport};
 
 /// A response, ready to be sent.
@@ -55,7 +56,7 @@ impl Connection {
 
     fn encode(&self, response: Response) -> Outgoing {
         let mut response = response.checked();
-        let (failed, is_reported) = (response.error.take(), response.is_reported);
+        let (failed, is_reported) = (response.error.take().map(Contained::into_inner), response.is_reported);
         if let Some(error) = &failed {
             response = self.server.error_page(error, response);
         }

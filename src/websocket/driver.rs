@@ -21,7 +21,8 @@ use crate::http::{Place, Upgraded};
 use crate::protocol::{Bucket, Session, close_code};
 use crate::stream::ReadHalf;
 use crate::trace;
-use crate::{turn, watchdog};
+use crate::turn;
+use crate::watchdog;
 
 /// The task of one connection: it reads, has what it read delivered, and writes what others could not.
 ///

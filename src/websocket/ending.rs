@@ -9,7 +9,7 @@ use super::error::ConnectionError;
 use super::event::{self, Args};
 use super::slot::{ATTEND, BLOCKED, HEARD_OUT, Phase};
 use crate::clock::Moment;
-use crate::emitter::{contain, drop_each};
+use crate::emitter::drop_each;
 use crate::protocol::close_code;
 use crate::stream::ReadHalf;
 use crate::trace;
@@ -167,9 +167,7 @@ impl Driver {
             {
                 return ours;
             }
-            // An app's error may panic when it is asked what it is.
-            let reason = contain(|| Ok(error.reason().into_owned())).unwrap_or_else(|_| "a listener failed".to_owned());
-            return (error.close_code(), reason);
+            return (error.close_code(), error.reason().into_owned());
         }
         let Some(peer) = &self.peer_close else { return (close_code::ABNORMAL, String::new()) };
         if peer.first {

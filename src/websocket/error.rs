@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::emitter::contain;
 use crate::protocol::{ProtocolError, close_code};
 
 /// Why a connection failed: what its `error` event tells of. `close` follows always.
@@ -65,9 +66,9 @@ impl ConnectionError {
         }
     }
 
-    /// The error in words.
+    /// The error in words. Of a listener's error that panics when it is put in words, no more than that a listener failed.
     pub fn reason(&self) -> Cow<'_, str> {
-        Cow::Owned(self.to_string())
+        contain(|| Ok(self.to_string())).map_or("a listener failed".into(), Cow::Owned)
     }
 
     /// The error in a word, under which [`WebSocketStats`](crate::WebSocketStats) counts it: `protocol`, `pong_timeout`,

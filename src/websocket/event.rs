@@ -2,7 +2,7 @@
 
 use super::connection::WebSocketConnection;
 use super::error::ConnectionError;
-use crate::emitter::{EventNames, Events, Listener, ListenerError, did_you_mean};
+use crate::emitter::{Contained, EventNames, Events, Listener, ListenerError, did_you_mean};
 
 pub(super) const NAMES: EventNames = EventNames {
     object: "a WebSocketConnection",
@@ -97,7 +97,7 @@ const fn shape_of(event: u8) -> Shape {
 /// A closure made into a listener. The event it is for has still to be checked.
 pub struct ConnectionListener {
     pub(super) shape: Shape,
-    pub(super) listener: Box<dyn Listener<ConnectionEvents>>,
+    pub(super) listener: Contained<Box<dyn Listener<ConnectionEvents>>>,
 }
 
 impl ConnectionListener {
@@ -105,7 +105,7 @@ impl ConnectionListener {
     pub(super) fn fit(self, event: u8) -> Result<Box<dyn Listener<ConnectionEvents>>, ListenerError> {
         let expected = shape_of(event);
         if self.shape == Shape::Nothing || self.shape == expected {
-            return Ok(self.listener);
+            return Ok(self.listener.into_inner());
         }
         Err(ListenerError::WrongSignature {
             event: NAMES.names.get(usize::from(event)).copied().unwrap_or_default(),

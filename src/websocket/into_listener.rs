@@ -6,7 +6,9 @@ use super::connection::WebSocketConnection;
 use super::error::ConnectionError;
 use super::event::{Args, ConnectionListener, Shape};
 use super::message::{Message, Text};
-use crate::emitter::{Asynchronous, BoxError, ClonedForEachCallSoUseArc, EachTime, Once, Outcome, Synchronous, output_of};
+use crate::emitter::{
+    Asynchronous, BoxError, ClonedForEachCallSoUseArc, Contained, EachTime, Once, Outcome, Synchronous, output_of,
+};
 
 /// A closure that can listen to an event of a [`WebSocketConnection`].
 ///
@@ -74,7 +76,7 @@ fn now<F>(shape: Shape, closure: F) -> ConnectionListener
 where
     F: for<'a> FnMut(&WebSocketConnection, Args<'a>) -> Result<(), BoxError> + Send + 'static,
 {
-    ConnectionListener { shape, listener: Box::new(Synchronous(closure)) }
+    ConnectionListener { shape, listener: Contained::new(Box::new(Synchronous(closure))) }
 }
 
 fn later<F, Fut>(shape: Shape, closure: F) -> ConnectionListener
@@ -82,7 +84,7 @@ where
     F: for<'a> FnMut(&WebSocketConnection, Args<'a>) -> Option<Fut> + Send + 'static,
     Fut: Future<Output: Outcome> + Send + 'static,
 {
-    ConnectionListener { shape, listener: Box::new(Asynchronous::new(closure)) }
+    ConnectionListener { shape, listener: Contained::new(Box::new(Asynchronous::new(closure))) }
 }
 
 /// Closures that are done when they return: their marker, the shape, their arguments, and where those come from.

@@ -49,8 +49,9 @@ impl WebSocketConnection {
     /// # Errors
     /// [`ListenerError::UnknownEvent`], [`ListenerError::WrongSignature`].
     pub fn try_on<M>(&self, event: &str, listener: impl IntoListener<M>) -> Result<ListenerId, ListenerError> {
+        let listener = listener.into_listener();
         let event = NAMES.resolve(event)?;
-        Ok(self.add(event, Rank::On, listener.into_listener().fit(event)?))
+        Ok(self.add(event, Rank::On, listener.fit(event)?))
     }
 
     /// Like [`once`](WebSocketConnection::once), but returns the error instead of panicking.
@@ -58,8 +59,9 @@ impl WebSocketConnection {
     /// # Errors
     /// As [`try_on`](WebSocketConnection::try_on).
     pub fn try_once<M>(&self, event: &str, listener: impl IntoListener<M, Once>) -> Result<ListenerId, ListenerError> {
+        let listener = listener.into_listener();
         let event = NAMES.resolve(event)?;
-        Ok(self.add(event, Rank::Once, listener.into_listener().fit(event)?))
+        Ok(self.add(event, Rank::Once, listener.fit(event)?))
     }
 
     /// Removes a listener. One that is not there any more is no error. During an emission it takes effect at the next one.

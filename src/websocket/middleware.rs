@@ -11,8 +11,8 @@ use super::shared::Shared;
 use super::stats::WebSocketStats;
 use super::verify::IntoVerifier;
 use crate::emitter::{
-    ClonedForEachCallSoUseArc, ConcurrentClosure, EventNames, Later, ListenerError, ListenerId, Now, Outcome, Rank,
-    Reacting, Reaction, call_once, expect_fit, output_of,
+    ClonedForEachCallSoUseArc, ConcurrentClosure, Contained, EventNames, Later, ListenerError, ListenerId, Now, Outcome,
+    Rank, Reacting, Reaction, call_once, expect_fit, output_of,
 };
 use crate::http::{Answer, Middleware, Next, ServerRequest};
 use crate::protocol::Opcode;
@@ -289,6 +289,7 @@ impl WebSocketMiddleware {
         rank: Rank,
         listener: ConcurrentClosure<WebSocketConnection>,
     ) -> Result<ListenerId, ListenerError> {
+        let listener = Contained::new(listener);
         let event = EVENTS.resolve(event)?;
         Ok(ListenerId::of(event, self.shared.listeners.add(event, rank, listener)))
     }

@@ -20,7 +20,8 @@ use crate::clock::Alarm;
 use crate::emitter::{Change, ListenerId, drop_each};
 use crate::http::{Lifetime, Response, ServerRequest};
 use crate::slots::Slots;
-use crate::{trace, turn};
+use crate::trace;
+use crate::turn;
 
 /// What a handle points to: the part of a connection that any thread may touch.
 ///
