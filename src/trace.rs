@@ -10,6 +10,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 
 use crate::clock::Coarse;
+use crate::emitter::{BoxError, drop_each};
 
 /// Lines of a kind in a second.
 const LINES: u32 = 10;
@@ -144,6 +145,15 @@ pub(crate) fn callback_failed(error: &dyn Display) {
     limited!(error, %error, "a callback of the loop failed");
     #[cfg(not(feature = "tracing"))]
     limited!("a callback of the loop failed: {error}");
+}
+
+/// A listener has returned an error, or has panicked, where that has no consequence and nobody else is told.
+pub(crate) fn listener_failed(event: &str, error: BoxError) {
+    #[cfg(feature = "tracing")]
+    limited!(error, event, error = %Words(&error), "a listener failed");
+    #[cfg(not(feature = "tracing"))]
+    limited!("a listener of `{event}` failed: {}", Words(&error));
+    drop_each([error]);
 }
 
 /// Has a future run in a span for its connection.

@@ -92,13 +92,17 @@ impl Watched {
 }
 
 /// Calls listeners of an object that is not the turn's own.
-#[allow(dead_code, reason = "groups follow")]
 pub(crate) fn in_event<R>(event: &'static str, call: impl FnOnce() -> R) -> R {
     let Some(watched) = CURRENT.get() else { return call() };
-    let before = watched.inner_event.lock().replace(event);
-    let result = call();
-    *watched.inner_event.lock() = before;
-    result
+    /// Also if a listener panics.
+    struct Leave(&'static Watched, Option<&'static str>);
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            *self.0.inner_event.lock() = self.1;
+        }
+    }
+    let _leave = Leave(watched, watched.inner_event.lock().replace(event));
+    call()
 }
 
 #[cold]

@@ -339,6 +339,7 @@ async fn a_connection_that_is_refused_after_it_joined_leaves_and_emits_nothing()
                 match how {
                     "rejected" => {
                         connection.reject(Response::new(403));
+                        assert_eq!(connection.set_group(Some("b")), Err(GroupError::Closed));
                     }
                     "err" => return Err("no"),
                     "panic" => panic!("no"),

@@ -363,6 +363,22 @@ async fn pages_of_other_origins_are_refused() {
 
 // Several middlewares.
 
+/// The path of a request is that of its URI (RFC 3986 §3.3), which begins with `/` and is ASCII.
+#[tokio::test(start_paused = true)]
+async fn a_path_is_compared_with_that_of_the_request() {
+    for (path, target) in [("/grüß", "/gr%C3%BC%C3%9F"), ("/gr%C3%BC%C3%9F", "/grüß"), ("/a\"b", "/a%22b?c")] {
+        let http = HttpServer::new((WebSocketMiddleware::new().with_path(path), router));
+        let (mut peer, _) = Peer::serve(&http);
+        peer.send(HANDSHAKE.replace("GET / ", &format!("GET {target} "))).await;
+        assert!(peer.head().await.starts_with("HTTP/1.1 101 "), "{path} {target}");
+    }
+    for path in ["chat", "", "/chat?room=1", "/chat#a", "/a b", "http://a/chat"] {
+        let panic = std::panic::catch_unwind(|| WebSocketMiddleware::new().with_path(path)).unwrap_err();
+        let message = panic.downcast_ref::<String>().unwrap();
+        assert!(message.contains(&format!("{path:?}")), "{message}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn requests_fall_through_to_the_middleware_of_their_path_and_to_the_router() {
     let log = Log::default();
@@ -679,6 +695,7 @@ fn refusals() -> Vec<(Decide, u16, &'static str, &'static str)> {
         connection.write("never sent");
         assert!(connection.reject(Response::new(404)));
         assert!(connection.reject(no()), "the last word counts");
+        assert!(!connection.write("never sent") && !connection.is_writable(), "nothing follows it");
         Ok(())
     });
     let reject_and_close: Decide = Box::new(move |connection| {

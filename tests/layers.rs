@@ -14,13 +14,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("watchdog", &["clock"]),
     ("acknowledged", &[]),
     ("stream", &["acknowledged"]),
-    ("socket", &["emitter", "stream"]),
+    ("socket", &["emitter", "stream", "trace"]),
     ("http", &["acknowledged", "clock", "emitter", "socket", "stream", "trace", "turn"]),
     (
         "websocket",
         &["acknowledged", "clock", "emitter", "http", "protocol", "slots", "stream", "trace", "turn", "watchdog"],
     ),
-    ("groups", &["emitter", "protocol", "slots", "watchdog", "websocket"]),
+    ("groups", &["emitter", "protocol", "slots", "trace", "watchdog", "websocket"]),
     ("event_loop", &["emitter", "trace", "turn"]),
     // The union of all errors: it knows everybody, and nobody knows it.
     ("error", &["emitter", "groups", "http", "socket", "websocket"]),

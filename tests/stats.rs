@@ -181,32 +181,48 @@ async fn listeners_that_keep_their_thread_too_long_are_counted() {
 /// It holds the only thread, as a listener does that waits for a lock which its own thread has.
 #[test]
 fn a_listener_that_does_not_return_is_counted_while_it_does_not() {
-    let (release, released) = std::sync::mpsc::channel::<()>();
-    let (websocket, http) = server(WebSocketOptions::new());
-    let stats = websocket.clone();
-    let released = std::sync::Mutex::new(released);
-    let released = std::sync::Arc::new(released);
-    websocket.on("connection", move |connection: WebSocketConnection| {
-        let released = released.clone();
-        connection.on("binary", move || _ = released.lock().unwrap().recv_timeout(Duration::from_secs(60)));
-    });
-    let server = std::thread::spawn(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async move {
-            let (mut peer, serving) = Peer::open_in_memory(&http).await;
-            peer.send([text("x"), frame(0x82, "stop"), close(1000, "")].concat()).await;
-            serving.await;
+    for stuck in ["connection", "create", "join", "binary"] {
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let released = std::sync::Mutex::new(released);
+        let wait_in = std::sync::Arc::new(move |event| {
+            if event == stuck {
+                let _ = released.lock().unwrap().recv_timeout(Duration::from_secs(60));
+            }
         });
-    });
-    let started = std::time::Instant::now();
-    while stats.stats().stuck_listeners == 0 {
-        assert!(started.elapsed() < Duration::from_secs(30), "it is not noticed");
-        std::thread::yield_now();
+        let groups = GroupManager::new();
+        let websocket = WebSocketMiddleware::new().with_group_manager(groups.clone());
+        let wait = wait_in.clone();
+        groups.on("create", move |group| {
+            wait("create");
+            let wait = wait.clone();
+            group.on("join", move |_| wait("join"));
+        });
+        let stats = websocket.clone();
+        websocket.on("connection", move |connection: WebSocketConnection| {
+            wait_in("connection");
+            let wait = wait_in.clone();
+            connection.on("text", move |name: &str| connection.set_group(Some(name)).unwrap());
+            connection.on("binary", move || wait("binary"));
+        });
+        let http = HttpServer::new((websocket, router));
+        let server = std::thread::spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async move {
+                let (mut peer, serving) = Peer::open_in_memory(&http).await;
+                peer.send([text("x"), frame(0x82, "stop"), close(1000, "")].concat()).await;
+                serving.await;
+            });
+        });
+        let started = std::time::Instant::now();
+        while stats.stats().stuck_listeners == 0 {
+            assert!(started.elapsed() < Duration::from_secs(30), "{stuck}: it is not noticed");
+            std::thread::yield_now();
+        }
+        drop(release);
+        server.join().unwrap();
+        let stats = stats.stats();
+        assert_eq!((stats.stuck_listeners, stats.slow_listeners), (1, 1), "{stuck}");
     }
-    drop(release);
-    server.join().unwrap();
-    let stats = stats.stats();
-    assert_eq!((stats.stuck_listeners, stats.slow_listeners), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,7 +5,10 @@ mod support;
 
 use std::process::Command;
 
-use react_websocket::{HttpServer, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
+use react_websocket::{
+    BodyStream, GroupManager, HttpServer, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware,
+    WebSocketOptions,
+};
 use support::*;
 
 /// What a test of this file, run in a process of its own, has written to stderr.
@@ -51,6 +54,75 @@ fn the_error_of_a_listener_is_on_stderr_if_nobody_listens() {
     assert!(lines[0].starts_with("react-websocket: connection failed: a listener failed: no such user"), "{stderr}");
     assert!((10..30).contains(&lines.len()), "at most ten a second: {stderr}");
     assert!(!stderr_of("child_with_a_listener").contains("react-websocket: "));
+}
+
+#[test]
+#[ignore = "run by the tests below"]
+fn child_with_failing_listeners() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let groups = GroupManager::new();
+        groups.on("create", |_| Err::<(), _>("in create"));
+        groups.on("destroy", |_| Err::<(), _>("in destroy"));
+        let websocket = WebSocketMiddleware::new().with_group_manager(groups);
+        websocket.on("error", |_: WebSocketConnection| Err::<(), _>("in the middleware's"));
+        websocket.on("error", |_: WebSocketConnection| async { Err::<(), _>("in the middleware's, later") });
+        websocket.on("connection", |connection: WebSocketConnection| {
+            connection.set_group(Some("a")).unwrap();
+            connection.on("error", || Err::<(), _>("in error"));
+            connection.on("error", async || Err::<(), _>("in error, later"));
+            connection.on("close", || Err::<(), _>("in close"));
+            connection.on("close", || -> () { panic!("in close, a panic") });
+        });
+        let http = HttpServer::new((websocket, |request: ServerRequest| {
+            if request.path() == "/error" {
+                return Err("no such page");
+            }
+            let stream = BodyStream::new();
+            stream.on("close", || Err::<(), _>("in the body's close"));
+            stream.end();
+            Ok(Response::new(200).with_body(stream))
+        }));
+        http.on("error", |_| Err::<(), _>("in the server's"));
+        let (mut peer, serving) = Peer::serve(&http);
+        peer.send(HANDSHAKE).await;
+        assert!(peer.head().await.starts_with("HTTP/1.1 101 "));
+        peer.send([0x83, 0x80, 0, 0, 0, 0]).await;
+        assert_eq!(peer.closed().await.0, Some(1002));
+        drop(peer);
+        serving.await;
+        for request in [
+            &HANDSHAKE.replace("Version: 13", "Version: 7"),
+            "GET /body HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /error HTTP/1.1\r\nHost: a\r\n\r\n",
+        ] {
+            let (mut peer, _) = Peer::serve(&http);
+            peer.send(request).await;
+            peer.answer().await;
+        }
+    });
+}
+
+/// What a listener returns where it has no consequence is not lost either.
+#[test]
+fn each_error_of_a_listener_is_a_line_on_stderr() {
+    let stderr = stderr_of("child_with_failing_listeners");
+    let lines: Vec<_> = stderr.lines().filter_map(|line| line.strip_prefix("react-websocket: a listener of ")).collect();
+    assert_eq!(
+        lines,
+        [
+            "`create` failed: in create",
+            "`error` failed: in error",
+            "`error` failed: in error, later",
+            "`close` failed: in close",
+            "`close` failed: in close, a panic",
+            "`destroy` failed: in destroy",
+            "`error` failed: in the middleware's",
+            "`error` failed: in the middleware's, later",
+            "`close` failed: in the body's close",
+            "`error` failed: in the server's",
+        ]
+    );
 }
 
 #[test]

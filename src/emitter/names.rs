@@ -28,6 +28,11 @@ impl EventNames {
         }
     }
 
+    /// The name of an event.
+    pub(crate) fn name(&self, event: u8) -> &'static str {
+        self.names.get(usize::from(event)).copied().unwrap_or_default()
+    }
+
     /// What was probably meant.
     #[cold]
     fn hint(&self, name: &str) -> Option<String> {

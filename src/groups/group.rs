@@ -14,6 +14,7 @@ use super::membership::{Choice, Membership};
 use crate::emitter::{Listeners, listener_methods};
 use crate::protocol::Opcode;
 use crate::slots::Slots;
+use crate::watchdog;
 use crate::websocket::{Kept, Message, Order, SlowMemberPolicy, Text, WebSocketConnection, broadcast_to_group, cork};
 
 /// A group of connections, as an address: `Copy`, 16 bytes, usable from any thread. ReactPHP's `ConnectionGroup`.
@@ -347,7 +348,9 @@ impl ConnectionGroup {
             let listeners = state.listeners.clone();
             state.untold.fetch_sub(1, Ordering::Relaxed);
             drop(state);
-            listeners.emit(&event, &member, |error| member.listener_failed(error));
+            watchdog::in_event(GROUP.name(event), || {
+                listeners.emit(&event, &member, |error| member.listener_failed(error));
+            });
         }
     }
 

@@ -10,6 +10,8 @@ use super::group::ConnectionGroup;
 use super::membership::{Choice, Membership};
 use super::stats::{Counts, GroupStats, add};
 use crate::emitter::{Contained, Listeners, Turnstile, listener_methods};
+use crate::trace;
+use crate::watchdog;
 use crate::websocket::{Text, WebSocketConnection, cork};
 
 /// The groups of a server: ReactPHP's `GroupManager`. Clones are the same manager.
@@ -194,7 +196,7 @@ impl GroupManager {
         self.inner.turnstile.pass(|happening| match happening {
             Happening::Create(group) => {
                 add(&counts.created, 1);
-                self.inner.listeners.emit(&CREATE, &group, |_| {});
+                self.emit(CREATE, group);
             }
             Happening::Join(group, member) => {
                 add(&counts.joined, 1);
@@ -208,10 +210,17 @@ impl GroupManager {
             Happening::Emptied(group) => {
                 if self.unlist(group) {
                     add(&counts.destroyed, 1);
-                    self.inner.listeners.emit(&DESTROY, &group, |_| {});
+                    self.emit(DESTROY, group);
                     group.end();
                 }
             }
+        });
+    }
+
+    fn emit(&self, event: u8, group: ConnectionGroup) {
+        let name = MANAGER.name(event);
+        watchdog::in_event(name, || {
+            self.inner.listeners.emit(&event, &group, |error| trace::listener_failed(name, error));
         });
     }
 

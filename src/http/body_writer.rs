@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::body_listener::IntoBodyListener;
 use crate::emitter::{EventNames, ListenerError, ListenerId, Listeners, Once, Rank, Turnstile, expect_fit, listeners_of};
+use crate::trace;
 
 const EVENTS: EventNames = EventNames {
     object: "a BodyStream",
@@ -174,7 +175,8 @@ impl Inner {
     fn emit(self: &Arc<Inner>, event: u8) {
         self.turnstile.push(event);
         self.turnstile.pass(|event| {
-            self.listeners.emit(&event, &BodyWriter::of(self), |_| {});
+            let name = EVENTS.name(event);
+            self.listeners.emit(&event, &BodyWriter::of(self), |error| trace::listener_failed(name, error));
             if event == CLOSE {
                 self.listeners.end();
             }

@@ -53,6 +53,7 @@ pub use listening::{Closing, Listening, Serving};
 pub use middleware::{Chain, Middleware, Next};
 pub use options::HttpOptions;
 pub use params::Params;
+pub(crate) use parser::path_as_requested;
 pub use proxies::TrustedProxies;
 pub use request::ServerRequest;
 pub use response::{Body, Response};

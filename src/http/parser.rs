@@ -149,6 +149,13 @@ fn is_absolute(target: &[u8]) -> bool {
     [&b"http://"[..], b"https://", b"ws://", b"wss://"].into_iter().any(begins)
 }
 
+/// What [`ServerRequest::path`](crate::ServerRequest::path) is of a request for `path`. `None` if there is no such request.
+pub(crate) fn path_as_requested(path: &str) -> Option<String> {
+    let target = Bytes::copy_from_slice(path.as_bytes());
+    let uri = parse_target(&Method::GET, &target).ok().filter(|_| path.starts_with('/') && !path.contains('?'))?;
+    Some(uri.path().to_owned())
+}
+
 /// The four forms of section 3.2.
 pub(super) fn parse_target(method: &Method, target: &Bytes) -> Result<Uri, HttpError> {
     if *method == Method::CONNECT {

@@ -87,7 +87,7 @@ impl Server {
         }
         events.turnstile.push(Arc::new(error));
         events.turnstile.pass(|error| {
-            events.listeners.emit(&ERROR, &error, |_| {});
+            events.listeners.emit(&ERROR, &error, |error| trace::listener_failed("error", error));
             drop_each([error]);
         });
     }

@@ -10,6 +10,7 @@ use super::tcp;
 #[cfg(unix)]
 use super::unix_path::UnixPath;
 use crate::emitter::{EventNames, Listeners, Turnstile, listener_methods};
+use crate::trace;
 
 const EVENTS: EventNames = EventNames {
     object: "a SocketServer",
@@ -56,7 +57,9 @@ pub(super) struct SocketEvents {
 impl SocketEvents {
     pub(super) fn emit_error(&self, error: SocketError) {
         self.turnstile.push(Arc::new(error));
-        self.turnstile.pass(|error| self.listeners.emit(&ERROR, &error, |_| {}));
+        self.turnstile.pass(|error| {
+            self.listeners.emit(&ERROR, &error, |error| trace::listener_failed("error", error));
+        });
     }
 }
 

@@ -52,9 +52,9 @@ impl WebSocketConnection {
     /// Answers the handshake with `response` instead of the 101. Returns `false` if it is too late,
     /// because the `connection` listeners are done. Of several responses the last counts.
     ///
-    /// The connection emits nothing, not even `close`. The middleware emits `error`. `reject` does
-    /// not leave the listener: return after it. Until the listeners are done `write` still returns
-    /// `true`, and what is written is dropped.
+    /// The connection emits nothing, not even `close`, and can neither be written nor join a group
+    /// from then on. The middleware emits `error`. `reject` does not leave the listener: return after
+    /// it.
     ///
     /// ```
     /// # use react_websocket::{Response, WebSocketConnection, WebSocketMiddleware};
@@ -66,7 +66,12 @@ impl WebSocketConnection {
     /// });
     /// ```
     pub fn reject(&self, response: Response) -> bool {
-        let Some(mut state) = self.lock().filter(|state| state.phase == Phase::Handshake) else { return false };
+        let Some(mut state) = self.lock() else { return false };
+        let is_rejected = state.existing_extras().is_some_and(|extras| extras.rejection.is_some());
+        if state.phase != Phase::Handshake && !is_rejected {
+            return false;
+        }
+        state.phase = Phase::Closing;
         let before = state.extras().rejection.replace(response);
         drop(state);
         drop_each(before);

@@ -14,12 +14,13 @@ use super::handshake::{self, Handshake};
 use super::kept_request;
 use super::options::WebSocketOptions;
 use super::shared::Shared;
-use super::slot::{Phase, Slot};
+use super::slot::{self, Phase, Slot};
 use super::verify::{Refusal, Verdict, Verifying};
 use crate::clock::Coarse;
 use crate::emitter::{BoxError, ConcurrentListener, Contained, Reacting, contain};
 use crate::http::{Answer, HttpError, Response, ServerRequest, Upgrade, Upgraded};
 use crate::trace;
+use crate::watchdog;
 
 /// The middleware's events, by their place among its names.
 const CONNECTION: u8 = 0;
@@ -93,6 +94,7 @@ impl Drop for Handshaking {
 
 impl Handshaking {
     fn begin(request: ServerRequest, shared: Arc<Shared>, handshake: Option<&Handshake>) -> Handshaking {
+        watchdog::start(slot::report_stuck);
         let connection = Slot::open(shared.clone(), request.remote_address());
         let kept =
             handshake.and_then(|handshake| kept_request::keep(&request, handshake.subprotocol.as_deref(), &shared.options));
@@ -173,7 +175,11 @@ impl Handshaking {
 
     fn call(&self, listener: &ConcurrentListener<WebSocketConnection>, event: u8) -> Reacting {
         let begun = Coarse::now();
-        let called = contain(|| Ok(self.shared.listeners.call(listener, event, self.connection)));
+        let watched = watchdog::begin_turn(begun, self.connection.index(), self.connection.id());
+        let name = if event == CONNECTION { "connection" } else { "error" };
+        let called =
+            watchdog::in_event(name, || contain(|| Ok(self.shared.listeners.call(listener, event, self.connection))));
+        watched.end_turn();
         self.shared.note_time(begun);
         match called {
             Ok(reacting) => reacting.unwrap_or(Reacting::Done(Ok(()))),
@@ -222,8 +228,10 @@ impl Handshaking {
         // What these return is about a connection that is not there: there is nothing left to do with it.
         let mut running = Vec::new();
         for listener in listeners.iter() {
-            if let Reacting::Later(later) = self.call(listener, ERROR) {
-                running.push(Contained::new(later));
+            match self.call(listener, ERROR) {
+                Reacting::Later(later) => running.push(Contained::new(later)),
+                Reacting::Done(Err(error)) => trace::listener_failed("error", error),
+                Reacting::Done(Ok(())) => {}
             }
         }
         if running.is_empty() {
@@ -233,7 +241,9 @@ impl Handshaking {
             let limit = self.shared.options.handshake_timeout.unwrap_or(Duration::MAX);
             let all = async {
                 for running in running {
-                    let _ = contain_future(running).await;
+                    if let Err(error) = contain_future(running).await {
+                        trace::listener_failed("error", error);
+                    }
                 }
             };
             let _ = timeout(limit, all).await;

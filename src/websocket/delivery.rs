@@ -5,10 +5,11 @@ use bytes::Bytes;
 
 use super::connection::WebSocketConnection;
 use super::error::ConnectionError;
-use super::event::{Args, BINARY, CLOSE, ConnectionEvents, DRAIN, ERROR, MESSAGE, TEXT};
+use super::event::{Args, BINARY, CLOSE, ConnectionEvents, DRAIN, ERROR, MESSAGE, NAMES, TEXT};
 use super::message::{Message, Text};
 use super::slot::{DEAF, MAIL, Phase, Slot};
-use crate::emitter::{BoxError, Change, Emission, Table, contain, drop_each};
+use crate::emitter::{BoxError, Change, Emission, Table, contain};
+use crate::trace;
 
 /// Calls a connection's listeners: one at a time, an asynchronous one to its end before the next.
 pub(super) struct Delivery {
@@ -283,7 +284,9 @@ impl Delivery {
             let args = std::mem::take(&mut running.args);
             self.running = Some(running);
             if event == ERROR || event == CLOSE {
-                drop_each(outcome.err());
+                if let Err(error) = outcome {
+                    trace::listener_failed(NAMES.name(event), error);
+                }
                 self.emit_to_each(event, place + 1, args.as_args(), cx);
                 continue;
             }
@@ -362,8 +365,11 @@ impl Delivery {
         while let Some(place) = self.listeners.place_of(event, next) {
             next = place + 1;
             let (listeners, connection) = (&mut self.listeners, &self.connection);
-            let called = contain(|| Ok(listeners.call(place, connection, &args, cx).map(drop)));
-            if matches!(called, Ok(Poll::Pending)) && !self.due.as_ref().is_some_and(|due| due.hurry) {
+            let called = contain(|| Ok(listeners.call(place, connection, &args, cx)));
+            let called = called.unwrap_or_else(|error| Poll::Ready(Err(error)));
+            if let Poll::Ready(Err(error)) = called {
+                trace::listener_failed(NAMES.name(event), error);
+            } else if called.is_pending() && !self.due.as_ref().is_some_and(|due| due.hurry) {
                 return self.run(event, place, args);
             }
         }

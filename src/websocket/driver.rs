@@ -110,7 +110,6 @@ impl Budget {
 impl Driver {
     /// The rest of a connection's life, from when the 101 has left.
     pub(super) fn start(connection: WebSocketConnection, shared: Arc<Shared>, upgraded: Upgraded) -> Driver {
-        watchdog::start(slot::report_stuck);
         let Upgraded { stream, read_ahead, lifetime } = upgraded;
         let (read, write) = stream.into_halves();
         if let Some(mut state) = connection.lock() {

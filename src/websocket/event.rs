@@ -108,7 +108,7 @@ impl ConnectionListener {
             return Ok(self.listener.into_inner());
         }
         Err(ListenerError::WrongSignature {
-            event: NAMES.names.get(usize::from(event)).copied().unwrap_or_default(),
+            event: NAMES.name(event),
             expected: expected.describe(),
             found: self.shape.describe(),
             hint: self.shape.meant_instead_of(expected).map(did_you_mean),

@@ -14,7 +14,7 @@ use crate::emitter::{
     ClonedForEachCallSoUseArc, ConcurrentClosure, Contained, EventNames, Later, ListenerError, ListenerId, Now, Outcome,
     Rank, Reacting, Reaction, call_once, expect_fit, output_of,
 };
-use crate::http::{Answer, Middleware, Next, ServerRequest};
+use crate::http::{Answer, Middleware, Next, ServerRequest, path_as_requested};
 use crate::protocol::Opcode;
 use crate::trace;
 
@@ -77,10 +77,18 @@ impl WebSocketMiddleware {
 
     /// Serves only this path, and others given in the same way; requests for any other path pass.
     ///
-    /// A path is compared as the client sent it, without the query and not decoded. It has to begin
-    /// with `/`: a path such as `chat` matches no request.
+    /// It is compared with [`ServerRequest::path`], which is not decoded: `/a b` does not match `/a%20b`. Characters that are not
+    /// ASCII match both as they are and percent-encoded.
+    ///
+    /// # Panics
+    /// If no request can have this path: it does not begin with `/`, or it has a query or a fragment.
+    #[track_caller]
     pub fn with_path(self, path: impl Into<String>) -> WebSocketMiddleware {
-        self.with(|shared| shared.paths.push(path.into()))
+        let path = path.into();
+        let Some(requested) = path_as_requested(&path) else {
+            panic!("a path begins with `/`, and has no query and no fragment: {path:?}")
+        };
+        self.with(|shared| shared.paths.push(requested))
     }
 
     /// Has a closure decide about each handshake that is otherwise in order, before the connection exists: Node's
