@@ -7,7 +7,7 @@ mod support;
 
 use std::time::Duration;
 
-use react_websocket::{HttpOptions, HttpServer, Response, ServerRequest};
+use react_websocket::{BodyStream, HttpOptions, HttpServer, Response, ServerRequest};
 use support::*;
 use tokio::net::TcpStream;
 use tokio::time::{advance, sleep};
@@ -90,6 +90,50 @@ async fn a_client_that_stops_reading_a_response_that_the_system_has_taken_is_fou
         }
         assert!(waited >= 19, "it has its time after what it has read last");
         drop(peer);
+    })
+    .await;
+}
+
+/// Without that a client of server-sent events behind a dead link is kept until the system gives up, after a quarter of an hour.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_acknowledges_nothing_of_a_quiet_stream_is_found_by_the_write_timeout() {
+    let _frozen = Frozen::new();
+    while_time_passes(async {
+        let streams = Log::default();
+        let closed = streams.clone();
+        let http = HttpServer::new(move |_: ServerRequest| {
+            let (stream, closed) = (BodyStream::new(), closed.clone());
+            stream.on("close", move |_| closed.add("close"));
+            let writer = stream.writer();
+            tokio::spawn(async move {
+                writer.write(vec![b'a'; SIZE]);
+                loop {
+                    sleep(Duration::from_secs(7)).await;
+                    writer.write("event");
+                }
+            });
+            Response::new(200).with_body(stream)
+        });
+        let log = Log::default();
+        let noting = log.clone();
+        http.on("error", move |error| noting.add(error));
+        let (address, _listening) = listen_with(http);
+        let mut peer = Peer::new(connect_with_little_room(address).await);
+        peer.send(GET).await;
+        peer.head().await;
+        peer.line().await;
+        for _ in 0..4 {
+            peer.exactly(PIECE).await;
+            pass(28).await;
+            assert_eq!((log.take(), streams.take()), (vec![], vec![]), "it reads");
+        }
+        let mut waited = 0;
+        while log.take() != ["the client took nothing of the response within 30s"] {
+            pass(1).await;
+            waited += 1;
+            assert!(waited < 100, "it does not read any more");
+        }
+        assert_eq!(streams.take(), ["close"]);
     })
     .await;
 }

@@ -59,7 +59,10 @@ impl WriteDeadline {
     pub(super) fn poll_acknowledged(&mut self, stream: &Stream, cx: &mut Context<'_>) -> Poll<Result<(), HttpError>> {
         loop {
             match ready!(self.poll_look(stream, cx)) {
-                (true, _) => return Poll::Ready(Ok(())),
+                (true, _) => {
+                    self.waiting = None;
+                    return Poll::Ready(Ok(()));
+                }
                 (false, Some(error)) => return Poll::Ready(Err(error)),
                 (false, None) => {}
             }
