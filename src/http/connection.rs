@@ -118,7 +118,9 @@ impl Connection {
                 Ok(Then::Upgrade(upgrade)) => return Some(upgrade),
                 // What is rare is boxed, so that there need not be room for it in every connection.
                 Ok(Then::End) => {
-                    Box::pin(self.linger().end(&mut self.stream)).await;
+                    if let Err(error) = Box::pin(self.linger().end(&mut self.stream)).await {
+                        self.server.emit_error(error);
+                    }
                     return None;
                 }
                 Err(Stop::Idle) => {
@@ -314,7 +316,8 @@ impl Connection {
         // Listeners may take their time, and those of others are told of here too.
         self.server.emit_error(error);
         if is_told {
-            self.linger().end(&mut self.stream).await;
+            // It has been told why.
+            let _ = self.linger().end(&mut self.stream).await;
         }
     }
 

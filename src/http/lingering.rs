@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::HttpError;
 use super::options::HttpOptions;
 use super::write_deadline::LOOK;
 use crate::stream::Stream;
@@ -41,14 +42,14 @@ impl Linger {
 
     /// Ends a connection so that the client can read what was sent (RFC 9112 §9.6): says that nothing more comes, then reads
     /// and drops what the client still sends until it ends its side, too. Closing before that would be a reset, which
-    /// takes from the client what it has not read yet.
-    pub(super) async fn end(self, stream: &mut Stream) {
+    /// takes from the client what it has not read yet. The error: the client has acknowledged nothing for too long.
+    pub(super) async fn end(self, stream: &mut Stream) -> Result<(), HttpError> {
         if !self.say_end(stream).await {
-            return;
+            return Ok(());
         }
         let Linger { silence, write_timeout, time, mut bytes } = self;
         if silence.is_zero() {
-            return;
+            return Ok(());
         }
         let pause = LOOK.min(silence.max(SHORTEST_LOOK));
         let (mut heard, mut began, mut looked) = (Instant::now(), Instant::now(), Instant::now());
@@ -63,13 +64,14 @@ impl Linger {
                     (heard, began) = (now, now);
                 }
             }
-            let patience = if acknowledged.all { silence } else { write_timeout.unwrap_or(time) };
+            let limit = write_timeout.filter(|_| !acknowledged.all);
+            let patience = if acknowledged.all { silence } else { limit.unwrap_or(time) };
             let (silent, lasted) = (now.duration_since(heard), now.duration_since(began));
             let left = patience.saturating_sub(silent).min(time.saturating_sub(lasted));
             if left.is_zero() {
                 // What the system still holds for a client that takes nothing is of no use.
                 stream.reset_on_close(!acknowledged.all);
-                return;
+                return limit.map_or(Ok(()), |limit| Err(HttpError::WriteTimeout { limit }));
             }
             match timeout_at((now + left).min(looked + pause), discard(stream)).await {
                 Ok(Ok(read)) if read > 0 && read < bytes => {
@@ -77,7 +79,7 @@ impl Linger {
                     heard = Instant::now();
                 }
                 // The client's end, or more than is read.
-                Ok(_) => return,
+                Ok(_) => return Ok(()),
                 Err(_) => {}
             }
         }

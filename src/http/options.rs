@@ -115,8 +115,12 @@ impl HttpOptions {
     /// once a second what the client has acknowledged (four times in a shorter timeout), so a client that is gone is found two
     /// seconds late at most. It asks while a write waits, while a [`BodyStream`](crate::BodyStream) has nothing to send, and after
     /// the response: what follows, as [`keep_alive_timeout`](HttpOptions::keep_alive_timeout), begins when all has been
-    /// acknowledged. On Linux this is known of TCP and Unix sockets. Elsewhere, and of streams that
-    /// are given to [`serve`](crate::HttpServer::serve), only what the stream accepts is known.
+    /// acknowledged.
+    ///
+    /// On Linux this is known of TCP and Unix sockets. Elsewhere, and of streams that are given to
+    /// [`serve`](crate::HttpServer::serve), only what the stream accepts is known. Below a TLS stream set `TCP_NOTSENT_LOWAT` of
+    /// the socket to 128 KiB. Without it the system accepts more only when a third of a buffer of up to 4 MiB is free, and a
+    /// slow client may need longer for that than this timeout.
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> HttpOptions {
         self.write_timeout = timeout.into();
         self

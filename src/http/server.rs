@@ -423,7 +423,7 @@ async fn refuse(mut stream: Stream, server: Arc<Server>, refusal: HttpError) {
         stream.flush().await
     };
     if let Ok(Ok(())) = tokio::time::timeout(linger.silence, tell).await {
-        linger.end(&mut stream).await;
+        let _ = linger.end(&mut stream).await;
     }
 }
 
