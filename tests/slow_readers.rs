@@ -11,8 +11,6 @@ use std::time::Duration;
 use react_websocket::{HttpServer, Response, ServerRequest, SocketServer};
 use support::*;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
-use tokio::task::JoinHandle;
 use tokio::time::advance;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -20,26 +18,6 @@ const PIECE: usize = 64 * 1024;
 
 /// More than the system keeps for any client.
 const HUGE: usize = 32 << 20;
-
-/// Time that passes by [`advance`] only. A runtime in paused time that has nothing to do goes on to its next timer, whatever
-/// the system's sockets are about; this one always has something to do.
-struct Frozen(JoinHandle<()>);
-
-impl Frozen {
-    fn new() -> Frozen {
-        Frozen(tokio::spawn(async {
-            loop {
-                tokio::task::yield_now().await;
-            }
-        }))
-    }
-}
-
-impl Drop for Frozen {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
 
 /// A net under tests whose time stands still.
 async fn in_real_time<F: Future>(future: F) -> F::Output {
@@ -50,25 +28,11 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Everybody has had a turn, and the system has been asked.
-async fn let_all_run() {
-    for _ in 0..1_000 {
-        tokio::task::yield_now().await;
-    }
-}
-
 fn errors(http: &HttpServer) -> Log {
     let log = Log::default();
     let noting = log.clone();
     http.on("error", move |error| noting.add(error));
     log
-}
-
-/// A client whose system has little room for what it does not read.
-async fn connect_with_little_room(address: std::net::SocketAddr) -> TcpStream {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(4 * 1024).unwrap();
-    socket.connect(address).await.unwrap()
 }
 
 async fn skip<S: AsyncRead + Unpin>(stream: &mut S, bytes: usize) {

@@ -24,6 +24,7 @@ use super::scanner::{FoundHead, HeadScanner};
 use super::sending::page;
 use super::server::Server;
 use super::upgrade::{Upgrade, Upgraded};
+use super::write_deadline::{LOOK, WriteDeadline};
 use crate::stream::{Stream, Transport};
 
 /// A connection while it speaks HTTP: one request after the other, answered in order.
@@ -117,7 +118,9 @@ impl Connection {
                 Ok(Then::Upgrade(upgrade)) => return Some(upgrade),
                 // What is rare is boxed, so that there need not be room for it in every connection.
                 Ok(Then::End) => {
-                    Box::pin(self.linger().end(&mut self.stream)).await;
+                    if let Err(error) = Box::pin(self.linger().end(&mut self.stream)).await {
+                        self.server.emit_error(error);
+                    }
                     return None;
                 }
                 Err(Stop::Idle) => {
@@ -139,10 +142,10 @@ impl Connection {
     /// Reads a request but for its body.
     async fn read_head(&mut self) -> Result<ServerRequest, Stop> {
         self.line = None;
-        let patience = self.patience();
+        let mut deadline = self.patience();
         // An empty line, which may follow a request (RFC 9112 §2.2), is not the beginning of another.
         while b"\r\n".starts_with(&self.buffer) {
-            self.wait_for_request(patience).await?;
+            self.wait_for_request(&mut deadline).await?;
         }
         let started = if self.answered == 0 { self.accepted } else { Instant::now() };
         let deadline = self.server.options.header_timeout.and_then(|limit| Some((started.checked_add(limit)?, limit)));
@@ -184,11 +187,31 @@ impl Connection {
     }
 
     /// Waits for bytes of a request. A client that sends none is not told anything, and neither is one whose server ends
-    /// meanwhile.
-    async fn wait_for_request(&mut self, deadline: Option<Instant>) -> Result<(), Stop> {
-        if self.half_closed {
-            return Err(Stop::Idle);
+    /// meanwhile. A client that has not acknowledged the last response has not been waited for yet: its deadline begins then.
+    async fn wait_for_request(&mut self, deadline: &mut Option<Instant>) -> Result<(), Stop> {
+        let mut has_response = self.answered == 0;
+        while !self.half_closed {
+            let look = if has_response { None } else { Instant::now().checked_add(LOOK) };
+            let next = [*deadline, look].into_iter().flatten().min();
+            if self.fill_until(next).await? > 0 {
+                return Ok(());
+            }
+            if self.half_closed || has_response {
+                break;
+            }
+            has_response = true;
+            if !self.stream.acknowledged(0).all {
+                if Box::pin(self.wait_until_acknowledged()).await? > 0 {
+                    return Ok(());
+                }
+                *deadline = self.patience();
+            }
         }
+        Err(Stop::Idle)
+    }
+
+    /// Reads once, until the deadline. 0 bytes if it passes, or if the server begins to end.
+    async fn fill_until(&mut self, deadline: Option<Instant>) -> io::Result<usize> {
         // What has come is known when the runtime has asked the system once more.
         let mut look = std::pin::pin!(tokio::task::yield_now());
         let read = std::future::poll_fn(|cx| match self.poll_fill_head(cx) {
@@ -196,11 +219,20 @@ impl Connection {
             Poll::Pending if self.lifetime.is_closing() => look.as_mut().poll(cx).map(|()| Ok(0)),
             read => read,
         });
-        let read = match deadline {
-            Some(deadline) => timeout_at(deadline, read).await.map_err(|_| Stop::Idle)?,
+        match deadline {
+            Some(deadline) => timeout_at(deadline, read).await.unwrap_or(Ok(0)),
             None => read.await,
-        };
-        if read? > 0 { Ok(()) } else { Err(Stop::Idle) }
+        }
+    }
+
+    /// Waits until the client has acknowledged everything that was sent to it, or sends something: so many bytes.
+    pub(super) async fn wait_until_acknowledged(&mut self) -> Result<usize, Stop> {
+        let mut deadline = WriteDeadline::new(self.server.options.write_timeout);
+        std::future::poll_fn(|cx| match self.poll_fill(cx)? {
+            Poll::Ready(read) => Poll::Ready(Ok(read)),
+            Poll::Pending => deadline.poll_acknowledged(&self.stream, cx).map(|told| Ok(told.map(|()| 0)?)),
+        })
+        .await
     }
 
     /// Reads once, as [`poll_fill`](Connection::poll_fill). A client that has not sent a complete head yet may have to make room
@@ -284,7 +316,8 @@ impl Connection {
         // Listeners may take their time, and those of others are told of here too.
         self.server.emit_error(error);
         if is_told {
-            self.linger().end(&mut self.stream).await;
+            // It has been told why.
+            let _ = self.linger().end(&mut self.stream).await;
         }
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Sleep, sleep};
 
+use crate::acknowledged::Acknowledged;
 use crate::stream::Stream;
 
 /// How often it is looked whether a client has left of which nothing more is read.
@@ -20,11 +21,13 @@ pub(super) struct Leaving {
     timer: Option<Pin<Box<Sleep>>>,
     /// It had sent its FIN, or was gone, when the timer was set.
     had_ended: bool,
+    /// What it had acknowledged then.
+    acknowledged: Acknowledged,
 }
 
 impl Leaving {
-    /// Ready when the client's FIN is older than `patience`, or nothing can be known of it for too long. `half_closed`: the FIN
-    /// has been read.
+    /// Ready when the client has sent a FIN and acknowledged nothing for `patience`, or nothing can be known of it for too long.
+    /// `half_closed`: the FIN has been read.
     pub(super) fn poll(
         &mut self,
         stream: &Stream,
@@ -36,6 +39,7 @@ impl Leaving {
             let Some(timer) = &mut self.timer else {
                 let has_ended = if half_closed { Some(true) } else { stream.has_ended() };
                 self.had_ended = has_ended.unwrap_or(true);
+                self.acknowledged = stream.acknowledged(0);
                 let pause = match has_ended {
                     Some(true) => patience,
                     Some(false) => LOOK,
@@ -45,7 +49,8 @@ impl Leaving {
                 continue;
             };
             ready!(timer.as_mut().poll(cx));
-            if self.had_ended {
+            // A client that still takes what was sent before is there, and waits for more.
+            if self.had_ended && !stream.acknowledged(0).has_grown_since(self.acknowledged) {
                 return Poll::Ready(());
             }
             self.timer = None;

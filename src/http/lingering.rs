@@ -7,11 +7,13 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::HttpError;
 use super::options::HttpOptions;
+use super::write_deadline::LOOK;
 use crate::stream::Stream;
 
-/// How often it is looked whether the client has acknowledged something.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often a client is looked at, at most, however short the silence is that it may keep.
+const SHORTEST_LOOK: Duration = Duration::from_millis(10);
 
 /// Bytes that are read and dropped at a time.
 const READ: usize = 8 * 1024;
@@ -19,8 +21,10 @@ const READ: usize = 8 * 1024;
 /// How long, and for how much, a connection that the server ends is read on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Linger {
-    /// While the client neither sends nor acknowledges anything.
+    /// While the client, which has acknowledged all that was sent, sends nothing.
     pub(super) silence: Duration,
+    /// While the client has not acknowledged all that was sent, and neither sends nor acknowledges anything.
+    pub(super) write_timeout: Option<Duration>,
     /// In all, since the client has acknowledged something last.
     pub(super) time: Duration,
     pub(super) bytes: usize,
@@ -28,40 +32,55 @@ pub(super) struct Linger {
 
 impl Linger {
     pub(super) fn of(options: &HttpOptions) -> Linger {
-        Linger { silence: options.linger, time: options.max_linger_time, bytes: options.max_linger_bytes }
+        Linger {
+            silence: options.linger,
+            write_timeout: options.write_timeout,
+            time: options.max_linger_time,
+            bytes: options.max_linger_bytes,
+        }
     }
 
     /// Ends a connection so that the client can read what was sent (RFC 9112 §9.6): says that nothing more comes, then reads
     /// and drops what the client still sends until it ends its side, too. Closing before that would be a reset, which
-    /// takes from the client what it has not read yet.
-    pub(super) async fn end(self, stream: &mut Stream) {
+    /// takes from the client what it has not read yet. The error: the client has acknowledged nothing for too long.
+    pub(super) async fn end(self, stream: &mut Stream) -> Result<(), HttpError> {
         if !self.say_end(stream).await {
-            return;
+            return Ok(());
         }
-        let Linger { silence, time, mut bytes } = self;
-        let (mut heard, mut began) = (Instant::now(), Instant::now());
+        let Linger { silence, write_timeout, time, mut bytes } = self;
+        if silence.is_zero() {
+            return Ok(());
+        }
+        let pause = LOOK.min(silence.max(SHORTEST_LOOK));
+        let (mut heard, mut began, mut looked) = (Instant::now(), Instant::now(), Instant::now());
         let mut acknowledged = stream.acknowledged(0);
         loop {
             let now = Instant::now();
-            let (silent, lasted) = (now.duration_since(heard), now.duration_since(began));
-            let left = silence.saturating_sub(silent).min(time.saturating_sub(lasted));
-            if left.is_zero() {
-                return;
+            if now.duration_since(looked) >= pause {
+                looked = now;
+                let before = std::mem::replace(&mut acknowledged, stream.acknowledged(0));
+                // It still takes what was sent, however slowly.
+                if acknowledged.has_grown_since(before) {
+                    (heard, began) = (now, now);
+                }
             }
-            match timeout_at(now + left.min(LOOK), discard(stream)).await {
+            let limit = write_timeout.filter(|_| !acknowledged.all);
+            let patience = if acknowledged.all { silence } else { limit.unwrap_or(time) };
+            let (silent, lasted) = (now.duration_since(heard), now.duration_since(began));
+            let left = patience.saturating_sub(silent).min(time.saturating_sub(lasted));
+            if left.is_zero() {
+                // What the system still holds for a client that takes nothing is of no use.
+                stream.reset_on_close(!acknowledged.all);
+                return limit.map_or(Ok(()), |limit| Err(HttpError::WriteTimeout { limit }));
+            }
+            match timeout_at((now + left).min(looked + pause), discard(stream)).await {
                 Ok(Ok(read)) if read > 0 && read < bytes => {
                     bytes -= read;
                     heard = Instant::now();
                 }
                 // The client's end, or more than is read.
-                Ok(_) => return,
-                Err(_) => {
-                    let before = std::mem::replace(&mut acknowledged, stream.acknowledged(0));
-                    // It still takes what was sent, however slowly.
-                    if acknowledged.has_grown_since(before) {
-                        (heard, began) = (Instant::now(), Instant::now());
-                    }
-                }
+                Ok(_) => return Ok(()),
+                Err(_) => {}
             }
         }
     }

@@ -108,19 +108,28 @@ impl HttpOptions {
         self
     }
 
-    /// How long a client may acknowledge nothing of a response that waits to be sent. Default: 30 s. The connection is then cut,
-    /// and the `error` event fires with [`HttpError::WriteTimeout`].
+    /// How long a client may acknowledge nothing of a response. Default: 30 s. The connection is then cut, and the `error` event
+    /// fires with [`HttpError::WriteTimeout`].
     ///
-    /// A client that reads slowly is not cut, however slowly: each acknowledgement starts the time anew. While a write waits, the
-    /// server asks the system once a second what the client has acknowledged (four times in a shorter timeout), so a client that
-    /// is gone is found one second late at most. On Linux this is known of TCP and Unix sockets. Elsewhere, and of streams that
-    /// are given to [`serve`](crate::HttpServer::serve), only what the stream accepts is known.
+    /// A client that reads slowly is not cut, however slowly: each acknowledgement starts the time anew. The server asks the system
+    /// once a second what the client has acknowledged (four times in a shorter timeout), so a client that is gone is found two
+    /// seconds late at most. It asks while a write waits, while a [`BodyStream`](crate::BodyStream) has nothing to send, and after
+    /// the response: what follows, as [`keep_alive_timeout`](HttpOptions::keep_alive_timeout), begins when all has been
+    /// acknowledged.
+    ///
+    /// On Linux this is known of TCP and Unix sockets. Elsewhere, and of streams that are given to
+    /// [`serve`](crate::HttpServer::serve), only what the stream accepts is known. Below a TLS stream set `TCP_NOTSENT_LOWAT` of
+    /// the socket to 128 KiB. Without it the system accepts more only when a third of a buffer of up to 4 MiB is free, and a
+    /// slow client may need longer for that than this timeout.
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> HttpOptions {
         self.write_timeout = timeout.into();
         self
     }
 
     /// How long a connection without a request is kept for the next one. Default: 30 s. The connection then closes.
+    ///
+    /// The time begins when the client has acknowledged the response. Until then
+    /// [`write_timeout`](HttpOptions::write_timeout) applies.
     ///
     /// Behind a load balancer or a proxy that keeps connections, set it longer than the time for which that keeps them (60 s with
     /// nginx and with AWS). Otherwise it sends a request now and then on a connection that the server is closing, and its client
@@ -141,7 +150,8 @@ impl HttpOptions {
     }
 
     /// How long an answer may still take when the client has sent a FIN. Default: 5 s. The server then takes the client for gone:
-    /// the router's future is dropped, a [`BodyStream`](crate::BodyStream) that has nothing to send closes.
+    /// the router's future is dropped, a [`BodyStream`](crate::BodyStream) that has nothing to send closes. A client that
+    /// acknowledges something of what was sent before is there, and the time starts anew.
     ///
     /// A FIN may mean that the client has left, or that it has nothing more to say and waits for its answer, as `nc -N` does;
     /// nothing tells these apart until something is sent. A reset is clear, and drops the future at once. A response that is
@@ -155,7 +165,8 @@ impl HttpOptions {
     ///
     /// After the last response the server says that nothing more comes (FIN), and reads on until the client does so, too
     /// (RFC 9112 §9.6). Many clients send a whole body before they read the answer: closing before that would be a reset, and the
-    /// client would get that instead of its 413. As long as the client acknowledges what was sent it is not silent.
+    /// client would get that instead of its 413. Until the client has acknowledged all that was sent,
+    /// [`write_timeout`](HttpOptions::write_timeout) applies instead. Zero closes at once.
     pub fn linger(mut self, time: Duration) -> HttpOptions {
         self.linger = time;
         self

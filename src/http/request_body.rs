@@ -17,6 +17,8 @@ impl Connection {
         let mut decoder = BodyDecoder::new(request.framing(), self.server.options.body_limit(request)?)?;
         if request.version() == Version::HTTP_11 && expects_continue(request.headers()) && self.buffer.is_empty() {
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
+            // The client may still be reading the response before.
+            Box::pin(self.wait_until_acknowledged()).await?;
         }
         let mut body = Vec::new();
         let mut deadline = BodyDeadline::new(&self.server.options);

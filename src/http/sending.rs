@@ -110,6 +110,7 @@ impl Connection {
 
     async fn send_pieces(&mut self, mut out: Vec<u8>, mut reader: BodyReader, plan: Plan) -> Result<bool, Stop> {
         let is_chunked = plan.body == BodyPlan::Chunked;
+        let mut deadline = WriteDeadline::new(self.server.options.write_timeout);
         let mut left = match plan.body {
             BodyPlan::None => return self.write(&out).await.map(|()| true),
             BodyPlan::Length(length) => Some(length),
@@ -118,7 +119,7 @@ impl Connection {
         loop {
             // The head does not wait for the first piece.
             if out.is_empty() {
-                self.wait_for_piece(&mut reader).await?;
+                self.wait_for_piece(&mut reader, &mut deadline).await?;
             }
             match std::future::poll_fn(|cx| Poll::Ready(reader.poll_next(cx))).await {
                 Poll::Pending => self.write(&out).await?,
@@ -165,12 +166,16 @@ impl Connection {
         }
     }
 
-    /// Waits until there is something to send, or the client leaves.
-    async fn wait_for_piece(&mut self, reader: &mut BodyReader) -> Result<(), Stop> {
-        let mut leaving = Leaving::default();
+    /// Waits until there is something to send, or the client leaves, or it does not acknowledge what was sent before.
+    async fn wait_for_piece(&mut self, reader: &mut BodyReader, deadline: &mut WriteDeadline) -> Result<(), Stop> {
+        let (mut leaving, mut has_all) = (Leaving::default(), false);
         std::future::poll_fn(|cx| {
             if reader.poll_ready(cx).is_ready() {
                 return Poll::Ready(Ok(()));
+            }
+            if !has_all && let Poll::Ready(told) = deadline.poll_acknowledged(&self.stream, cx) {
+                told?;
+                has_all = true;
             }
             self.poll_left(cx, &mut leaving).map(|()| Err(Stop::Broken))
         })

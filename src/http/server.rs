@@ -420,7 +420,7 @@ fn speak_http(
 async fn refuse(mut stream: Stream, server: Arc<Server>, refusal: HttpError) {
     let linger = Linger::of(&server.options);
     // Those who are told are few at a time, so none of them is waited for longer than it needs.
-    let linger = Linger { silence: linger.silence.min(REFUSED_SILENCE), ..linger };
+    let linger = Linger { silence: linger.silence.min(REFUSED_SILENCE), write_timeout: Some(REFUSED_SILENCE), ..linger };
     let (Some(_place), Some(plain)) = (server.admission.refuse(), refusal.page()) else { return };
     let page = page(&server.error_page(&refusal, plain), &RequestLine::default());
     let tell = async {
@@ -428,7 +428,7 @@ async fn refuse(mut stream: Stream, server: Arc<Server>, refusal: HttpError) {
         stream.flush().await
     };
     if let Ok(Ok(())) = tokio::time::timeout(linger.silence, tell).await {
-        linger.end(&mut stream).await;
+        let _ = linger.end(&mut stream).await;
     }
 }
 

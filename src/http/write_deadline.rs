@@ -8,8 +8,8 @@ use super::HttpError;
 use crate::acknowledged::Acknowledged;
 use crate::stream::Stream;
 
-/// How often a client that a write waits for is looked at.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often a client that has not acknowledged everything is looked at.
+pub(super) const LOOK: Duration = Duration::from_secs(1);
 
 /// Judges whether a client still takes what is sent to it.
 ///
@@ -44,26 +44,50 @@ impl WriteDeadline {
 
     /// To be asked when a write has to wait. Ready when the client has acknowledged nothing for the limit.
     pub(super) fn poll(&mut self, stream: &Stream, cx: &mut Context<'_>) -> Poll<HttpError> {
-        let Some(limit) = self.limit else { return Poll::Pending };
-        let pause = LOOK.min(limit / 4);
+        if self.limit.is_none() {
+            return Poll::Pending;
+        }
+        loop {
+            if let (_, Some(error)) = ready!(self.poll_look(stream, cx)) {
+                return Poll::Ready(error);
+            }
+            stream.keep_little_unsent();
+        }
+    }
+
+    /// To be asked when all has been written. Ready when the client has acknowledged all of it, or nothing for the limit.
+    pub(super) fn poll_acknowledged(&mut self, stream: &Stream, cx: &mut Context<'_>) -> Poll<Result<(), HttpError>> {
+        loop {
+            match ready!(self.poll_look(stream, cx)) {
+                (true, _) => {
+                    self.waiting = None;
+                    return Poll::Ready(Ok(()));
+                }
+                (false, Some(error)) => return Poll::Ready(Err(error)),
+                (false, None) => {}
+            }
+        }
+    }
+
+    /// Ready each time that the client has been looked at: whether it has acknowledged everything, and the error if it has
+    /// acknowledged nothing for the limit.
+    fn poll_look(&mut self, stream: &Stream, cx: &mut Context<'_>) -> Poll<(bool, Option<HttpError>)> {
+        let limit = self.limit;
+        let pause = limit.map_or(LOOK, |limit| LOOK.min(limit / 4));
         let waiting = self.waiting.get_or_insert_with(|| Waiting {
             since: Instant::now(),
             acknowledged: stream.acknowledged(self.accepted),
             next_look: Box::pin(sleep(pause)),
         });
-        loop {
-            ready!(waiting.next_look.as_mut().poll(cx));
-            let (now, acknowledged) = (Instant::now(), stream.acknowledged(self.accepted));
-            if acknowledged.has_grown_since(waiting.acknowledged) {
-                (waiting.since, waiting.acknowledged) = (now, acknowledged);
-            }
-            let left = limit.saturating_sub(now.duration_since(waiting.since));
-            if left.is_zero() {
-                return Poll::Ready(HttpError::WriteTimeout { limit });
-            }
-            stream.keep_little_unsent();
-            waiting.next_look = Box::pin(sleep(pause.min(left)));
+        ready!(waiting.next_look.as_mut().poll(cx));
+        let (now, acknowledged) = (Instant::now(), stream.acknowledged(self.accepted));
+        if acknowledged.has_grown_since(waiting.acknowledged) {
+            (waiting.since, waiting.acknowledged) = (now, acknowledged);
         }
+        let left = limit.map_or(pause, |limit| limit.saturating_sub(now.duration_since(waiting.since)));
+        waiting.next_look = Box::pin(sleep(pause.min(left)));
+        let error = limit.filter(|_| left.is_zero()).map(|limit| HttpError::WriteTimeout { limit });
+        Poll::Ready((acknowledged.all, error))
     }
 }
 

@@ -27,8 +27,8 @@ pub(super) struct Deadlines {
     pub(super) close: Moment,
     /// The next message may be taken.
     pub(super) message: Moment,
-    /// Bytes that had been written when the peer was pinged last. It wraps.
-    written_at_ping: u32,
+    /// Bytes that had been written at the last estimate of what the peer may not have read. It wraps.
+    written_before: u32,
     /// Those of few connections.
     rare: Option<Box<Rare>>,
     /// The earliest moment that the clock has been told of and has not rung.
@@ -63,7 +63,7 @@ impl Deadlines {
         write: Moment::NEVER,
         close: Moment::NEVER,
         message: Moment::NEVER,
-        written_at_ping: 0,
+        written_before: 0,
         rare: None,
         told: Moment::NEVER,
     };
@@ -123,11 +123,11 @@ impl Deadlines {
         }
     }
 
-    /// Estimates how much of the `written` bytes a slow peer may not have read, from what it was sent between two pings.
-    fn estimate_unread(&mut self, written: u32, options: &WebSocketOptions) {
-        let interval = options.ping_interval.unwrap_or_default().as_secs();
-        let read = u32::try_from(interval).unwrap_or(u32::MAX).saturating_mul(LEAST_RATE);
-        let sent = written.wrapping_sub(std::mem::replace(&mut self.written_at_ping, written));
+    /// Estimates how much of the `written` bytes a slow peer may not have read, from what it was sent since the last estimate, which
+    /// is so many seconds ago.
+    fn estimate_unread(&mut self, written: u32, seconds: u64) {
+        let read = u32::try_from(seconds).unwrap_or(u32::MAX).saturating_mul(LEAST_RATE);
+        let sent = written.wrapping_sub(std::mem::replace(&mut self.written_before, written));
         let before = self.rare.as_ref().map_or(0, |rare| rare.unread);
         let unread = before.saturating_sub(read).saturating_add(sent).min(UNREAD_MAX);
         if unread > UNREAD_MIN {
@@ -229,7 +229,7 @@ impl Driver {
             self.deadlines.ping = next_ping(options, clock);
             // The time of a ping that has not been answered runs on.
             if std::mem::take(&mut self.progress.heard) || self.deadlines.pong == Moment::NEVER {
-                self.deadlines.estimate_unread(written as u32, options);
+                self.deadlines.estimate_unread(written as u32, options.ping_interval.unwrap_or_default().as_secs());
                 self.deadlines.pong = options.pong_timeout.map_or(Moment::NEVER, |limit| clock.after(limit));
             }
         }
@@ -268,12 +268,17 @@ impl Driver {
         let has_failed = self.progress.failed && self.connection().is_writable();
         let awaits_answer = !has_failed && self.read.is_some() && !self.progress.ended && !self.progress.broken;
         self.deadlines.close = clock.after(limit);
-        if awaits_answer && self.is_not_asked_yet(options) {
+        if awaits_answer && (self.is_not_asked_yet(options) || self.is_close_under_way(options, clock)) {
             return;
         }
-        if awaits_answer && let Some(time) = self.time_to_read() {
-            self.deadlines.close = clock.after(time);
-            return;
+        if awaits_answer {
+            // Pings have ended with our Close.
+            let written = self.connection().lock().map_or(0, |state| state.outbox.written());
+            self.deadlines.estimate_unread(written as u32, 0);
+            if let Some(time) = self.time_to_read() {
+                self.deadlines.close = clock.after(time);
+                return;
+            }
         }
         if has_failed {
             // A listener of `error` has had its time. Our Close follows.
@@ -316,6 +321,7 @@ impl Driver {
             let rare = self.deadlines.rare();
             (rare.look, rare.seen) = (next, Some(seen));
         } else {
+            self.deadlines.write = Moment::NEVER;
             self.deadlines.stop_looking();
         }
     }
@@ -353,6 +359,18 @@ impl Driver {
     /// written. Whether the peer takes that is for the write deadline.
     fn is_not_asked_yet(&self, options: &WebSocketOptions) -> bool {
         self.flags() & BLOCKED != 0 && options.write_timeout.is_some()
+    }
+
+    /// Whether the peer's system has not acknowledged our Close. Whether it takes that is for the write deadline, which counts from its
+    /// last acknowledgement, as the close deadline did.
+    fn is_close_under_way(&mut self, options: &WebSocketOptions, clock: &Clock) -> bool {
+        let Some(limit) = options.write_timeout else { return false };
+        let is_under_way = self.acknowledged().is_some_and(|seen| !seen.all);
+        if is_under_way && self.deadlines.write == Moment::NEVER {
+            self.deadlines.write = clock.after(limit.saturating_sub(options.close_timeout));
+            self.watch_slow_peer();
+        }
+        is_under_way
     }
 
     /// How long a peer whose system has everything may take to read it, before it comes to what it has to answer. It is given that
@@ -409,10 +427,9 @@ mod tests {
 
     #[test]
     fn what_a_slow_peer_has_not_read_is_estimated_from_what_it_was_sent() {
-        let options = WebSocketOptions::new();
         let mut deadlines = Deadlines::NONE;
         let mut unread = |written: u32| {
-            deadlines.estimate_unread(written, &options);
+            deadlines.estimate_unread(written, 20);
             deadlines.rare.as_ref().map_or(0, |rare| rare.unread)
         };
         assert_eq!(unread(64 * 1024), 0, "so much is read in time");

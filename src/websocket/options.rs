@@ -168,9 +168,13 @@ impl WebSocketOptions {
     /// How long a peer may take to answer a Close, from when the Close has left. Default: 10 s. The socket of a peer that exceeds it is
     /// dropped, and `close` fires with 1006.
     ///
-    /// While bytes that were written before are still unsent, [`write_timeout`](WebSocketOptions::write_timeout) applies. What the peer sent
-    /// before is delivered: each asynchronous listener may take as long as this timeout, and all of them six times as long in addition if
-    /// the peer is still there.
+    /// Until the peer's system has acknowledged the Close, and what was written before it, [`write_timeout`](WebSocketOptions::write_timeout)
+    /// applies. A peer whose system has everything may not have read it yet: as for
+    /// [`pong_timeout`](WebSocketOptions::pong_timeout), it has one more second for each 8 KiB that it was sent lately, if that was more
+    /// than 64 KiB, and nine minutes at most.
+    ///
+    /// What the peer sent before is delivered: each asynchronous listener may take as long as this timeout, and all of them six times as
+    /// long in addition if the peer is still there.
     pub fn close_timeout(mut self, timeout: Duration) -> WebSocketOptions {
         self.close_timeout = timeout;
         self

@@ -222,14 +222,17 @@ class UnixSocket:
 
 
 class LossyLink(Link):
-    """A link that loses one packet of twenty and delays the others.
+    """A link that loses packets, one of twenty unless `loss` says more or less, and delays the others.
 
     Its interfaces are TUN devices. A thread forwards their packets, since many kernels are built
     without netem.
     """
 
-    LOSS = 0.05
     DELAY = 0.05
+
+    def __init__(self, server, rate, loss=0.05):
+        self.loss = loss
+        super().__init__(server, rate)
 
     def connect_interfaces(self, rate):
         near = open_tun("near")
@@ -252,7 +255,7 @@ class LossyLink(Link):
             for source in select.select([near, far], [], [], max(0, min(pause, 0.1)))[0]:
                 packet, now = os.read(source, 65536), time.monotonic()
                 # What would wait for more than half a second has no room.
-                if chance.random() < self.LOSS or free[source] > now + 0.5:
+                if chance.random() < self.loss or free[source] > now + 0.5:
                     continue
                 free[source] = max(free[source], now) + len(packet) / rate
                 number += 1

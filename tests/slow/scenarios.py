@@ -41,8 +41,8 @@ class Setting:
     def link(self, server, rate=None, unix=False):
         return self.closed_at_the_end(UnixSocket(server) if unix else self.make_link(server, rate))
 
-    def lossy_link(self, server, rate):
-        return self.closed_at_the_end(LossyLink(server, rate))
+    def lossy_link(self, server, rate, **arguments):
+        return self.closed_at_the_end(LossyLink(server, rate, **arguments))
 
     def closed_at_the_end(self, thing):
         self.ends.callback(thing.close)
@@ -232,6 +232,7 @@ def late_pongs_behind_megabytes(setting):
 @scenario("ws close_with behind 0.4 MB, link 8 KB/s", way=slow_link(8), script="close_with 4001 over", size=400 * KB)
 @scenario("ws close behind 2.4 MB, reader 40 KB/s", way=slow_reader(40), script="close", size=2400 * KB)
 @scenario("ws close behind 2.4 MB, reader 40 KB/s, Unix socket", way=unix_reader(40), script="close", size=2400 * KB)
+@scenario("ws close behind 2.4 MB, reader 300 KB every 12 s", way=slow_reader(25, 12), script="close", size=2400 * KB)
 def end(setting, way, script, size):
     server, _, peer = setting.websocket(**way)
     peer.script(f"write 1 {size}", script)
@@ -305,6 +306,35 @@ def response(setting, way, path, size):
     client.response(size // 2, chunked=path != "/bytes")
     client.ended()
     server.check(*["http stream closed"] * (0 if path == "/bytes" else 2))
+
+
+@scenario("http keep-alive after 0.2 MB, link 4 KB/s", way=slow_link(4), size=200 * KB)
+@scenario("http keep-alive after 0.1 MB, reader 2 KB/s, Unix socket", way=unix_reader(2), size=100 * KB)
+def kept_alive(setting, way, size):
+    """The timeout begins when the response has arrived, and not when the system has taken it."""
+    server, _, client = setting.http(**way)
+    client.get(f"/bytes/{size}")
+    client.response(size)
+    time.sleep(25)
+    client.get("/bytes/10", "Connection: close")
+    client.response(10)
+    client.ended()
+    server.check()
+
+
+@scenario("http 100-continue behind 0.4 MB, link 8 KB/s")
+def continued(setting):
+    """A pipelining client, which cannot have seen the 100 before the response."""
+    server, _, client = setting.http(rate=8 * KB)
+    client.get("/bytes/400000")
+    head = "POST /upload HTTP/1.1\r\nHost: server\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
+    client.write(head.encode())
+    client.response(400 * KB)
+    if client.until(b"\r\n\r\n") != b"HTTP/1.1 100 Continue":
+        raise Failed("no 100")
+    client.write(payload(0, 5))
+    client.answer(200, b"5 intact")
+    server.check()
 
 
 @scenario("http 1.0, 2.4 MB until the end, link 40 KB/s", way=slow_link(40))
@@ -410,6 +440,24 @@ def lossy_http(setting):
     server.check()
 
 
+@scenario("http 413, link 200 KB/s that loses all for 8 s")
+def stalled_refusal(setting):
+    """A reset instead of the answer would follow if the server let go of the client meanwhile."""
+    server = setting.server()
+    link = setting.lossy_link(server, 200 * KB, loss=0)
+    client = Http(setting.connect(link))
+    size = 1 * MB
+    client.write(f"POST /upload HTTP/1.1\r\nHost: server\r\nContent-Length: {size}\r\n\r\n".encode())
+    # What the answer is followed by is lost, if not the answer.
+    server.wait("http error BodyTooLarge.*", 5)
+    link.loss = 1
+    together(
+        lambda: (time.sleep(8), setattr(link, "loss", 0)),
+        lambda: (client.write(payload(0, size)), client.answer(413)),
+    )
+    server.check("http error BodyTooLarge.*")
+
+
 # ------------------------------------------------------------------------------------------------------ dead peers
 
 # Seconds by which an end may be later than the options say.
@@ -419,12 +467,12 @@ LATE = 2.5
 FIRST_PONG = (18 + 20, 22 + 20)
 
 
-def dead(server, pattern, since, least, most):
-    """The server prints it so many seconds after that moment, and lets the socket go."""
+def dead(server, pattern, since, least, most, lingers=0):
+    """The server prints it so many seconds after that moment, and lets the socket go, as many seconds later as it lingers."""
     took = server.wait(pattern, since + most + 15 - time.monotonic()) - since
     if not least - 0.5 <= took <= most + LATE:
         raise Failed(f"{pattern!r} after {took:.1f} s, expected {least} to {most} s")
-    server.settle(1)
+    server.settle(lingers + (LATE if lingers else 1))
     return f"after {took:.1f} s"
 
 
@@ -480,9 +528,10 @@ def cut_after_close(setting):
     peer.script("print begun", "sleep 2", "close_with 4001 over")
     begun = server.wait("peer begun", 5)
     link.cut()
-    # The Close is never acknowledged, which may also be for the write timeout.
+    # The Close is never acknowledged, which is for the write timeout, unless a proxy acknowledges it.
     note = dead(server, "peer close .*", begun + 2, 10, 30 + 10)
-    server.check("peer begun", "peer close 1006 .*")
+    errors = len(server.printed()) - 2
+    server.check("peer begun", *["peer error write_timeout .*"] * errors, "peer close 1006 .*")
     return note
 
 
@@ -540,12 +589,15 @@ def cut_response(setting, path, more):
 
 @scenario("dead: link cut, at the end of a response")
 def cut_kept_alive(setting):
-    """The kernel may have taken all of it, so that the connection seems to be kept alive."""
+    """The kernel may have taken all of it, so that the connection is about to be kept alive."""
     server, link, client = setting.http(rate=40 * KB)
     client.get("/bytes/1000000")
     client.exactly(200 * KB)
+    cut = time.monotonic()
     link.cut()
-    server.settle(30 + 30 + LATE)
+    note = dead(server, "http error WriteTimeout.*", cut, 28, 30)
+    server.check("http error WriteTimeout.*")
+    return note
 
 
 @scenario("dead: nothing read, amid a response", unix=False)
@@ -565,6 +617,7 @@ def cut_upload(setting):
     sent = time.monotonic()
     time.sleep(1)
     link.cut()
-    note = dead(server, "http error BodyTimeout.*", sent, 10, 10)
+    # The error page is not acknowledged, which is for the write timeout.
+    note = dead(server, "http error BodyTimeout.*", sent, 10, 10, lingers=30)
     server.check("http error BodyTimeout.*")
     return note

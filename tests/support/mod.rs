@@ -396,6 +396,40 @@ pub async fn while_time_passes<T>(test: impl Future<Output = T>) -> T {
     }
 }
 
+/// Time that passes by [`advance`](tokio::time::advance) only. A runtime in paused time that has nothing to do goes on to its next timer, whatever
+/// the system's sockets are about; this one always has something to do.
+pub struct Frozen(tokio::task::JoinHandle<()>);
+
+impl Frozen {
+    pub fn new() -> Frozen {
+        Frozen(tokio::spawn(async {
+            loop {
+                tokio::task::yield_now().await;
+            }
+        }))
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Everybody has had a turn, and the system has been asked.
+pub async fn let_all_run() {
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A client whose system has little room for what it does not read.
+pub async fn connect_with_little_room(address: SocketAddr) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4 * 1024).unwrap();
+    socket.connect(address).await.unwrap()
+}
+
 thread_local! {
     static PANICS: Cell<usize> = const { Cell::new(0) };
 }
