@@ -20,8 +20,6 @@ pub(crate) struct Acknowledged {
     count: u32,
     /// Everything that was sent has been acknowledged, as far as this is known.
     pub(crate) all: bool,
-    /// Milliseconds since the peer's system was last heard of, where this is known.
-    pub(crate) silent_for: Option<u32>,
 }
 
 impl Acknowledged {
@@ -33,7 +31,7 @@ impl Acknowledged {
 
     /// For a stream of which nothing more is known than what it accepted.
     pub(crate) fn accepted(written: u64) -> Acknowledged {
-        Acknowledged { count: written as u32, all: true, silent_for: None }
+        Acknowledged { count: written as u32, all: true }
     }
 
     /// What the peer of a TCP socket has acknowledged, by `TCP_INFO`. `written`: bytes that the socket has accepted, for systems
@@ -53,7 +51,7 @@ impl Acknowledged {
         #[cfg(target_os = "linux")]
         if let Some(held) = linux::held_for_peer(socket) {
             let count = (written as u32).wrapping_sub(held);
-            return Acknowledged { count, all: held == 0, silent_for: None };
+            return Acknowledged { count, all: held == 0 };
         }
         let _ = socket;
         Acknowledged::accepted(written)
@@ -82,7 +80,6 @@ mod linux {
     /// `struct tcp_info` up to `tcpi_min_rtt`, in words.
     type TcpInfoWords = [u32; 38];
     const UNACKED: usize = 24 / 4;
-    const LAST_ACK_RECEIVED: usize = 56 / 4;
     /// The low half of `tcpi_bytes_acked`.
     const BYTES_ACKED: usize = if cfg!(target_endian = "little") { 120 / 4 } else { 124 / 4 };
     const NOT_SENT: usize = 144 / 4;
@@ -104,9 +101,9 @@ mod linux {
             return None;
         }
         let info = TcpInfo.get(socket).ok()?;
-        let [unacked, last_ack, count, not_sent] =
-            [UNACKED, LAST_ACK_RECEIVED, BYTES_ACKED, NOT_SENT].map(|at| info.get(at).copied().unwrap_or_default());
-        Some(Acknowledged { count, all: unacked == 0 && not_sent == 0, silent_for: Some(last_ack) })
+        let [unacked, count, not_sent] =
+            [UNACKED, BYTES_ACKED, NOT_SENT].map(|at| info.get(at).copied().unwrap_or_default());
+        Some(Acknowledged { count, all: unacked == 0 && not_sent == 0 })
     }
 
     /// Bytes of memory, the kernel's own included, that hold what the peer of a Unix socket has not read.
@@ -145,7 +142,7 @@ mod tests {
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (socket, _) = listener.accept().await.unwrap();
         let nothing = Acknowledged::of_tcp(&socket, 0);
-        assert!(nothing.all && nothing.silent_for.is_some());
+        assert!(nothing.all);
         // Until neither system has room for more.
         let mut written = 0;
         while let Ok(count) = socket.try_write(&[0; 64 * 1024]) {

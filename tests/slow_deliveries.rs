@@ -106,7 +106,7 @@ async fn a_client_that_acknowledges_nothing_of_a_quiet_stream_is_found_by_the_wr
         let closed = streams.clone();
         let http = HttpServer::new(move |_: ServerRequest| {
             let (stream, closed) = (BodyStream::new(), closed.clone());
-            stream.on("close", move |_| closed.add("close"));
+            stream.on("close", move || closed.add("close"));
             let writer = stream.writer();
             tokio::spawn(async move {
                 writer.write(vec![b'a'; SIZE]);

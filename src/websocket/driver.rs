@@ -14,7 +14,7 @@ use super::ending::PeerClose;
 use super::error::ConnectionError;
 use super::inbox::Inbox;
 use super::shared::Shared;
-use super::slot::{self, ALARM, ATTEND, BLOCKED, CUT, DEAF, DRAINED, HELD_UP, PAUSED, Phase, Slot};
+use super::slot::{ALARM, ATTEND, BLOCKED, CUT, DEAF, DRAINED, HELD_UP, PAUSED, Phase, Slot};
 use crate::clock::{Coarse, Moment};
 use crate::emitter::panic_error;
 use crate::http::{Place, Upgraded};

@@ -19,7 +19,7 @@ async def main():
         assert await socket.recv() == "in three fragments"
         await asyncio.wait_for(await socket.ping(b"are you there"), 10)
         await socket.close(4001, "bye")
-    assert (socket.close_code, socket.close_reason) == (4001, ""), (socket.close_code, socket.close_reason)
+    assert (socket.close_code, socket.close_reason) == (4001, "bye"), (socket.close_code, socket.close_reason)
     async with websockets.connect(URL) as socket:
         assert socket.subprotocol is None
     assert socket.close_code == 1000, socket.close_code

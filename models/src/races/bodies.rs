@@ -12,7 +12,7 @@ fn a_stream_closes_once_and_keeps_no_listener_whoever_ends_it() {
             let closed = Notes::new();
             let stream = BodyStream::new();
             let noting = closed.clone();
-            stream.on("close", move |_| noting.note(()));
+            stream.on("close", move || noting.note(()));
             let (one, two, late) = (stream.writer(), stream.writer(), stream.writer());
             let noting = closed.clone();
             let threads = [
@@ -25,7 +25,7 @@ fn a_stream_closes_once_and_keeps_no_listener_whoever_ends_it() {
                 thread::spawn(move || {
                     // It holds the stream that holds it.
                     let captured = late.clone();
-                    late.on("close", move |_| {
+                    late.on("close", move || {
                         assert!(!captured.is_writable());
                         noting.note(());
                     });

@@ -1,0 +1,17 @@
+use crate::clock::Coarse;
+
+pub(crate) struct Watched;
+
+impl Watched {
+    pub(crate) fn end_turn(&self) {}
+}
+
+pub(crate) fn start(_report: fn(u32, u64, Option<&'static str>)) {}
+
+pub(crate) fn begin_turn(_begun: Coarse, _slot: u32, _number: u64) -> &'static Watched {
+    &Watched
+}
+
+pub(crate) fn in_event<R>(_event: &'static str, call: impl FnOnce() -> R) -> R {
+    call()
+}
