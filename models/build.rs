@@ -38,26 +38,26 @@ const SOME: [Exchange; 22] = [
     exchange("event_loop/queue.rs", "use std::thread::", "use ::shuttle::thread::"),
     exchange("websocket/cork.rs", "const FLUSH_MAX: usize = 256;", "const FLUSH_MAX: usize = 1;"),
     // A slot is made and dropped in each execution, so there are few. It also lets them run out.
-    exchange("slots.rs", "const PER_CHUNK: usize = 1024;", "const PER_CHUNK: usize = 2;"),
-    exchange("slots.rs", "const CHUNKS: usize = 1 << 13;", "const CHUNKS: usize = 8;"),
+    exchange("runtime/slab.rs", "const PER_CHUNK: usize = 1024;", "const PER_CHUNK: usize = 2;"),
+    exchange("runtime/slab.rs", "const CHUNKS: usize = 1 << 13;", "const CHUNKS: usize = 8;"),
     // The clock's timer is then one of the model's time.
-    exchange("clock/sleeper.rs", "target_os = \"linux\"", "target_os = \"none\""),
+    exchange("runtime/clock/sleeper.rs", "target_os = \"linux\"", "target_os = \"none\""),
     // In the model all that is accepted is acknowledged.
-    exchange("acknowledged.rs", "target_os = \"linux\"", "target_os = \"none\""),
+    exchange("runtime/acknowledged.rs", "target_os = \"linux\"", "target_os = \"none\""),
     // A FIN is not a segment in the model.
-    exchange("stream.rs", "target_os = \"linux\"", "target_os = \"none\""),
-    exchange("stream.rs", "socket2::SockRef::from(stream).set_linger", "stream.set_linger"),
+    exchange("runtime/stream.rs", "target_os = \"linux\"", "target_os = \"none\""),
+    exchange("runtime/stream.rs", "socket2::SockRef::from(stream).set_linger", "stream.set_linger"),
     // No turn takes long: real time has no part in a schedule.
-    exchange("clock/coarse.rs", "#[cfg(unix)]", "#[cfg(any())]"),
-    exchange("clock/coarse.rs", "#[cfg(not(unix))]", "#[cfg(unix)]"),
-    exchange("clock/coarse.rs", "std::time::SystemTime::now()", "std::time::UNIX_EPOCH"),
+    exchange("runtime/clock/coarse.rs", "#[cfg(unix)]", "#[cfg(any())]"),
+    exchange("runtime/clock/coarse.rs", "#[cfg(not(unix))]", "#[cfg(unix)]"),
+    exchange("runtime/clock/coarse.rs", "std::time::SystemTime::now()", "std::time::UNIX_EPOCH"),
     // The threads' own.
     exchange("websocket/cork.rs", "thread_local! {", "::shuttle::thread_local! {"),
     exchange("websocket/buffers.rs", "thread_local! {", "::shuttle::thread_local! {"),
     exchange("websocket/desk.rs", "thread_local! {", "::shuttle::thread_local! {"),
     exchange("websocket/inbox.rs", "thread_local! {", "::shuttle::thread_local! {"),
     exchange("websocket/message.rs", "thread_local! {", "::shuttle::thread_local! {"),
-    exchange("turn.rs", "thread_local! {", "::shuttle::thread_local! {"),
+    exchange("runtime/turn.rs", "thread_local! {", "::shuttle::thread_local! {"),
     exchange("event_loop/enqueued.rs", "thread_local! {", "::shuttle::thread_local! {"),
     // What the models need of the inside.
     exchange("websocket/mod.rs", "mod writing;", "mod writing;\n\npub(crate) mod inside;"),
@@ -105,12 +105,12 @@ fn main() {
         let to = format!("::shuttle::lazy_static! {{ {} }}", from.replacen("static ", "static ref ", 1));
         change(&copy.join(file), |source| replace(file, &source, from, &to));
     }
-    fs::remove_file(copy.join("watchdog.rs")).expect("it was copied just now");
+    fs::remove_file(copy.join("runtime/watchdog.rs")).expect("it was copied just now");
     each_file(&copy, &mut |path| change(path, |source| exchange_everywhere(&source)));
     each_file(&copy, &mut assert_nothing_left);
     change(&copy.join("lib.rs"), |source| without_inner_attributes(&source));
     // Time is not real in a model, so nobody watches it.
-    fs::copy(here.join("src/inside/watchdog.rs"), copy.join("watchdog.rs")).expect("a writable directory");
+    fs::copy(here.join("src/inside/watchdog.rs"), copy.join("runtime/watchdog.rs")).expect("a writable directory");
     for layer in ["websocket", "http"] {
         let from = here.join("src/inside").join(layer).with_extension("rs");
         fs::copy(from, copy.join(layer).join("inside.rs")).expect("a writable directory");

@@ -33,20 +33,14 @@
 #![warn(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod acknowledged;
-mod clock;
 mod emitter;
 mod error;
 mod event_loop;
 mod groups;
 mod http;
 pub mod protocol;
-mod slots;
+mod runtime;
 mod socket;
-mod stream;
-mod trace;
-mod turn;
-mod watchdog;
 mod websocket;
 
 pub use emitter::{BoxError, EventEmitter, ListenerError, ListenerId, Outcome, Reaction};

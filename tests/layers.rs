@@ -1,27 +1,42 @@
 //! The rooms of the house, and which may know which. `docs/ARCHITECTURE.md` tells why.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A room, and the rooms it may import. A room is a folder or a file of `src`.
+/// A room, and the rooms it may import. A room is a folder or a file of `src`; a room within a room is one of its own.
 const ROOMS: &[(&str, &[&str])] = &[
     ("protocol", &[]),
-    ("turn", &[]),
-    ("emitter", &["turn"]),
-    ("clock", &[]),
-    ("slots", &[]),
-    ("trace", &["clock", "emitter"]),
-    ("watchdog", &["clock"]),
-    ("acknowledged", &[]),
-    ("stream", &["acknowledged"]),
-    ("socket", &["emitter", "stream", "trace"]),
-    ("http", &["acknowledged", "clock", "emitter", "socket", "stream", "trace", "turn"]),
+    ("runtime/acknowledged", &[]),
+    ("runtime/clock", &[]),
+    ("runtime/slab", &[]),
+    ("runtime/stream", &["runtime/acknowledged"]),
+    ("runtime/trace", &["emitter", "runtime/clock"]),
+    ("runtime/turn", &[]),
+    ("runtime/watchdog", &["runtime/clock"]),
+    ("emitter", &["runtime/turn"]),
+    ("socket", &["emitter", "runtime/stream", "runtime/trace"]),
+    (
+        "http",
+        &["emitter", "runtime/acknowledged", "runtime/clock", "runtime/stream", "runtime/trace", "runtime/turn", "socket"],
+    ),
     (
         "websocket",
-        &["acknowledged", "clock", "emitter", "http", "protocol", "slots", "stream", "trace", "turn", "watchdog"],
+        &[
+            "emitter",
+            "http",
+            "protocol",
+            "runtime/acknowledged",
+            "runtime/clock",
+            "runtime/slab",
+            "runtime/stream",
+            "runtime/trace",
+            "runtime/turn",
+            "runtime/watchdog",
+        ],
     ),
-    ("groups", &["emitter", "protocol", "slots", "trace", "watchdog", "websocket"]),
-    ("event_loop", &["emitter", "trace", "turn"]),
+    ("groups", &["emitter", "protocol", "runtime/slab", "runtime/trace", "runtime/watchdog", "websocket"]),
+    ("event_loop", &["emitter", "runtime/trace", "runtime/turn"]),
     // The union of all errors: it knows everybody, and nobody knows it.
     ("error", &["emitter", "groups", "http", "socket", "websocket"]),
 ];
@@ -46,65 +61,210 @@ const PURE: &[&str] = &[
 /// Words that a pure file has no use for, in its code.
 const IMPURE: &[&str] = &["tokio", "std::net", "std::io", "std::thread", "Instant::now", "SystemTime::now"];
 
-/// Every file of `src` with its path in there and its text, without what is only for tests.
-fn sources() -> Vec<(String, String)> {
-    fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() { walk(&path, files) } else { files.push(path) }
+/// The files of `src` by their path in there, with their code: without comments, tests, and what is only for the documentation.
+struct Sources(BTreeMap<String, String>);
+
+impl Sources {
+    fn read() -> Sources {
+        fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() { walk(&path, files) } else { files.push(path) }
+            }
+        }
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut files = Vec::new();
+        walk(&root, &mut files);
+        let name = |path: &Path| path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+        Sources(files.iter().map(|path| (name(path), code(&fs::read_to_string(path).unwrap()))).collect())
+    }
+
+    /// The file of a module, given by the names on the way to it.
+    fn file_of(&self, module: &[&str]) -> Option<&str> {
+        let path = module.join("/");
+        let candidates = match path.is_empty() {
+            true => ["lib.rs".to_owned(), String::new()],
+            false => [format!("{path}.rs"), format!("{path}/mod.rs")],
+        };
+        candidates.iter().find_map(|file| self.0.get_key_value(file)).map(|(file, _)| file.as_str())
+    }
+
+    /// The file that a path names something of, through what modules re-export.
+    fn target(&self, path: &[&str]) -> Option<&str> {
+        let depth = (0..=path.len()).rev().find(|depth| self.file_of(&path[..*depth]).is_some())?;
+        let (module, file) = (&path[..depth], self.file_of(&path[..depth])?);
+        let Some(item) = path.get(depth) else { return Some(file) };
+        let exported = imports(file, &self.0[file]).into_iter().find(|import| {
+            import.is_exported && import.path.last().is_some_and(|name| name == item) && import.path[..] != path[..]
+        });
+        match exported {
+            Some(import) if import.path.starts_with(&module.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()) => {
+                self.target(&import.path.iter().map(String::as_str).collect::<Vec<_>>())
+            }
+            _ => Some(file),
         }
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    walk(&root, &mut files);
-    files
+
+    /// The files that a file imports something of, with the path that it names.
+    fn imported(&self, file: &str) -> Vec<(&str, String)> {
+        imports(file, &self.0[file])
+            .into_iter()
+            .filter(|import| !import.is_exported)
+            .filter_map(|import| {
+                let path: Vec<_> = import.path.iter().map(String::as_str).collect();
+                Some((self.target(&path)?, import.path.join("::")))
+            })
+            .filter(|(target, _)| *target != file && *target != "lib.rs")
+            .collect()
+    }
+}
+
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]").next().unwrap();
+    let mut code = String::new();
+    let mut is_for_docs = false;
+    for line in text.lines().map(str::trim).filter(|line| !line.starts_with("//")) {
+        if !is_for_docs && line != "#[cfg(doc)]" {
+            code += line;
+            code.push('\n');
+        }
+        is_for_docs = line == "#[cfg(doc)]";
+    }
+    code
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Import {
+    /// From the crate's root.
+    path: Vec<String>,
+    /// By `pub use`, so that it is found here too.
+    is_exported: bool,
+}
+
+/// All that a file names by a path from `crate` or `super`, or of a module within it by `use`.
+fn imports(file: &str, code: &str) -> Vec<Import> {
+    let path = file.strip_suffix(".rs").unwrap();
+    let path = path.strip_suffix("/mod").unwrap_or(path);
+    imports_of(path.split('/').filter(|name| *name != "lib").map(str::to_owned).collect(), code)
+}
+
+fn imports_of(module: Vec<String>, code: &str) -> Vec<Import> {
+    if let Some((before, name, inner, after)) = inline_module(code) {
+        let mut found = imports_of(module.clone(), &format!("{before}{after}"));
+        found.extend(imports_of([module, vec![name.to_owned()]].concat(), inner));
+        return found;
+    }
+    let within: BTreeSet<&str> =
+        code.lines().filter_map(|line| line.split("mod ").nth(1)?.strip_suffix(';')).map(str::trim).collect();
+    let mut found = Vec::new();
+    let mut add = |tree: &str, is_exported: bool| {
+        for path in expand(tree) {
+            let mut names = path.split("::").map(str::trim).peekable();
+            let mut base = match names.peek() {
+                Some(&"crate") => Vec::new(),
+                Some(&"super") => module.clone(),
+                Some(name) if within.contains(name) => module.clone(),
+                _ => continue,
+            };
+            while let Some(&(name @ ("crate" | "super"))) = names.peek() {
+                if name == "super" {
+                    base.pop();
+                }
+                names.next();
+            }
+            base.extend(names.map(str::to_owned));
+            found.push(Import { path: base, is_exported });
+        }
+    };
+    let mut rest = String::new();
+    for statement in code.split_inclusive(';') {
+        let begin = statement.rfind("use ").filter(|at| {
+            let before = statement[..*at].trim_end();
+            before.is_empty() || before.ends_with([';', '}', ']', '{']) || before.ends_with("pub") || before.ends_with(')')
+        });
+        match begin {
+            Some(at) if statement.ends_with(';') => {
+                let is_exported =
+                    statement[..at].trim_end().ends_with("pub") || statement[..at].trim_end().ends_with("(crate)");
+                add(statement[at + 4..].trim_end_matches(';'), is_exported);
+                rest += &statement[..at];
+            }
+            _ => rest += statement,
+        }
+    }
+    for root in ["crate::", "super::"] {
+        for (at, _) in rest.match_indices(root) {
+            if rest[..at].ends_with("super::") || rest[..at].ends_with('$') {
+                continue;
+            }
+            let path: String = rest[at..].chars().take_while(|c| c.is_alphanumeric() || *c == '_' || *c == ':').collect();
+            add(path.trim_end_matches(':'), false);
+        }
+    }
+    found
+}
+
+/// The first module that a file has within itself: what is before it, its name, what is in it and what follows.
+fn inline_module(code: &str) -> Option<(&str, &str, &str, &str)> {
+    let line = code.lines().find(|line| line.contains("mod ") && line.ends_with('{') && !line.contains('('))?;
+    let name = line.split("mod ").nth(1)?.trim_end_matches('{').trim();
+    let at = code.find(line)?;
+    let inner = &code[at + line.len()..];
+    let mut depth = 1;
+    let end = inner.char_indices().find_map(|(at, c)| {
+        depth += i32::from(c == '{') - i32::from(c == '}');
+        (depth == 0).then_some(at)
+    })?;
+    Some((&code[..at], name, &inner[..end], &inner[end + 1..]))
+}
+
+/// The paths of a tree as in `a::{b, c::{d, e}}`.
+fn expand(tree: &str) -> Vec<String> {
+    let tree = tree.trim();
+    let Some(open) = tree.find('{') else {
+        let path = tree.split(" as ").next().unwrap();
+        return vec![path.trim_end_matches("::self").trim_end_matches("::*").to_owned()];
+    };
+    let (head, inner) = (&tree[..open], tree[open + 1..].trim_end().trim_end_matches('}'));
+    // What the braces of this level enclose: the last one of `tree` is theirs.
+    let inner = &tree[open + 1..open + 1 + inner.len() + tree[open + 1 + inner.len()..].rfind('}').unwrap_or(0)];
+    let (mut depth, mut begin, mut parts) = (0, 0, Vec::new());
+    for (at, c) in inner.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                parts.push(&inner[begin..at]);
+                begin = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&inner[begin..]);
+    parts
         .into_iter()
-        .map(|path| {
-            let text = fs::read_to_string(&path).unwrap();
-            let code = text.split("#[cfg(test)]").next().unwrap().to_owned();
-            (path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned(), code)
-        })
+        .filter(|part| !part.trim().is_empty())
+        .flat_map(|part| expand(&format!("{head}{}", part.trim())))
         .collect()
 }
 
-/// The code of a file, line by line, without comments.
-fn code(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().filter(|line| !line.trim_start().starts_with("//"))
-}
-
-fn room_of(file: &str) -> &str {
-    file.split(['/', '.']).next().unwrap()
-}
-
-/// The rooms that a line names by `crate::`, also in a list: `use crate::{http, websocket}`.
-fn rooms_named(line: &str) -> Vec<String> {
-    let mut named = Vec::new();
-    for after in line.split("crate::").skip(1) {
-        let list = after.strip_prefix('{').map_or(after, |list| list.split('}').next().unwrap());
-        let is_list = after.starts_with('{');
-        let names: Vec<&str> = if is_list { list.split(',').collect() } else { vec![list] };
-        for name in names {
-            let name: String = name.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-            named.push(name);
-        }
-    }
-    named
+/// The room that a file is in.
+fn room_of(file: &str) -> Option<(&'static str, &'static [&'static str])> {
+    let path = file.strip_suffix(".rs").unwrap();
+    let is_in = |room: &str| path.strip_prefix(room).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    ROOMS.iter().copied().filter(|(room, _)| is_in(room)).max_by_key(|(room, _)| room.len())
 }
 
 #[test]
 fn a_room_imports_only_the_rooms_below_it() {
+    let sources = Sources::read();
     let mut wrong = Vec::new();
-    for (file, text) in sources() {
-        let room = room_of(&file);
-        if room == "lib" {
-            continue;
-        }
-        let (_, allowed) = ROOMS.iter().find(|(name, _)| *name == room).unwrap_or_else(|| panic!("{file} is in no room"));
-        for line in code(&text) {
-            for named in rooms_named(line) {
-                if named != room && !allowed.contains(&named.as_str()) {
-                    wrong.push(format!("{file}: {}", line.trim()));
-                }
+    for file in sources.0.keys().filter(|file| !matches!(&***file, "lib.rs" | "runtime/mod.rs")) {
+        let (room, allowed) = room_of(file).unwrap_or_else(|| panic!("{file} is in no room"));
+        for (target, path) in sources.imported(file) {
+            let (other, _) = room_of(target).unwrap_or_else(|| panic!("{target} is in no room: {path} of {file}"));
+            if other != room && !allowed.contains(&other) {
+                wrong.push(format!("{file}: {path} is in {other}"));
             }
         }
     }
@@ -112,14 +272,44 @@ fn a_room_imports_only_the_rooms_below_it() {
 }
 
 #[test]
+#[ignore = "some do"]
+fn no_files_import_each_other() {
+    let sources = Sources::read();
+    let arrows: BTreeMap<&str, BTreeSet<&str>> = sources
+        .0
+        .keys()
+        .map(|file| (file.as_str(), sources.imported(file).into_iter().map(|(to, _)| to).collect()))
+        .collect();
+    let circles = circles(&arrows);
+    assert!(circles.is_empty(), "{circles:#?}");
+}
+
+/// The sets of files each of which is reached from every other one.
+fn circles<'a>(arrows: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> Vec<BTreeSet<&'a str>> {
+    let reached = |from: &'a str| {
+        let (mut reached, mut next) = (BTreeSet::new(), vec![from]);
+        while let Some(file) = next.pop() {
+            next.extend(arrows.get(file).into_iter().flatten().filter(|to| reached.insert(**to)));
+        }
+        reached
+    };
+    let all: BTreeMap<_, _> = arrows.keys().map(|file| (*file, reached(file))).collect();
+    let circle_of = |file: &'a str| -> BTreeSet<&'a str> {
+        all[file].iter().copied().filter(|other| all.get(other).is_some_and(|back| back.contains(file))).collect()
+    };
+    let circles: BTreeSet<_> = arrows.keys().map(|file| circle_of(file)).filter(|circle| circle.len() > 1).collect();
+    circles.into_iter().collect()
+}
+
+#[test]
 fn pure_files_know_no_socket_clock_or_runtime() {
-    let sources = sources();
+    let sources = Sources::read();
     let mut wrong = Vec::new();
     for pure in PURE {
-        let files: Vec<_> = sources.iter().filter(|(file, _)| file.starts_with(pure)).collect();
+        let files: Vec<_> = sources.0.iter().filter(|(file, _)| file.starts_with(pure)).collect();
         assert!(!files.is_empty(), "{pure} is gone");
         for (file, text) in files {
-            for line in code(text).filter(|line| IMPURE.iter().any(|word| line.contains(word))) {
+            for line in text.lines().filter(|line| IMPURE.iter().any(|word| line.contains(word))) {
                 wrong.push(format!("{file}: {}", line.trim()));
             }
         }
@@ -128,10 +318,31 @@ fn pure_files_know_no_socket_clock_or_runtime() {
 }
 
 #[test]
+#[ignore = "some are not"]
+fn files_are_short() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let lines = |file: &str| fs::read_to_string(root.join(file)).unwrap().lines().count();
+    let long: Vec<_> =
+        Sources::read().0.into_keys().map(|file| (lines(&file), file)).filter(|(lines, _)| *lines > 400).collect();
+    assert!(long.is_empty(), "{long:#?}");
+}
+
+#[test]
 fn this_test_can_fail() {
-    assert_eq!(rooms_named("use crate::websocket::WebSocketConnection;"), ["websocket"]);
-    assert_eq!(rooms_named("use crate::{http::Response, groups};"), ["http", "groups"]);
-    assert_eq!(rooms_named("let _ = crate::clock::Clock::new();"), ["clock"]);
-    assert_eq!(room_of("http/parser.rs"), "http");
-    assert_eq!(room_of("error.rs"), "error");
+    let paths = |file: &str, code: &str| -> Vec<String> {
+        imports(file, code).iter().map(|import| import.path.join("::")).collect()
+    };
+    assert_eq!(paths("a/b.rs", "use crate::c::{D, e::{self, F}};"), ["c::D", "c::e", "c::e::F"]);
+    assert_eq!(paths("a/b.rs", "use super::c::D;\nlet _ = crate::e::f();"), ["a::c::D", "e::f"]);
+    assert_eq!(paths("a/mod.rs", "mod b;\npub(crate) use b::C;\nuse super::d;"), ["a::b::C", "d"]);
+    assert_eq!(paths("a.rs", "use crate::b;\nmod c {\nuse super::D;\n}\nuse crate::e;"), ["b", "e", "a::D"]);
+    assert_eq!(paths("a.rs", "use std::mem;\nuse tokio::net;"), [""; 0]);
+    assert_eq!(room_of("http/parser.rs").unwrap().0, "http");
+    assert_eq!(room_of("runtime/clock/mod.rs").unwrap().0, "runtime/clock");
+    assert_eq!(room_of("error.rs").unwrap().0, "error");
+    let arrows = [("a", ["b"].into()), ("b", ["c"].into()), ("c", ["b"].into()), ("d", BTreeSet::new())];
+    assert_eq!(circles(&arrows.into()), [["b", "c"].into()]);
+    let sources = Sources::read();
+    assert_eq!(sources.target(&["websocket", "WebSocketOptions"]), Some("websocket/options.rs"));
+    assert_eq!(sources.target(&["runtime", "clock", "Coarse"]), Some("runtime/clock/coarse.rs"));
 }

@@ -2,7 +2,7 @@ use parking_lot::Mutex;
 
 use super::listener::{BoxError, ListenerId, Outcome, Rank};
 use super::panics::{contain, drop_each};
-use crate::turn::Turn;
+use crate::runtime::turn::Turn;
 
 /// The listeners of an object that many tasks share, by event. They are called one emission at a time, see
 /// [`Turnstile`](super::Turnstile).

@@ -5,7 +5,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::panics::drop_each;
-use crate::turn::hold_up;
+use crate::runtime::turn::hold_up;
 
 /// Lets one caller at a time through and keeps the others' work for it, in order.
 ///
@@ -15,7 +15,7 @@ use crate::turn::hold_up;
 ///
 /// If jobs come faster than they are run, who brings more waits a moment, and relieves who is inside: neither does the queue
 /// grow as fast as it might, nor is anybody kept for as long as others bring something. A turn that has waited or was kept is
-/// [over](crate::turn::HELD_UP).
+/// [over](crate::runtime::turn::HELD_UP).
 pub(crate) struct Turnstile<J> {
     queue: Mutex<Queue<J>>,
     changed: Condvar,
@@ -150,7 +150,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 
     use super::*;
-    use crate::turn::{self, HELD_UP, take_pause};
+    use crate::runtime::turn::{self, HELD_UP, take_pause};
 
     #[test]
     fn a_job_pushed_by_a_job_follows_it() {

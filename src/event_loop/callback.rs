@@ -4,8 +4,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use crate::emitter::{BoxError, Outcome, Reacting, Reaction, contain, drop_each};
-use crate::trace;
-use crate::turn::Turn;
+use crate::runtime::trace;
+use crate::runtime::turn::Turn;
 
 /// A closure that the loop calls again and again, with an `A`: the callback of
 /// [`Loop::add_periodic_timer`](crate::Loop::add_periodic_timer) and of

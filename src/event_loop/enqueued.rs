@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use super::queue::{Job, Queue};
-use crate::turn::{self, Deferred};
+use crate::runtime::turn::{self, Deferred};
 
 thread_local! {
     /// Of the present turn of this thread, for each queue.

@@ -13,8 +13,8 @@ use super::manager::GroupManager;
 use super::membership::{Choice, Membership};
 use crate::emitter::{Listeners, listener_methods};
 use crate::protocol::Opcode;
-use crate::slots::Slots;
-use crate::watchdog;
+use crate::runtime::slab::Slots;
+use crate::runtime::watchdog;
 use crate::websocket::{Kept, Message, Order, SlowMemberPolicy, Text, WebSocketConnection, broadcast_to_group, cork};
 
 /// A group of connections, as an address: `Copy`, 16 bytes, usable from any thread. ReactPHP's `ConnectionGroup`.

@@ -10,8 +10,8 @@ use super::group::ConnectionGroup;
 use super::membership::{Choice, Membership};
 use super::stats::{Counts, GroupStats, add};
 use crate::emitter::{Contained, Listeners, Turnstile, listener_methods};
-use crate::trace;
-use crate::watchdog;
+use crate::runtime::trace;
+use crate::runtime::watchdog;
 use crate::websocket::{Text, WebSocketConnection, cork};
 
 /// The groups of a server: ReactPHP's `GroupManager`. Clones are the same manager.

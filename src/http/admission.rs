@@ -12,7 +12,7 @@ use super::lifetime::{Lifetime, Member};
 use super::options::HttpOptions;
 use super::pending::{Pending, PendingList};
 use super::stats::{Counts, HttpStats};
-use crate::trace;
+use crate::runtime::trace;
 
 /// Counts a server's connections and decides whether there may be one more.
 #[derive(Debug, Default)]

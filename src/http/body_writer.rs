@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use super::body_listener::IntoBodyListener;
 use crate::emitter::{EventNames, ListenerError, ListenerId, Listeners, Once, Rank, Turnstile, expect_fit, listeners_of};
-use crate::trace;
+use crate::runtime::trace;
 
 const EVENTS: EventNames = EventNames {
     object: "a BodyStream",

@@ -25,7 +25,7 @@ use super::sending::page;
 use super::server::Server;
 use super::upgrade::{Upgrade, Upgraded};
 use super::write_deadline::{LOOK, WriteDeadline};
-use crate::stream::{Stream, Transport};
+use crate::runtime::stream::{Stream, Transport};
 
 /// A connection while it speaks HTTP: one request after the other, answered in order.
 pub(super) struct Connection {

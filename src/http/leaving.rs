@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{Sleep, sleep};
 
-use crate::acknowledged::Acknowledged;
-use crate::stream::Stream;
+use crate::runtime::acknowledged::Acknowledged;
+use crate::runtime::stream::Stream;
 
 /// How often it is looked whether a client has left of which nothing more is read.
 const LOOK: Duration = Duration::from_secs(1);

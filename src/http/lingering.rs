@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::HttpError;
 use super::options::HttpOptions;
 use super::write_deadline::LOOK;
-use crate::stream::Stream;
+use crate::runtime::stream::Stream;
 
 /// How often a client is looked at, at most, however short the silence is that it may keep.
 const SHORTEST_LOOK: Duration = Duration::from_millis(10);

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::forwarding::{Forwarding, Source, addresses};
-use crate::stream::Stream;
+use crate::runtime::stream::Stream;
 
 /// The proxies that are believed, and the headers in which they describe the client's request.
 ///
@@ -147,7 +147,7 @@ fn network(text: &str) -> Option<IpNet> {
 fn is_unix_socket(stream: &Stream) -> bool {
     match stream.transport {
         #[cfg(unix)]
-        crate::stream::Transport::Unix(_) => true,
+        crate::runtime::stream::Transport::Unix(_) => true,
         _ => false,
     }
 }

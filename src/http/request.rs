@@ -14,7 +14,7 @@ use super::options::HttpOptions;
 use super::params::Params;
 use super::parser::{Framing, Head};
 use crate::emitter::Contained;
-use crate::stream::Stream;
+use crate::runtime::stream::Stream;
 
 /// A request: ReactPHP's `ServerRequestInterface`. Cheap to clone.
 ///

@@ -17,7 +17,7 @@ use super::response::{BodyBytes, BodyKind, Response};
 use super::upgrade::Upgrade;
 use super::write_deadline::WriteDeadline;
 use crate::emitter::Contained;
-use crate::stream::{Stream, Transport};
+use crate::runtime::stream::{Stream, Transport};
 
 /// A response, ready to be sent.
 struct Outgoing {

@@ -23,10 +23,10 @@ use super::response::Response;
 use super::sending::page;
 use super::stats::HttpStats;
 use crate::emitter::{Contained, EventNames, Listeners, Turnstile, drop_each, listener_methods};
+use crate::runtime::stream::{Stream, canonical};
+use crate::runtime::trace;
+use crate::runtime::turn::{Deferred, Turn};
 use crate::socket::{Acceptor, SocketServer};
-use crate::stream::{Stream, canonical};
-use crate::trace;
-use crate::turn::{Deferred, Turn};
 
 const EVENTS: EventNames = EventNames {
     object: "an HttpServer",

@@ -1,7 +1,7 @@
 use std::pin::Pin;
 
 use super::admission::Place;
-use crate::stream::Stream;
+use crate::runtime::stream::Stream;
 
 /// What a connection goes on as after a 101. This is all that HTTP knows of it.
 pub(crate) trait Upgrade: Send {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::HttpError;
-use crate::acknowledged::Acknowledged;
-use crate::stream::Stream;
+use crate::runtime::acknowledged::Acknowledged;
+use crate::runtime::stream::Stream;
 
 /// How often a client that has not acknowledged everything is looked at.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
@@ -100,7 +100,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::stream::Transport;
+    use crate::runtime::stream::Transport;
 
     async fn pair() -> (TcpStream, Stream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -14,7 +14,7 @@ use super::SocketError;
 use super::server::{Listener, SocketEvents, SocketServer};
 #[cfg(unix)]
 use super::unix_path::UnixPath;
-use crate::stream::{Stream, Transport, canonical};
+use crate::runtime::stream::{Stream, Transport, canonical};
 
 /// A socket that is being served.
 pub(crate) struct Acceptor {

@@ -10,7 +10,7 @@ use super::tcp;
 #[cfg(unix)]
 use super::unix_path::UnixPath;
 use crate::emitter::{EventNames, Listeners, Turnstile, listener_methods};
-use crate::trace;
+use crate::runtime::trace;
 
 const EVENTS: EventNames = EventNames {
     object: "a SocketServer",

@@ -5,10 +5,10 @@ use super::driver::Driver;
 use super::error::ConnectionError;
 use super::options::WebSocketOptions;
 use super::slot::{ALARM, BLOCKED, DEAF, Slot};
-use crate::acknowledged::Acknowledged;
-use crate::clock::{Clock, Moment};
 use crate::protocol::close_code;
-use crate::stream::ReadHalf;
+use crate::runtime::acknowledged::Acknowledged;
+use crate::runtime::clock::{Clock, Moment};
+use crate::runtime::stream::ReadHalf;
 
 /// All that a connection waits for. One entry in the clock serves the whole table.
 #[derive(Debug)]

@@ -16,11 +16,11 @@ use super::options::WebSocketOptions;
 use super::shared::Shared;
 use super::slot::{self, Phase, Slot};
 use super::verify::{Refusal, Verdict, Verifying};
-use crate::clock::Coarse;
 use crate::emitter::{BoxError, ConcurrentListener, Contained, Reacting, contain};
 use crate::http::{Answer, HttpError, Response, ServerRequest, Upgrade, Upgraded};
-use crate::trace;
-use crate::watchdog;
+use crate::runtime::clock::Coarse;
+use crate::runtime::trace;
+use crate::runtime::watchdog;
 
 /// The middleware's events, by their place among its names.
 const CONNECTION: u8 = 0;

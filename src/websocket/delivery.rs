@@ -9,7 +9,7 @@ use super::event::{Args, BINARY, CLOSE, ConnectionEvents, DRAIN, ERROR, MESSAGE,
 use super::message::{Message, Text};
 use super::slot::{DEAF, MAIL, Phase, Slot};
 use crate::emitter::{BoxError, Change, Emission, Table, contain};
-use crate::trace;
+use crate::runtime::trace;
 
 /// Calls a connection's listeners: one at a time, an asynchronous one to its end before the next.
 pub(super) struct Delivery {

@@ -15,14 +15,14 @@ use super::error::ConnectionError;
 use super::inbox::Inbox;
 use super::shared::Shared;
 use super::slot::{ALARM, ATTEND, BLOCKED, CUT, DEAF, DRAINED, HELD_UP, PAUSED, Phase, Slot};
-use crate::clock::{Coarse, Moment};
 use crate::emitter::panic_error;
 use crate::http::{Place, Upgraded};
 use crate::protocol::{Bucket, Session, close_code};
-use crate::stream::ReadHalf;
-use crate::trace;
-use crate::turn;
-use crate::watchdog;
+use crate::runtime::clock::{Coarse, Moment};
+use crate::runtime::stream::ReadHalf;
+use crate::runtime::trace;
+use crate::runtime::turn;
+use crate::runtime::watchdog;
 
 /// The task of one connection: it reads, has what it read delivered, and writes what others could not.
 ///

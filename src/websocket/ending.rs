@@ -8,11 +8,11 @@ use super::driver::{Driver, Progress};
 use super::error::ConnectionError;
 use super::event::{self, Args};
 use super::slot::{ATTEND, BLOCKED, HEARD_OUT, Phase};
-use crate::clock::Moment;
 use crate::emitter::drop_each;
 use crate::protocol::close_code;
-use crate::stream::ReadHalf;
-use crate::trace;
+use crate::runtime::clock::Moment;
+use crate::runtime::stream::ReadHalf;
+use crate::runtime::trace;
 
 /// What the peer's Close said.
 pub(super) struct PeerClose {

@@ -9,9 +9,9 @@ use super::connection::WebSocketConnection;
 use super::driver::Driver;
 use super::outbox::Flushed;
 use super::slot::{ATTEND, BLOCKED, DRAINED, Slot, State};
-use crate::clock::Moment;
 use crate::protocol::Opcode;
-use crate::stream::ReadHalf;
+use crate::runtime::clock::Moment;
+use crate::runtime::stream::ReadHalf;
 
 /// By the task, where others could not.
 impl Driver {

@@ -16,7 +16,7 @@ use crate::emitter::{
 };
 use crate::http::{Answer, Middleware, Next, ServerRequest, path_as_requested};
 use crate::protocol::Opcode;
-use crate::trace;
+use crate::runtime::trace;
 
 const EVENTS: EventNames = EventNames {
     object: "a WebSocketMiddleware",

@@ -5,9 +5,9 @@ use http::header::HeaderName;
 
 use super::origins::Origins;
 use super::subprotocol::SubprotocolSelector;
-use crate::clock::nanos;
 use crate::http::{ServerRequest, is_token};
 use crate::protocol::{ControlRate, Limits};
+use crate::runtime::clock::nanos;
 
 /// How the connections of a [`WebSocketMiddleware`](crate::WebSocketMiddleware) behave: limits, timeouts, the handshake.
 ///

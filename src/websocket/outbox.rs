@@ -6,7 +6,7 @@ use parking_lot::RwLock;
 use super::buffers::{self, Buffer};
 use crate::protocol::Opcode;
 use crate::protocol::frame::{self, EncodedHeader};
-use crate::stream::WriteHalf;
+use crate::runtime::stream::WriteHalf;
 
 /// The frames of a turn's broadcasts, each encoded once. Every member notes which range it has still to send.
 pub(super) type Log = RwLock<Vec<u8>>;
@@ -297,7 +297,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::stream::{Stream, Transport};
+    use crate::runtime::stream::{Stream, Transport};
 
     /// As long as a socket is never empty, nothing is ever given back.
     #[tokio::test]

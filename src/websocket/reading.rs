@@ -13,8 +13,8 @@ use super::driver::{Budget, Driver};
 use super::error::ConnectionError;
 use super::event::{self, Args};
 use super::slot::{CUT, DEAF, HELD_UP, MAIL, PAUSED};
-use crate::clock::Moment;
 use crate::protocol::{ControlRate, Event, Opcode, ProtocolError, Spare, check_text, frame};
+use crate::runtime::clock::Moment;
 
 /// Frames that are read ahead while a listener runs.
 const READ_AHEAD_FRAMES: usize = 64;

@@ -11,11 +11,11 @@ use super::options::WebSocketOptions;
 use super::slot::{Slot, State};
 use super::stats::WebSocketStats;
 use super::verify::Verifier;
-use crate::clock::Coarse;
 use crate::emitter::ConcurrentListeners;
 use crate::http::UpgradedConnections;
 use crate::protocol::close_code;
-use crate::trace;
+use crate::runtime::clock::Coarse;
+use crate::runtime::trace;
 
 /// What all connections of a middleware share.
 #[derive(Clone, Default)]

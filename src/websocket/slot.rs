@@ -16,12 +16,12 @@ use super::outbox::Outbox;
 use super::shared::Shared;
 use super::stats::Received;
 use super::writer::Streaming;
-use crate::clock::Alarm;
 use crate::emitter::{Change, ListenerId, drop_each};
 use crate::http::{Lifetime, Response, ServerRequest};
-use crate::slots::Slots;
-use crate::trace;
-use crate::turn;
+use crate::runtime::clock::Alarm;
+use crate::runtime::slab::Slots;
+use crate::runtime::trace;
+use crate::runtime::turn;
 
 /// What a handle points to: the part of a connection that any thread may touch.
 ///

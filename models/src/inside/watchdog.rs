@@ -1,4 +1,4 @@
-use crate::clock::Coarse;
+use crate::runtime::clock::Coarse;
 
 pub(crate) struct Watched;
 

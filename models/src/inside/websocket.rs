@@ -5,13 +5,13 @@ use super::driver::Driver;
 use super::options::WebSocketOptions;
 pub(crate) use super::shared::Shared;
 use super::slot::Slot;
-use crate::clock::Alarm;
+use crate::runtime::clock::Alarm;
 use crate::groups::GroupManager;
 use crate::http::Upgraded;
 use crate::http::inside::{Lifetime, enter};
 use crate::model::net::TcpStream;
 use crate::model::sync::Arc;
-use crate::stream::{Stream, Transport};
+use crate::runtime::stream::{Stream, Transport};
 
 /// What the connections of a middleware share.
 pub(crate) fn shared(options: WebSocketOptions, groups: &GroupManager) -> Arc<Shared> {

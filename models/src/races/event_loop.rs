@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::{Notes, check, let_others, seen};
 use crate::Loop;
 use crate::model::time;
-use crate::turn::Turn;
+use crate::runtime::turn::Turn;
 
 #[test]
 fn what_turns_enqueue_is_called_after_them_in_order_and_one_at_a_time() {

@@ -8,7 +8,7 @@ use shuttle::thread;
 use super::peer::{self, Kind, Room};
 use super::{Notes, check, seen};
 use crate::GroupError;
-use crate::slots::Slots;
+use crate::runtime::slab::Slots;
 use crate::websocket::inside;
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::clock::Coarse;
+use crate::runtime::clock::Coarse;
 
 /// A turn that has gone on for this long is reported.
 const STUCK: Duration = Duration::from_secs(1);

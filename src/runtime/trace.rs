@@ -9,8 +9,8 @@ use std::fmt::{self, Display};
 use std::io::Write;
 use std::net::SocketAddr;
 
-use crate::clock::Coarse;
 use crate::emitter::{BoxError, drop_each};
+use crate::runtime::clock::Coarse;
 
 /// Lines of a kind in a second.
 const LINES: u32 = 10;

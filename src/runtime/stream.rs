@@ -17,7 +17,7 @@ use tokio::net::{TcpStream, tcp};
 #[cfg(unix)]
 use tokio::net::{UnixStream, unix};
 
-use crate::acknowledged::{Acknowledged, keep_little_unsent};
+use crate::runtime::acknowledged::{Acknowledged, keep_little_unsent};
 
 /// What a connection can run on besides a socket: TLS, a pipe in a test, anything that reads and writes.
 pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
