@@ -36,7 +36,7 @@ const SOME: [Exchange; 22] = [
     exchange("emitter/turnstile.rs", "const CROWD: usize = 256;", "const CROWD: usize = 3;"),
     exchange("emitter/turnstile.rs", "use std::thread::", "use ::shuttle::thread::"),
     exchange("event_loop/queue.rs", "use std::thread::", "use ::shuttle::thread::"),
-    exchange("websocket/cork.rs", "const FLUSH_MAX: usize = 256;", "const FLUSH_MAX: usize = 1;"),
+    exchange("websocket/state/cork.rs", "const FLUSH_MAX: usize = 256;", "const FLUSH_MAX: usize = 1;"),
     // A slot is made and dropped in each execution, so there are few. It also lets them run out.
     exchange("runtime/slab.rs", "const PER_CHUNK: usize = 1024;", "const PER_CHUNK: usize = 2;"),
     exchange("runtime/slab.rs", "const CHUNKS: usize = 1 << 13;", "const CHUNKS: usize = 8;"),
@@ -52,23 +52,23 @@ const SOME: [Exchange; 22] = [
     exchange("runtime/clock/coarse.rs", "#[cfg(not(unix))]", "#[cfg(unix)]"),
     exchange("runtime/clock/coarse.rs", "std::time::SystemTime::now()", "std::time::UNIX_EPOCH"),
     // The threads' own.
-    exchange("websocket/cork.rs", "thread_local! {", "::shuttle::thread_local! {"),
-    exchange("websocket/buffers.rs", "thread_local! {", "::shuttle::thread_local! {"),
-    exchange("websocket/desk.rs", "thread_local! {", "::shuttle::thread_local! {"),
-    exchange("websocket/inbox.rs", "thread_local! {", "::shuttle::thread_local! {"),
+    exchange("websocket/state/cork.rs", "thread_local! {", "::shuttle::thread_local! {"),
+    exchange("websocket/state/buffers.rs", "thread_local! {", "::shuttle::thread_local! {"),
+    exchange("websocket/driver/scratch.rs", "thread_local! {", "::shuttle::thread_local! {"),
+    exchange("websocket/driver/backlog.rs", "thread_local! {", "::shuttle::thread_local! {"),
     exchange("websocket/message.rs", "thread_local! {", "::shuttle::thread_local! {"),
     exchange("runtime/turn.rs", "thread_local! {", "::shuttle::thread_local! {"),
     exchange("event_loop/enqueued.rs", "thread_local! {", "::shuttle::thread_local! {"),
     // What the models need of the inside.
-    exchange("websocket/mod.rs", "mod writing;", "mod writing;\n\npub(crate) mod inside;"),
+    exchange("websocket/mod.rs", "mod stats;", "mod stats;\n\npub(crate) mod inside;"),
     exchange("http/mod.rs", "mod upgrade;", "mod upgrade;\n\npub(crate) mod inside;"),
 ];
 
 /// Statics, each of which begins anew in every execution.
 const STATICS: [(&str, &str); 7] = [
-    ("websocket/slot.rs", "static SLOTS: Slots<Slot> = Slots::new();"),
+    ("websocket/state/slot.rs", "static SLOTS: Slots<Slot> = Slots::new();"),
     ("groups/group.rs", "static SLOTS: Slots<Slot> = Slots::new();"),
-    ("websocket/cork.rs", "static NEXT: AtomicU32 = AtomicU32::new(1);"),
+    ("websocket/state/cork.rs", "static NEXT: AtomicU32 = AtomicU32::new(1);"),
     ("emitter/listener.rs", "static NEXT: AtomicU64 = AtomicU64::new(0);"),
     ("http/lifetime.rs", "static NEXT: AtomicU64 = AtomicU64::new(0);"),
     ("event_loop/queue.rs", "static LOOPS: RwLock<Vec<Arc<Queue>>> = RwLock::new(Vec::new());"),

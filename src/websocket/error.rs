@@ -87,7 +87,7 @@ impl ConnectionError {
     }
 
     /// What the peer is told, if anything: not what went wrong in the app, whose errors are not even asked.
-    pub(super) fn public_reason(&self) -> Cow<'_, str> {
+    pub(crate) fn public_reason(&self) -> Cow<'_, str> {
         match self {
             ConnectionError::Protocol(error) => error.to_string().into(),
             ConnectionError::SlowReader { .. } => "reading too slowly".into(),

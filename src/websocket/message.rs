@@ -8,8 +8,6 @@ use std::str::{FromStr, Utf8Error};
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
-use super::event::Args;
-
 /// Owned text, cheap to clone. It is what a listener takes that wants to keep a message, or to work on it asynchronously.
 ///
 /// That of a message up to 1 KiB shares 2 KiB with its neighbours, so that no message is allocated for: who keeps a short one for
@@ -77,7 +75,7 @@ impl Text {
         self.0.into_bytes()
     }
 
-    pub(super) fn pooled(text: &str) -> Text {
+    pub(crate) fn pooled(text: &str) -> Text {
         // Checking a short text a second time is cheaper than allocating it; a long one is allocated anyhow.
         match text.len() {
             0..=POOLED_MAX => Text(ByteString::try_from(pooled(text.as_bytes())).unwrap_or_default()),
@@ -103,16 +101,8 @@ impl Message {
         }
     }
 
-    pub(super) fn pooled(bytes: &[u8]) -> Bytes {
+    pub(crate) fn pooled(bytes: &[u8]) -> Bytes {
         pooled(bytes)
-    }
-
-    pub(super) fn from_args(args: Args<'_>) -> Message {
-        match args {
-            Args::Text(text) => Message::Text(Text::pooled(text)),
-            Args::Bytes(bytes) => Message::Binary(pooled(bytes)),
-            _ => Message::Binary(Bytes::new()),
-        }
     }
 }
 

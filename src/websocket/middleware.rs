@@ -2,14 +2,6 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use super::connection::WebSocketConnection;
-use super::cork;
-use super::decision;
-use super::handshake::Intent;
-use super::options::WebSocketOptions;
-use super::shared::Shared;
-use super::stats::WebSocketStats;
-use super::verify::IntoVerifier;
 use crate::emitter::{
     ClonedForEachCallSoUseArc, ConcurrentClosure, Contained, EventNames, Later, ListenerError, ListenerId, Now, Outcome,
     Rank, Reacting, Reaction, call_once, expect_fit, output_of,
@@ -17,6 +9,14 @@ use crate::emitter::{
 use crate::http::{Answer, Middleware, Next, ServerRequest, path_as_requested};
 use crate::protocol::Opcode;
 use crate::runtime::trace;
+use crate::websocket::handshake::accept;
+use crate::websocket::handshake::check::Intent;
+use crate::websocket::options::WebSocketOptions;
+use crate::websocket::options::verify::IntoVerifier;
+use crate::websocket::state::cork;
+use crate::websocket::state::handle::WebSocketConnection;
+use crate::websocket::state::shared::Shared;
+use crate::websocket::stats::WebSocketStats;
 
 const EVENTS: EventNames = EventNames {
     object: "a WebSocketMiddleware",
@@ -375,7 +375,7 @@ impl Middleware for WebSocketMiddleware {
         let paths = &self.shared.paths;
         let is_our_path = paths.is_empty() || paths.iter().any(|path| path == request.path());
         match if is_our_path { Intent::of(&request) } else { Intent::Other } {
-            Intent::WebSocket => decision::decide(request, self.shared.clone()),
+            Intent::WebSocket => accept::decide(request, self.shared.clone()),
             Intent::NotUpgraded(cause) => {
                 self.shared.connections.not_upgraded(cause);
                 trace::not_upgraded(cause, request.remote_address());

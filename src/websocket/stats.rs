@@ -44,7 +44,7 @@ pub struct WebSocketStats {
 
 impl WebSocketStats {
     /// Adds what one connection has sent and received.
-    pub(super) fn add(&mut self, traffic: &Traffic) {
+    pub(crate) fn add(&mut self, traffic: &Traffic) {
         self.messages_in = self.messages_in.saturating_add(traffic.messages_in);
         self.messages_out = self.messages_out.saturating_add(traffic.messages_out);
         self.bytes_in = self.bytes_in.saturating_add(traffic.bytes_in);
@@ -55,41 +55,41 @@ impl WebSocketStats {
 
 /// What one connection has sent and received.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Traffic {
-    pub(super) messages_in: u64,
-    pub(super) messages_out: u64,
-    pub(super) bytes_in: u64,
-    pub(super) bytes_out: u64,
-    pub(super) dropped: u64,
+pub(crate) struct Traffic {
+    pub(crate) messages_in: u64,
+    pub(crate) messages_out: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) dropped: u64,
 }
 
 /// What a connection's task has received. It alone counts, anybody reads.
 #[derive(Debug, Default)]
-pub(super) struct Received {
+pub(crate) struct Received {
     messages: AtomicU64,
     bytes: AtomicU64,
 }
 
 impl Received {
     #[inline(always)]
-    pub(super) fn add_messages(&self, count: usize) {
+    pub(crate) fn add_messages(&self, count: usize) {
         add(&self.messages, count);
     }
 
     #[inline(always)]
-    pub(super) fn add_bytes(&self, count: usize) {
+    pub(crate) fn add_bytes(&self, count: usize) {
         add(&self.bytes, count);
     }
 
-    pub(super) fn messages(&self) -> u64 {
+    pub(crate) fn messages(&self) -> u64 {
         self.messages.load(Ordering::Relaxed)
     }
 
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    pub(super) fn reset(&self) {
+    pub(crate) fn reset(&self) {
         self.messages.store(0, Ordering::Relaxed);
         self.bytes.store(0, Ordering::Relaxed);
     }

@@ -1,10 +1,10 @@
 //! What the models need of the inside: a connection that begins without its handshake, and what is left of one.
 
-use super::connection::WebSocketConnection;
-use super::driver::Driver;
-use super::options::WebSocketOptions;
-pub(crate) use super::shared::Shared;
-use super::slot::Slot;
+use crate::websocket::state::handle::WebSocketConnection;
+use crate::websocket::driver::Driver;
+use crate::websocket::options::WebSocketOptions;
+pub(crate) use crate::websocket::state::shared::Shared;
+use crate::websocket::state::slot::Slot;
 use crate::runtime::clock::Alarm;
 use crate::groups::GroupManager;
 use crate::http::Upgraded;

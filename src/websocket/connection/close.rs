@@ -1,0 +1,176 @@
+use std::sync::atomic::Ordering;
+
+use parking_lot::MutexGuard;
+
+use crate::emitter::drop_each;
+use crate::http::Response;
+use crate::protocol::{Opcode, close, close_code};
+use crate::websocket::error::ConnectionError;
+use crate::websocket::state::handle::WebSocketConnection;
+use crate::websocket::state::slot::{ATTEND, CUT, DEAF, HEARD_OUT, PAUSED, Phase, State};
+
+/// # Ending
+impl WebSocketConnection {
+    /// Says that nothing more is written: what is queued leaves, then a Close with 1000. Messages of the peer are still
+    /// delivered until its Close.
+    pub fn end(&self) {
+        self.begin_close(close_code::NORMAL, "", false);
+    }
+
+    /// Writes a last text message and [ends](WebSocketConnection::end).
+    pub fn end_with(&self, text: impl AsRef<str>) {
+        if let Some(mut state) = self.lock().filter(|state| state.is_writable()) {
+            state.let_out_held();
+        }
+        self.write(text);
+        self.end();
+    }
+
+    /// Closes with 1000: what is queued leaves, then a Close. No message of the peer is delivered any more. `close` fires
+    /// when the peer has answered, or after [`close_timeout`](crate::WebSocketOptions::close_timeout).
+    pub fn close(&self) {
+        self.close_with(close_code::NORMAL, "");
+    }
+
+    /// Closes with a code and a reason.
+    ///
+    /// A code that RFC 6455 §7.4 does not allow is not sent: 1005 sends a Close without a code, any other becomes 1011. A
+    /// reason over 123 bytes is cut.
+    pub fn close_with(&self, code: u16, reason: impl AsRef<str>) {
+        self.begin_close(code, reason.as_ref(), true);
+    }
+
+    /// Cuts the connection now: nothing that is queued leaves, and no Close. `close` fires with 1006.
+    pub fn terminate(&self) {
+        if let Some(mut state) = self.lock().filter(|state| state.phase < Phase::Closed) {
+            state.phase = Phase::Closing;
+            state.extras().terminated = true;
+            self.slot().signal(&state, ATTEND | DEAF | CUT);
+        }
+    }
+
+    /// Answers the handshake with `response` instead of the 101. Returns `false` if it is too late,
+    /// because the `connection` listeners are done. Of several responses the last counts.
+    ///
+    /// The connection emits nothing, not even `close`, and can neither be written nor join a group
+    /// from then on. The middleware emits `error`. `reject` does not leave the listener: return after
+    /// it.
+    ///
+    /// ```
+    /// # use react_websocket::{Response, WebSocketConnection, WebSocketMiddleware};
+    /// # let websocket = WebSocketMiddleware::new();
+    /// websocket.on("connection", |connection: WebSocketConnection| {
+    ///     if connection.request().is_none_or(|request| request.query_params().get("token") != Some("secret")) {
+    ///         connection.reject(Response::plaintext("no").with_status(401));
+    ///     }
+    /// });
+    /// ```
+    pub fn reject(&self, response: Response) -> bool {
+        let Some(mut state) = self.lock() else { return false };
+        let is_rejected = state.existing_extras().is_some_and(|extras| extras.rejection.is_some());
+        if state.phase != Phase::Handshake && !is_rejected {
+            return false;
+        }
+        state.phase = Phase::Closing;
+        let before = state.extras().rejection.replace(response);
+        drop(state);
+        drop_each(before);
+        true
+    }
+
+    /// Stops reading, and delivering what has been read. TCP makes the peer wait. Deadlines that need reading wait too.
+    pub fn pause(&self) {
+        if let Some(state) = self.lock() {
+            self.slot().signal(&state, PAUSED);
+        }
+    }
+
+    /// Goes on reading.
+    pub fn resume(&self) {
+        if let Some(state) = self.lock() {
+            self.slot().flags.fetch_and(!PAUSED, Ordering::Release);
+            self.slot().signal(&state, ATTEND);
+        }
+    }
+
+    /// Whether messages of the peer may still be delivered, now or after [`resume`](WebSocketConnection::resume).
+    pub fn is_readable(&self) -> bool {
+        let says_something = || self.slot().flags.load(Ordering::Relaxed) & (DEAF | HEARD_OUT) == 0;
+        self.lock().is_some_and(|state| state.phase < Phase::Closed && says_something())
+    }
+}
+
+/// What the crate itself uses.
+impl WebSocketConnection {
+    /// The server's grace is over: as [`terminate`](WebSocketConnection::terminate), and no listener is waited for.
+    pub(crate) fn cut(&self) {
+        self.terminate();
+        if let Some(mut state) = self.lock() {
+            state.extras().hurried = true;
+            self.slot().signal(&state, ATTEND);
+        }
+    }
+
+    /// Fails the connection: `error` fires, the peer is told, `close` follows. Nothing if there is a fault already, or the
+    /// end has begun to be told.
+    pub(crate) fn fail(&self, error: ConnectionError) {
+        if let Some(state) = self.lock() {
+            self.fail_locked(state, error);
+        }
+    }
+
+    #[cold]
+    pub(crate) fn fail_locked(&self, mut state: MutexGuard<'static, State>, error: ConnectionError) {
+        let is_known = state
+            .existing_extras()
+            .is_some_and(|extras| extras.fault.is_some() || extras.error.is_some() || extras.terminated);
+        if is_known || state.phase == Phase::Closed {
+            // Before the error is dropped, which may be an app's that does anything then.
+            drop(state);
+            drop_each([error]);
+            return;
+        }
+        // A listener of `error` may say how to close after one that has failed.
+        if state.is_writable() && !matches!(error, ConnectionError::Listener(_)) {
+            self.queue_close(&mut state, error.close_code(), &error.public_reason());
+        }
+        state.extras().fault = Some(error);
+        self.slot().signal(&state, ATTEND | DEAF);
+        self.touched_without_answer(state);
+    }
+
+    fn begin_close(&self, code: u16, reason: &str, deaf: bool) {
+        let Some(mut state) = self.lock().filter(|state| state.phase < Phase::Closed) else { return };
+        if deaf {
+            self.slot().signal(&state, ATTEND | DEAF);
+        }
+        if state.phase == Phase::Closing {
+            return;
+        }
+        let code = close::sendable(code);
+        let reason = if code == close_code::NO_STATUS { "" } else { close::sendable_reason(reason) };
+        state.let_out_held();
+        self.queue_close(&mut state, code, reason);
+        state.extras().closing = Some((code, reason.to_owned()));
+        self.slot().signal(&state, ATTEND);
+        self.touched_without_answer(state);
+    }
+
+    /// Puts our Close behind what is queued. It passes a message that is being
+    /// streamed, which cannot end any more.
+    pub(crate) fn queue_close(&self, state: &mut State, code: u16, reason: &str) {
+        state.phase = Phase::Closing;
+        if state.streaming {
+            state.streaming = false;
+            let stream = std::mem::take(&mut state.extras().stream);
+            stream.give_up(state.outbox.own());
+        }
+        // The answer to a ping that came before.
+        if let Some(pong) = state.existing_extras().and_then(|extras| extras.pong.take()) {
+            state.outbox.push(true, Opcode::Pong, &pong.payload);
+        }
+        if code != close_code::ABNORMAL {
+            close::encode(state.outbox.own(), code, reason);
+        }
+    }
+}

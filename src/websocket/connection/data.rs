@@ -1,0 +1,98 @@
+use std::any::Any;
+use std::sync::Arc;
+
+use crate::emitter::{Once, Rank, drop_each};
+use crate::websocket::connection::into_listener::IntoListener;
+use crate::websocket::state::event::CLOSE;
+use crate::websocket::state::handle::WebSocketConnection;
+use crate::websocket::state::slot::Phase;
+
+/// # Data
+impl WebSocketConnection {
+    /// Attaches something of the app's own, replacing what has the same type: PHP's dynamic properties. It goes with the
+    /// connection. `false`, and dropped, if the connection has ended.
+    ///
+    /// ```
+    /// # fn login(connection: react_websocket::WebSocketConnection) {
+    /// struct User { name: String }
+    ///
+    /// connection.set(User { name: "ann".into() });
+    /// connection.on("text", move |text: &str| {
+    ///     let user = connection.get::<User>();
+    ///     println!("{}: {text}", user.map_or("?".into(), |user| user.name.clone()));
+    /// });
+    /// # }
+    /// ```
+    pub fn set<T: Send + Sync + 'static>(&self, value: T) -> bool {
+        self.set_shared(Arc::new(value))
+    }
+
+    /// What was [set](WebSocketConnection::set) of this type.
+    pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        let mut state = self.lock()?;
+        let data = &state.existing_belongings()?.data;
+        let found = data.iter().find(|value| value.is::<T>())?.clone();
+        drop(state);
+        found.downcast().ok()
+    }
+
+    /// Takes back what was [set](WebSocketConnection::set) of this type.
+    pub fn take<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        let mut state = self.lock()?;
+        let data = &mut state.existing_belongings()?.data;
+        let place = data.iter().position(|value| value.is::<T>())?;
+        let taken = data.swap_remove(place);
+        drop(state);
+        taken.downcast().ok()
+    }
+}
+
+/// What the crate itself uses.
+impl WebSocketConnection {
+    /// What is attached of this type, made if there is none. What is made so is told of the connection's end by `last`, after all
+    /// listeners of `close`, also if the connection is refused and has none. `None` if it is too late for that.
+    pub(crate) fn get_or_attach<T>(&self, last: fn(&T, WebSocketConnection)) -> Option<Arc<T>>
+    where
+        T: Default + Send + Sync + 'static,
+    {
+        // Both within one lock: nobody finds it who could do with it what its end does not hear of.
+        let mut state = self.lock().filter(|state| state.phase < Phase::Closed)?;
+        if let Some(found) = state.existing_belongings().and_then(|own| own.data.iter().find(|value| value.is::<T>())) {
+            return found.clone().downcast().ok();
+        }
+        let made = Arc::new(T::default());
+        let told = made.clone();
+        let listener = move |connection: &WebSocketConnection| last(&told, *connection);
+        self.add_to(&mut state, CLOSE, Rank::Last, IntoListener::<_, Once>::into_listener(listener).fit(CLOSE).ok()?);
+        let data = &mut state.belongings().data;
+        // Few have more than one: room for each, none to spare.
+        data.reserve_exact(1);
+        data.push(made.clone());
+        Some(made)
+    }
+
+    /// What a higher layer gave the middleware.
+    pub(crate) fn extension<T: Send + Sync + Clone + 'static>(&self) -> Option<T> {
+        self.shared()?.extension.as_ref()?.downcast_ref::<T>().cloned()
+    }
+
+    pub(crate) fn set_shared(&self, value: Arc<dyn Any + Send + Sync>) -> bool {
+        let Some(mut state) = self.lock() else {
+            drop_each([value]);
+            return false;
+        };
+        let data = &mut state.belongings().data;
+        let kind = (*value).type_id();
+        let before = match data.iter_mut().find(|other| (***other).type_id() == kind) {
+            Some(other) => Some(std::mem::replace(other, value)),
+            None => {
+                data.reserve_exact(1);
+                data.push(value);
+                None
+            }
+        };
+        drop(state);
+        drop_each(before);
+        true
+    }
+}

@@ -1,0 +1,301 @@
+//! Which closures can listen to the events of a connection.
+
+use bytes::Bytes;
+
+use crate::emitter::{
+    Asynchronous, BoxError, ClonedForEachCallSoUseArc, Contained, EachTime, Once, Outcome, Synchronous, output_of,
+};
+use crate::websocket::error::ConnectionError;
+use crate::websocket::message::{Message, Text};
+use crate::websocket::state::event::{Args, ConnectionListener, Shape};
+use crate::websocket::state::handle::WebSocketConnection;
+
+/// A closure that can listen to an event of a [`WebSocketConnection`].
+///
+/// | event | synchronous | asynchronous |
+/// |---|---|---|
+/// | any | `\|\|` | `async \|\|`, `\|\| async { … }` |
+/// | `text` | `\|text: &str\|`, `\|text: Text\|` | `async \|text: &str\|`, `\|text: Text\| async move { … }` |
+/// | `binary`, `ping`, `pong` | `\|bytes: &[u8]\|`, `\|bytes: Bytes\|` | `async \|bytes: &[u8]\|`, `\|bytes: Bytes\| async move { … }` |
+/// | `message` | `\|message: Message\|` | `\|message: Message\| async move { … }` |
+/// | `error` | `\|reason: Option<&str>, code: Option<u16>\|`, `\|reason: Option<&str>\|`, `\|error: &ConnectionError\|` | `\|error: ConnectionError\| async move { … }` |
+/// | `close` | `\|code: u16, reason: &str\|`, `\|code: u16\|` | `\|code: u16, reason: Text\| async move { … }` |
+///
+/// Each may take the connection first: `&WebSocketConnection`, or for an asynchronous one that takes what it owns,
+/// `WebSocketConnection`.
+///
+/// A synchronous closure may change what it captures (`FnMut`). An asynchronous closure is cloned for each call, so what it
+/// captures is `Clone`: handles, senders, and anything in an `Arc`. A closure for [`once`](WebSocketConnection::once) may
+/// give away what it captures (`FnOnce`), and is not cloned.
+///
+/// `M` tells the kinds of closures apart, and `Calls` those for `on` and for `once`; the compiler infers them.
+#[diagnostic::on_unimplemented(
+    message = "this closure does not fit any event of a connection",
+    label = "not a listener",
+    note = "text: `|text: &str|`; binary, ping, pong: `|bytes: &[u8]|`; message: `|message: Message|`",
+    note = "close: `|code: u16, reason: &str|`; error: `|reason: Option<&str>, code: Option<u16>|` or `|error: &ConnectionError|`",
+    note = "any event: `||`",
+    note = "asynchronous: `async move |text: &str| ..` or `|text: Text| async move {{ .. }}`",
+    note = "an asynchronous closure is cloned for each call: wrap what cannot be cloned in an `Arc`",
+    note = "each may take `connection: &WebSocketConnection` first, and returns nothing, a `bool` or a `Result`: end it with `;` otherwise",
+    note = "write the types of the arguments: an event's name cannot tell the compiler (or use `on_text(|text| ..)`)"
+)]
+pub trait IntoListener<M, Calls = EachTime> {
+    #[doc(hidden)]
+    fn into_listener(self) -> ConnectionListener;
+}
+
+/// The markers that tell the kinds of closures apart.
+#[doc(hidden)]
+pub(crate) mod kind {
+    use std::marker::PhantomData;
+
+    pub struct Sync<A>(PhantomData<A>);
+    pub struct Async<A>(PhantomData<A>);
+    /// An asynchronous closure that borrows its argument.
+    pub struct Borrowing<A: ?Sized>(PhantomData<A>);
+    /// Takes the connection too, by reference or by value.
+    pub struct With<M>(PhantomData<M>);
+    pub struct Owning<M>(PhantomData<M>);
+
+    pub enum Nothing {}
+    pub enum Str {}
+    pub enum OwnedText {}
+    pub enum Slice {}
+    pub enum OwnedBytes {}
+    pub enum AnyMessage {}
+    pub enum Reason {}
+    pub enum ReasonAndCode {}
+    pub enum Error {}
+    pub enum Code {}
+    pub enum CodeAndReason {}
+}
+use kind::{Async, Borrowing, Owning, Sync, With};
+
+fn now<F>(shape: Shape, closure: F) -> ConnectionListener
+where
+    F: for<'a> FnMut(&WebSocketConnection, Args<'a>) -> Result<(), BoxError> + Send + 'static,
+{
+    ConnectionListener { shape, listener: Contained::new(Box::new(Synchronous(closure))) }
+}
+
+fn later<F, Fut>(shape: Shape, closure: F) -> ConnectionListener
+where
+    F: for<'a> FnMut(&WebSocketConnection, Args<'a>) -> Option<Fut> + Send + 'static,
+    Fut: Future<Output: Outcome> + Send + 'static,
+{
+    ConnectionListener { shape, listener: Contained::new(Box::new(Asynchronous::new(closure))) }
+}
+
+/// Closures that are done when they return: their marker, the shape, their arguments, and where those come from.
+macro_rules! synchronous {
+    ($marker:ident: $shape:ident ($($arg:ty),*) <- $pattern:pat => ($($value:expr),*)) => {
+        synchronous!(Sync<kind::$marker>, $shape ($($arg),*) <- _connection, $pattern => ($($value),*));
+        synchronous!(
+            With<Sync<kind::$marker>>,
+            $shape (&WebSocketConnection $(, $arg)*) <- connection, $pattern => (connection $(, $value)*)
+        );
+        synchronous!(
+            Owning<Sync<kind::$marker>>,
+            $shape (WebSocketConnection $(, $arg)*) <- connection, $pattern => (*connection $(, $value)*)
+        );
+    };
+    ($marker:ty, $shape:ident ($($arg:ty),*) <- $connection:ident, $pattern:pat => ($($value:expr),*)) => {
+        impl<F, R> IntoListener<$marker> for F
+        where
+            F: FnMut($($arg),*) -> R + Send + 'static,
+            R: Outcome,
+        {
+            fn into_listener(mut self) -> ConnectionListener {
+                now(Shape::$shape, move |$connection: &WebSocketConnection, args: Args<'_>| match args {
+                    $pattern => self($($value),*).outcome(),
+                    #[allow(unreachable_patterns, reason = "`||` takes anything")]
+                    _ => Ok(()),
+                })
+            }
+        }
+
+        impl<F, R> IntoListener<$marker, Once> for F
+        where
+            F: FnOnce($($arg),*) -> R + Send + 'static,
+            R: Outcome,
+        {
+            fn into_listener(self) -> ConnectionListener {
+                let mut closure = Some(self);
+                now(Shape::$shape, move |$connection: &WebSocketConnection, args: Args<'_>| match args {
+                    $pattern => closure.take().map_or(Ok(()), |closure| closure($($value),*).outcome()),
+                    #[allow(unreachable_patterns, reason = "`||` takes anything")]
+                    _ => Ok(()),
+                })
+            }
+        }
+    };
+}
+
+synchronous!(Nothing: Nothing () <- _ => ());
+synchronous!(Str: Text (&str) <- Args::Text(text) => (text));
+synchronous!(OwnedText: Text (Text) <- Args::Text(text) => (Text::pooled(text)));
+synchronous!(Slice: Bytes (&[u8]) <- Args::Bytes(bytes) => (bytes));
+synchronous!(OwnedBytes: Bytes (Bytes) <- Args::Bytes(bytes) => (Message::pooled(bytes)));
+synchronous!(Reason: Failure (Option<&str>) <- Args::Failed(error) => (Some(error.reason().as_ref())));
+synchronous!(ReasonAndCode: Failure (Option<&str>, Option<u16>) <- Args::Failed(error) => (Some(error.reason().as_ref()), Some(error.close_code())));
+synchronous!(Error: Failure (&ConnectionError) <- Args::Failed(error) => (error));
+synchronous!(Code: Close (u16) <- Args::Closed(code, _) => (code));
+synchronous!(CodeAndReason: Close (u16, &str) <- Args::Closed(code, reason) => (code, reason));
+synchronous!(AnyMessage: Message (Message) <- args @ (Args::Text(_) | Args::Bytes(_)) => (args.to_message()));
+
+/// Closures that return a future of what they own.
+///
+/// `AsyncFn` is what rules out a closure that changes what it captured, which could not be kept between calls; the clone,
+/// whose captures the future owns, is what lets it live in its place beside the closure.
+macro_rules! asynchronous {
+    ($marker:ident: $shape:ident ($($arg:ty),*) <- $pattern:pat => ($($value:expr),*)) => {
+        asynchronous!(Async<kind::$marker>, $shape ($($arg),*) <- _connection, $pattern => ($($value),*));
+        asynchronous!(
+            Owning<Async<kind::$marker>>,
+            $shape (WebSocketConnection $(, $arg)*) <- connection, $pattern => (*connection $(, $value)*)
+        );
+    };
+    ($marker:ty, $shape:ident ($($arg:ty),*) <- $connection:ident, $pattern:pat => ($($value:expr),*)) => {
+        impl<F, Fut, R> IntoListener<$marker> for F
+        where
+            F: AsyncFn($($arg),*) -> R + FnOnce($($arg),*) -> Fut + ClonedForEachCallSoUseArc + Send + 'static,
+            Fut: Future<Output = R> + Send + 'static,
+            R: Outcome,
+        {
+            fn into_listener(self) -> ConnectionListener {
+                later(Shape::$shape, move |$connection: &WebSocketConnection, args: Args<'_>| match args {
+                    $pattern => Some((self.clone())($($value),*)),
+                    #[allow(unreachable_patterns, reason = "`||` takes anything")]
+                    _ => None,
+                })
+            }
+        }
+
+        impl<F, Fut, R> IntoListener<$marker, Once> for F
+        where
+            F: FnOnce($($arg),*) -> Fut + Send + 'static,
+            Fut: Future<Output = R> + Send + 'static,
+            R: Outcome,
+        {
+            fn into_listener(self) -> ConnectionListener {
+                let mut closure = Some(self);
+                later(Shape::$shape, move |$connection: &WebSocketConnection, args: Args<'_>| match args {
+                    $pattern => closure.take().map(|closure| closure($($value),*)),
+                    #[allow(unreachable_patterns, reason = "`||` takes anything")]
+                    _ => None,
+                })
+            }
+        }
+    };
+}
+
+asynchronous!(Nothing: Nothing () <- _ => ());
+asynchronous!(OwnedText: Text (Text) <- Args::Text(text) => (Text::pooled(text)));
+asynchronous!(OwnedBytes: Bytes (Bytes) <- Args::Bytes(bytes) => (Message::pooled(bytes)));
+asynchronous!(AnyMessage: Message (Message) <- args @ (Args::Text(_) | Args::Bytes(_)) => (args.to_message()));
+asynchronous!(Error: Failure (ConnectionError) <- Args::Failed(error) => (error.clone()));
+asynchronous!(Code: Close (u16) <- Args::Closed(code, _) => (code));
+asynchronous!(CodeAndReason: Close (u16, Text) <- Args::Closed(code, reason) => (code, Text::from(reason)));
+
+/// An asynchronous closure that borrows what it is called with: `async |text: &str| { … }`. Spelled like this, the future,
+/// whose type is another one for each lifetime, can be required to be `Send`.
+#[doc(hidden)]
+pub trait BorrowingCall<'a, A: ?Sized + 'a>: FnOnce(&'a A) -> Self::Running {
+    type Running: Future<Output = Self::Returned> + Send + 'a;
+    type Returned: Outcome;
+}
+
+impl<'a, A, F, Fut> BorrowingCall<'a, A> for F
+where
+    A: ?Sized + 'a,
+    F: FnOnce(&'a A) -> Fut,
+    Fut: Future<Output: Outcome> + Send + 'a,
+{
+    type Running = Fut;
+    type Returned = Fut::Output;
+}
+
+/// The same with the connection first.
+#[doc(hidden)]
+pub trait BorrowingCallWith<'a, A: ?Sized + 'a>: FnOnce(&'a WebSocketConnection, &'a A) -> Self::Running {
+    type Running: Future<Output = Self::Returned> + Send + 'a;
+    type Returned: Outcome;
+}
+
+impl<'a, A, F, Fut> BorrowingCallWith<'a, A> for F
+where
+    A: ?Sized + 'a,
+    F: FnOnce(&'a WebSocketConnection, &'a A) -> Fut,
+    Fut: Future<Output: Outcome> + Send + 'a,
+{
+    type Running = Fut;
+    type Returned = Fut::Output;
+}
+
+/// A future that owns the closure and what it borrows.
+async fn call<A, F>(closure: F, owned: impl AsRef<A>) -> Result<(), BoxError>
+where
+    A: ?Sized,
+    F: for<'a> BorrowingCall<'a, A>,
+{
+    output_of!(closure(owned.as_ref())).outcome()
+}
+
+async fn call_with<A, F>(closure: F, connection: WebSocketConnection, owned: impl AsRef<A>) -> Result<(), BoxError>
+where
+    A: ?Sized,
+    F: for<'a> BorrowingCallWith<'a, A>,
+{
+    output_of!(closure(&connection, owned.as_ref())).outcome()
+}
+
+macro_rules! borrowing {
+    ($borrowed:ty: $shape:ident <- $pattern:pat => $value:expr) => {
+        borrowing!(
+            Borrowing<$borrowed>, (&$borrowed), BorrowingCall<'a, $borrowed>,
+            $shape <- _connection, $pattern => |closure| call(closure, $value)
+        );
+        borrowing!(
+            With<Borrowing<$borrowed>>, (&WebSocketConnection, &$borrowed), BorrowingCallWith<'a, $borrowed>,
+            $shape <- connection, $pattern => |closure| call_with(closure, *connection, $value)
+        );
+    };
+    (
+        $marker:ty, ($($arg:ty),*), $bound:path,
+        $shape:ident <- $connection:ident, $pattern:pat => |$closure:ident| $call:expr
+    ) => {
+        impl<F, R> IntoListener<$marker> for F
+        where
+            F: AsyncFn($($arg),*) -> R + for<'a> $bound + ClonedForEachCallSoUseArc + Send + 'static,
+            R: Outcome,
+        {
+            fn into_listener(self) -> ConnectionListener {
+                later(Shape::$shape, move |$connection: &WebSocketConnection, args: Args<'_>| match args {
+                    $pattern => {
+                        let $closure = self.clone();
+                        Some($call)
+                    }
+                    _ => None,
+                })
+            }
+        }
+
+        impl<F, R> IntoListener<$marker, Once> for F
+        where
+            F: AsyncFnOnce($($arg),*) -> R + for<'a> $bound + Send + 'static,
+            R: Outcome,
+        {
+            fn into_listener(self) -> ConnectionListener {
+                let mut closure = Some(self);
+                later(Shape::$shape, move |$connection: &WebSocketConnection, args: Args<'_>| match args {
+                    $pattern => closure.take().map(|$closure| $call),
+                    _ => None,
+                })
+            }
+        }
+    };
+}
+
+borrowing!(str: Text <- Args::Text(text) => Text::pooled(text));
+borrowing!([u8]: Bytes <- Args::Bytes(bytes) => Message::pooled(bytes));

@@ -1,0 +1,230 @@
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use crate::emitter::{
+    Change, ClonedForEachCallSoUseArc, Entry, Listener, ListenerError, ListenerId, Once, Outcome, Rank, drop_each,
+    expect_fit,
+};
+use crate::websocket::connection::into_listener::IntoListener;
+use crate::websocket::error::ConnectionError;
+use crate::websocket::message::{Message, Text};
+use crate::websocket::state::event::{
+    BINARY, CLOSE, ConnectionEvents, DRAIN, END, ERROR, MESSAGE, NAMES, PING, PONG, TEXT,
+};
+use crate::websocket::state::handle::WebSocketConnection;
+use crate::websocket::state::slot::{ATTEND, MAIL, Phase, State};
+
+/// # Listeners
+impl WebSocketConnection {
+    /// Calls `listener` at every `event` from the next one on.
+    ///
+    /// On a connection that has ended it is accepted and does nothing.
+    ///
+    /// ```
+    /// # use react_websocket::{WebSocketConnection, WebSocketMiddleware};
+    /// # let websocket = WebSocketMiddleware::new();
+    /// websocket.on("connection", |connection: WebSocketConnection| {
+    ///     connection.on("text", move |text: &str| connection.write(text));
+    ///     connection.on("close", |code: u16, reason: &str| println!("{code} {reason}"));
+    /// });
+    /// ```
+    ///
+    /// # Panics
+    /// If there is no such event, or the closure does not take what it gives; the message tells which there are.
+    #[track_caller]
+    pub fn on<M>(&self, event: &str, listener: impl IntoListener<M>) -> ListenerId {
+        expect_fit(self.try_on(event, listener))
+    }
+
+    /// Calls `listener` at the next `event` only, after all `on` listeners. The closure may be `FnOnce`.
+    ///
+    /// # Panics
+    /// As [`on`](WebSocketConnection::on).
+    #[track_caller]
+    pub fn once<M>(&self, event: &str, listener: impl IntoListener<M, Once>) -> ListenerId {
+        expect_fit(self.try_once(event, listener))
+    }
+
+    /// Like [`on`](WebSocketConnection::on), but returns the error instead of panicking.
+    ///
+    /// # Errors
+    /// [`ListenerError::UnknownEvent`], [`ListenerError::WrongSignature`].
+    pub fn try_on<M>(&self, event: &str, listener: impl IntoListener<M>) -> Result<ListenerId, ListenerError> {
+        let listener = listener.into_listener();
+        let event = NAMES.resolve(event)?;
+        Ok(self.add(event, Rank::On, listener.fit(event)?))
+    }
+
+    /// Like [`once`](WebSocketConnection::once), but returns the error instead of panicking.
+    ///
+    /// # Errors
+    /// As [`try_on`](WebSocketConnection::try_on).
+    pub fn try_once<M>(&self, event: &str, listener: impl IntoListener<M, Once>) -> Result<ListenerId, ListenerError> {
+        let listener = listener.into_listener();
+        let event = NAMES.resolve(event)?;
+        Ok(self.add(event, Rank::Once, listener.fit(event)?))
+    }
+
+    /// Removes a listener. One that is not there any more is no error. During an emission it takes effect at the next one.
+    pub fn remove_listener(&self, id: ListenerId) {
+        self.change(Change::Remove(id), |other| *other == id);
+    }
+
+    /// Removes the listeners of one event, or with `None` of all.
+    ///
+    /// # Panics
+    /// If there is no such event.
+    #[track_caller]
+    pub fn remove_all_listeners(&self, event: Option<&str>) {
+        let event = expect_fit(event.map(|event| NAMES.resolve(event)).transpose());
+        self.change(Change::RemoveAll(event), |id| event.is_none_or(|event| id.event == event));
+    }
+
+    /// How many listeners an event has.
+    ///
+    /// # Panics
+    /// If there is no such event.
+    #[track_caller]
+    pub fn listener_count(&self, event: &str) -> usize {
+        let event = expect_fit(NAMES.resolve(event));
+        self.lock().map_or(0, |state| state.registered.iter().filter(|id| id.event == event).count())
+    }
+
+    /// `on("text", …)`, the name and the argument checked by the compiler, the argument's type inferred.
+    pub fn on_text<R: Outcome>(&self, listener: impl FnMut(&str) -> R + Send + 'static) -> ListenerId {
+        self.add_typed(TEXT, listener)
+    }
+
+    /// `on("binary", …)`, as [`on_text`](WebSocketConnection::on_text).
+    pub fn on_binary<R: Outcome>(&self, listener: impl FnMut(&[u8]) -> R + Send + 'static) -> ListenerId {
+        self.add_typed(BINARY, listener)
+    }
+
+    /// `on("message", …)`, as [`on_text`](WebSocketConnection::on_text).
+    pub fn on_message<R: Outcome>(&self, listener: impl FnMut(Message) -> R + Send + 'static) -> ListenerId {
+        self.add_typed(MESSAGE, listener)
+    }
+
+    /// `on("ping", …)`, as [`on_text`](WebSocketConnection::on_text).
+    pub fn on_ping<R: Outcome>(&self, listener: impl FnMut(&[u8]) -> R + Send + 'static) -> ListenerId {
+        self.add_typed(PING, listener)
+    }
+
+    /// `on("pong", …)`, as [`on_text`](WebSocketConnection::on_text).
+    pub fn on_pong<R: Outcome>(&self, listener: impl FnMut(&[u8]) -> R + Send + 'static) -> ListenerId {
+        self.add_typed(PONG, listener)
+    }
+
+    /// `on("drain", …)`, as [`on_text`](WebSocketConnection::on_text).
+    pub fn on_drain<R: Outcome>(&self, listener: impl FnMut() -> R + Send + 'static) -> ListenerId {
+        self.add_typed(DRAIN, listener)
+    }
+
+    /// `on("end", …)`, as [`on_text`](WebSocketConnection::on_text).
+    pub fn on_end<R: Outcome>(&self, listener: impl FnMut() -> R + Send + 'static) -> ListenerId {
+        self.add_typed(END, listener)
+    }
+
+    /// `on("error", …)`, as [`on_text`](WebSocketConnection::on_text).
+    pub fn on_error<R: Outcome>(&self, listener: impl FnMut(&ConnectionError) -> R + Send + 'static) -> ListenerId {
+        self.add_typed(ERROR, listener)
+    }
+
+    /// `on("close", …)`, as [`on_text`](WebSocketConnection::on_text).
+    pub fn on_close<R: Outcome>(&self, listener: impl FnMut(u16, &str) -> R + Send + 'static) -> ListenerId {
+        self.add_typed(CLOSE, listener)
+    }
+
+    /// `on("text", …)` with an asynchronous closure, as [`on_text`](WebSocketConnection::on_text).
+    pub fn on_text_async<F, Fut, R>(&self, listener: F) -> ListenerId
+    where
+        F: AsyncFn(Text) -> R + FnOnce(Text) -> Fut + ClonedForEachCallSoUseArc + Send + 'static,
+        Fut: Future<Output = R> + Send + 'static,
+        R: Outcome,
+    {
+        self.add_typed(TEXT, listener)
+    }
+
+    /// `on("binary", …)` with an asynchronous closure, as [`on_text`](WebSocketConnection::on_text).
+    pub fn on_binary_async<F, Fut, R>(&self, listener: F) -> ListenerId
+    where
+        F: AsyncFn(Bytes) -> R + FnOnce(Bytes) -> Fut + ClonedForEachCallSoUseArc + Send + 'static,
+        Fut: Future<Output = R> + Send + 'static,
+        R: Outcome,
+    {
+        self.add_typed(BINARY, listener)
+    }
+
+    /// `on("message", …)` with an asynchronous closure, as [`on_text`](WebSocketConnection::on_text).
+    pub fn on_message_async<F, Fut, R>(&self, listener: F) -> ListenerId
+    where
+        F: AsyncFn(Message) -> R + FnOnce(Message) -> Fut + ClonedForEachCallSoUseArc + Send + 'static,
+        Fut: Future<Output = R> + Send + 'static,
+        R: Outcome,
+    {
+        self.add_typed(MESSAGE, listener)
+    }
+}
+
+impl WebSocketConnection {
+    pub(crate) fn add(&self, event: u8, rank: Rank, listener: Box<dyn Listener<ConnectionEvents>>) -> ListenerId {
+        match self.lock().filter(|state| state.phase < Phase::Closed) {
+            Some(mut state) => self.add_to(&mut state, event, rank, listener),
+            None => {
+                drop_each([listener]);
+                ListenerId::new(event)
+            }
+        }
+    }
+
+    /// The same, its state being locked and not yet that of an end.
+    pub(crate) fn add_to(
+        &self,
+        state: &mut State,
+        event: u8,
+        rank: Rank,
+        listener: Box<dyn Listener<ConnectionEvents>>,
+    ) -> ListenerId {
+        let id = ListenerId::new(event);
+        if rank != Rank::Last {
+            // Few connections have more than a handful of listeners, and three take no more memory than one.
+            if state.registered.len() == state.registered.capacity() {
+                state.registered.reserve_exact(3);
+            }
+            state.registered.push(id);
+        }
+        // Until the first message it is where they are.
+        state.mail.reserve_exact(1);
+        state.mail.push(Change::Add(Entry::new(id, rank, listener)));
+        self.slot().flags.fetch_or(MAIL, Ordering::Release);
+        id
+    }
+
+    fn add_typed<M>(&self, event: u8, listener: impl IntoListener<M>) -> ListenerId {
+        match listener.into_listener().fit(event) {
+            Ok(listener) => self.add(event, Rank::On, listener),
+            // The signatures of the typed methods are those of their events.
+            Err(error) => unreachable!("{error}"),
+        }
+    }
+
+    fn change(&self, change: Change<ConnectionEvents>, concerns: impl Fn(&ListenerId) -> bool) {
+        let Some(mut state) = self.lock() else { return };
+        let before = state.registered.len();
+        state.registered.retain(|id| !concerns(id));
+        let removed = before - state.registered.len();
+        // Those that have not come to the task.
+        let is_gone = |change: &mut Change<ConnectionEvents>| matches!(change, Change::Add(entry) if entry.rank != Rank::Last && concerns(&entry.id));
+        let gone: Vec<_> = state.mail.extract_if(.., is_gone).collect();
+        if gone.len() < removed {
+            state.mail.push(change);
+            self.slot().flags.fetch_or(MAIL, Ordering::Release);
+            // What the closures have captured is not kept until the next event.
+            self.slot().signal(&state, ATTEND);
+        }
+        drop(state);
+        // Outside of the lock: what they have captured may do anything when it is dropped.
+        drop_each(gone);
+    }
+}

@@ -1,0 +1,111 @@
+use std::fmt;
+
+use crate::protocol::Opcode;
+use crate::websocket::error::ConnectionError;
+use crate::websocket::state::handle::WebSocketConnection;
+
+/// A message that is written piece by piece, each leaving as a fragment (RFC 6455 §5.4): for what is too large to hold, or
+/// not all there yet. From [`begin_text`](WebSocketConnection::begin_text) and
+/// [`begin_binary`](WebSocketConnection::begin_binary).
+///
+/// Pings and pongs pass in between; other messages of the connection wait until this one is [ended](MessageWriter::end), and
+/// count as unsent meanwhile.
+///
+/// Dropping it in the middle of the message fails the connection with 1011: half a message must not look like a whole one.
+///
+/// ```
+/// # fn send_report(connection: react_websocket::WebSocketConnection, lines: impl Iterator<Item = String>) {
+/// let mut report = connection.begin_text();
+/// for line in lines {
+///     report.write(line);
+/// }
+/// report.end();
+/// # }
+/// ```
+#[must_use = "a message is complete when `end` is called"]
+pub struct MessageWriter<T: Payload> {
+    connection: WebSocketConnection,
+    ticket: u64,
+    /// A fragment has been written.
+    begun: bool,
+    ended: bool,
+    payload: std::marker::PhantomData<fn(T)>,
+}
+
+/// What a [`MessageWriter`] takes: `str` or `[u8]`.
+pub trait Payload {
+    #[doc(hidden)]
+    const OPCODE: Opcode;
+}
+
+/// Text messages.
+#[derive(Debug)]
+pub enum TextPayload {}
+
+/// Binary messages.
+#[derive(Debug)]
+pub enum BinaryPayload {}
+
+impl Payload for TextPayload {
+    const OPCODE: Opcode = Opcode::Text;
+}
+
+impl Payload for BinaryPayload {
+    const OPCODE: Opcode = Opcode::Binary;
+}
+
+impl MessageWriter<TextPayload> {
+    /// Writes the next piece. It answers as [`WebSocketConnection::write`] does.
+    pub fn write(&mut self, text: impl AsRef<str>) -> bool {
+        self.write_fragment(text.as_ref().as_bytes())
+    }
+}
+
+impl MessageWriter<BinaryPayload> {
+    /// Writes the next piece. It answers as [`WebSocketConnection::write`] does.
+    pub fn write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.write_fragment(bytes.as_ref())
+    }
+}
+
+impl<T: Payload> MessageWriter<T> {
+    pub(crate) fn begin(connection: WebSocketConnection) -> MessageWriter<T> {
+        let ticket = connection.begin_stream();
+        MessageWriter { connection, ticket, begun: false, ended: false, payload: std::marker::PhantomData }
+    }
+
+    /// Completes the message; what waited behind it goes on. It answers as [`WebSocketConnection::write`] does.
+    pub fn end(mut self) -> bool {
+        self.ended = true;
+        self.connection.write_fragment(self.ticket, true, self.opcode(), &[])
+    }
+
+    fn write_fragment(&mut self, payload: &[u8]) -> bool {
+        let opcode = self.opcode();
+        self.begun = true;
+        self.connection.write_fragment(self.ticket, false, opcode, payload)
+    }
+
+    fn opcode(&self) -> Opcode {
+        if self.begun { Opcode::Continuation } else { T::OPCODE }
+    }
+}
+
+impl<T: Payload> Drop for MessageWriter<T> {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        if self.begun && self.connection.is_writable() {
+            self.connection.fail(ConnectionError::MessageAbandoned);
+        } else {
+            self.connection.forget_stream(self.ticket);
+        }
+    }
+}
+
+impl<T: Payload> fmt::Debug for MessageWriter<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageWriter").field("connection", &self.connection).field("begun", &self.begun).finish()
+    }
+}

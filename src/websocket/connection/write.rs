@@ -1,0 +1,413 @@
+use std::sync::Arc;
+
+use parking_lot::MutexGuard;
+use tokio::sync::futures::OwnedNotified;
+
+use crate::protocol::Opcode;
+use crate::websocket::connection::message_writer::{BinaryPayload, MessageWriter, TextPayload};
+use crate::websocket::error::{Closed, ConnectionError};
+use crate::websocket::message::Message;
+use crate::websocket::state::cork;
+use crate::websocket::state::handle::WebSocketConnection;
+use crate::websocket::state::held::SlowMemberPolicy;
+use crate::websocket::state::outbox::Log;
+use crate::websocket::state::slot::{Phase, Slot, State, WaitingPong};
+use crate::websocket::state::streaming::Streaming;
+
+/// Payloads of this size and above leave at once, without a copy. For smaller ones a copy is cheaper than a system call that
+/// collects its bytes from several places: at 16 KiB it saves 2 % of an echo, at 32 KiB it costs 4 %.
+const LARGE: usize = 24 * 1024;
+
+/// The longest payload of a control frame (RFC 6455 §5.5).
+const CONTROL_MAX: usize = 125;
+
+/// # Writing
+impl WebSocketConnection {
+    /// Sends a text message.
+    ///
+    /// `true` while fewer bytes than the soft limit (64 KiB) are unsent. `false` from there on: the message is accepted all
+    /// the same, but stop until `drain`; and on a connection that is closed or closing: the message is dropped. Who is
+    /// written to past the hard limit (4 MiB) reads too slowly, and is closed with 1013.
+    ///
+    /// The message leaves when the present turn ends: when the listeners of what has arrived are done. Outside of listeners
+    /// it leaves at once; see [`cork`](crate::cork). Written in a `connection` listener, it leaves behind the 101.
+    pub fn write(&self, text: impl AsRef<str>) -> bool {
+        self.write_frame(Opcode::Text, text.as_ref().as_bytes())
+    }
+
+    /// Sends a binary message. It answers as [`write`](WebSocketConnection::write) does.
+    pub fn write_binary(&self, bytes: impl AsRef<[u8]>) -> bool {
+        self.write_frame(Opcode::Binary, bytes.as_ref())
+    }
+
+    /// Sends a message as what it is: text or binary. It answers as [`write`](WebSocketConnection::write) does.
+    pub fn write_message(&self, message: &Message) -> bool {
+        match message {
+            Message::Text(text) => self.write(text),
+            Message::Binary(bytes) => self.write_binary(bytes),
+        }
+    }
+
+    /// Sends a value as JSON, in a text message. It answers as [`write`](WebSocketConnection::write) does.
+    ///
+    /// ```
+    /// # fn serve(connection: react_websocket::WebSocketConnection) {
+    /// connection.on("text", move |text: &str| connection.write_json(&vec![text; 2]));
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If the value cannot be JSON, such as a map whose keys are not strings. Nothing is sent then.
+    #[cfg(feature = "json")]
+    pub fn write_json(&self, value: &(impl serde::Serialize + ?Sized)) -> Result<bool, serde_json::Error> {
+        // JSON is UTF-8.
+        Ok(self.write_frame(Opcode::Text, &serde_json::to_vec(value)?))
+    }
+
+    /// Waits until fewer bytes than the soft limit are unsent, and sends a text message: [`write`](WebSocketConnection::write)
+    /// and `drain` for asynchronous code. In a listener of the same connection it waits for the socket only, which goes on;
+    /// in a `connection` listener, where there is no socket yet, for nothing.
+    ///
+    /// # Errors
+    /// [`Closed`], if the connection ends or closes first.
+    pub async fn send(&self, text: impl AsRef<str>) -> Result<(), Closed> {
+        self.send_frame(Opcode::Text, text.as_ref().as_bytes()).await
+    }
+
+    /// The same for a binary message.
+    ///
+    /// # Errors
+    /// As [`send`](WebSocketConnection::send).
+    pub async fn send_binary(&self, bytes: impl AsRef<[u8]>) -> Result<(), Closed> {
+        self.send_frame(Opcode::Binary, bytes.as_ref()).await
+    }
+
+    /// Begins a text message that is written piece by piece.
+    pub fn begin_text(&self) -> MessageWriter<TextPayload> {
+        MessageWriter::begin(*self)
+    }
+
+    /// Begins a binary message that is written piece by piece.
+    pub fn begin_binary(&self) -> MessageWriter<BinaryPayload> {
+        MessageWriter::begin(*self)
+    }
+
+    /// Sends a ping; the answer is a `pong` event with the same payload. `false` if the connection is closed or closing, or
+    /// the payload has more than 125 bytes (RFC 6455 §5.5).
+    ///
+    /// Connections are pinged by themselves, see [`WebSocketOptions::ping_interval`](crate::WebSocketOptions::ping_interval).
+    pub fn ping(&self, payload: impl AsRef<[u8]>) -> bool {
+        self.write_control(Opcode::Ping, payload.as_ref())
+    }
+
+    /// Sends a pong: the answer to a `ping`, where [`auto_pong`](crate::WebSocketOptions::auto_pong) is off. It answers as
+    /// [`ping`](WebSocketConnection::ping) does.
+    pub fn pong(&self, payload: impl AsRef<[u8]>) -> bool {
+        self.write_control(Opcode::Pong, payload.as_ref())
+    }
+
+    /// Bytes written and not yet in the socket.
+    pub fn buffered_amount(&self) -> usize {
+        self.lock().map_or(0, |state| state.unsent())
+    }
+
+    /// Whether messages are accepted.
+    pub fn is_writable(&self) -> bool {
+        self.lock().is_some_and(|state| state.is_writable())
+    }
+}
+
+/// What the crate itself uses.
+impl WebSocketConnection {
+    /// The state, if one more message may be added to it.
+    fn lock_for_message(&self) -> Option<MutexGuard<'static, State>> {
+        let mut state = self.lock()?;
+        if !state.is_writable() {
+            return None;
+        }
+        let limit = state.hard_limit;
+        if state.unsent() >= limit && !state.blocked {
+            self.flush_early(&mut state);
+        }
+        let unsent = state.unsent();
+        if unsent >= limit {
+            self.fail_locked(state, ConnectionError::SlowReader { unsent, limit });
+            return None;
+        }
+        Some(state)
+    }
+
+    /// Before somebody is told to read too slowly, or waits for room: its socket may not have been asked in this turn yet.
+    #[cold]
+    fn flush_early(&self, state: &mut State) {
+        let flushed = state.outbox.flush();
+        self.flushed(state, flushed);
+    }
+
+    /// Adds a message to what is to be sent.
+    #[inline]
+    pub(crate) fn write_frame(&self, opcode: Opcode, payload: &[u8]) -> bool {
+        // The short way. Nothing but the answer leaves it, so that little has to be kept at hand for what is rare.
+        let slot = self.slot();
+        match self.write_plainly(slot, opcode, payload) {
+            Some((room, is_corked)) => {
+                if !is_corked {
+                    cork::touch(*self, slot);
+                }
+                room
+            }
+            None => self.write_slowly(opcode, payload),
+        }
+    }
+
+    /// Adds it if nothing is in the way: whether there is room for more, and whether this thread flushes it anyhow.
+    #[inline(always)]
+    fn write_plainly(&self, slot: &'static Slot, opcode: Opcode, payload: &[u8]) -> Option<(bool, bool)> {
+        if payload.len() >= LARGE {
+            return None;
+        }
+        let mut state = self.lock_at(slot).filter(|state| state.is_plain())?;
+        state.messages_out += 1;
+        let unsent = state.outbox.push(true, opcode, payload);
+        let room = unsent < state.soft_limit;
+        if !room {
+            state.wants_drain = true;
+        }
+        let token = cork::token();
+        let is_corked = std::mem::replace(&mut state.corked_by, token) == token;
+        Some((room, is_corked))
+    }
+
+    /// What is large leaves at once, and what comes while a message is being streamed waits.
+    #[inline(never)]
+    fn write_slowly(&self, opcode: Opcode, payload: &[u8]) -> bool {
+        let Some(mut state) = self.lock_for_message() else { return false };
+        state.messages_out += 1;
+        if state.streaming {
+            state.extras().stream.push_behind(opcode, payload);
+            return self.room(&mut state);
+        }
+        if payload.len() < LARGE || state.blocked {
+            state.outbox.push(true, opcode, payload);
+            return self.touched(state);
+        }
+        let flushed = state.outbox.push_large(opcode, payload);
+        self.flushed(&mut state, flushed)
+    }
+
+    /// Adds a message that stands in a broadcast's log.
+    #[inline]
+    pub(crate) fn write_range(&self, log: &Arc<Log>, start: u32, end: u32) {
+        let slot = self.slot();
+        match self.write_range_plainly(slot, log, start, end) {
+            Some(true) => {}
+            Some(false) => cork::touch(*self, slot),
+            None => self.write_range_slowly(log, start, end),
+        }
+    }
+
+    /// As [`write_plainly`](WebSocketConnection::write_plainly), without the room.
+    #[inline(always)]
+    fn write_range_plainly(&self, slot: &'static Slot, log: &Arc<Log>, start: u32, end: u32) -> Option<bool> {
+        let mut state = self.lock_at(slot)?;
+        if !state.is_writable() || state.streaming || state.blocked {
+            return None;
+        }
+        let unsent = state.outbox.unsent();
+        if unsent >= state.hard_limit {
+            return None;
+        }
+        state.messages_out += 1;
+        state.outbox.push_range(log, start, end);
+        let has_no_room = unsent + (end - start) as usize >= state.soft_limit;
+        state.wants_drain |= has_no_room;
+        let token = cork::token();
+        Some(std::mem::replace(&mut state.corked_by, token) == token)
+    }
+
+    #[inline(never)]
+    fn write_range_slowly(&self, log: &Arc<Log>, start: u32, end: u32) {
+        let Some(mut state) = self.lock_for_message() else { return };
+        state.messages_out += 1;
+        if state.streaming {
+            let log = log.read();
+            state.extras().stream.push_encoded(log.get(start as usize..end as usize).unwrap_or_default());
+            self.room(&mut state);
+            return;
+        }
+        state.outbox.push_range(log, start, end);
+        self.touched(state);
+    }
+
+    /// The same for a member of a group that has a policy for slow ones. Returns how many messages were dropped.
+    pub(crate) fn write_range_with_policy(
+        &self,
+        log: &Arc<Log>,
+        (start, end): (u32, u32),
+        group: u64,
+        policy: SlowMemberPolicy,
+    ) -> u64 {
+        let Some(mut state) = self.lock().filter(|state| state.is_writable()) else { return 0 };
+        let limit = state.soft_limit;
+        if state.unsent() >= limit && !state.blocked {
+            self.flush_early(&mut state);
+        }
+        let unsent = state.unsent();
+        if unsent < limit && !state.holds || policy == SlowMemberPolicy::Keep {
+            drop(state);
+            self.write_range(log, start, end);
+            return 0;
+        }
+        if policy == SlowMemberPolicy::Close {
+            self.fail_locked(state, ConnectionError::SlowReader { unsent, limit });
+            return 0;
+        }
+        let dropped = if policy == SlowMemberPolicy::DropNew {
+            1
+        } else {
+            state.holds = true;
+            let log = log.read();
+            let frame = log.get(start as usize..end as usize).unwrap_or_default();
+            state.extras().held.push(group, frame, policy == SlowMemberPolicy::KeepLatest, limit)
+        };
+        if dropped > 0 {
+            state.extras().dropped += dropped;
+        }
+        dropped
+    }
+
+    /// Adds what was held, as far as there is room, and says whether `drain` is to be said.
+    pub(crate) fn release_held(&self) -> bool {
+        let Some(mut state) = self.lock() else { return false };
+        let says_drain = std::mem::take(&mut state.has_drained);
+        let limit = state.soft_limit;
+        while state.holds && state.is_writable() && state.unsent() < limit {
+            let Some(frame) = state.extras().held.pop() else {
+                state.holds = false;
+                break;
+            };
+            state.messages_out += 1;
+            if state.streaming {
+                state.extras().stream.push_encoded(&frame);
+            } else {
+                state.outbox.own().extend_from_slice(&frame);
+            }
+        }
+        state.trim_extras();
+        if state.outbox.unsent() > 0 {
+            self.touched_without_answer(state);
+        }
+        says_drain
+    }
+
+    async fn send_frame(&self, opcode: Opcode, payload: &[u8]) -> Result<(), Closed> {
+        while let Some(room) = self.room_to_come()? {
+            room.await;
+        }
+        self.write_frame(opcode, payload);
+        if self.is_writable() { Ok(()) } else { Err(Closed) }
+    }
+
+    /// What to wait for until there may be room, if there is none now.
+    fn room_to_come(&self) -> Result<Option<OwnedNotified>, Closed> {
+        let mut state = self.lock().filter(|state| state.is_writable()).ok_or(Closed)?;
+        if state.unsent() >= state.soft_limit && !state.blocked {
+            // It may be this thread that is to flush it, when it has done waiting.
+            self.flush_early(&mut state);
+        }
+        // In a `connection` listener there is no socket yet that could make room.
+        if state.unsent() < state.soft_limit || state.phase < Phase::Open {
+            return Ok(None);
+        }
+        state.wants_drain = true;
+        Ok(Some(state.extras().senders.get_or_insert_default().clone().notified_owned()))
+    }
+
+    fn write_control(&self, opcode: Opcode, payload: &[u8]) -> bool {
+        if payload.len() > CONTROL_MAX {
+            return false;
+        }
+        let Some(mut state) = self.lock().filter(|state| state.is_writable()) else { return false };
+        state.outbox.push(true, opcode, payload);
+        self.touched_without_answer(state);
+        true
+    }
+
+    /// Answers a ping. While the socket is full only the latest answer is kept, so that a peer that pings and does not read cannot
+    /// make us keep more (RFC 6455 §5.5.3 allows it). `may_wait`: it may wait for
+    /// [`answer_pings_so_far`](WebSocketConnection::answer_pings_so_far), and be replaced by the answer to a later ping until then.
+    pub(crate) fn answer_ping(&self, payload: &[u8], may_wait: bool) {
+        let Some(mut state) = self.lock().filter(|state| state.is_writable()) else { return };
+        if state.blocked || may_wait {
+            let behind = if state.blocked { state.outbox.written() + state.outbox.unsent() as u64 } else { 0 };
+            let pong = state.extras().pong.get_or_insert_with(|| WaitingPong { payload: Vec::new(), behind });
+            pong.payload = payload.to_vec();
+        } else {
+            state.outbox.push(true, Opcode::Pong, payload);
+            self.touched_without_answer(state);
+        }
+    }
+
+    /// Sends the answer that may have waited.
+    pub(crate) fn answer_pings_so_far(&self) {
+        let Some(mut state) = self.lock().filter(|state| !state.blocked) else { return };
+        self.queue_pong(&mut state);
+        if state.outbox.unsent() > 0 {
+            self.touched_without_answer(state);
+        }
+    }
+
+    pub(crate) fn begin_stream(&self) -> u64 {
+        self.lock().filter(|state| state.is_writable()).map_or(0, |mut state| {
+            state.streaming = true;
+            state.extras().stream.begin()
+        })
+    }
+
+    pub(crate) fn write_fragment(&self, ticket: u64, fin: bool, opcode: Opcode, payload: &[u8]) -> bool {
+        let Some(mut state) = self.lock_for_message() else { return false };
+        state.messages_out += u64::from(fin);
+        let mut stream = std::mem::take(&mut state.extras().stream);
+        stream.push_fragment(state.outbox.own(), ticket, fin, opcode, payload);
+        self.put_back(state, stream)
+    }
+
+    pub(crate) fn forget_stream(&self, ticket: u64) {
+        let Some(mut state) = self.lock() else { return };
+        let mut stream = std::mem::take(&mut state.extras().stream);
+        stream.forget(state.outbox.own(), ticket);
+        self.put_back(state, stream);
+    }
+
+    fn put_back(&self, mut state: MutexGuard<'static, State>, stream: Streaming) -> bool {
+        state.streaming = !stream.is_idle();
+        state.extras().stream = stream;
+        state.trim_extras();
+        self.touched(state)
+    }
+
+    /// Something was added: has it flushed when the turn ends, and says whether there is room for more.
+    #[inline(always)]
+    pub(crate) fn touched(&self, mut state: MutexGuard<'static, State>) -> bool {
+        let room = self.room(&mut state);
+        self.touched_without_answer(state);
+        room
+    }
+
+    #[inline(always)]
+    pub(crate) fn touched_without_answer(&self, mut state: MutexGuard<'static, State>) {
+        let token = cork::token();
+        if state.corked_by != token && !state.blocked {
+            state.corked_by = token;
+            drop(state);
+            cork::touch(*self, self.slot());
+        }
+    }
+
+    #[inline]
+    pub(crate) fn room(&self, state: &mut State) -> bool {
+        let room = state.unsent() < state.soft_limit;
+        state.wants_drain |= !room;
+        room
+    }
+}

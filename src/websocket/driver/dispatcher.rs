@@ -1,0 +1,432 @@
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+use crate::emitter::{BoxError, Change, Emission, Table, contain};
+use crate::runtime::trace;
+use crate::websocket::error::ConnectionError;
+use crate::websocket::message::{Message, Text};
+use crate::websocket::state::event::{Args, BINARY, CLOSE, ConnectionEvents, DRAIN, ERROR, MESSAGE, NAMES, TEXT};
+use crate::websocket::state::handle::WebSocketConnection;
+use crate::websocket::state::slot::{DEAF, MAIL, Phase, Slot};
+
+/// Calls a connection's listeners: one at a time, an asynchronous one to its end before the next.
+pub(crate) struct Delivery {
+    connection: WebSocketConnection,
+    slot: &'static Slot,
+    listeners: Table<ConnectionEvents>,
+    /// Made when the first asynchronous listener is not done at once, and used again.
+    running: Option<Box<Running>>,
+    /// Made when something is due.
+    due: Option<Box<Due>>,
+    failure: Option<BoxError>,
+}
+
+/// An emission that waits for an asynchronous listener.
+struct Running {
+    active: bool,
+    event: u8,
+    place: usize,
+    /// For the listeners that follow.
+    args: OwnedArgs,
+}
+
+/// Events that wait for the listener that runs. They do not come from the wire, so their order is their own: `drain`,
+/// `error`, `close`.
+#[derive(Default)]
+struct Due {
+    drain: bool,
+    error: Option<ConnectionError>,
+    close: Option<(u16, String)>,
+    /// All has been emitted.
+    done: bool,
+    /// Nobody waits for asynchronous listeners any more.
+    hurry: bool,
+}
+
+#[derive(Default)]
+enum OwnedArgs {
+    #[default]
+    Nothing,
+    Text(Text),
+    Bytes(Bytes),
+    Failed(Box<ConnectionError>),
+    Closed(u16, Box<str>),
+}
+
+impl OwnedArgs {
+    fn new(args: Args<'_>) -> OwnedArgs {
+        match args {
+            Args::Nothing => OwnedArgs::Nothing,
+            Args::Text(text) => OwnedArgs::Text(Text::pooled(text)),
+            Args::Bytes(bytes) => OwnedArgs::Bytes(Message::pooled(bytes)),
+            Args::Failed(error) => OwnedArgs::Failed(Box::new(error.clone())),
+            Args::Closed(code, reason) => OwnedArgs::Closed(code, reason.into()),
+        }
+    }
+
+    fn as_args(&self) -> Args<'_> {
+        match self {
+            OwnedArgs::Nothing => Args::Nothing,
+            OwnedArgs::Text(text) => Args::Text(text),
+            OwnedArgs::Bytes(bytes) => Args::Bytes(bytes),
+            OwnedArgs::Failed(error) => Args::Failed(error),
+            OwnedArgs::Closed(code, reason) => Args::Closed(*code, reason),
+        }
+    }
+}
+
+impl Delivery {
+    pub(crate) fn new(connection: WebSocketConnection) -> Delivery {
+        Delivery {
+            connection,
+            slot: connection.slot(),
+            listeners: Table::default(),
+            running: None,
+            due: None,
+            failure: None,
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn connection(&self) -> WebSocketConnection {
+        self.connection
+    }
+
+    #[inline(always)]
+    pub(crate) fn slot(&self) -> &'static Slot {
+        self.slot
+    }
+
+    /// Whether no listener is running.
+    #[inline]
+    pub(crate) fn is_free(&self) -> bool {
+        self.running.as_ref().is_none_or(|running| !running.active)
+    }
+
+    /// Whether `close`, the last event, has been emitted.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_free() && self.due.as_ref().is_some_and(|due| due.done)
+    }
+
+    /// Whether there is nothing that [`poll`](Delivery::poll) would go on with.
+    #[inline]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.is_free() && self.due.is_none()
+    }
+
+    /// Emits an event, unless a listener is running. `false` if a listener returned an error, which is to be
+    /// [taken](Delivery::take_failure).
+    #[inline]
+    pub(crate) fn emit(&mut self, event: u8, args: Args<'_>, cx: &mut Context<'_>) -> bool {
+        self.read_mail();
+        if self.listeners.listens_to(event) {
+            self.emit_from(event, 0, args, cx);
+        }
+        self.emit_message(event, args, cx);
+        self.failure.is_none()
+    }
+
+    /// The same for a message, if there is neither mail nor a reason to be silent: for the many that come at once. `false` if it
+    /// is not all over: a listener is running, or has failed.
+    #[inline(always)]
+    pub(crate) fn emit_quickly(&mut self, event: u8, args: Args<'_>, cx: &mut Context<'_>) -> bool {
+        self.slot.event.store(event, Ordering::Relaxed);
+        let emission = self.listeners.emit(event, 0, &self.connection, &args);
+        self.is_all(event, &emission) || self.emit_rest(event, emission, args, cx)
+    }
+
+    /// Whether nothing of a message's emission is left.
+    #[inline(always)]
+    fn is_all(&self, event: u8, emission: &Emission) -> bool {
+        matches!(emission, Emission::Done)
+            && !self.listeners.has_once(event)
+            && !self.listeners.listens_to(MESSAGE)
+            && self.flags() & MAIL == 0
+    }
+
+    /// The rest of [`emit_quickly`](Delivery::emit_quickly).
+    #[inline(never)]
+    fn emit_rest(&mut self, event: u8, mut emission: Emission, args: Args<'_>, cx: &mut Context<'_>) -> bool {
+        if let Emission::Started(place) = emission {
+            match self.poll_started(event, place, args, cx) {
+                Some(next) if self.is_all(event, &next) => return true,
+                Some(next) => emission = next,
+                None => return false,
+            }
+        }
+        self.conclude(event, emission, args, cx);
+        self.emit_message(event, args, cx);
+        self.is_free() && self.failure.is_none()
+    }
+
+    /// Says `drain` when it can.
+    pub(crate) fn drain(&mut self) {
+        self.due().drain = true;
+    }
+
+    /// Says `error` when it can.
+    pub(crate) fn fail(&mut self, error: ConnectionError) {
+        self.due().error = Some(error);
+    }
+
+    /// Whether a listener of the app's learns of faults.
+    pub(crate) fn listens_to_errors(&mut self) -> bool {
+        self.read_mail();
+        self.listeners.listens_to(ERROR)
+    }
+
+    /// Whether all listeners of `error` have been called, and have ended.
+    pub(crate) fn has_told_error(&self) -> bool {
+        self.is_free() && self.due.as_ref().is_none_or(|due| due.error.is_none())
+    }
+
+    /// Says `close` when it can. Nothing else is said after it.
+    pub(crate) fn close(&mut self, code: u16, reason: String) {
+        self.due().close = Some((code, reason));
+    }
+
+    /// From now on asynchronous listeners are polled once, and not waited for.
+    pub(crate) fn hurry(&mut self) {
+        self.due().hurry = true;
+        self.abandon();
+    }
+
+    /// Says what is due here and now, where there is no task any more to wait in.
+    pub(crate) fn finish(&mut self) {
+        self.hurry();
+        self.due().drain = false;
+        // What is said contains its panics, and nothing is waited for.
+        let _ = self.poll(&mut Context::from_waker(Waker::noop()));
+    }
+
+    /// Ends a connection that never was: only those of the crate are told, who have to clean up.
+    pub(crate) fn vanish(mut self) {
+        self.begin_to_close(true);
+        self.read_mail();
+        self.listeners.apply(Change::RemoveAll(None));
+        let mut cx = Context::from_waker(Waker::noop());
+        self.emit_to_each(CLOSE, 0, Args::Nothing, &mut cx);
+        self.connection.retire();
+    }
+
+    /// Does not wait for the listener that is running any more. Of `error` and `close` the later listeners have their turn.
+    pub(crate) fn abandon(&mut self) {
+        let Some(running) = self.running.take().filter(|running| running.active) else { return };
+        if running.event == ERROR || running.event == CLOSE {
+            // Whom they wait for they say when they are polled next.
+            let mut cx = Context::from_waker(Waker::noop());
+            self.emit_to_each(running.event, running.place + 1, running.args.as_args(), &mut cx);
+        }
+    }
+
+    /// Goes on with the listener that runs, and with what was due meanwhile. Ready when there is nothing more to do.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_idle() { Poll::Ready(()) } else { self.poll_all(cx) }
+    }
+
+    fn due(&mut self) -> &mut Due {
+        self.due.get_or_insert_default()
+    }
+
+    /// The error that a listener returned.
+    pub(crate) fn take_failure(&mut self) -> Option<BoxError> {
+        self.failure.take()
+    }
+
+    #[inline(never)]
+    fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            self.poll_running(cx);
+            if !self.is_free() {
+                return Poll::Pending;
+            }
+            self.read_mail();
+            let Some(due) = &mut self.due else { return Poll::Ready(()) };
+            if self.failure.is_some() && !due.hurry {
+                // It makes a fault of it, which is told first.
+                return Poll::Ready(());
+            }
+            if std::mem::take(&mut due.drain) {
+                self.emit(DRAIN, Args::Nothing, cx);
+            } else if let Some(error) = due.error.take() {
+                self.read_mail();
+                self.emit_to_each(ERROR, 0, Args::Failed(&error), cx);
+            } else if let Some((code, reason)) = due.close.take() {
+                let hurry = due.hurry;
+                if !self.begin_to_close(hurry) {
+                    self.close(code, reason);
+                    return Poll::Ready(());
+                }
+                self.due().done = true;
+                // Those that were registered until then hear of it.
+                self.read_mail();
+                self.emit_to_each(CLOSE, 0, Args::Closed(code, &reason), cx);
+            } else {
+                if !due.done && !due.hurry {
+                    self.due = None;
+                }
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    fn poll_running(&mut self, cx: &mut Context<'_>) {
+        while let Some(running) = self.running.as_mut().filter(|running| running.active) {
+            let (event, place) = (running.event, running.place);
+            self.slot.event.store(event, Ordering::Relaxed);
+            let polled = contain(|| Ok(self.listeners.poll(place, cx)));
+            let Poll::Ready(outcome) = polled.unwrap_or_else(|error| Poll::Ready(Err(error))) else { return };
+            // Taken, and put back for the next one: the arguments are borrowed meanwhile.
+            let Some(mut running) = self.running.take() else { return };
+            running.active = false;
+            let args = std::mem::take(&mut running.args);
+            self.running = Some(running);
+            if event == ERROR || event == CLOSE {
+                if let Err(error) = outcome {
+                    trace::listener_failed(NAMES.name(event), error);
+                }
+                self.emit_to_each(event, place + 1, args.as_args(), cx);
+                continue;
+            }
+            if let Err(error) = outcome {
+                self.failure = Some(error);
+                continue;
+            }
+            self.emit_from(event, place + 1, args.as_args(), cx);
+            if !matches!(args, OwnedArgs::Nothing) {
+                self.emit_message(event, args.as_args(), cx);
+            }
+        }
+    }
+
+    /// After `text` and `binary`: `message`, to those who listen by then.
+    #[inline(never)]
+    fn emit_message(&mut self, event: u8, args: Args<'_>, cx: &mut Context<'_>) {
+        if (event == TEXT || event == BINARY) && self.is_free() && self.failure.is_none() && self.flags() & DEAF == 0 {
+            self.read_mail();
+            self.emit_from(MESSAGE, 0, args, cx);
+        }
+    }
+
+    #[inline]
+    fn flags(&self) -> u16 {
+        self.slot.flags.load(Ordering::Acquire)
+    }
+
+    /// Calls the listeners from one on. The first that fails is the last that is called.
+    #[inline]
+    fn emit_from(&mut self, event: u8, place: usize, args: Args<'_>, cx: &mut Context<'_>) {
+        self.slot.event.store(event, Ordering::Relaxed);
+        let emission = self.listeners.emit(event, place, &self.connection, &args);
+        if !matches!(emission, Emission::Done) || self.listeners.has_once(event) {
+            self.conclude(event, emission, args, cx);
+        }
+    }
+
+    /// Brings an emission to its end, or to where it has to wait.
+    #[inline(never)]
+    fn conclude(&mut self, event: u8, mut emission: Emission, args: Args<'_>, cx: &mut Context<'_>) {
+        loop {
+            match emission {
+                Emission::Done => break,
+                Emission::Failed(error) => {
+                    self.failure = Some(error);
+                    break;
+                }
+                Emission::Started(place) => match self.poll_started(event, place, args, cx) {
+                    Some(next) => emission = next,
+                    None => return,
+                },
+            }
+        }
+        self.remove_once(event);
+    }
+
+    /// How an emission goes on behind an asynchronous listener that has started. `None` if it has to wait for it.
+    #[inline]
+    fn poll_started(&mut self, event: u8, place: usize, args: Args<'_>, cx: &mut Context<'_>) -> Option<Emission> {
+        Some(match self.listeners.poll(place, cx) {
+            Poll::Ready(Ok(())) => self.listeners.emit(event, place + 1, &self.connection, &args),
+            Poll::Ready(Err(error)) => Emission::Failed(error),
+            Poll::Pending => {
+                self.run(event, place, args);
+                return None;
+            }
+        })
+    }
+
+    /// Calls the listeners from one on, all of them: nothing that one of `error` or `close` does keeps the others from
+    /// knowing.
+    fn emit_to_each(&mut self, event: u8, place: usize, args: Args<'_>, cx: &mut Context<'_>) {
+        self.slot.event.store(event, Ordering::Relaxed);
+        let mut next = place;
+        while let Some(place) = self.listeners.place_of(event, next) {
+            next = place + 1;
+            let (listeners, connection) = (&mut self.listeners, &self.connection);
+            let called = contain(|| Ok(listeners.call(place, connection, &args, cx)));
+            let called = called.unwrap_or_else(|error| Poll::Ready(Err(error)));
+            if let Poll::Ready(Err(error)) = called {
+                trace::listener_failed(NAMES.name(event), error);
+            } else if called.is_pending() && !self.due.as_ref().is_some_and(|due| due.hurry) {
+                return self.run(event, place, args);
+            }
+        }
+        self.remove_once(event);
+    }
+
+    /// An event has been emitted: those that listened to it for once do not any more.
+    fn remove_once(&mut self, event: u8) {
+        if self.listeners.has_once(event) {
+            let over = self.listeners.remove_once(event);
+            if let Some(mut state) = self.connection.lock() {
+                state.registered.retain(|id| !over.contains(id));
+            }
+        }
+    }
+
+    #[cold]
+    fn run(&mut self, event: u8, place: usize, args: Args<'_>) {
+        // Who listens to messages only from now on hears the next one: nothing is kept for those.
+        let is_message = (event == TEXT || event == BINARY) && self.listeners.listens_to(MESSAGE);
+        let is_needed = is_message || self.listeners.place_of(event, place + 1).is_some();
+        let running =
+            self.running.get_or_insert_with(|| Box::new(Running { active: false, event, place, args: OwnedArgs::Nothing }));
+        let args = if is_needed { OwnedArgs::new(args) } else { OwnedArgs::Nothing };
+        **running = Running { active: true, event, place, args };
+    }
+
+    /// Applies what others changed in the listeners: nothing but a look at a flag if there was nothing.
+    #[inline]
+    pub(crate) fn read_mail(&mut self) {
+        if self.flags() & MAIL != 0 {
+            self.apply_mail();
+        }
+    }
+
+    #[cold]
+    fn apply_mail(&mut self) {
+        let Some(mut state) = self.connection.lock() else { return };
+        self.slot.flags.fetch_and(!MAIL, Ordering::Relaxed);
+        let mail = std::mem::take(&mut state.mail);
+        drop(state);
+        self.listeners.apply_all(mail);
+    }
+
+    /// Nothing is written or registered any more, and no fault is found: after `close` none could be told. `false` if there is one
+    /// that the task does not know of, unless there is no time for it.
+    fn begin_to_close(&mut self, hurry: bool) -> bool {
+        let Some(mut state) = self.connection.lock() else { return true };
+        if !hurry && state.existing_extras().is_some_and(|extras| extras.fault.is_some()) {
+            return false;
+        }
+        state.phase = Phase::Closed;
+        let senders = state.existing_extras().and_then(|extras| extras.senders.take());
+        drop(state);
+        if let Some(senders) = senders {
+            senders.notify_waiters();
+        }
+        true
+    }
+}

@@ -1,0 +1,452 @@
+pub(crate) mod backlog;
+pub(crate) mod close;
+pub(crate) mod deadlines;
+pub(crate) mod dispatcher;
+pub(crate) mod read;
+pub(crate) mod scratch;
+pub(crate) mod write;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
+
+use crate::emitter::panic_error;
+use crate::http::{Place, Upgraded};
+use crate::protocol::{Bucket, Session, close_code};
+use crate::runtime::clock::{Coarse, Moment};
+use crate::runtime::stream::ReadHalf;
+use crate::runtime::trace;
+use crate::runtime::turn;
+use crate::runtime::watchdog;
+use crate::websocket::driver::backlog::Inbox;
+use crate::websocket::driver::close::PeerClose;
+use crate::websocket::driver::deadlines::Deadlines;
+use crate::websocket::driver::dispatcher::Delivery;
+use crate::websocket::driver::scratch::Desk;
+use crate::websocket::error::ConnectionError;
+use crate::websocket::state::buffers::Buffer;
+use crate::websocket::state::cork::Turn;
+use crate::websocket::state::handle::WebSocketConnection;
+use crate::websocket::state::shared::Shared;
+use crate::websocket::state::slot::{ALARM, ATTEND, BLOCKED, CUT, DEAF, DRAINED, HELD_UP, PAUSED, Phase, Slot};
+
+/// The task of one connection: it reads, has what it read delivered, and writes what others could not.
+///
+/// A turn is one poll. In it, in this order and again as long as anything moves: what others asked for, a listener that
+/// was not done, what has been read and not been delivered, a read. Then all that was written in the turn leaves together.
+pub(crate) struct Driver {
+    pub(crate) shared: Arc<Shared>,
+    /// None when the socket has been let go.
+    pub(crate) read: Option<ReadHalf>,
+    pub(crate) session: Session,
+    pub(crate) delivery: Delivery,
+    pub(crate) inbox: Inbox,
+    pub(crate) deadlines: Deadlines,
+    /// Made by the first ping, or the first message if those have a rate.
+    pub(crate) rates: Option<Box<Rates>>,
+    /// Bytes that this task has taken from the outbox of a stream that only it can write.
+    pub(crate) writing: Option<Box<Buffer>>,
+    pub(crate) peer_close: Option<Box<PeerClose>>,
+    pub(crate) progress: Progress,
+    /// The last, since who waits for its end waits for that of all others.
+    pub(crate) lifetime: Place,
+}
+
+/// What a peer may still send.
+pub(crate) struct Rates {
+    pub(crate) pings: Bucket,
+    /// Pings beyond their rate, since all that had arrived was last read.
+    pub(crate) piled_up: u32,
+    pub(crate) messages: Bucket,
+}
+
+impl Default for Rates {
+    fn default() -> Rates {
+        // A bucket that is full has been so since the clock began.
+        Rates { pings: Bucket::full(0), piled_up: 0, messages: Bucket::full(0) }
+    }
+}
+
+/// How far the connection has come.
+#[derive(Default)]
+pub(crate) struct Progress {
+    /// The task's waker is where others find it.
+    pub(crate) introduced: bool,
+    /// The connection has begun, and nothing of its end.
+    pub(crate) is_calm: bool,
+    /// The socket is full, and the task is told when it is not.
+    pub(crate) waits_for_socket: bool,
+    /// All that has arrived has been read, and the task is told when there is more.
+    pub(crate) waits_for_peer: bool,
+    /// Messages have a deadline or a rate.
+    pub(crate) is_counted: bool,
+    /// Something has arrived since the last ping.
+    pub(crate) heard: bool,
+    /// A ping has been received since all that had arrived was last read.
+    pub(crate) pings_pile_up: bool,
+    /// The system has something to read of which tokio does not know.
+    pub(crate) has_unread: bool,
+    /// The stream has ended or failed.
+    pub(crate) ended: bool,
+    /// Nothing more can be written: the peer has left. What it has sent is still read.
+    pub(crate) broken: bool,
+    /// There is a fault: what still arrives is thrown away.
+    pub(crate) failed: bool,
+    /// We have said that nothing more comes.
+    pub(crate) shut_down: bool,
+    /// `close` is with the delivery.
+    pub(crate) closed: bool,
+}
+
+/// What a turn may still do.
+pub(crate) struct Budget {
+    pub(crate) frames: usize,
+    /// Fewer than none, if the last read brought more. None brings so many that this is not so.
+    pub(crate) bytes: isize,
+    /// The last read has taken all there was.
+    pub(crate) is_dry: bool,
+}
+
+impl Budget {
+    pub(crate) fn is_spent(&self) -> bool {
+        self.frames == 0 || self.bytes <= 0
+    }
+}
+
+impl Driver {
+    /// The rest of a connection's life, from when the 101 has left.
+    pub(crate) fn start(connection: WebSocketConnection, shared: Arc<Shared>, upgraded: Upgraded) -> Driver {
+        let Upgraded { stream, read_ahead, lifetime } = upgraded;
+        let (read, write) = stream.into_halves();
+        if let Some(mut state) = connection.lock() {
+            state.outbox.attach(write);
+            state.phase = state.phase.max(Phase::Open);
+            state.lifetime = Some(lifetime.lifetime().clone());
+            // What has been written so far is to leave with the first turn.
+            connection.slot().signal(&state, ATTEND);
+        }
+        shared.connections.insert(connection);
+        lifetime.include(shared.connections.clone());
+        if lifetime.is_closing() {
+            connection.close_with(close_code::GOING_AWAY, "server shutdown");
+        }
+        if lifetime.is_cut() {
+            connection.cut();
+        }
+        let clock = lifetime.clock();
+        let is_counted = shared.options.idle_timeout.is_some() || shared.options.message_rate.is_some();
+        let mut inbox = Inbox::default();
+        inbox.push(&read_ahead);
+        Driver {
+            read: Some(read),
+            session: Session::default(),
+            delivery: Delivery::new(connection),
+            inbox,
+            deadlines: Deadlines::new(&shared.options, clock),
+            rates: None,
+            writing: None,
+            peer_close: None,
+            progress: Progress { is_counted, ..Progress::default() },
+            shared,
+            lifetime,
+        }
+    }
+
+    /// A connection whose listeners have been called and whose 101 did not leave: all that is left of it is its `close`.
+    pub(crate) fn never_started(connection: WebSocketConnection) {
+        let mut delivery = Delivery::new(connection);
+        delivery.close(close_code::ABNORMAL, String::new());
+        delivery.finish();
+        connection.retire();
+    }
+
+    #[inline(always)]
+    pub(crate) fn connection(&self) -> WebSocketConnection {
+        self.delivery.connection()
+    }
+
+    #[inline(always)]
+    pub(crate) fn slot(&self) -> &'static Slot {
+        self.delivery.slot()
+    }
+
+    #[inline]
+    fn turns(&mut self, turn: &Turn, desk: &mut Desk, cx: &mut Context<'_>) -> Poll<()> {
+        let (frames, bytes) = self.shared.options.turn_budget;
+        let mut budget = Budget { frames, bytes, is_dry: false };
+        // What is asked for is done before more is read. Yet a listener of `drain` that writes may be asked for again and
+        // again, and must not keep the peer from being heard.
+        let mut attends_again = false;
+        let mut may_be_timed = self.progress.is_counted;
+        // What has arrived since the last turn may not have been read.
+        self.progress.waits_for_peer = false;
+        loop {
+            let is_calm = self.is_calm();
+            if !is_calm {
+                may_be_timed = true;
+                self.attend(cx);
+                if std::mem::take(&mut self.progress.has_unread) {
+                    self.read_unknown(desk, cx, &mut budget);
+                }
+                if self.delivery.poll(cx).is_ready() {
+                    if self.delivery.is_over() {
+                        return Poll::Ready(());
+                    }
+                    if self.note_failure() {
+                        // What is due waits for it to be known, which it may be already.
+                        continue;
+                    }
+                    self.deliver_inbox(desk, cx, &mut budget);
+                }
+                turn.flush();
+                if self.flags() & HELD_UP != 0 {
+                    self.slot().flags.fetch_and(!HELD_UP, Ordering::Relaxed);
+                    budget.frames = 0;
+                    self.pause_held_up();
+                }
+                let is_asked = self.needs_attention();
+                if is_asked && !std::mem::replace(&mut attends_again, true) || !is_asked && self.end_if_over(cx) {
+                    continue;
+                }
+                attends_again = false;
+            }
+            self.progress.waits_for_peer = false;
+            if budget.is_spent() {
+                // Others first. What is left is in the inbox, or in the socket.
+                cx.waker().wake_by_ref();
+                break;
+            }
+            if is_calm || self.may_read() {
+                if self.poll_read(desk, cx, &mut budget).is_ready() {
+                    // If the end has begun, not before it is known whether this is the last.
+                    if self.progress.is_calm {
+                        turn.flush();
+                    }
+                    continue;
+                }
+                self.progress.waits_for_peer = true;
+                if std::mem::take(&mut self.progress.pings_pile_up) {
+                    self.answer_piled_up_pings();
+                }
+            }
+            if !self.needs_attention() {
+                break;
+            }
+            budget.frames -= 1;
+        }
+        if may_be_timed {
+            self.deadlines.tell(self.lifetime.clock(), self.slot(), self.connection().id());
+        }
+        Poll::Pending
+    }
+
+    #[cold]
+    fn pause_held_up(&mut self) {
+        let pause = turn::take_pause();
+        if !pause.is_zero() && self.deadlines.message == Moment::NEVER {
+            self.deadlines.message = self.lifetime.clock().after(pause);
+        }
+    }
+
+    /// Whether there is nothing to do but to read.
+    #[inline]
+    fn is_calm(&self) -> bool {
+        self.flags() & (DRAINED | ALARM | ATTEND | BLOCKED | PAUSED | DEAF | CUT | HELD_UP) == 0
+            && self.progress.is_calm
+            && self.delivery.is_idle()
+            && self.inbox.is_empty()
+            && self.deadlines.message == Moment::NEVER
+    }
+
+    #[inline]
+    pub(crate) fn flags(&self) -> u16 {
+        self.slot().flags.load(Ordering::Acquire)
+    }
+
+    /// Whether others ask for something.
+    #[inline]
+    fn needs_attention(&self) -> bool {
+        let flags = self.flags();
+        flags & (DRAINED | ALARM | ATTEND) != 0 || flags & BLOCKED != 0 && !self.progress.waits_for_socket
+    }
+
+    /// Does what others ask for.
+    #[inline]
+    fn attend(&mut self, cx: &mut Context<'_>) {
+        self.progress.waits_for_socket = false;
+        if self.flags() & (DRAINED | ALARM | ATTEND | BLOCKED) != 0 || !self.progress.introduced {
+            self.attend_now(cx);
+        }
+    }
+
+    #[inline(never)]
+    fn attend_now(&mut self, cx: &mut Context<'_>) {
+        let is_first = !self.progress.introduced;
+        if is_first {
+            (self.progress.introduced, self.progress.is_calm) = (true, true);
+            if let Some(mut state) = self.connection().lock() {
+                state.task = Some(cx.waker().clone());
+            }
+        }
+        let asked = self.slot().flags.fetch_and(!(DRAINED | ALARM | ATTEND), Ordering::Acquire);
+        if asked & DRAINED != 0 {
+            self.wake_senders();
+            // Between `error` and `close` nothing is told.
+            if self.connection().release_held() && !self.progress.failed {
+                self.delivery.drain();
+            }
+        }
+        // Before the deadlines, one of which may be that for what is sent here.
+        if asked & ATTEND != 0 {
+            self.look_at_state();
+            // Listeners may have been removed. At the beginning they were not: they stay where they are until the first event.
+            if !is_first && self.delivery.is_free() {
+                self.delivery.read_mail();
+            }
+        }
+        if asked & BLOCKED != 0 {
+            self.write(cx);
+        }
+        // Not before it is known what the socket takes.
+        if asked & ALARM != 0 {
+            self.meet_deadlines();
+        }
+    }
+
+    /// What has become of the connection by what others did.
+    fn look_at_state(&mut self) {
+        let Some(mut state) = self.connection().lock() else { return };
+        let fault = state.existing_extras().and_then(|extras| extras.fault.take());
+        let terminated = state.existing_extras().is_some_and(|extras| extras.terminated);
+        let hurried = state.existing_extras().is_some_and(|extras| extras.hurried);
+        if let Some(fault) = &fault {
+            state.extras().error = Some(fault.clone());
+        }
+        if state.broken {
+            self.progress.broken = true;
+            state.phase = state.phase.max(Phase::Closing);
+        }
+        let is_closing = state.phase >= Phase::Closing;
+        drop(state);
+        match self.peer_close {
+            // The answer to it.
+            Some(_) => self.connection().flush_last(),
+            // What was written before there was a socket.
+            None => self.connection().flush(),
+        }
+        if is_closing {
+            self.wake_senders();
+        }
+        if is_closing || fault.is_some() {
+            if self.deadlines.close == Moment::NEVER && self.peer_close.is_none() {
+                self.watch_if_under_way();
+            }
+            self.begin_to_end();
+        }
+        let is_cut = terminated || fault.as_ref().is_some_and(|fault| fault.close_code() == close_code::ABNORMAL);
+        if let Some(fault) = fault {
+            (self.progress.failed, self.progress.is_calm) = (true, false);
+            let is_heard = self.delivery.is_free() && self.delivery.listens_to_errors();
+            self.delivery.fail(fault.clone());
+            if self.progress.closed {
+                let (code, reason) = self.close_args();
+                self.delivery.close(code, reason);
+            }
+            let by_app = matches!(fault, ConnectionError::Listener(_) | ConnectionError::MessageAbandoned);
+            trace::connection_failed(fault.cause(), &fault, by_app, is_heard);
+        }
+        if is_cut {
+            self.hang_up();
+        }
+        if hurried {
+            self.delivery.hurry();
+        }
+    }
+
+    /// Makes an error that a listener returned the connection's. Whether there was one.
+    #[inline]
+    pub(crate) fn note_failure(&mut self) -> bool {
+        let failure = self.delivery.take_failure();
+        let has_failed = failure.is_some();
+        if let Some(error) = failure {
+            self.connection().fail(ConnectionError::Listener(error.into()));
+        }
+        has_failed
+    }
+
+    fn wake_senders(&self) {
+        let Some(mut state) = self.connection().lock() else { return };
+        let senders = state.existing_extras().and_then(|extras| extras.senders.take());
+        state.trim_extras();
+        drop(state);
+        if let Some(senders) = senders {
+            senders.notify_waiters();
+        }
+    }
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let driver = self.get_mut();
+        let begun = Coarse::now();
+        let watched = watchdog::begin_turn(begun, driver.connection().index(), driver.connection().id());
+        let turn = Turn::begin();
+        turn::begin(&driver.slot().flags);
+        let mut desk = Desk::take();
+        let mut panics = 0;
+        let polled = loop {
+            match catch_unwind(AssertUnwindSafe(|| driver.turns(&turn, &mut desk, cx))) {
+                Ok(polled) => break polled,
+                Err(panic) => {
+                    // A listener panicked, and what it was called with is lost. It ends this connection only.
+                    panics += 1;
+                    (driver.progress.failed, driver.progress.is_calm) = (true, false);
+                    driver.delivery.abandon();
+                    driver.connection().fail(ConnectionError::Listener(panic_error(panic).into()));
+                    if panics > 1 {
+                        driver.hang_up();
+                        driver.delivery.hurry();
+                    }
+                }
+            }
+        };
+        turn::end();
+        desk.put_back();
+        watched.end_turn();
+        driver.shared.note_time(begun);
+        polled
+    }
+}
+
+impl Drop for Driver {
+    /// The connection is over, or its runtime is: `close` fires in any case.
+    fn drop(&mut self) {
+        if !self.delivery.is_over() {
+            self.look_at_state();
+            self.hang_up();
+            if !self.progress.closed {
+                self.end_now(&mut Context::from_waker(Waker::noop()));
+            }
+            self.delivery.finish();
+        }
+        self.deadlines.forget(self.lifetime.clock(), self.connection().id());
+        self.shared.connections.remove(self.connection());
+        self.connection().retire();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a connection costs that does nothing is mostly these two, and its listeners. They do not grow unseen.
+    #[test]
+    fn a_connection_is_small() {
+        assert!(size_of::<Driver>() <= 264, "the task's part: {}", size_of::<Driver>());
+        assert!(size_of::<Slot>() <= 280, "what the handle points to: {}", size_of::<Slot>());
+    }
+}

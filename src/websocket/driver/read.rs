@@ -1,0 +1,378 @@
+use std::borrow::Cow;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::BufMut;
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+
+use crate::protocol::{ControlRate, Event, Opcode, ProtocolError, Spare, check_text, frame};
+use crate::runtime::clock::Moment;
+use crate::websocket::driver::scratch::Desk;
+use crate::websocket::driver::{Budget, Driver};
+use crate::websocket::error::ConnectionError;
+use crate::websocket::state::event::{self, Args};
+use crate::websocket::state::slot::{CUT, DEAF, HELD_UP, MAIL, PAUSED};
+
+/// Frames that are read ahead while a listener runs.
+const READ_AHEAD_FRAMES: usize = 64;
+
+/// Pings beyond the rate that may pile up while nothing is read: what a peer within the default rate sends in 100 s.
+const PILE_MAX: u32 = 10_000;
+
+/// From the socket to the listeners.
+impl Driver {
+    /// Whether there is room for what a read would bring.
+    #[inline]
+    pub(crate) fn may_read(&self) -> bool {
+        if self.read.is_none() || self.progress.ended || self.peer_close.is_some() {
+            return false;
+        }
+        if self.progress.failed {
+            return true;
+        }
+        // A pause ends when nothing more is delivered anyhow.
+        if self.flags() & (PAUSED | DEAF) == PAUSED || self.deadlines.message != Moment::NEVER {
+            return false;
+        }
+        if self.delivery.is_free() {
+            return self.inbox.is_empty();
+        }
+        self.inbox.len() < self.shared.options.read_ahead && self.inbox.frames() < READ_AHEAD_FRAMES
+    }
+
+    /// Reads once, and has it delivered.
+    #[inline]
+    pub(crate) fn poll_read(&mut self, desk: &mut Desk, cx: &mut Context<'_>, budget: &mut Budget) -> Poll<()> {
+        let Some(stream) = &mut self.read else { return Poll::Pending };
+        if std::mem::take(&mut budget.is_dry)
+            && let Err(error) = ready!(stream.poll_read_ready(cx))
+        {
+            self.ended(Some(error));
+            return Poll::Ready(());
+        }
+        if self.session.is_amid_message()
+            && self.inbox.is_empty()
+            && self.delivery.is_free()
+            && let Some((buffer, room)) = self.session.direct(&mut desk.spare)
+        {
+            let read = {
+                let mut buffer = buffer.limit(room);
+                let read = std::pin::pin!(stream.read_buf(&mut buffer));
+                ready!(read.poll(cx))
+            };
+            self.received_direct(read, desk, cx, budget);
+            return Poll::Ready(());
+        }
+        let size = desk.scratch.len();
+        let mut buffer;
+        let read = match stream.try_read(&mut desk.scratch) {
+            Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                if let Err(error) = ready!(stream.poll_read_ready(cx)) {
+                    self.ended(Some(error));
+                }
+                return Poll::Ready(());
+            }
+            Some(read) => read,
+            None => {
+                buffer = ReadBuf::uninit(&mut desk.scratch);
+                ready!(Pin::new(stream).poll_read(cx, &mut buffer)).map(|()| buffer.filled_mut())
+            }
+        };
+        match read {
+            Ok(bytes) if !bytes.is_empty() => {
+                budget.is_dry = bytes.len() < size;
+                self.received(bytes, &mut desk.spare, cx, budget);
+            }
+            read => self.ended(read.err()),
+        }
+        Poll::Ready(())
+    }
+
+    /// Reads what the system has and tokio does not know of.
+    #[cold]
+    pub(crate) fn read_unknown(&mut self, desk: &mut Desk, cx: &mut Context<'_>, budget: &mut Budget) {
+        if !self.may_read() {
+            return;
+        }
+        match self.read.as_ref().and_then(|stream| stream.read_unasked(&mut desk.scratch)) {
+            None => {}
+            Some(Err(error)) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Some(Ok(bytes)) if !bytes.is_empty() => self.received(bytes, &mut desk.spare, cx, budget),
+            Some(read) => self.ended(read.err()),
+        }
+    }
+
+    /// Has what has been read delivered.
+    #[inline(always)]
+    fn received(&mut self, mut bytes: &mut [u8], spare: &mut Spare, cx: &mut Context<'_>, budget: &mut Budget) {
+        self.progress.heard = true;
+        budget.bytes = budget.bytes.wrapping_sub_unsigned(bytes.len());
+        self.slot().received.add_bytes(bytes.len());
+        if self.progress.failed {
+            return;
+        }
+        if self.delivery.is_free() {
+            if !self.feed_quickly(&mut bytes, cx, budget) || !bytes.is_empty() {
+                self.feed_all(&mut bytes, spare, cx, budget);
+            }
+            if self.session.is_amid_message() {
+                self.note_data();
+            }
+            if bytes.is_empty() {
+                return;
+            }
+        }
+        self.keep(bytes);
+    }
+
+    /// Keeps what cannot be delivered now. A ping behind a message whose listener runs is answered now all the same.
+    #[inline(never)]
+    fn keep(&mut self, bytes: &[u8]) {
+        if self.delivery.is_free() {
+            return self.inbox.push(bytes);
+        }
+        let (connection, auto_pong) = (self.connection(), self.shared.options.auto_pong);
+        let has_data = self.inbox.push_and_look(bytes, &self.session, |ping| {
+            if auto_pong {
+                connection.answer_ping(ping, false);
+            }
+        });
+        if has_data {
+            self.note_data();
+        }
+    }
+
+    /// More of a large message is in the buffer that it is put together in.
+    #[inline(never)]
+    fn received_direct(&mut self, read: io::Result<usize>, desk: &mut Desk, cx: &mut Context<'_>, budget: &mut Budget) {
+        let count = match read {
+            Ok(count @ 1..) => count,
+            Ok(_) => return self.ended(None),
+            Err(error) => return self.ended(Some(error)),
+        };
+        self.progress.heard = true;
+        budget.bytes = budget.bytes.wrapping_sub_unsigned(count);
+        self.slot().received.add_bytes(count);
+        let mut message = Vec::new();
+        match self.session.receive_direct(count, &mut message) {
+            Ok((event, following)) => {
+                self.note_data();
+                if let Some(event) = event {
+                    self.take(event, &mut desk.spare, cx, budget);
+                }
+                self.keep(&following);
+            }
+            Err(error) => self.connection().fail(error.into()),
+        }
+        desk.spare.give(message);
+    }
+
+    fn ended(&mut self, error: Option<io::Error>) {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
+        (self.progress.ended, self.progress.is_calm) = (true, false);
+        self.begin_to_end();
+        match error {
+            // A peer that leaves, however rudely, is no fault.
+            Some(error)
+                if !matches!(
+                    error.kind(),
+                    BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof
+                ) =>
+            {
+                self.connection().fail(ConnectionError::Io(Arc::new(error)));
+            }
+            _ => {}
+        }
+    }
+
+    /// Delivers what has been kept.
+    #[inline]
+    pub(crate) fn deliver_inbox(&mut self, desk: &mut Desk, cx: &mut Context<'_>, budget: &mut Budget) {
+        if !self.inbox.is_empty() {
+            self.deliver_kept(desk, cx, budget);
+        }
+    }
+
+    #[inline(never)]
+    fn deliver_kept(&mut self, desk: &mut Desk, cx: &mut Context<'_>, budget: &mut Budget) {
+        if self.progress.failed {
+            return self.inbox.clear();
+        }
+        let Some(mut buffer) = self.inbox.take() else { return };
+        let before = buffer.left();
+        let mut rest = buffer.bytes.get_mut(buffer.at..).unwrap_or_default();
+        self.feed_all(&mut rest, &mut desk.spare, cx, budget);
+        let used = before.saturating_sub(rest.len());
+        buffer.advance(used);
+        if used > 0 && (self.progress.ended || self.progress.broken) && self.flags() & DEAF == 0 {
+            // The peer has left, and its messages have not all been delivered: each has its time.
+            self.deadlines.close = Moment::NEVER;
+            self.deadlines.is_not_overdue();
+            self.begin_to_end();
+        }
+        self.inbox.put_back(buffer);
+        self.keep(&[]);
+    }
+
+    /// Has messages delivered until there are no more in `input`, or no more can be delivered now.
+    #[inline(never)]
+    fn feed_all(&mut self, input: &mut &mut [u8], spare: &mut Spare, cx: &mut Context<'_>, budget: &mut Budget) {
+        while self.delivery.is_free() && !budget.is_spent() && !self.is_held_up() {
+            if self.feed_quickly(input, cx, budget) {
+                continue;
+            }
+            match self.session.receive(input, &self.shared.options.limits, spare) {
+                Ok(Some(event)) => self.take(event, spare, cx, budget),
+                Ok(None) => return,
+                Err(error) => return self.connection().fail(error.into()),
+            }
+        }
+    }
+
+    /// The short way, for messages that have come whole while no listener runs and nothing else is up. Whether there was one.
+    #[inline(always)]
+    fn feed_quickly(&mut self, input: &mut &mut [u8], cx: &mut Context<'_>, budget: &mut Budget) -> bool {
+        if !self.session.is_between_messages() {
+            return false;
+        }
+        let Some(limit) = self.shared.options.limits.max_whole_message() else { return false };
+        let mut frames = budget.frames;
+        let mut rest = std::mem::take(input);
+        while self.flags() & (MAIL | DEAF | PAUSED | CUT | HELD_UP) == 0
+            && frames > 0
+            && let Some((opcode, payload)) = frame::take_whole_message(&mut rest, limit)
+        {
+            frames -= 1;
+            let is_over = if opcode == Opcode::Text {
+                match check_text(payload) {
+                    Ok(text) => self.delivery.emit_quickly(event::TEXT, Args::Text(text), cx),
+                    Err(error) => {
+                        rest = &mut [];
+                        self.connection().fail(error.into());
+                        break;
+                    }
+                }
+            } else {
+                self.delivery.emit_quickly(event::BINARY, Args::Bytes(payload), cx)
+            };
+            if self.progress.is_counted || !is_over {
+                self.note_failure();
+                self.note_message();
+                break;
+            }
+        }
+        *input = rest;
+        let taken = std::mem::replace(&mut budget.frames, frames) - frames;
+        self.slot().received.add_messages(taken);
+        taken > 0
+    }
+
+    #[inline]
+    fn is_held_up(&self) -> bool {
+        let flags = self.flags();
+        flags & (PAUSED | DEAF) == PAUSED || flags & (CUT | HELD_UP) != 0 || self.deadlines.message != Moment::NEVER
+    }
+
+    /// One thing that the peer has said.
+    #[inline]
+    fn take(&mut self, event: Event<'_>, spare: &mut Spare, cx: &mut Context<'_>, budget: &mut Budget) {
+        budget.frames = budget.frames.saturating_sub(1);
+        match event {
+            Event::Text(text) => {
+                self.emit(event::TEXT, Args::Text(&text), cx);
+                if let Cow::Owned(text) = text {
+                    spare.give(text.into_bytes());
+                }
+                self.slot().received.add_messages(1);
+                self.note_message();
+            }
+            Event::Binary(bytes) => {
+                self.emit(event::BINARY, Args::Bytes(&bytes), cx);
+                if let Cow::Owned(bytes) = bytes {
+                    spare.give(bytes);
+                }
+                self.slot().received.add_messages(1);
+                self.note_message();
+            }
+            Event::Ping(payload) => {
+                if self.answer_ping(&payload) {
+                    self.emit(event::PING, Args::Bytes(&payload), cx);
+                }
+            }
+            // It makes us answer nothing.
+            Event::Pong(payload) => self.emit(event::PONG, Args::Bytes(&payload), cx),
+            Event::Close(close) => self.answer_close(close, cx),
+        }
+    }
+
+    /// Emits an event of the wire, if that is still wanted.
+    #[inline]
+    pub(crate) fn emit(&mut self, event: u8, args: Args<'_>, cx: &mut Context<'_>) {
+        if self.flags() & DEAF == 0 && !self.delivery.emit(event, args, cx) {
+            self.note_failure();
+        }
+    }
+
+    /// A message has come: for the deadline and the limit that some apps set.
+    #[inline]
+    fn note_message(&mut self) {
+        if self.progress.is_counted {
+            self.count_message();
+        }
+    }
+
+    #[inline(never)]
+    fn count_message(&mut self) {
+        self.note_data();
+        let clock = self.lifetime.clock();
+        if let Some(rate) = self.shared.options.message_rate {
+            let wait = self.rates.get_or_insert_default().messages.spend(clock.millis(), rate, rate);
+            if wait > 0 {
+                self.deadlines.message = clock.after(Duration::from_millis(wait));
+            }
+        }
+    }
+
+    /// A frame of a message has come: the peer is not idle.
+    pub(crate) fn note_data(&mut self) {
+        if let Some(limit) = self.shared.options.idle_timeout {
+            self.deadlines.idle = self.lifetime.clock().after(limit);
+        }
+    }
+
+    /// Answers a ping (RFC 6455 §5.5.2). `false` if the peer pings faster than it may, which fails the connection.
+    ///
+    /// Pings that pile up while nothing is read are not the peer's fault. Beyond the rate, one pong answers all of them: the answer
+    /// to the last (§5.5.3).
+    fn answer_ping(&mut self, payload: &[u8]) -> bool {
+        let was_answered = self.inbox.was_answered();
+        let has_piled_up = std::mem::replace(&mut self.progress.pings_pile_up, true);
+        let excess = self.shared.options.control_rate.filter(|rate| {
+            let now = self.lifetime.clock().millis();
+            self.rates.get_or_insert_default().pings.take(now, rate.burst, rate.per_second).is_err()
+        });
+        if let Some(ControlRate { burst, per_second }) = excess {
+            let rates = self.rates.get_or_insert_default();
+            rates.piled_up = if has_piled_up { rates.piled_up.saturating_add(1) } else { PILE_MAX };
+            if rates.piled_up >= PILE_MAX {
+                self.connection().fail(ProtocolError::TooManyPings { burst, per_second }.into());
+                return false;
+            }
+        }
+        if !was_answered && self.shared.options.auto_pong {
+            self.connection().answer_ping(payload, excess.is_some());
+        }
+        true
+    }
+
+    /// All that had arrived has been read.
+    #[inline(never)]
+    pub(crate) fn answer_piled_up_pings(&mut self) {
+        if self.rates.as_mut().is_some_and(|rates| std::mem::take(&mut rates.piled_up) > 0) {
+            self.connection().answer_pings_so_far();
+        }
+    }
+}

@@ -1,0 +1,106 @@
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::AsyncWrite;
+
+use crate::runtime::clock::Moment;
+use crate::runtime::stream::ReadHalf;
+use crate::websocket::driver::Driver;
+use crate::websocket::state::buffers;
+use crate::websocket::state::outbox::Flushed;
+
+/// By the task, where others could not.
+impl Driver {
+    /// Writes what others could not: the socket was full, or is one that only this task can write.
+    pub(crate) fn write(&mut self, cx: &mut Context<'_>) {
+        match &self.read {
+            Some(ReadHalf::Other(_)) => self.write_stream(cx),
+            Some(_) => self.write_socket(cx),
+            None => {}
+        }
+    }
+
+    fn write_socket(&mut self, cx: &mut Context<'_>) {
+        let had_to_wait = self.deadlines.write != Moment::NEVER;
+        loop {
+            let Some(mut state) = self.connection().lock() else { return };
+            let before = state.unsent();
+            match state.outbox.flush() {
+                Flushed::All | Flushed::NotYet => {
+                    if self.connection().unblock(&mut state) {
+                        drop(state);
+                        return self.all_has_left(had_to_wait);
+                    }
+                }
+                Flushed::Full => {
+                    let has_moved = state.unsent() < before;
+                    self.connection().moved(&mut state);
+                    drop(state);
+                    self.note_write(has_moved);
+                    let Some(stream) = &self.read else { return };
+                    match stream.poll_write_ready(cx) {
+                        Poll::Ready(Ok(())) => {}
+                        Poll::Ready(Err(_)) => return self.connection().broken(),
+                        Poll::Pending => {
+                            self.progress.waits_for_socket = true;
+                            return;
+                        }
+                    }
+                }
+                Flushed::Broken => {
+                    drop(state);
+                    return self.connection().broken();
+                }
+            }
+        }
+    }
+
+    fn write_stream(&mut self, cx: &mut Context<'_>) {
+        let had_to_wait = self.deadlines.write != Moment::NEVER;
+        let connection = self.connection();
+        let Some(ReadHalf::Other(stream)) = &mut self.read else { return };
+        loop {
+            if self.writing.as_ref().is_none_or(|buffer| buffer.left() == 0) {
+                let taken = connection.lock().and_then(|mut state| state.outbox.take());
+                if let Some(written) = std::mem::replace(&mut self.writing, taken) {
+                    buffers::give(written);
+                }
+            }
+            let polled = match &self.writing {
+                Some(buffer) => Pin::new(&mut *stream).poll_write(cx, buffer.rest()),
+                None => Pin::new(&mut *stream).poll_flush(cx).map_ok(|()| 0),
+            };
+            match (polled, &mut self.writing) {
+                (Poll::Ready(Ok(_)), None) => {
+                    let Some(mut state) = connection.lock() else { return };
+                    if connection.unblock(&mut state) {
+                        drop(state);
+                        return self.all_has_left(had_to_wait);
+                    }
+                }
+                (Poll::Ready(Ok(count @ 1..)), Some(buffer)) => {
+                    buffer.at += count;
+                    if let Some(mut state) = connection.lock() {
+                        state.outbox.wrote(count);
+                        connection.moved(&mut state);
+                    }
+                    self.deadlines.write = Moment::NEVER;
+                }
+                (Poll::Ready(_), _) => return connection.broken(),
+                (Poll::Pending, _) => {
+                    self.progress.waits_for_socket = true;
+                    return self.note_write(false);
+                }
+            }
+        }
+    }
+
+    /// The socket is full: the time that it may stay so runs anew if it has taken something.
+    fn note_write(&mut self, has_moved: bool) {
+        if has_moved || self.deadlines.write == Moment::NEVER {
+            let limit = self.shared.options.write_timeout;
+            self.deadlines.write = limit.map_or(Moment::NEVER, |limit| self.lifetime.clock().after(limit));
+        }
+        self.watch_slow_peer();
+    }
+}

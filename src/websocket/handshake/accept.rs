@@ -1,0 +1,296 @@
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::emitter::{BoxError, ConcurrentListener, Contained, Reacting, contain};
+use crate::http::{Answer, HttpError, Response, ServerRequest, Upgrade, Upgraded};
+use crate::runtime::clock::Coarse;
+use crate::runtime::trace;
+use crate::runtime::watchdog;
+use crate::websocket::driver::Driver;
+use crate::websocket::driver::dispatcher::Delivery;
+use crate::websocket::error::{ConnectionError, HandshakeError};
+use crate::websocket::handshake::check::{self, Handshake};
+use crate::websocket::handshake::kept_request;
+use crate::websocket::options::WebSocketOptions;
+use crate::websocket::options::verify::{Refusal, Verdict, Verifying};
+use crate::websocket::state::handle::WebSocketConnection;
+use crate::websocket::state::shared::Shared;
+use crate::websocket::state::slot::{self, Phase, Slot};
+
+/// The middleware's events, by their place among its names.
+const CONNECTION: u8 = 0;
+const ERROR: u8 = 1;
+
+/// When there has to be a decision, and after how long that is.
+type Deadline = Option<(Instant, Duration)>;
+
+fn deadline(options: &WebSocketOptions) -> Deadline {
+    options.handshake_timeout.and_then(|limit| Some((Instant::now().checked_add(limit)?, limit)))
+}
+
+/// Answers a request that wants to be a WebSocket.
+pub(crate) fn decide(request: ServerRequest, shared: Arc<Shared>) -> Answer {
+    let handshake = match check::check(&request, &shared.options) {
+        Ok(handshake) => handshake,
+        Err(error) => return Handshaking::begin(request, shared, None).refuse(error.into()),
+    };
+    let verdict = match &shared.verify {
+        Some(verify) => verify(request.clone()),
+        None => Verifying::Now(Ok(None)),
+    };
+    match verdict {
+        Verifying::Now(verdict) => Handshaking::begin(request, shared, Some(&handshake)).heed(verdict, handshake, None),
+        Verifying::Later(deciding) => {
+            let handshaking = Handshaking::begin(request, shared, Some(&handshake));
+            let deciding = Contained::new(deciding);
+            Answer::later(async move {
+                let deadline = deadline(&handshaking.shared.options);
+                let verdict = in_time(deadline, contain_future(deciding)).await;
+                handshaking.heed(verdict, handshake, deadline).await
+            })
+        }
+    }
+}
+
+/// A connection whose listeners decide about it.
+struct Handshaking {
+    connection: WebSocketConnection,
+    shared: Arc<Shared>,
+    decision: Decision,
+    /// The one that it was begun on: it may be given up on another, which is not driven on.
+    runtime: Option<Handle>,
+}
+
+enum Decision {
+    Open,
+    Refused,
+    Accepted,
+}
+
+impl Drop for Handshaking {
+    /// If it is not accepted, the connection was never there.
+    fn drop(&mut self) {
+        match self.decision {
+            Decision::Accepted => {}
+            Decision::Refused => Delivery::new(self.connection).vanish(),
+            Decision::Open => {
+                let Handshaking { connection, ref shared, ref mut runtime, .. } = *self;
+                let runtime = runtime.take();
+                let gone = Handshaking { connection, shared: shared.clone(), decision: Decision::Open, runtime: None };
+                let answer = gone.refuse(HandshakeError::Gone.into());
+                // Nobody is left who would wait for asynchronous listeners.
+                if let Some(runtime) = runtime {
+                    runtime.spawn(answer.into_future());
+                }
+            }
+        }
+    }
+}
+
+impl Handshaking {
+    fn begin(request: ServerRequest, shared: Arc<Shared>, handshake: Option<&Handshake>) -> Handshaking {
+        watchdog::start(slot::report_stuck);
+        let connection = Slot::open(shared.clone(), request.remote_address());
+        let kept =
+            handshake.and_then(|handshake| kept_request::keep(&request, handshake.subprotocol.as_deref(), &shared.options));
+        if let Some(mut state) = connection.lock() {
+            state.local = request.shared_local_address();
+            if let Some(kept) = kept {
+                state.belongings().handshake = Some(kept);
+            }
+            state.extras().request = Some(request);
+        }
+        Handshaking { connection, shared, decision: Decision::Open, runtime: Handle::try_current().ok() }
+    }
+
+    /// Does what was decided before there was a connection.
+    fn heed(self, verdict: Verdict, handshake: Handshake, deadline: Deadline) -> Answer {
+        match verdict {
+            Ok(found) => {
+                if let Some(found) = found {
+                    self.connection.set_shared(found);
+                }
+                self.decide(handshake, deadline)
+            }
+            Err(refusal) => self.refuse(refusal),
+        }
+    }
+
+    /// Calls the `connection` listeners, one after the other.
+    fn decide(self, handshake: Handshake, deadline: Deadline) -> Answer {
+        let listeners = self.shared.listeners.snapshot();
+        for (place, listener) in listeners.iter().enumerate() {
+            match self.call(listener, CONNECTION) {
+                Reacting::Done(outcome) => {
+                    if let Err(refusal) = self.verdict(outcome) {
+                        return self.refuse(refusal);
+                    }
+                }
+                Reacting::Later(running) => {
+                    let running = Contained::new(running);
+                    return Answer::later(self.decide_later(handshake, deadline, listeners, place, running));
+                }
+            }
+        }
+        self.accept(handshake)
+    }
+
+    /// The same from the first asynchronous listener on, which is `running`.
+    async fn decide_later(
+        self,
+        handshake: Handshake,
+        begun: Deadline,
+        listeners: Arc<[Arc<ConcurrentListener<WebSocketConnection>>]>,
+        place: usize,
+        running: Running<(), BoxError>,
+    ) -> Response {
+        let decide = async {
+            self.verdict(contain_future(running).await)?;
+            for listener in listeners.iter().skip(place + 1) {
+                let outcome = match self.call(listener, CONNECTION) {
+                    Reacting::Done(outcome) => outcome,
+                    Reacting::Later(running) => contain_future(Contained::new(running)).await,
+                };
+                self.verdict(outcome)?;
+            }
+            Ok(())
+        };
+        match in_time(begun.or_else(|| deadline(&self.shared.options)), decide).await {
+            Ok(()) => self.accept(handshake).await,
+            Err(refusal) => self.refuse(refusal).await,
+        }
+    }
+
+    /// What a listener has decided.
+    fn verdict(&self, outcome: Result<(), BoxError>) -> Result<(), Refusal> {
+        outcome?;
+        let rejection = self.connection.lock().and_then(|mut state| state.existing_extras()?.rejection.take());
+        rejection.map_or(Ok(()), |page| Err(page.into()))
+    }
+
+    fn call(&self, listener: &ConcurrentListener<WebSocketConnection>, event: u8) -> Reacting {
+        let begun = Coarse::now();
+        let watched = watchdog::begin_turn(begun, self.connection.index(), self.connection.id());
+        let name = if event == CONNECTION { "connection" } else { "error" };
+        let called =
+            watchdog::in_event(name, || contain(|| Ok(self.shared.listeners.call(listener, event, self.connection))));
+        watched.end_turn();
+        self.shared.note_time(begun);
+        match called {
+            Ok(reacting) => reacting.unwrap_or(Reacting::Done(Ok(()))),
+            Err(error) => Reacting::Done(Err(error)),
+        }
+    }
+
+    /// All have decided for it. From here on the connection is there, and will say `close`.
+    fn accept(mut self, handshake: Handshake) -> Answer {
+        if let Some(mut state) = self.connection.lock() {
+            if let Some(page) = state.existing_extras().and_then(|extras| extras.rejection.take()) {
+                // By somebody else, after the last listener.
+                drop(state);
+                return self.refuse(page.into());
+            }
+            state.phase = state.phase.max(Phase::Accepted);
+            if !self.shared.options.keep_request {
+                let request = state.extras().request.take();
+                state.trim_extras();
+                drop(state);
+                drop(request);
+            }
+        }
+        self.decision = Decision::Accepted;
+        let upgrade = Accepted { connection: Some(self.connection), shared: self.shared.clone() };
+        handshake.complete(Response::switching_protocols(Box::new(upgrade))).into()
+    }
+
+    /// Tells of a refused handshake. The connection answers the `error` listeners, and then it is gone.
+    fn refuse(mut self, Refusal { error, mut page }: Refusal) -> Answer {
+        self.decision = Decision::Refused;
+        self.shared.connections.refused(error.cause());
+        let by_app = matches!(error, HandshakeError::Listener(_) | HandshakeError::Timeout { .. });
+        let listeners = self.shared.listeners.snapshot();
+        let is_reported = trace::handshake_failed(error.cause(), &error, by_app);
+        if by_app {
+            // An exception in a listener is an `error` of the HTTP server in ReactPHP.
+            let failed = HttpError::Handler(error.clone().into());
+            let is_reported = is_reported || self.shared.listeners.count(ERROR) > 0;
+            *page = if is_reported { page.with_reported_error(failed) } else { page.with_error(failed) };
+        }
+        if let Some(mut state) = self.connection.lock() {
+            state.phase = Phase::Closed;
+            state.extras().error = Some(ConnectionError::Handshake(error));
+        }
+        // What these return is about a connection that is not there: there is nothing left to do with it.
+        let mut running = Vec::new();
+        for listener in listeners.iter() {
+            match self.call(listener, ERROR) {
+                Reacting::Later(later) => running.push(Contained::new(later)),
+                Reacting::Done(Err(error)) => trace::listener_failed("error", error),
+                Reacting::Done(Ok(())) => {}
+            }
+        }
+        if running.is_empty() {
+            return (*page).into();
+        }
+        Answer::later(async move {
+            let limit = self.shared.options.handshake_timeout.unwrap_or(Duration::MAX);
+            let all = async {
+                for running in running {
+                    if let Err(error) = contain_future(running).await {
+                        trace::listener_failed("error", error);
+                    }
+                }
+            };
+            let _ = timeout(limit, all).await;
+            *page
+        })
+    }
+}
+
+/// What is not decided in time is refused.
+async fn in_time<T>(deadline: Deadline, decide: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+    let Some((deadline, limit)) = deadline else { return decide.await };
+    timeout_at(deadline, decide).await.unwrap_or_else(|_| Err(HandshakeError::Timeout { limit }.into()))
+}
+
+type Running<T, E> = Contained<Pin<Box<dyn Future<Output = Result<T, E>> + Send>>>;
+
+/// A panic is an error.
+async fn contain_future<T, E: From<BoxError>>(mut running: Running<T, E>) -> Result<T, E> {
+    std::future::poll_fn(|cx| {
+        contain(|| Ok(running.as_mut().poll(cx))).unwrap_or_else(|error| Poll::Ready(Err(error.into())))
+    })
+    .await
+}
+
+/// A connection that has been accepted. If the 101 does not leave, because the client has left or another middleware has
+/// answered something else, there is still a `close` to each `connection`.
+struct Accepted {
+    connection: Option<WebSocketConnection>,
+    shared: Arc<Shared>,
+}
+
+impl Upgrade for Accepted {
+    fn start(mut self: Box<Self>, upgraded: Upgraded) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        match self.connection.take() {
+            Some(connection) => {
+                let driver = Driver::start(connection, self.shared.clone(), upgraded);
+                Box::pin(trace::in_websocket(connection.id(), driver))
+            }
+            None => Box::pin(std::future::ready(())),
+        }
+    }
+}
+
+impl Drop for Accepted {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            Driver::never_started(connection);
+        }
+    }
+}

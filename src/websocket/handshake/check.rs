@@ -1,0 +1,126 @@
+//! The server's side of the opening handshake (RFC 6455 section 4.2). Pure: a request goes in, a
+//! decision comes out.
+
+use std::sync::Arc;
+
+use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::{Method, Version};
+
+use crate::http::{Response, ServerRequest};
+use crate::protocol::accept;
+use crate::websocket::error::HandshakeError;
+use crate::websocket::options::WebSocketOptions;
+use crate::websocket::options::subprotocol;
+
+/// A handshake that is in order, as far as the protocol is concerned.
+#[derive(Debug)]
+pub(crate) struct Handshake {
+    accept: HeaderValue,
+    pub(crate) subprotocol: Option<Arc<str>>,
+}
+
+/// What a request wants of a middleware.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Intent {
+    /// To be a WebSocket: it is accepted or refused.
+    WebSocket,
+    /// To be one, but it is not an upgrade any more. The cause is that of
+    /// [`not_upgraded`](crate::WebSocketStats::not_upgraded).
+    NotUpgraded(&'static str),
+    Other,
+}
+
+impl Intent {
+    pub(crate) fn of(request: &ServerRequest) -> Intent {
+        let headers = request.headers();
+        let looks_like_a_handshake = *request.method() == Method::GET
+            && (headers.contains_key(SEC_WEBSOCKET_KEY) || has_token(headers, UPGRADE, "websocket"));
+        if !looks_like_a_handshake {
+            return Intent::Other;
+        }
+        // RFC 9110 section 7.8: a server ignores `Upgrade` in HTTP/1.0, and where `Connection` does
+        // not name it.
+        if request.version() != Version::HTTP_11 {
+            Intent::NotUpgraded("http_1_0")
+        } else if !has_token(headers, CONNECTION, "upgrade") {
+            Intent::NotUpgraded("connection_header")
+        } else {
+            Intent::WebSocket
+        }
+    }
+}
+
+/// Checks what section 4.2.1 asks for, and the origin, of a request whose [`Intent`] is a
+/// WebSocket.
+pub(crate) fn check(request: &ServerRequest, options: &WebSocketOptions) -> Result<Handshake, HandshakeError> {
+    let headers = request.headers();
+    if !has_token(headers, UPGRADE, "websocket") {
+        return Err(HandshakeError::Upgrade);
+    }
+    if !request.body().is_empty() {
+        return Err(HandshakeError::Body);
+    }
+    if only(headers, SEC_WEBSOCKET_VERSION) != Some(b"13") {
+        return Err(HandshakeError::Version);
+    }
+    let key = only(headers, SEC_WEBSOCKET_KEY).filter(|key| accept::is_valid_key(key)).ok_or(HandshakeError::Key)?;
+    options
+        .origins
+        .check(headers, || request.host())
+        .map_err(|origin| HandshakeError::Origin { origin, host: request.host().unwrap_or_default().to_owned() })?;
+    let subprotocol = subprotocol::select(request, options)?;
+    // Base64 has no character that a header could not have.
+    let accept = HeaderValue::try_from(accept::accept_key(key)).map_err(|_| HandshakeError::Key)?;
+    Ok(Handshake { accept, subprotocol })
+}
+
+impl Handshake {
+    /// Adds the headers of the 101 (section 4.2.2).
+    pub(crate) fn complete(self, response: Response) -> Response {
+        let response = response
+            .with_own_header("Upgrade", HeaderValue::from_static("websocket"))
+            .with_own_header("Sec-WebSocket-Accept", self.accept);
+        match self.subprotocol {
+            Some(name) => response.with_header("Sec-WebSocket-Protocol", name.as_bytes()),
+            None => response,
+        }
+    }
+}
+
+impl HandshakeError {
+    /// The page that answers the client. It names the rule that a broken client violates.
+    pub(crate) fn page(&self) -> Response {
+        let text = match self {
+            // What the app's author can do about it is for the `error` event to say.
+            HandshakeError::Origin { .. } => "Error 403: Forbidden".to_owned(),
+            HandshakeError::Listener(_) => "Error 500: Internal Server Error".to_owned(),
+            HandshakeError::Timeout { .. } => "Error 503: Service Unavailable".to_owned(),
+            error => format!("Error {}: {error}", self.status()),
+        };
+        let page = Response::new(self.status()).with_header("Content-Type", "text/plain").with_body(text);
+        let page = page.with_header("Connection", "close");
+        match self {
+            // RFC 9110 section 15.5.22: what to upgrade to.
+            HandshakeError::Version => page.with_header("Upgrade", "websocket").with_header("Sec-WebSocket-Version", "13"),
+            _ => page,
+        }
+    }
+}
+
+/// The value of a field that stands in the head once.
+fn only(headers: &HeaderMap, name: HeaderName) -> Option<&[u8]> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?;
+    values.next().is_none().then_some(value.as_bytes())
+}
+
+/// Whether a list, over all its lines, has a token, in any case.
+fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    let is_token = |other: &[u8]| other.eq_ignore_ascii_case(token.as_bytes());
+    // Mostly it is the only one.
+    headers.get_all(name).iter().any(|line| is_token(line.as_bytes()) || list(line).any(is_token))
+}
+
+fn list(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+}

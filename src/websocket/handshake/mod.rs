@@ -1,0 +1,5 @@
+//! How a request becomes a connection (RFC 6455 section 4.2).
+
+pub(crate) mod accept;
+pub(crate) mod check;
+pub(crate) mod kept_request;

@@ -1,0 +1,155 @@
+//! Buffers that a thread uses again: idle connections own none.
+
+use std::cell::Cell;
+
+/// Bytes that wait. Behind a pointer, so that a connection that has none has room for no more than that.
+#[derive(Debug)]
+pub(crate) struct Buffer {
+    pub(crate) bytes: Vec<u8>,
+    /// Those before are done with.
+    pub(crate) at: usize,
+}
+
+impl Buffer {
+    /// What is not done with.
+    #[inline]
+    pub(crate) fn rest(&self) -> &[u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
+    /// How much that is.
+    #[inline]
+    pub(crate) fn left(&self) -> usize {
+        self.bytes.len().saturating_sub(self.at)
+    }
+
+    /// So many more are done with. They are cut off before they are much, as a buffer may never be empty while bytes come and go;
+    /// and not each time, as the others have to be moved for it.
+    pub(crate) fn advance(&mut self, bytes: usize) {
+        self.at = self.at.saturating_add(bytes).min(self.bytes.len());
+        if self.at >= CUT_MIN && self.at >= self.left() / CUT_PART {
+            self.bytes.drain(..self.at);
+            self.at = 0;
+        }
+    }
+}
+
+/// Fewer bytes that are done with are kept.
+const CUT_MIN: usize = 64 * 1024;
+
+/// So are those that are less than this part of what is not done with: a fourth.
+const CUT_PART: usize = 4;
+
+thread_local! {
+    static POOL: Pool = const { Pool { top: Cell::new(None), others: Cell::new(Vec::new()) } };
+}
+
+struct Pool {
+    /// The one that is taken next: all that a usual turn needs.
+    top: Cell<Option<Box<Buffer>>>,
+    #[expect(clippy::vec_box, reason = "they come and go as they are")]
+    others: Cell<Vec<Box<Buffer>>>,
+}
+
+/// Room for a usual turn's answers.
+const FIRST_CAPACITY: usize = 2 * 1024;
+
+/// Of small buffers, as many are kept as a broadcast to a large group needs at a time.
+const SMALL: usize = 4 * 1024;
+const SMALL_MAX: usize = 1024;
+
+/// Of larger ones, few; and the largest go back to the allocator.
+const LARGE: usize = 64 * 1024 + 64;
+const LARGE_MAX: usize = 16;
+
+/// An empty buffer.
+#[inline]
+pub(crate) fn take() -> Box<Buffer> {
+    // When a thread ends its pool may be gone already.
+    match POOL.try_with(|pool| pool.top.take()) {
+        Ok(Some(buffer)) => buffer,
+        _ => take_other(),
+    }
+}
+
+#[inline(never)]
+fn take_other() -> Box<Buffer> {
+    let pooled = POOL.try_with(|pool| {
+        let mut others = pool.others.take();
+        let buffer = others.pop();
+        pool.others.set(others);
+        buffer
+    });
+    let new = || Box::new(Buffer { bytes: Vec::with_capacity(FIRST_CAPACITY), at: 0 });
+    pooled.ok().flatten().unwrap_or_else(new)
+}
+
+/// Takes back a buffer that is not used any more.
+#[inline]
+pub(crate) fn give(mut buffer: Box<Buffer>) {
+    if buffer.bytes.capacity() > LARGE {
+        return;
+    }
+    buffer.bytes.clear();
+    buffer.at = 0;
+    if let Ok(Some(before)) = POOL.try_with(|pool| pool.top.replace(Some(buffer))) {
+        give_other(before);
+    }
+}
+
+#[inline(never)]
+fn give_other(buffer: Box<Buffer>) {
+    let _ = POOL.try_with(|pool| {
+        let mut others = pool.others.take();
+        if others.len() < if buffer.bytes.capacity() <= SMALL { SMALL_MAX } else { LARGE_MAX } {
+            others.push(buffer);
+        }
+        pool.others.set(others);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn buffer(capacity: usize) -> Box<Buffer> {
+        Box::new(Buffer { bytes: Vec::with_capacity(capacity), at: 0 })
+    }
+
+    /// The capacities of those that the thread keeps.
+    fn kept() -> Vec<usize> {
+        POOL.with(|pool| {
+            let buffers = pool.top.take().into_iter().chain(pool.others.take());
+            buffers.map(|buffer| buffer.bytes.capacity()).collect()
+        })
+    }
+
+    #[test]
+    fn a_buffer_is_used_again_and_empty() {
+        let mut used = buffer(LARGE);
+        used.bytes.extend_from_slice(b"sent");
+        used.at = 4;
+        give(used);
+        let again = take();
+        assert_eq!((again.bytes.capacity(), again.bytes.len(), again.at), (LARGE, 0, 0));
+        assert_eq!(take().bytes.capacity(), FIRST_CAPACITY, "there are no others");
+    }
+
+    #[test]
+    fn the_largest_buffers_go_back_to_the_allocator() {
+        give(buffer(LARGE + 1));
+        assert_eq!(kept(), [0; 0]);
+        give(buffer(LARGE));
+        assert_eq!(kept(), [LARGE]);
+    }
+
+    #[test]
+    fn of_large_buffers_few_are_kept_and_of_small_ones_as_many_as_a_large_group_needs() {
+        (0..100).for_each(|_| give(buffer(SMALL + 1)));
+        assert_eq!(kept(), [SMALL + 1; 1 + LARGE_MAX]);
+        (0..2 * SMALL_MAX).for_each(|_| give(buffer(SMALL)));
+        (0..100).for_each(|_| give(buffer(SMALL + 1)));
+        let kept = kept();
+        assert_eq!((kept.len(), kept.iter().filter(|capacity| **capacity > SMALL).count()), (1 + SMALL_MAX, 1));
+    }
+}

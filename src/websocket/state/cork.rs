@@ -1,0 +1,323 @@
+//! Writes that leave together.
+//!
+//! What is written during a turn, to whomever, is collected, and every connection touched is flushed once when the turn
+//! ends: from the same thread, straight to its socket, without waking its task. That is what makes bursts and broadcasts
+//! cheap: one system call for many messages, none of them late by more than the turn.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use parking_lot::RwLock;
+use tokio::runtime::Handle;
+
+use crate::protocol::{Opcode, frame};
+use crate::websocket::state::handle::WebSocketConnection;
+use crate::websocket::state::held::SlowMemberPolicy;
+use crate::websocket::state::order::Order;
+use crate::websocket::state::outbox::Log;
+use crate::websocket::state::slot::Slot;
+
+thread_local! {
+    // Two, since what needs no destructor is cheaper to get at.
+    static THREAD: Thread = const { Thread { in_turn: Cell::new(false), token: Cell::new(0), first: Cell::new(None), has_more: Cell::new(false) } };
+    static MORE: More = const { More { touched: RefCell::new(Vec::new()), log: Cell::new(None) } };
+}
+
+struct Thread {
+    in_turn: Cell<bool>,
+    token: Cell<u32>,
+    /// The connection that was touched first, in most turns the only one, and where it is.
+    first: Cell<Option<(WebSocketConnection, &'static Slot)>>,
+    /// There is something to do about [`More`].
+    has_more: Cell<bool>,
+}
+
+struct More {
+    /// Those that were touched after the first.
+    touched: RefCell<Vec<WebSocketConnection>>,
+    /// The turn's broadcasts.
+    log: Cell<Option<Arc<Log>>>,
+}
+
+/// So many connections are flushed in one go; the rest by a task that lets others run in between. A flush is a system call,
+/// so that 256 of them take some milliseconds.
+const FLUSH_MAX: usize = 256;
+
+/// A log of more bytes is not added to: members that have not sent theirs hold on to all of it.
+const LOG_MAX: usize = 256 * 1024;
+
+/// Runs `work`, and lets what it writes leave together when it is done: for code outside of listeners, whose writes are
+/// collected anyhow.
+///
+/// ```
+/// # fn send_all(connections: &[react_websocket::WebSocketConnection]) {
+/// react_websocket::cork(|| {
+///     for connection in connections {
+///         connection.write("one");
+///         connection.write("two");
+///     }
+/// });
+/// # }
+/// ```
+pub fn cork<R>(work: impl FnOnce() -> R) -> R {
+    let _turn = Turn::begin();
+    work()
+}
+
+/// A turn of this thread. What is written in it leaves when it ends, also by a panic.
+pub(crate) struct Turn {
+    outermost: bool,
+}
+
+impl Turn {
+    #[inline]
+    pub(crate) fn begin() -> Turn {
+        Turn { outermost: !THREAD.with(|thread| thread.in_turn.replace(true)) }
+    }
+
+    /// Sends what has been written so far.
+    #[inline]
+    pub(crate) fn flush(&self) {
+        if self.outermost {
+            flush_touched();
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if self.outermost {
+            self.flush();
+            THREAD.with(|thread| thread.in_turn.set(false));
+        }
+    }
+}
+
+/// Which thread this is. A connection notes who is going to flush it; another thread that writes to it, while the first is
+/// held up in a listener, puts it on its own list too.
+#[inline]
+pub(crate) fn token() -> u32 {
+    #[cold]
+    fn new_token() -> u32 {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let token = NEXT.fetch_add(1, Ordering::Relaxed);
+        THREAD.with(|thread| thread.token.set(token));
+        token
+    }
+    match THREAD.with(|thread| thread.token.get()) {
+        0 => new_token(),
+        token => token,
+    }
+}
+
+/// Has a connection flushed at the end of the turn, or now if there is none.
+#[inline]
+pub(crate) fn touch(connection: WebSocketConnection, slot: &'static Slot) {
+    THREAD.with(|thread| {
+        if !thread.in_turn.get() {
+            connection.flush_at(slot);
+        } else if thread.first.get().is_none() {
+            thread.first.set(Some((connection, slot)));
+        } else {
+            touch_more(thread, connection);
+        }
+    });
+}
+
+fn touch_more(thread: &Thread, connection: WebSocketConnection) {
+    // When a thread ends its list may be gone already.
+    let listed = MORE.try_with(|more| {
+        more.touched.borrow_mut().push(connection);
+        thread.has_more.set(true);
+    });
+    if listed.is_err() {
+        connection.flush();
+    }
+}
+
+/// Nothing that is flushed calls anybody, so nothing is touched meanwhile.
+#[inline]
+fn flush_touched() {
+    THREAD.with(|thread| {
+        if let Some((first, slot)) = thread.first.get() {
+            thread.first.set(None);
+            first.flush_at(slot);
+        }
+        if thread.has_more.get() {
+            thread.has_more.set(false);
+            flush_more();
+        }
+    });
+}
+
+#[inline(never)]
+fn flush_more() {
+    let _ = MORE.try_with(|more| {
+        let mut touched = more.touched.take();
+        let rest = if touched.len() > FLUSH_MAX { touched.split_off(FLUSH_MAX) } else { Vec::new() };
+        touched.drain(..).for_each(WebSocketConnection::flush);
+        more.touched.replace(touched);
+        if !rest.is_empty() {
+            flush_later(rest);
+        }
+        recycle_log(more);
+    });
+}
+
+/// Connections that are still to be flushed, whatever becomes of the task that is to do it.
+struct Unflushed(Vec<WebSocketConnection>);
+
+impl Drop for Unflushed {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(WebSocketConnection::flush);
+    }
+}
+
+/// Connections are flushed by the runtimes that they run on. The caller's own runtime may not be driven any more.
+fn flush_later(touched: Vec<WebSocketConnection>) {
+    let mut parts: Vec<(Handle, Unflushed)> = Vec::new();
+    for connection in touched {
+        let Some(mut state) = connection.lock() else { continue };
+        // The task may be long in coming. What is written meanwhile does not wait for it.
+        state.corked_by = 0;
+        // Without a lifetime there is no socket yet; all that is written leaves behind the 101.
+        let Some(runtime) = state.lifetime.as_ref().map(|lifetime| lifetime.runtime()) else { continue };
+        match parts.iter_mut().find(|(other, _)| other.id() == runtime.id()) {
+            Some((_, unflushed)) => unflushed.0.push(connection),
+            None => parts.push((runtime.clone(), Unflushed(vec![connection]))),
+        }
+    }
+    for (runtime, mut unflushed) in parts {
+        // A runtime that is gone drops the task at once.
+        runtime.spawn(async move {
+            while !unflushed.0.is_empty() {
+                let some = unflushed.0.len().min(FLUSH_MAX);
+                unflushed.0.drain(..some).for_each(WebSocketConnection::flush);
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+}
+
+/// Writes one message to many, encoding it once.
+pub(crate) fn broadcast(members: impl Iterator<Item = WebSocketConnection>, order: &Order, opcode: Opcode, payload: &[u8]) {
+    encode_once(order, opcode, payload, |log, range| match range {
+        Some((start, end)) => members.for_each(|member| member.write_range(log, start, end)),
+        // Of several gigabytes. It is not going to leave in one write either.
+        None => members.for_each(|member| {
+            member.write_frame(opcode, payload);
+        }),
+    });
+}
+
+/// Writes one message to the members of a group, heeding its policy for those that read too slowly. Returns those that have
+/// missed something, and how much.
+pub(crate) fn broadcast_to_group(
+    members: impl Iterator<Item = WebSocketConnection>,
+    order: &Order,
+    opcode: Opcode,
+    payload: &[u8],
+    group: u64,
+    policy: SlowMemberPolicy,
+) -> Vec<(WebSocketConnection, u64)> {
+    let mut missed = Vec::new();
+    if policy == SlowMemberPolicy::Keep {
+        broadcast(members, order, opcode, payload);
+        return missed;
+    }
+    encode_once(order, opcode, payload, |log, range| {
+        for member in members {
+            let dropped = range.map_or(1, |range| member.write_range_with_policy(log, range, group, policy));
+            if dropped > 0 {
+                missed.push((member, dropped));
+            }
+        }
+    });
+    missed
+}
+
+/// Calls `write` in its order with the turn's log and the message's range in it.
+fn encode_once(order: &Order, opcode: Opcode, payload: &[u8], write: impl FnOnce(&Arc<Log>, Option<(u32, u32)>)) {
+    let _turn = Turn::begin();
+    let log = MORE.try_with(|more| more.log.take()).ok().flatten();
+    let log = log.filter(|log| length(log) <= LOG_MAX).unwrap_or_default();
+    let range = {
+        let mut bytes = log.write();
+        let start = bytes.len();
+        frame::encode(&mut bytes, true, opcode, payload);
+        u32::try_from(start).ok().zip(u32::try_from(bytes.len()).ok())
+    };
+    {
+        let _order = order.lock();
+        write(&log, range);
+    }
+    let _ = MORE.try_with(|more| more.log.set(Some(log)));
+    THREAD.with(|thread| thread.has_more.set(true));
+}
+
+/// Uses the log again if nobody has anything of it left to send.
+fn recycle_log(more: &More) {
+    if let Some(mut log) = more.log.take()
+        && let Some(bytes) = Arc::get_mut(&mut log)
+    {
+        let bytes = bytes.get_mut();
+        if bytes.capacity() <= LOG_MAX {
+            bytes.clear();
+            more.log.set(Some(log));
+        }
+    }
+}
+
+fn length(log: &Arc<RwLock<Vec<u8>>>) -> usize {
+    log.read().len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Broadcasts to nobody, and returns the log and where in it the message stands.
+    fn write(size: usize) -> (Arc<Log>, (u32, u32)) {
+        let mut written = None;
+        encode_once(&Order::default(), Opcode::Binary, &vec![0; size], |log, range| {
+            written = range.map(|range| (log.clone(), range));
+        });
+        written.expect("it is called, and a log is small")
+    }
+
+    /// What the thread keeps of a log.
+    fn kept() -> Option<usize> {
+        MORE.with(|more| more.log.take()).map(|log| log.read().capacity())
+    }
+
+    #[test]
+    fn the_broadcasts_of_a_turn_share_a_log_until_it_is_large() {
+        let turn = Turn::begin();
+        let (first, second) = (write(10), write(LOG_MAX));
+        assert!(Arc::ptr_eq(&first.0, &second.0));
+        assert_eq!((first.1, second.1.0), ((0, 12), 12));
+        let third = write(10);
+        assert!(!Arc::ptr_eq(&first.0, &third.0));
+        assert_eq!(third.1, (0, 12));
+        drop(turn);
+    }
+
+    #[test]
+    fn a_log_is_used_again_if_it_is_not_large_and_nobody_has_anything_of_it_to_send() {
+        let turn = Turn::begin();
+        drop(write(100));
+        turn.flush();
+        let log = MORE.with(|more| more.log.take()).expect("it is kept");
+        assert!(log.read().is_empty());
+
+        let unsent = write(100);
+        turn.flush();
+        assert_eq!(kept(), None, "somebody has something of it to send");
+        assert_eq!(unsent.0.read().len(), 102);
+
+        drop(write(LOG_MAX));
+        turn.flush();
+        assert_eq!(kept(), None, "it is large");
+    }
+}

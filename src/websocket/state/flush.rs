@@ -1,0 +1,115 @@
+use std::sync::atomic::Ordering;
+
+use crate::protocol::Opcode;
+use crate::websocket::state::handle::WebSocketConnection;
+use crate::websocket::state::outbox::Flushed;
+use crate::websocket::state::slot::{ATTEND, BLOCKED, DRAINED, Slot, State};
+
+/// From the outbox to the socket, by whichever thread.
+impl WebSocketConnection {
+    /// Sends what can be sent now.
+    #[inline]
+    pub(crate) fn flush(self) {
+        self.flush_at(self.slot());
+    }
+
+    /// The same, its slot being known.
+    pub(crate) fn flush_at(self, slot: &'static Slot) {
+        if let Some(mut state) = self.lock_at(slot) {
+            self.flush_locked(&mut state);
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn flush_locked(&self, state: &mut State) {
+        state.corked_by = 0;
+        if state.blocked {
+            return;
+        }
+        let flushed = state.outbox.flush();
+        if flushed != Flushed::All || state.wants_drain || state.holds {
+            self.flushed(state, flushed);
+        }
+    }
+
+    /// The same where nothing can follow.
+    pub(crate) fn flush_last(self) {
+        if let Some(mut state) = self.lock().filter(|state| !state.blocked) {
+            let flushed = state.outbox.flush_last();
+            self.flushed(&mut state, flushed);
+        }
+    }
+
+    /// Takes note of how a flush ended, and says whether there is room for more.
+    pub(crate) fn flushed(&self, state: &mut State, flushed: Flushed) -> bool {
+        match flushed {
+            Flushed::All => {
+                if state.wants_drain || state.holds {
+                    self.drained(state);
+                }
+                true
+            }
+            Flushed::NotYet => self.room(state),
+            Flushed::Full => {
+                state.blocked = true;
+                self.slot().signal(state, BLOCKED);
+                self.room(state)
+            }
+            Flushed::Broken => {
+                state.broken = true;
+                self.slot().signal(state, ATTEND);
+                false
+            }
+        }
+    }
+
+    /// Everything was sent: others may write to the socket again. `false` if there is more to send first.
+    pub(crate) fn unblock(&self, state: &mut State) -> bool {
+        self.queue_pong(state);
+        if state.outbox.unsent() > 0 {
+            return false;
+        }
+        state.trim_extras();
+        state.blocked = false;
+        self.slot().flags.fetch_and(!BLOCKED, Ordering::Relaxed);
+        self.drained(state);
+        true
+    }
+
+    /// The socket is full, and may have taken something.
+    pub(crate) fn moved(&self, state: &mut State) {
+        self.queue_pong(state);
+        self.drained(state);
+    }
+
+    /// Queues the answer that waits, if what was to be sent before it has left. Not later: who heeds `drain` may keep the socket
+    /// full for as long as it likes.
+    pub(crate) fn queue_pong(&self, state: &mut State) {
+        let written = state.outbox.written();
+        if state.is_writable()
+            && let Some(extras) = state.existing_extras()
+            && let Some(pong) = extras.pong.take_if(|pong| pong.behind <= written)
+        {
+            state.outbox.push(true, Opcode::Pong, &pong.payload);
+        }
+    }
+
+    /// The socket has failed.
+    pub(crate) fn broken(&self) {
+        if let Some(mut state) = self.lock() {
+            let flushed = state.outbox.break_off();
+            state.blocked = false;
+            self.slot().flags.fetch_and(!BLOCKED, Ordering::Relaxed);
+            self.flushed(&mut state, flushed);
+        }
+    }
+
+    /// If there is room again: lets those know who wait for it.
+    #[cold]
+    pub(crate) fn drained(&self, state: &mut State) {
+        if (state.wants_drain || state.holds) && state.unsent() < state.soft_limit {
+            state.has_drained |= std::mem::take(&mut state.wants_drain);
+            self.slot().signal(state, DRAINED);
+        }
+    }
+}

@@ -1,0 +1,76 @@
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::num::NonZeroU64;
+
+#[cfg(doc)]
+use crate::websocket::connection::into_listener::IntoListener;
+#[cfg(doc)]
+use crate::websocket::error::ConnectionError;
+#[cfg(doc)]
+use crate::websocket::message::Message;
+
+/// One WebSocket connection, as an address: `Copy`, 16 bytes, usable from any thread.
+///
+/// It owns nothing. The connection belongs to its task, as it belongs to the event loop in ReactPHP, so a closure that
+/// captures a handle keeps nothing alive and leaks nothing. A handle whose connection has ended answers `false` or `None`;
+/// it never reaches a later connection. Handles of one connection are equal, so sets and maps of them work as
+/// `SplObjectStorage` does.
+///
+/// # Events
+///
+/// | Event | Listeners take | Fires |
+/// |---|---|---|
+/// | `text` | `&str` | once for each complete text message |
+/// | `binary` | `&[u8]` | once for each complete binary message |
+/// | `message` | [`Message`] | with either, after `text` or `binary` |
+/// | `ping`, `pong` | `&[u8]` | for each ping or pong; the pong that answers a ping is on its way already |
+/// | `drain` | | each time the unsent bytes have fallen below the soft limit after a write that returned `false`, a [`send`](WebSocketConnection::send) that had to wait, or a broadcast past the limit |
+/// | `end` | | when the peer's Close has come |
+/// | `error` | `Option<&str>, Option<u16>` or [`&ConnectionError`](ConnectionError) | at most once, for a fault; `close` follows |
+/// | `close` | `u16, &str` | **exactly once, last**, however the connection ended |
+///
+/// Listeners may take fewer arguments (`||` fits any event), or the connection first. See [`IntoListener`] for all the
+/// closures that fit. The listeners of a connection never run at the same time and are never called from within each other;
+/// an asynchronous one is awaited before the next message is delivered. One that panics or returns `Err` makes `error` with
+/// 1011 and ends this connection, no other.
+#[derive(Clone, Copy)]
+pub struct WebSocketConnection {
+    slot: u32,
+    /// Not 0, so that an `Option` of a handle is no larger.
+    number: NonZeroU64,
+}
+
+impl WebSocketConnection {
+    /// A number that no other connection of this process has: `spl_object_id`, Ratchet's `resourceId`.
+    pub fn id(&self) -> u64 {
+        self.number.get()
+    }
+
+    pub(crate) fn new(slot: u32, number: NonZeroU64) -> WebSocketConnection {
+        WebSocketConnection { slot, number }
+    }
+
+    pub(crate) fn index(&self) -> u32 {
+        self.slot
+    }
+}
+
+impl PartialEq for WebSocketConnection {
+    fn eq(&self, other: &WebSocketConnection) -> bool {
+        self.number == other.number
+    }
+}
+
+impl Eq for WebSocketConnection {}
+
+impl Hash for WebSocketConnection {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.number.hash(state);
+    }
+}
+
+impl fmt::Debug for WebSocketConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WebSocketConnection({})", self.number)
+    }
+}

@@ -1,0 +1,14 @@
+//! What a connection is to all who hold it: its slot, what it has to send, and how that leaves. Locks are taken here.
+
+pub(crate) mod buffers;
+pub(crate) mod cork;
+pub(crate) mod event;
+pub(crate) mod flush;
+pub(crate) mod handle;
+pub(crate) mod held;
+pub(crate) mod order;
+pub(crate) mod outbox;
+pub(crate) mod registry;
+pub(crate) mod shared;
+pub(crate) mod slot;
+pub(crate) mod streaming;

@@ -1,0 +1,351 @@
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use crate::protocol::Opcode;
+use crate::protocol::frame::{self, EncodedHeader};
+use crate::runtime::stream::WriteHalf;
+use crate::websocket::state::buffers::{self, Buffer};
+
+/// The frames of a turn's broadcasts, each encoded once. Every member notes which range it has still to send.
+pub(crate) type Log = RwLock<Vec<u8>>;
+
+/// What a connection has to send, and the socket that it goes to.
+///
+/// It is filled and flushed by any thread, under the lock of its slot, and calls nobody.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    /// Bytes of its own, if there are any; those that are done with are in the socket.
+    buffer: Option<Box<Buffer>>,
+    /// Bytes of a broadcast, while there are none of its own.
+    range: Option<LogRange>,
+    /// Bytes that the connection's task has taken, to write them itself.
+    taken: usize,
+    /// Bytes that the system has taken, ever.
+    written: u64,
+    /// Where it goes. None before the 101 has left, and when the socket is broken.
+    socket: Option<WriteHalf>,
+}
+
+#[derive(Debug)]
+struct LogRange {
+    log: Arc<Log>,
+    start: u32,
+    end: u32,
+}
+
+/// How a flush ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flushed {
+    /// All is in the socket.
+    All,
+    /// The socket takes no more now, or only the task can write it.
+    Full,
+    /// There is no socket yet: it waits.
+    NotYet,
+    /// The socket is broken; nothing more can be sent.
+    Broken,
+}
+
+impl Outbox {
+    /// Bytes accepted and not in the socket.
+    #[inline(always)]
+    pub(crate) fn unsent(&self) -> usize {
+        let shared = self.range.as_ref().map_or(0, |range| (range.end - range.start) as usize);
+        self.buffer.as_ref().map_or(0, |buffer| buffer.left()) + shared + self.taken
+    }
+
+    /// Bytes that the system has taken, ever.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// From now on it goes to this socket.
+    pub(crate) fn attach(&mut self, socket: WriteHalf) {
+        self.socket = Some(socket);
+    }
+
+    /// Adds a frame, and returns how many bytes of its own are there then.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, fin: bool, opcode: Opcode, payload: &[u8]) -> usize {
+        let own = self.own();
+        frame::encode(own, fin, opcode, payload);
+        own.len()
+    }
+
+    /// Whether there is nothing but bytes of its own, and as long as the socket is not full, all of them unsent.
+    #[inline(always)]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.range.is_none()
+    }
+
+    #[inline(always)]
+    pub(crate) fn own_bytes(&self) -> usize {
+        self.buffer.as_ref().map_or(0, |buffer| buffer.bytes.len())
+    }
+
+    /// The bytes of its own, to add encoded frames to.
+    #[inline(always)]
+    pub(crate) fn own(&mut self) -> &mut Vec<u8> {
+        let own = &mut self.buffer.get_or_insert_with(buffers::take).bytes;
+        if let Some(range) = self.range.take() {
+            range.copy_to(own);
+        }
+        own
+    }
+
+    /// Adds a range of a log. Nothing is copied as long as it stays the only thing to send.
+    #[inline(always)]
+    pub(crate) fn push_range(&mut self, log: &Arc<Log>, start: u32, end: u32) {
+        match &mut self.range {
+            Some(range) if range.end == start && Arc::ptr_eq(&range.log, log) => range.end = end,
+            None if self.buffer.as_ref().is_none_or(|buffer| buffer.bytes.is_empty()) => {
+                self.range = Some(LogRange { log: log.clone(), start, end })
+            }
+            _ => self.push_copy(log, start, end),
+        }
+    }
+
+    #[inline(never)]
+    fn push_copy(&mut self, log: &Log, start: u32, end: u32) {
+        let own = self.own();
+        own.extend_from_slice(log.read().get(start as usize..end as usize).unwrap_or_default());
+    }
+
+    /// Sends a large frame at once, without copying what the socket takes.
+    #[inline(never)]
+    pub(crate) fn push_large(&mut self, opcode: Opcode, payload: &[u8]) -> Flushed {
+        let header = EncodedHeader::new(true, opcode, payload.len());
+        let header = header.as_bytes();
+        if self.range.is_some() {
+            self.own();
+        }
+        let waiting = self.buffer.as_ref().map_or(&[][..], |buffer| buffer.rest());
+        let written = match &self.socket {
+            Some(socket) => {
+                socket.try_write_vectored(&[IoSlice::new(waiting), IoSlice::new(header), IoSlice::new(payload)])
+            }
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        };
+        // What was waiting has gone first; the rest of the three is kept.
+        let waiting = waiting.len();
+        let Ok(written) = count(written) else { return self.break_off() };
+        self.written += written as u64;
+        if written < waiting {
+            self.sent(written);
+        } else {
+            self.release();
+        }
+        let written = written.saturating_sub(waiting);
+        let header_rest = header.get(written.min(header.len())..).unwrap_or_default();
+        let payload_rest = payload.get(written.saturating_sub(header.len())..).unwrap_or_default();
+        if header_rest.is_empty() && payload_rest.is_empty() {
+            return Flushed::All;
+        }
+        let own = self.own();
+        own.reserve(header_rest.len() + payload_rest.len());
+        own.extend_from_slice(header_rest);
+        own.extend_from_slice(payload_rest);
+        if self.socket.is_some() { Flushed::Full } else { Flushed::NotYet }
+    }
+
+    /// Writes to the socket, once: a socket that took less than all takes no more now.
+    #[inline(always)]
+    pub(crate) fn flush(&mut self) -> Flushed {
+        if self.range.is_some() {
+            return self.flush_range();
+        }
+        let Some(socket) = &self.socket else { return Flushed::NotYet };
+        let bytes = self.buffer.as_ref().map_or(&[][..], |buffer| buffer.rest());
+        if bytes.is_empty() {
+            self.release();
+            return if self.taken == 0 { Flushed::All } else { Flushed::Full };
+        }
+        match socket.try_write(bytes) {
+            Ok(written) if written == bytes.len() => {
+                self.written += written as u64;
+                self.release();
+                Flushed::All
+            }
+            written => self.wrote_less(written),
+        }
+    }
+
+    /// Writes to the socket what is the last, and a FIN with it. Closing the socket would send one too, but a reset instead if
+    /// the peer has sent more, and what the system keeps back for the FIN would be lost.
+    pub(crate) fn flush_last(&mut self) -> Flushed {
+        if self.range.is_some() {
+            self.own();
+        }
+        let bytes = self.buffer.as_ref().map_or(&[][..], |buffer| buffer.rest());
+        match &self.socket {
+            Some(socket) if !bytes.is_empty() => match socket.try_write_last(bytes) {
+                Ok(written) if written == bytes.len() => {
+                    self.written += written as u64;
+                    self.shut_down();
+                    Flushed::All
+                }
+                written => self.wrote_less(written),
+            },
+            _ => self.flush(),
+        }
+    }
+
+    #[inline(never)]
+    fn wrote_less(&mut self, written: io::Result<usize>) -> Flushed {
+        match count(written) {
+            Ok(written) => {
+                self.sent(written);
+                self.written += written as u64;
+                Flushed::Full
+            }
+            Err(_) => self.break_off(),
+        }
+    }
+
+    #[inline(never)]
+    fn flush_range(&mut self) -> Flushed {
+        let (Some(socket), Some(range)) = (&self.socket, &mut self.range) else { return Flushed::NotYet };
+        let log = range.log.read();
+        let bytes = log.get(range.start as usize..range.end as usize).unwrap_or_default();
+        let Ok(written) = count(socket.try_write(bytes)) else {
+            drop(log);
+            return self.break_off();
+        };
+        let all = written == bytes.len();
+        drop(log);
+        self.written += written as u64;
+        if all {
+            self.range = None;
+            self.release();
+            return Flushed::All;
+        }
+        // The log is the turn's, to be used again: what could not be sent now is copied out of it.
+        range.start += written as u32;
+        self.own();
+        Flushed::Full
+    }
+
+    /// Takes out all that is to be sent, for the task of a stream that only its task can write. It counts as unsent until
+    /// the task says [`wrote`](Outbox::wrote).
+    pub(crate) fn take(&mut self) -> Option<Box<Buffer>> {
+        if self.range.is_some() {
+            self.own();
+        }
+        let buffer = self.buffer.take().filter(|buffer| buffer.left() > 0)?;
+        self.taken += buffer.left();
+        Some(buffer)
+    }
+
+    /// The task has written so many of the bytes it took.
+    pub(crate) fn wrote(&mut self, bytes: usize) {
+        self.taken = self.taken.saturating_sub(bytes);
+        self.written += bytes as u64;
+    }
+
+    /// Gives up what is unsent, and the socket.
+    pub(crate) fn break_off(&mut self) -> Flushed {
+        self.range = None;
+        self.taken = 0;
+        self.release();
+        if let Some(socket) = self.socket.take() {
+            socket.forget();
+        }
+        Flushed::Broken
+    }
+
+    /// Says to the peer that nothing more comes. What is unsent is given up.
+    pub(crate) fn shut_down(&mut self) {
+        // The half's own drop is a shutdown(2).
+        drop(self.socket.take());
+        self.break_off();
+    }
+
+    fn sent(&mut self, bytes: usize) {
+        if let Some(buffer) = &mut self.buffer {
+            buffer.advance(bytes);
+        }
+    }
+
+    #[inline(always)]
+    fn release(&mut self) {
+        if let Some(buffer) = self.buffer.take() {
+            buffers::give(buffer);
+        }
+    }
+}
+
+impl LogRange {
+    #[cold]
+    fn copy_to(self, buffer: &mut Vec<u8>) {
+        let LogRange { log, start, end } = self;
+        buffer.extend_from_slice(log.read().get(start as usize..end as usize).unwrap_or_default());
+    }
+}
+
+/// A socket that takes nothing now has taken 0 bytes, which is no error.
+fn count(written: io::Result<usize>) -> io::Result<usize> {
+    match written {
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(0),
+        written => written,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::runtime::stream::{Stream, Transport};
+
+    /// As long as a socket is never empty, nothing is ever given back.
+    #[tokio::test]
+    async fn what_is_sent_is_not_kept_though_something_always_waits() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (peer, _) = listener.accept().await.unwrap();
+        let (_read, write) = Stream { transport: Transport::Tcp(stream), remote: None, local: None }.into_halves();
+        let mut outbox = Outbox::default();
+        outbox.attach(write);
+        let mut piece = vec![0; 64 * 1024];
+        while outbox.unsent() < 2 << 20 {
+            outbox.push(true, Opcode::Binary, &piece);
+            outbox.flush();
+        }
+        let mut read = 0;
+        while read < 32 << 20 {
+            // What is read is added again.
+            match peer.try_read(&mut piece) {
+                Ok(count) => {
+                    read += count;
+                    outbox.push(true, Opcode::Binary, &piece[..count]);
+                }
+                Err(_) => tokio::task::yield_now().await,
+            }
+            outbox.flush();
+            assert!(outbox.unsent() > 0);
+            assert!(outbox.own_bytes() <= outbox.unsent() / 4 * 5 + piece.len(), "{} kept", outbox.own_bytes());
+        }
+    }
+
+    #[tokio::test]
+    async fn no_buffer_is_kept_when_all_is_sent() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (_read, write) = Stream { transport: Transport::Tcp(stream), remote: None, local: None }.into_halves();
+        let mut outbox = Outbox::default();
+        outbox.attach(write);
+        outbox.push(true, Opcode::Text, b"one");
+        assert_eq!((outbox.flush(), outbox.buffer.is_some()), (Flushed::All, false));
+        outbox.own();
+        assert_eq!((outbox.flush(), outbox.buffer.is_some()), (Flushed::All, false), "nothing was added");
+        outbox.own();
+        outbox.push_range(&Arc::new(RwLock::new(b"two".to_vec())), 0, 3);
+        assert_eq!((outbox.flush(), outbox.buffer.is_some()), (Flushed::All, false), "nor was it when a broadcast came");
+        outbox.push(true, Opcode::Text, b"three");
+        assert_eq!(outbox.push_large(Opcode::Binary, &[0; 64]), Flushed::All);
+        assert!(outbox.buffer.is_none());
+        assert_eq!((outbox.unsent(), outbox.written()), (0, 5 + 3 + 7 + 66));
+    }
+}

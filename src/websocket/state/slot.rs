@@ -1,0 +1,393 @@
+use std::any::Any;
+use std::net::SocketAddr;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering};
+use std::task::Waker;
+
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::Notify;
+
+use crate::emitter::{Change, ListenerId, drop_each};
+use crate::http::{Lifetime, Response, ServerRequest};
+use crate::runtime::clock::Alarm;
+use crate::runtime::slab::Slots;
+use crate::runtime::trace;
+use crate::runtime::turn;
+use crate::websocket::error::ConnectionError;
+use crate::websocket::state::event::{ConnectionEvents, NAMES};
+use crate::websocket::state::handle::WebSocketConnection;
+use crate::websocket::state::held::Held;
+use crate::websocket::state::outbox::Outbox;
+use crate::websocket::state::shared::Shared;
+use crate::websocket::state::streaming::Streaming;
+use crate::websocket::stats::Received;
+
+/// What a handle points to: the part of a connection that any thread may touch.
+///
+/// Slots are never freed but used again, so that a handle can be a plain index. The number in it, which no two connections of
+/// a process share, tells whether the connection that a handle means is still there.
+#[derive(Default)]
+pub(crate) struct Slot {
+    /// What the connection's task has to look at. Changed under the lock, read without.
+    pub(crate) flags: AtomicU16,
+    /// How many keep it. Changed under the lock.
+    kept: AtomicU32,
+    /// The event whose listeners were called last, for the watchdog.
+    pub(crate) event: AtomicU8,
+    pub(crate) received: Received,
+    state: Mutex<State>,
+}
+
+/// Listeners were added or removed.
+pub(crate) const MAIL: u16 = 1 << 0;
+/// The socket is full: the task has to write.
+pub(crate) const BLOCKED: u16 = 1 << 1;
+/// Fewer bytes than the soft limit are unsent again, and somebody waits for that.
+pub(crate) const DRAINED: u16 = 1 << 2;
+/// A deadline may have passed.
+pub(crate) const ALARM: u16 = 1 << 3;
+/// The phase, or whether reading is paused, or the socket's health has changed.
+pub(crate) const ATTEND: u16 = 1 << 4;
+/// No message is to be delivered any more: `close` was called, or there is a fault.
+pub(crate) const DEAF: u16 = 1 << 5;
+/// No message is to be delivered for now.
+pub(crate) const PAUSED: u16 = 1 << 6;
+/// Nothing that has been read counts any more: `terminate` was called.
+pub(crate) const CUT: u16 = 1 << 7;
+/// The peer has said Close: nothing more comes from it.
+pub(crate) const HEARD_OUT: u16 = 1 << 8;
+/// The task has ended, and others still keep the slot.
+const OVER: u16 = 1 << 9;
+/// A listener had to wait for others: the turn is over, and the next one begins when these have had theirs.
+pub(crate) const HELD_UP: u16 = turn::HELD_UP;
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// The `connection` listeners run.
+    #[default]
+    Handshake,
+    /// They have decided, and the 101 is about to leave.
+    Accepted,
+    Open,
+    /// Our Close is on its way: nothing more is written.
+    Closing,
+    /// Listeners of `close` run, or have run.
+    Closed,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    /// The connection's number; 0 if the slot is free.
+    pub(crate) number: u64,
+    /// The lifetime that it was accepted in, once the 101 has left.
+    pub(crate) lifetime: Option<Arc<Lifetime>>,
+    pub(crate) phase: Phase,
+    pub(crate) outbox: Outbox,
+    /// The thread that is going to flush the outbox.
+    pub(crate) corked_by: u32,
+    /// The socket is full, and the task goes on.
+    pub(crate) blocked: bool,
+    /// The socket has failed.
+    pub(crate) broken: bool,
+    /// A `write` has answered `false`.
+    pub(crate) wants_drain: bool,
+    /// Messages are [held](crate::websocket::state::held::Held) until there is room.
+    pub(crate) holds: bool,
+    /// There is room, and `drain` is to be said.
+    pub(crate) has_drained: bool,
+    /// The socket has been let go, and `close` is about to be said.
+    pub(crate) has_ended: bool,
+    /// A [`MessageWriter`](crate::websocket::connection::message_writer::MessageWriter) has begun a message and not ended it.
+    pub(crate) streaming: bool,
+    /// [Options](crate::websocket::options::WebSocketOptions) that every write asks for.
+    pub(crate) soft_limit: usize,
+    pub(crate) hard_limit: usize,
+    /// Messages that were accepted for sending.
+    pub(crate) messages_out: u64,
+    /// The listeners there are, our own left out. They themselves are with the task.
+    pub(crate) registered: Vec<ListenerId>,
+    pub(crate) mail: Vec<Change<ConnectionEvents>>,
+    pub(crate) task: Option<Waker>,
+    pub(crate) shared: Option<Arc<Shared>>,
+    pub(crate) remote: Option<SocketAddr>,
+    pub(crate) local: Option<Arc<SocketAddr>>,
+    belongings: Option<Box<Belongings>>,
+    extras: Option<Box<Extras>>,
+}
+
+/// What many connections have as long as they live: those in a group, for instance.
+#[derive(Default)]
+pub(crate) struct Belongings {
+    /// What is [kept](super::kept_request) of the handshake.
+    pub(crate) handshake: Option<Box<[u8]>>,
+    /// The app's own data, one of each type.
+    pub(crate) data: Vec<Arc<dyn Any + Send + Sync>>,
+}
+
+/// What few connections have.
+#[derive(Default)]
+pub(crate) struct Extras {
+    pub(crate) request: Option<ServerRequest>,
+    pub(crate) rejection: Option<Response>,
+    /// Those who wait for room.
+    pub(crate) senders: Option<Arc<Notify>>,
+    pub(crate) pong: Option<WaitingPong>,
+    /// The message that is being streamed, and what waits behind it.
+    pub(crate) stream: Streaming,
+    /// Messages of groups that wait until there is room.
+    pub(crate) held: Held,
+    /// Messages that were dropped.
+    pub(crate) dropped: u64,
+    /// What `close_with` said.
+    pub(crate) closing: Option<(u16, String)>,
+    /// A fault that somebody else than the task has found.
+    pub(crate) fault: Option<ConnectionError>,
+    /// The fault that ended the connection, for whoever asks.
+    pub(crate) error: Option<ConnectionError>,
+    pub(crate) terminated: bool,
+    /// No listener is waited for any more.
+    pub(crate) hurried: bool,
+}
+
+/// The answer to the last ping, while the socket is full.
+pub(crate) struct WaitingPong {
+    pub(crate) payload: Vec<u8>,
+    /// How many bytes leave before it at least: all that were to be sent when it began to wait.
+    pub(crate) behind: u64,
+}
+
+static SLOTS: Slots<Slot> = Slots::new();
+
+impl Slot {
+    /// A connection in a free slot.
+    pub(crate) fn open(shared: Arc<Shared>, remote: Option<SocketAddr>) -> WebSocketConnection {
+        let (index, number) = SLOTS.take();
+        if index != u32::MAX {
+            *Slot::at(index).lock() = State {
+                number: number.get(),
+                // Of 0, what is unsent could never be below it; and who heeds it is not to meet the hard one.
+                soft_limit: shared.options.write_buffer_soft_limit.min(shared.options.write_buffer_hard_limit).max(1),
+                hard_limit: shared.options.write_buffer_hard_limit,
+                shared: Some(shared),
+                remote,
+                ..State::default()
+            };
+        }
+        WebSocketConnection::new(index, number)
+    }
+
+    /// The connection that has a slot, if it is one of those.
+    pub(crate) fn owner(index: u32, which: impl Fn(&State) -> bool) -> Option<WebSocketConnection> {
+        let state = Slot::at(index).lock();
+        let number = NonZeroU64::new(state.number)?;
+        which(&state).then(|| WebSocketConnection::new(index, number))
+    }
+
+    #[inline(always)]
+    pub(crate) fn at(index: u32) -> &'static Slot {
+        SLOTS.get(index)
+    }
+
+    /// Frees the slot, as soon as nobody [keeps](WebSocketConnection::keep) it. Every handle of the connection is a closed one
+    /// from then on.
+    pub(crate) fn retire(index: u32, number: u64) {
+        let slot = Slot::at(index);
+        let mut state = slot.lock();
+        if state.number != number {
+            return;
+        }
+        if slot.kept.load(Ordering::Relaxed) > 0 {
+            slot.flags.fetch_or(OVER, Ordering::Relaxed);
+            return;
+        }
+        let mut before = std::mem::take(&mut *state);
+        slot.flags.store(0, Ordering::Relaxed);
+        slot.received.reset();
+        drop(state);
+        SLOTS.give_back(index);
+        // Outside of the lock: what an app stored in it may do anything when it is dropped.
+        drop_each(before.existing_belongings().map(|belongings| std::mem::take(&mut belongings.data)).unwrap_or_default());
+        if let Some(Extras { rejection, fault, error, .. }) = before.existing_extras() {
+            drop_each(rejection.take());
+            drop_each(fault.take());
+            drop_each(error.take());
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// Makes the task look at something. To be called under the lock.
+    #[inline]
+    pub(crate) fn signal(&self, state: &State, flags: u16) {
+        self.flags.fetch_or(flags, Ordering::Release);
+        if let Some(task) = &state.task {
+            task.wake_by_ref();
+        }
+    }
+}
+
+/// The way from a handle to its slot.
+impl WebSocketConnection {
+    #[inline(always)]
+    pub(crate) fn slot(&self) -> &'static Slot {
+        Slot::at(self.index())
+    }
+
+    /// The state, if the connection is still there.
+    #[inline(always)]
+    pub(crate) fn lock(&self) -> Option<MutexGuard<'static, State>> {
+        self.lock_at(self.slot())
+    }
+
+    /// The same, its slot being known.
+    #[inline(always)]
+    pub(crate) fn lock_at(&self, slot: &'static Slot) -> Option<MutexGuard<'static, State>> {
+        let state = slot.lock();
+        (state.number == self.id()).then_some(state)
+    }
+
+    pub(crate) fn retire(self) {
+        Slot::retire(self.index(), self.id());
+    }
+
+    pub(crate) fn shared(&self) -> Option<Arc<Shared>> {
+        self.lock()?.shared.clone()
+    }
+}
+
+/// A connection whose slot is kept, and with it what the app has attached, also when it has ended.
+pub(crate) struct Kept(WebSocketConnection);
+
+impl WebSocketConnection {
+    pub(crate) fn keep(self) -> Kept {
+        if let Some(_state) = self.lock() {
+            self.slot().kept.fetch_add(1, Ordering::Relaxed);
+        }
+        Kept(self)
+    }
+}
+
+impl Kept {
+    pub(crate) fn connection(&self) -> WebSocketConnection {
+        self.0
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let Some(state) = self.0.lock() else { return };
+        let slot = self.0.slot();
+        let is_last = slot.kept.fetch_sub(1, Ordering::Relaxed) == 1;
+        let is_over = slot.flags.load(Ordering::Relaxed) & OVER != 0;
+        drop(state);
+        if is_last && is_over {
+            self.0.retire();
+        }
+    }
+}
+
+impl State {
+    pub(crate) fn belongings(&mut self) -> &mut Belongings {
+        self.belongings.get_or_insert_default()
+    }
+
+    pub(crate) fn existing_belongings(&mut self) -> Option<&mut Belongings> {
+        self.belongings.as_deref_mut()
+    }
+
+    pub(crate) fn extras(&mut self) -> &mut Extras {
+        self.extras.get_or_insert_default()
+    }
+
+    pub(crate) fn existing_extras(&mut self) -> Option<&mut Extras> {
+        self.extras.as_deref_mut()
+    }
+
+    /// Gives the memory of the extras back if nothing is in them.
+    pub(crate) fn trim_extras(&mut self) {
+        if self.extras.as_deref().is_some_and(Extras::is_empty) {
+            self.extras = None;
+        }
+    }
+
+    /// Bytes accepted and not in the socket.
+    #[inline(always)]
+    pub(crate) fn unsent(&self) -> usize {
+        self.outbox.unsent() + if self.streaming { self.waiting() } else { 0 }
+    }
+
+    /// Bytes that wait behind a message that is being streamed.
+    #[inline(never)]
+    fn waiting(&self) -> usize {
+        self.extras.as_ref().map_or(0, |extras| extras.stream.waiting())
+    }
+
+    /// Whether a message is accepted, and has only to be added to the outbox.
+    #[inline(always)]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.is_writable()
+            && !self.streaming
+            && !self.blocked
+            && self.outbox.is_plain()
+            && self.outbox.own_bytes() < self.hard_limit
+    }
+
+    /// Adds what a slow member still has coming, since the end follows.
+    pub(crate) fn let_out_held(&mut self) {
+        while self.holds
+            && !self.streaming
+            && let Some(frame) = self.extras().held.pop()
+        {
+            self.messages_out += 1;
+            self.outbox.own().extend_from_slice(&frame);
+        }
+    }
+
+    /// Whether messages are accepted.
+    #[inline]
+    pub(crate) fn is_writable(&self) -> bool {
+        self.phase < Phase::Closing
+    }
+}
+
+impl Extras {
+    fn is_empty(&self) -> bool {
+        self.request.is_none()
+            && self.rejection.is_none()
+            && self.senders.is_none()
+            && self.pong.is_none()
+            && self.stream.is_idle()
+            && self.held.is_empty()
+            && self.dropped == 0
+            && self.closing.is_none()
+            && self.fault.is_none()
+            && self.error.is_none()
+            && !self.terminated
+            && !self.hurried
+    }
+}
+
+/// A turn does not end. The listener that it is in holds no lock of ours.
+pub(crate) fn report_stuck(slot: u32, number: u64, inner_event: Option<&'static str>) {
+    let Some(connection) = Slot::owner(slot, |state| state.number == number) else { return };
+    let event = usize::from(Slot::at(slot).event.load(Ordering::Relaxed));
+    let event = inner_event.or_else(|| NAMES.names.get(event).copied()).unwrap_or("connection");
+    if let Some(shared) = connection.shared() {
+        shared.connections.has_stuck_listener();
+    }
+    trace::stuck_listener(event, connection.id());
+}
+
+impl Alarm for Slot {
+    fn ring(&self, number: u64) {
+        let state = self.lock();
+        if state.number == number {
+            self.signal(&state, ALARM);
+        }
+    }
+}
