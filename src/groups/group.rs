@@ -30,7 +30,7 @@ use crate::websocket::{Kept, Message, Order, SlowMemberPolicy, Text, WebSocketCo
 ///
 /// Listeners are usually registered in the manager's `create` listener, so that they miss nobody. They are synchronous, run
 /// where the change was made, and one at a time for all groups of a manager; what a listener itself changes is told after
-/// it. A listener that panics or returns `Err` fails the member's connection.
+/// it. A listener that panics or returns `Err` fails the member's connection, if that has not ended.
 ///
 /// ```
 /// use react_websocket::GroupManager;

@@ -25,7 +25,8 @@ use crate::websocket::{Text, WebSocketConnection, cork};
 ///
 /// `created` and `destroyed` are accepted for the same events. Listeners are synchronous and run where the change was made,
 /// one at a time for the manager and all its groups; what a listener itself changes, or another thread meanwhile, is told
-/// after it. One that panics or returns `Err` keeps nobody else from being told.
+/// after it. A listener that panics or returns `Err` does not keep the others from being called. Its error is a line on stderr, or an
+/// event of the feature `tracing`.
 ///
 /// ```
 /// use react_websocket::{GroupManager, WebSocketConnection, WebSocketMiddleware};
