@@ -86,7 +86,9 @@ impl ConnectionGroup {
         self.read().map(|state| state.name.clone()).unwrap_or_default()
     }
 
-    /// Adds a connection. One that is in already stays in, and nothing is told.
+    /// Adds a connection. If it is a member already, no event fires.
+    ///
+    /// This calls listeners: release your own locks first, as for [`GroupManager::join`].
     ///
     /// # Errors
     /// [`GroupError::Gone`]; [`GroupError::Closed`] and [`GroupError::TooManyGroups`] of the connection.
@@ -95,7 +97,9 @@ impl ConnectionGroup {
         self.admit(connection, Choice::OneMore)
     }
 
-    /// Takes a connection out. `false` if it was not in.
+    /// Takes a connection out. Returns `false` if it was not in.
+    ///
+    /// This calls listeners: release your own locks first, as for [`GroupManager::join`].
     pub fn remove(&self, connection: WebSocketConnection) -> bool {
         let Some(mut state) = self.write_state() else { return false };
         if !state.members.swap_remove(&connection) {

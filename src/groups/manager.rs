@@ -68,6 +68,9 @@ impl GroupManager {
     /// The order is: the group can be found; `create`; the connection is in; `join`. If listeners of the manager or of a group
     /// are running, here or on another thread, the events are told after them, and the connection is in before.
     ///
+    /// This calls listeners: release your own locks first, if a listener may want them. It blocks for a millisecond at most if
+    /// 256 events of the manager are queued.
+    ///
     /// # Errors
     /// [`GroupError::Closed`], [`GroupError::TooManyGroups`], [`GroupError::NameTooLong`].
     pub fn join(&self, name: impl Into<Text>, connection: WebSocketConnection) -> Result<ConnectionGroup, GroupError> {
