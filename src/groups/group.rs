@@ -30,7 +30,7 @@ use crate::websocket::{Kept, Message, Order, SlowMemberPolicy, Text, WebSocketCo
 ///
 /// Listeners are usually registered in the manager's `create` listener, so that they miss nobody. They are synchronous, run
 /// where the change was made, and one at a time for all groups of a manager; what a listener itself changes is told after
-/// it. A listener that panics or returns `Err` fails the member's connection.
+/// it. A listener that panics or returns `Err` fails the member's connection, if that has not ended.
 ///
 /// ```
 /// use react_websocket::GroupManager;
@@ -86,7 +86,9 @@ impl ConnectionGroup {
         self.read().map(|state| state.name.clone()).unwrap_or_default()
     }
 
-    /// Adds a connection. One that is in already stays in, and nothing is told.
+    /// Adds a connection. If it is a member already, no event fires.
+    ///
+    /// This calls listeners: release your own locks first, as for [`GroupManager::join`].
     ///
     /// # Errors
     /// [`GroupError::Gone`]; [`GroupError::Closed`] and [`GroupError::TooManyGroups`] of the connection.
@@ -95,7 +97,9 @@ impl ConnectionGroup {
         self.admit(connection, Choice::OneMore)
     }
 
-    /// Takes a connection out. `false` if it was not in.
+    /// Takes a connection out. Returns `false` if it was not in.
+    ///
+    /// This calls listeners: release your own locks first, as for [`GroupManager::join`].
     pub fn remove(&self, connection: WebSocketConnection) -> bool {
         let Some(mut state) = self.write_state() else { return false };
         if !state.members.swap_remove(&connection) {

@@ -25,7 +25,8 @@ use crate::websocket::{Text, WebSocketConnection, cork};
 ///
 /// `created` and `destroyed` are accepted for the same events. Listeners are synchronous and run where the change was made,
 /// one at a time for the manager and all its groups; what a listener itself changes, or another thread meanwhile, is told
-/// after it. One that panics or returns `Err` keeps nobody else from being told.
+/// after it. A listener that panics or returns `Err` does not keep the others from being called. Its error is a line on stderr, or an
+/// event of the feature `tracing`.
 ///
 /// ```
 /// use react_websocket::{GroupManager, WebSocketConnection, WebSocketMiddleware};
@@ -66,6 +67,9 @@ impl GroupManager {
     ///
     /// The order is: the group can be found; `create`; the connection is in; `join`. If listeners of the manager or of a group
     /// are running, here or on another thread, the events are told after them, and the connection is in before.
+    ///
+    /// This calls listeners: release your own locks first, if a listener may want them. It blocks for a millisecond at most if
+    /// 256 events of the manager are queued.
     ///
     /// # Errors
     /// [`GroupError::Closed`], [`GroupError::TooManyGroups`], [`GroupError::NameTooLong`].

@@ -102,6 +102,8 @@ impl WebSocketConnection {
     /// The same name changes nothing, `None` only takes it out. Groups that it [joined](GroupManager::join) otherwise are not
     /// concerned.
     ///
+    /// This calls listeners: release your own locks first, as for [`GroupManager::join`].
+    ///
     /// # Errors
     /// [`GroupError::NoManager`], and those of [`GroupManager::join`]. It is out of the former group even so.
     pub fn set_group(&self, name: Option<&str>) -> Result<(), GroupError> {

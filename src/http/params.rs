@@ -19,8 +19,8 @@ impl Params {
     /// Returns the value of a name.
     ///
     /// A query or a form may have several values of one name. The last counts, as in PHP. Of
-    /// several cookies with one name the first counts, also as in PHP: clients send the cookie of
-    /// the more specific path first (RFC 6265 section 5.4).
+    /// several cookies with one name the first counts, as in PHP's `$_COOKIE`: clients send the
+    /// cookie of the more specific path first (RFC 6265 section 5.4). ReactPHP takes the last.
     pub fn get(&self, name: &str) -> Option<&str> {
         let mut values = self.get_all(name);
         if self.first_counts { values.next() } else { values.next_back() }

@@ -32,7 +32,7 @@ pub struct MessageWriter<T: Payload> {
     payload: std::marker::PhantomData<fn(T)>,
 }
 
-/// What a [`MessageWriter`] takes: `str` or `[u8]`.
+/// The kind of message that a [`MessageWriter`] writes: [`TextPayload`] or [`BinaryPayload`].
 pub trait Payload {
     #[doc(hidden)]
     const OPCODE: Opcode;

@@ -339,7 +339,7 @@ impl WebSocketOptions {
     pub fn worst_case_bytes(&self) -> usize {
         // A buffer that grows by doubling can have twice what is in it.
         let message = self.limits.max_message_size.saturating_mul(2);
-        // Frames read ahead are kept as raw bytes, or as messages.
+        // Frames read ahead are kept as raw bytes, in a buffer that grows by doubling.
         let ahead = self.read_ahead.saturating_add(64 * 1024).saturating_mul(2);
         // And a fourth more, which has been sent and is not cut off yet.
         let unsent = self.write_buffer_hard_limit.saturating_add(self.limits.max_message_size);
