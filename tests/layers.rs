@@ -43,7 +43,16 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     (
         "websocket/connection",
-        &["emitter", "http", "protocol", "websocket/error", "websocket/message", "websocket/options", "websocket/state"],
+        &[
+            "emitter",
+            "http",
+            "protocol",
+            "runtime/trace",
+            "websocket/error",
+            "websocket/message",
+            "websocket/options",
+            "websocket/state",
+        ],
     ),
     (
         "websocket/driver",

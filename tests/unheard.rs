@@ -62,14 +62,16 @@ fn child_with_failing_listeners() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let groups = GroupManager::new();
-        groups.on("create", |_| Err::<(), _>("in create"));
+        groups.on("create", |group| {
+            group.on("leave", |_| Err::<(), _>("in leave"));
+            Err::<(), _>("in create")
+        });
         groups.on("destroy", |_| Err::<(), _>("in destroy"));
         let websocket = WebSocketMiddleware::new().with_group_manager(groups);
         websocket.on("error", |_: WebSocketConnection| Err::<(), _>("in the middleware's"));
         websocket.on("error", |_: WebSocketConnection| async { Err::<(), _>("in the middleware's, later") });
         websocket.on("connection", |connection: WebSocketConnection| {
             connection.set_group(Some("a")).unwrap();
-            connection.on("error", || Err::<(), _>("in error"));
             connection.on("error", async || Err::<(), _>("in error, later"));
             connection.on("close", || Err::<(), _>("in close"));
             connection.on("close", || -> () { panic!("in close, a panic") });
@@ -112,10 +114,10 @@ fn each_error_of_a_listener_is_a_line_on_stderr() {
         lines,
         [
             "`create` failed: in create",
-            "`error` failed: in error",
             "`error` failed: in error, later",
             "`close` failed: in close",
             "`close` failed: in close, a panic",
+            "`leave` failed: in leave",
             "`destroy` failed: in destroy",
             "`error` failed: in the middleware's",
             "`error` failed: in the middleware's, later",

@@ -30,7 +30,7 @@ use crate::websocket::{Kept, Message, Order, SlowMemberPolicy, Text, WebSocketCo
 ///
 /// Listeners are usually registered in the manager's `create` listener, so that they miss nobody. They are synchronous, run
 /// where the change was made, and one at a time for all groups of a manager; what a listener itself changes is told after
-/// it. A listener that panics or returns `Err` fails the member's connection, if that has not ended.
+/// it. A listener that panics or returns `Err` fails the member's connection. If that has ended or failed already, the error is a line on stderr, or an event with the feature `tracing`.
 ///
 /// ```
 /// use react_websocket::GroupManager;
@@ -352,8 +352,9 @@ impl ConnectionGroup {
             let listeners = state.listeners.clone();
             state.untold.fetch_sub(1, Ordering::Relaxed);
             drop(state);
-            watchdog::in_event(GROUP.name(event), || {
-                listeners.emit(&event, &member, |error| member.listener_failed(error));
+            let name = GROUP.name(event);
+            watchdog::in_event(name, || {
+                listeners.emit(&event, &member, |error| member.listener_failed(name, error));
             });
         }
     }

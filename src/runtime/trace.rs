@@ -9,7 +9,7 @@ use std::fmt::{self, Display};
 use std::io::Write;
 use std::net::SocketAddr;
 
-use crate::emitter::{BoxError, drop_each};
+use crate::emitter::drop_each;
 use crate::runtime::clock::Coarse;
 
 /// Lines of a kind in a second.
@@ -148,7 +148,7 @@ pub(crate) fn callback_failed(error: &dyn Display) {
 }
 
 /// A listener has returned an error, or has panicked, where that has no consequence and nobody else is told.
-pub(crate) fn listener_failed(event: &str, error: BoxError) {
+pub(crate) fn listener_failed(event: &str, error: impl Display) {
     #[cfg(feature = "tracing")]
     limited!(error, event, error = %Words(&error), "a listener failed");
     #[cfg(not(feature = "tracing"))]

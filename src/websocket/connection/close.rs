@@ -113,14 +113,19 @@ impl WebSocketConnection {
 
     /// Fails the connection: `error` fires, the peer is told, `close` follows. Nothing if there is a fault already, or the
     /// end has begun to be told.
-    pub(crate) fn fail(&self, error: ConnectionError) {
-        if let Some(state) = self.lock() {
-            self.fail_locked(state, error);
+    /// Returns whether it has failed by this.
+    pub(crate) fn fail(&self, error: ConnectionError) -> bool {
+        match self.lock() {
+            Some(state) => self.fail_locked(state, error),
+            None => {
+                drop_each([error]);
+                false
+            }
         }
     }
 
     #[cold]
-    pub(crate) fn fail_locked(&self, mut state: MutexGuard<'static, State>, error: ConnectionError) {
+    pub(crate) fn fail_locked(&self, mut state: MutexGuard<'static, State>, error: ConnectionError) -> bool {
         let is_known = state
             .existing_extras()
             .is_some_and(|extras| extras.fault.is_some() || extras.error.is_some() || extras.terminated);
@@ -128,7 +133,7 @@ impl WebSocketConnection {
             // Before the error is dropped, which may be an app's that does anything then.
             drop(state);
             drop_each([error]);
-            return;
+            return false;
         }
         // A listener of `error` may say how to close after one that has failed.
         if state.is_writable() && !matches!(error, ConnectionError::Listener(_)) {
@@ -137,6 +142,7 @@ impl WebSocketConnection {
         state.extras().fault = Some(error);
         self.slot().signal(&state, ATTEND | DEAF);
         self.touched_without_answer(state);
+        true
     }
 
     fn begin_close(&self, code: u16, reason: &str, deaf: bool) {

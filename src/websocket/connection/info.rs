@@ -1,6 +1,9 @@
+use std::error::Error;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::emitter::BoxError;
+use crate::runtime::trace;
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::handle::WebSocketConnection;
 
@@ -41,7 +44,10 @@ impl WebSocketConnection {
     }
 
     /// A listener that concerns this connection failed somewhere else.
-    pub(crate) fn listener_failed(&self, error: BoxError) {
-        self.fail(ConnectionError::Listener(error.into()));
+    pub(crate) fn listener_failed(&self, event: &str, error: BoxError) {
+        let error: Arc<dyn Error + Send + Sync> = error.into();
+        if !self.fail(ConnectionError::Listener(error.clone())) {
+            trace::listener_failed(event, error);
+        }
     }
 }

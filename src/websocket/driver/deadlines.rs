@@ -209,7 +209,8 @@ impl Driver {
             if self.progress.failed {
                 return self.hang_up();
             }
-            return self.connection().fail(ConnectionError::WriteTimeout { limit });
+            self.connection().fail(ConnectionError::WriteTimeout { limit });
+            return;
         }
         if self.deadlines.rare.as_ref().is_some_and(|rare| rare.overdue <= now) {
             self.deadlines.is_not_overdue();

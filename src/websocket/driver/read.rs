@@ -165,7 +165,7 @@ impl Driver {
                 }
                 self.keep(&following);
             }
-            Err(error) => self.connection().fail(error.into()),
+            Err(error) => _ = self.connection().fail(error.into()),
         }
         desk.spare.give(message);
     }
@@ -227,7 +227,10 @@ impl Driver {
             match self.session.receive(input, &self.shared.options.limits, spare) {
                 Ok(Some(event)) => self.take(event, spare, cx, budget),
                 Ok(None) => return,
-                Err(error) => return self.connection().fail(error.into()),
+                Err(error) => {
+                    self.connection().fail(error.into());
+                    return;
+                }
             }
         }
     }
