@@ -8,6 +8,7 @@
 pub mod accept;
 mod assembler;
 pub mod close;
+mod closing;
 mod error;
 pub mod frame;
 mod limits;
@@ -20,6 +21,7 @@ mod spare;
 mod utf8;
 
 pub use close::close_code;
+pub(crate) use closing::{Closing, Facts, Outcome, Step};
 pub use error::ProtocolError;
 pub use limits::Limits;
 pub use lookahead::Lookahead;

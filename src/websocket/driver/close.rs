@@ -5,28 +5,24 @@ use std::task::Context;
 use tokio::io::AsyncWrite;
 
 use crate::emitter::drop_each;
-use crate::protocol::close_code;
+use crate::protocol::{Facts, Outcome, Step, close_code};
 use crate::runtime::clock::Moment;
 use crate::runtime::stream::ReadHalf;
 use crate::runtime::trace;
-use crate::websocket::driver::{Driver, Progress};
+use crate::websocket::driver::Driver;
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::event::{self, Args};
 use crate::websocket::state::slot::{ATTEND, BLOCKED, HEARD_OUT, Phase};
-
-/// What the peer's Close said.
-pub(crate) struct PeerClose {
-    close: Option<(u16, String)>,
-    /// It came before ours.
-    first: bool,
-}
 
 /// How a connection comes to its end.
 impl Driver {
     /// The peer has said Close (RFC 6455 §5.5.1): answers it, unless it is the answer to ours.
     pub(crate) fn answer_close(&mut self, close: Option<(u16, String)>, cx: &mut Context<'_>) {
         let Some(mut state) = self.connection().lock() else { return };
-        let first = state.existing_extras().is_none_or(|extras| extras.closing.is_none());
+        if state.existing_extras().is_some_and(|extras| extras.closing.is_some()) {
+            self.closing.close();
+        }
+        self.closing.receive_close();
         self.slot().flags.fetch_or(HEARD_OUT, Ordering::Relaxed);
         if state.is_writable() {
             let (code, reason) = close.as_ref().map_or((close_code::NO_STATUS, ""), |(code, reason)| (*code, reason));
@@ -36,43 +32,37 @@ impl Driver {
         }
         drop(state);
         self.progress.is_calm = false;
-        self.peer_close = Some(Box::new(PeerClose { close, first }));
+        self.peer_close = close.map(Box::new);
         self.emit(event::END, Args::Nothing, cx);
     }
 
     /// Lets the socket go when there is nothing more to do with it, and has `close` emitted then. Whether it has.
     #[inline]
     pub(crate) fn end_if_over(&mut self, cx: &mut Context<'_>) -> bool {
-        let Progress { ended, failed, closed, .. } = &self.progress;
-        let may_be_over = *ended || *failed || self.peer_close.is_some() || self.read.is_none();
-        !closed && may_be_over && self.end_now(cx)
+        !self.closing.is_told() && (self.closing.is_under_way() || self.read.is_none()) && self.end_now(cx)
     }
 
     #[inline(never)]
     pub(crate) fn end_now(&mut self, cx: &mut Context<'_>) -> bool {
         if self.read.is_some() {
-            if self.progress.failed && self.close_after_error() {
-                return false;
-            }
-            let is_flushed = self.is_flushed();
-            let is_over = if self.progress.ended {
-                // What arrived before is delivered first, and answered.
-                self.inbox.is_empty() && self.delivery.is_free() && is_flushed
-            } else if self.peer_close.is_some() {
-                is_flushed
-            } else {
-                if is_flushed {
-                    self.shut_down(cx);
+            if self.closing.is_failing() {
+                if self.close_after_error() {
+                    return false;
                 }
-                false
-            };
-            if !is_over || !self.shut_down_stream(cx) {
-                return false;
+                self.closing.close();
             }
-            self.hang_up();
+            let all_delivered = self.inbox.is_empty() && self.delivery.is_free();
+            match self.closing.next(Facts { all_sent: self.is_flushed(), all_delivered }) {
+                Step::Release if self.shut_down_stream(cx) => self.hang_up(),
+                Step::ShutDown => {
+                    self.shut_down(cx);
+                    return false;
+                }
+                Step::Wait | Step::SendClose | Step::Release => return false,
+            }
         }
         let (code, reason) = self.close_args();
-        self.progress.closed = true;
+        self.closing.tell();
         let cause = self.cause();
         self.shared.connections.begin_to_end(self.connection(), cause);
         trace::connection_closed(cause, code, &reason);
@@ -108,7 +98,7 @@ impl Driver {
     /// sends would be a reset, which takes our Close from it.
     fn shut_down(&mut self, cx: &mut Context<'_>) {
         if self.shut_down_stream(cx)
-            && !std::mem::replace(&mut self.progress.shut_down, true)
+            && self.closing.shut_down()
             && let Some(mut state) = self.connection().lock()
         {
             state.outbox.shut_down();
@@ -119,7 +109,7 @@ impl Driver {
     /// it takes time.
     fn shut_down_stream(&mut self, cx: &mut Context<'_>) -> bool {
         match &mut self.read {
-            Some(ReadHalf::Other(stream)) if !self.progress.shut_down => Pin::new(stream).poll_shutdown(cx).is_ready(),
+            Some(ReadHalf::Other(stream)) if !self.closing.is_shut_down() => Pin::new(stream).poll_shutdown(cx).is_ready(),
             _ => true,
         }
     }
@@ -140,6 +130,16 @@ impl Driver {
         self.begin_to_end();
     }
 
+    /// There is a fault. If our Close is not on its way, it follows when listeners of `error` are done.
+    pub(crate) fn begin_to_fail(&mut self) {
+        if self.connection().is_writable() {
+            self.closing.fail_later();
+        } else {
+            self.closing.fail();
+        }
+        self.progress.is_calm = false;
+    }
+
     /// From now on there is a time by which it has to be over.
     pub(crate) fn begin_to_end(&mut self) {
         if self.deadlines.close == Moment::NEVER {
@@ -149,11 +149,13 @@ impl Driver {
 
     /// Why it has ended, in a word.
     fn cause(&self) -> &'static str {
-        match (self.connection().error(), &self.peer_close) {
-            (Some(error), _) => error.cause(),
-            (None, None) => "lost",
-            (None, Some(peer)) if peer.first => "peer",
-            (None, Some(_)) => "server",
+        if let Some(error) = self.connection().error() {
+            return error.cause();
+        }
+        match self.closing.outcome() {
+            Outcome::Abnormal => "lost",
+            Outcome::Theirs => "peer",
+            Outcome::Ours => "server",
         }
     }
 
@@ -169,10 +171,10 @@ impl Driver {
             }
             return (error.close_code(), error.reason().into_owned());
         }
-        let Some(peer) = &self.peer_close else { return (close_code::ABNORMAL, String::new()) };
-        if peer.first {
-            return peer.close.clone().unwrap_or((close_code::NO_STATUS, String::new()));
+        match self.closing.outcome() {
+            Outcome::Abnormal => (close_code::ABNORMAL, String::new()),
+            Outcome::Theirs => self.peer_close.as_deref().cloned().unwrap_or((close_code::NO_STATUS, String::new())),
+            Outcome::Ours => ours.unwrap_or((close_code::NORMAL, String::new())),
         }
-        ours.unwrap_or((close_code::NORMAL, String::new()))
     }
 }

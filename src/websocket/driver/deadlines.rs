@@ -206,7 +206,7 @@ impl Driver {
         if self.deadlines.write <= now {
             let limit = options.write_timeout.unwrap_or_default();
             self.deadlines.write = Moment::NEVER;
-            if self.progress.failed {
+            if self.closing.discards() {
                 return self.hang_up();
             }
             self.connection().fail(ConnectionError::WriteTimeout { limit });
@@ -266,8 +266,8 @@ impl Driver {
     /// The peer has not answered our Close in time, or a listener has not ended in time.
     fn meet_close_deadline(&mut self, options: &WebSocketOptions, clock: &Clock) {
         let limit = options.close_timeout;
-        let has_failed = self.progress.failed && self.connection().is_writable();
-        let awaits_answer = !has_failed && self.read.is_some() && !self.progress.ended && !self.progress.broken;
+        let has_failed = self.closing.is_failing() && self.connection().is_writable();
+        let awaits_answer = !has_failed && self.read.is_some() && !self.closing.has_ended() && !self.closing.is_broken();
         self.deadlines.close = clock.after(limit);
         if awaits_answer && (self.is_not_asked_yet(options) || self.is_close_under_way(options, clock)) {
             return;
@@ -300,7 +300,7 @@ impl Driver {
             if self.read.is_none() {
                 self.delivery.hurry();
             }
-            if !self.progress.closed {
+            if !self.closing.is_told() {
                 self.delivery.abandon();
             }
             self.hang_up();
@@ -392,7 +392,7 @@ impl Driver {
 
     /// Whether what has been read may have the peer's answer to our Close in it, behind a message whose listener runs.
     fn may_hear_a_close(&self) -> bool {
-        self.read.is_some() && !self.progress.failed && !self.delivery.is_free() && !self.inbox.is_empty()
+        self.read.is_some() && !self.closing.discards() && !self.delivery.is_free() && !self.inbox.is_empty()
     }
 
     /// Whether all has been read that the peer has sent. What came while this thread was held up is in the system, but tokio may

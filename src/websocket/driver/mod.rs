@@ -14,14 +14,13 @@ use std::task::{Context, Poll, Waker};
 
 use crate::emitter::panic_error;
 use crate::http::{Place, Upgraded};
-use crate::protocol::{Bucket, Session, close_code};
+use crate::protocol::{Bucket, Closing, Session, close_code};
 use crate::runtime::clock::{Coarse, Moment};
 use crate::runtime::stream::ReadHalf;
 use crate::runtime::trace;
 use crate::runtime::turn;
 use crate::runtime::watchdog;
 use crate::websocket::driver::backlog::Inbox;
-use crate::websocket::driver::close::PeerClose;
 use crate::websocket::driver::deadlines::Deadlines;
 use crate::websocket::driver::dispatcher::Delivery;
 use crate::websocket::driver::scratch::Desk;
@@ -48,7 +47,9 @@ pub(crate) struct Driver {
     pub(crate) rates: Option<Box<Rates>>,
     /// Bytes that this task has taken from the outbox of a stream that only it can write.
     pub(crate) writing: Option<Box<Buffer>>,
-    pub(crate) peer_close: Option<Box<PeerClose>>,
+    pub(crate) closing: Closing,
+    /// The code and the reason of the peer's Close, if it had them.
+    pub(crate) peer_close: Option<Box<(u16, String)>>,
     pub(crate) progress: Progress,
     /// The last, since who waits for its end waits for that of all others.
     pub(crate) lifetime: Place,
@@ -88,16 +89,6 @@ pub(crate) struct Progress {
     pub(crate) pings_pile_up: bool,
     /// The system has something to read of which tokio does not know.
     pub(crate) has_unread: bool,
-    /// The stream has ended or failed.
-    pub(crate) ended: bool,
-    /// Nothing more can be written: the peer has left. What it has sent is still read.
-    pub(crate) broken: bool,
-    /// There is a fault: what still arrives is thrown away.
-    pub(crate) failed: bool,
-    /// We have said that nothing more comes.
-    pub(crate) shut_down: bool,
-    /// `close` is with the delivery.
-    pub(crate) closed: bool,
 }
 
 /// What a turn may still do.
@@ -147,6 +138,7 @@ impl Driver {
             deadlines: Deadlines::new(&shared.options, clock),
             rates: None,
             writing: None,
+            closing: Closing::default(),
             peer_close: None,
             progress: Progress { is_counted, ..Progress::default() },
             shared,
@@ -294,7 +286,7 @@ impl Driver {
         if asked & DRAINED != 0 {
             self.wake_senders();
             // Between `error` and `close` nothing is told.
-            if self.connection().release_held() && !self.progress.failed {
+            if self.connection().release_held() && !self.closing.discards() {
                 self.delivery.drain();
             }
         }
@@ -325,32 +317,35 @@ impl Driver {
             state.extras().error = Some(fault.clone());
         }
         if state.broken {
-            self.progress.broken = true;
+            self.closing.break_off();
             state.phase = state.phase.max(Phase::Closing);
+        }
+        if state.existing_extras().is_some_and(|extras| extras.closing.is_some()) {
+            self.closing.close();
         }
         let is_closing = state.phase >= Phase::Closing;
         drop(state);
-        match self.peer_close {
+        match self.closing.has_peer_closed() {
             // The answer to it.
-            Some(_) => self.connection().flush_last(),
+            true => self.connection().flush_last(),
             // What was written before there was a socket.
-            None => self.connection().flush(),
+            false => self.connection().flush(),
         }
         if is_closing {
             self.wake_senders();
         }
         if is_closing || fault.is_some() {
-            if self.deadlines.close == Moment::NEVER && self.peer_close.is_none() {
+            if self.deadlines.close == Moment::NEVER && !self.closing.has_peer_closed() {
                 self.watch_if_under_way();
             }
             self.begin_to_end();
         }
         let is_cut = terminated || fault.as_ref().is_some_and(|fault| fault.close_code() == close_code::ABNORMAL);
         if let Some(fault) = fault {
-            (self.progress.failed, self.progress.is_calm) = (true, false);
+            self.begin_to_fail();
             let is_heard = self.delivery.is_free() && self.delivery.listens_to_errors();
             self.delivery.fail(fault.clone());
-            if self.progress.closed {
+            if self.closing.is_told() {
                 let (code, reason) = self.close_args();
                 self.delivery.close(code, reason);
             }
@@ -404,7 +399,7 @@ impl Future for Driver {
                 Err(panic) => {
                     // A listener panicked, and what it was called with is lost. It ends this connection only.
                     panics += 1;
-                    (driver.progress.failed, driver.progress.is_calm) = (true, false);
+                    driver.begin_to_fail();
                     driver.delivery.abandon();
                     driver.connection().fail(ConnectionError::Listener(panic_error(panic).into()));
                     if panics > 1 {
@@ -428,7 +423,7 @@ impl Drop for Driver {
         if !self.delivery.is_over() {
             self.look_at_state();
             self.hang_up();
-            if !self.progress.closed {
+            if !self.closing.is_told() {
                 self.end_now(&mut Context::from_waker(Waker::noop()));
             }
             self.delivery.finish();

@@ -27,10 +27,10 @@ impl Driver {
     /// Whether there is room for what a read would bring.
     #[inline]
     pub(crate) fn may_read(&self) -> bool {
-        if self.read.is_none() || self.progress.ended || self.peer_close.is_some() {
+        if self.read.is_none() || !self.closing.reads() {
             return false;
         }
-        if self.progress.failed {
+        if self.closing.discards() {
             return true;
         }
         // A pause ends when nothing more is delivered anyhow.
@@ -111,7 +111,7 @@ impl Driver {
         self.progress.heard = true;
         budget.bytes = budget.bytes.wrapping_sub_unsigned(bytes.len());
         self.slot().received.add_bytes(bytes.len());
-        if self.progress.failed {
+        if self.closing.discards() {
             return;
         }
         if self.delivery.is_free() {
@@ -172,7 +172,8 @@ impl Driver {
 
     fn ended(&mut self, error: Option<io::Error>) {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
-        (self.progress.ended, self.progress.is_calm) = (true, false);
+        self.closing.end();
+        self.progress.is_calm = false;
         self.begin_to_end();
         match error {
             // A peer that leaves, however rudely, is no fault.
@@ -198,7 +199,7 @@ impl Driver {
 
     #[inline(never)]
     fn deliver_kept(&mut self, desk: &mut Desk, cx: &mut Context<'_>, budget: &mut Budget) {
-        if self.progress.failed {
+        if self.closing.discards() {
             return self.inbox.clear();
         }
         let Some(mut buffer) = self.inbox.take() else { return };
@@ -207,7 +208,7 @@ impl Driver {
         self.feed_all(&mut rest, &mut desk.spare, cx, budget);
         let used = before.saturating_sub(rest.len());
         buffer.advance(used);
-        if used > 0 && (self.progress.ended || self.progress.broken) && self.flags() & DEAF == 0 {
+        if used > 0 && (self.closing.has_ended() || self.closing.is_broken()) && self.flags() & DEAF == 0 {
             // The peer has left, and its messages have not all been delivered: each has its time.
             self.deadlines.close = Moment::NEVER;
             self.deadlines.is_not_overdue();

@@ -1,0 +1,326 @@
+//! The closing handshake (RFC 6455 §7) as a state machine, without a socket and without a clock.
+//!
+//! Its owner tells it what happens, and asks what is to be done next.
+
+/// Which end of the connection this is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Closes the TCP connection first (§7.1.1).
+    #[default]
+    Server,
+    /// Waits for the server to do so.
+    #[cfg_attr(not(test), expect(dead_code, reason = "there are only servers"))]
+    Client,
+}
+
+/// How far the closing handshake of a connection has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Closing {
+    role: Role,
+    state: State,
+    /// There is a fault.
+    has_failed: bool,
+    /// The peer has sent its FIN, or the stream has failed.
+    has_ended: bool,
+    /// Nothing more can be sent.
+    is_broken: bool,
+    /// We have sent our FIN.
+    is_shut_down: bool,
+    /// `close` is with the listeners.
+    is_told: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Open,
+    /// We have begun (§7.1.2), and the peer has not answered.
+    CloseSent,
+    /// We had begun, and the peer has answered.
+    Answered,
+    /// The peer had begun, and our answer is on its way.
+    Answering,
+    /// There is a fault, and listeners may say how to close.
+    Failing,
+    /// There is a fault, and our Close is on its way (§7.1.7).
+    Failed,
+}
+
+/// What the owner knows when it asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Facts {
+    /// Everything has left that will.
+    pub(crate) all_sent: bool,
+    /// Everything that arrived has been delivered, and listeners are done with it.
+    pub(crate) all_delivered: bool,
+}
+
+/// What is to be done next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Wait,
+    /// Sends our Close, when the listeners of the fault are done.
+    SendClose,
+    /// Sends a FIN, so that the peer ends its side too. Closing the socket while it still sends would be a reset, which takes
+    /// our Close from it.
+    ShutDown,
+    /// Lets the socket go, and tells of the end.
+    Release,
+}
+
+/// Who has begun a closing handshake that was completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It was not completed.
+    Abnormal,
+    Ours,
+    Theirs,
+}
+
+impl Closing {
+    #[cfg(test)]
+    fn new(role: Role) -> Closing {
+        Closing { role, ..Closing::default() }
+    }
+
+    /// Our Close is on its way, or cannot be sent any more.
+    pub(crate) fn close(&mut self) {
+        self.state = match self.state {
+            State::Open => State::CloseSent,
+            State::Failing => State::Failed,
+            state @ (State::CloseSent | State::Answered | State::Answering | State::Failed) => state,
+        };
+    }
+
+    /// The peer's Close has arrived. Who gets one answers it, unless it is the answer (§5.5.1).
+    pub(crate) fn receive_close(&mut self) {
+        self.state = match self.state {
+            State::Open => State::Answering,
+            State::CloseSent => State::Answered,
+            // After a fault nothing that arrives counts (§7.1.7).
+            state @ (State::Answered | State::Answering | State::Failing | State::Failed) => state,
+        };
+    }
+
+    /// The connection fails, and our Close is on its way.
+    pub(crate) fn fail(&mut self) {
+        self.fail_as(State::Failed);
+    }
+
+    /// The connection fails. Our Close follows, when listeners have had the chance to say how to close.
+    pub(crate) fn fail_later(&mut self) {
+        self.fail_as(State::Failing);
+    }
+
+    fn fail_as(&mut self, failed: State) {
+        self.has_failed = true;
+        self.state = match self.state {
+            State::Open => failed,
+            State::CloseSent => State::Failed,
+            // The handshake is complete: nothing is left to fail but the delivery.
+            state @ (State::Answered | State::Answering | State::Failing | State::Failed) => state,
+        };
+    }
+
+    /// The peer has sent its FIN, or the stream has failed.
+    pub(crate) fn end(&mut self) {
+        self.has_ended = true;
+    }
+
+    /// Nothing more can be sent.
+    pub(crate) fn break_off(&mut self) {
+        self.is_broken = true;
+    }
+
+    /// We have sent our FIN. Whether this is the first time.
+    pub(crate) fn shut_down(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_shut_down, true)
+    }
+
+    /// `close` is with the listeners.
+    pub(crate) fn tell(&mut self) {
+        self.is_told = true;
+    }
+
+    /// What is to be done next, while there is a socket.
+    pub(crate) fn next(&self, facts: Facts) -> Step {
+        match self.state {
+            State::Failing => Step::SendClose,
+            // What arrived before is delivered first, and answered.
+            _ if self.has_ended => Step::release_if(facts.all_sent && facts.all_delivered),
+            State::Open | State::CloseSent => Step::Wait,
+            State::Failed if facts.all_sent => Step::ShutDown,
+            State::Answered | State::Answering if self.role == Role::Server => Step::release_if(facts.all_sent),
+            State::Answered | State::Answering | State::Failed => Step::Wait,
+        }
+    }
+
+    /// Whether [`next`](Closing::next) may say something else than to wait.
+    #[inline]
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.has_ended || !matches!(self.state, State::Open | State::CloseSent)
+    }
+
+    /// Whether what arrives is still to be read.
+    #[inline]
+    pub(crate) fn reads(&self) -> bool {
+        !self.has_ended && !(self.role == Role::Server && self.has_peer_closed())
+    }
+
+    /// Whether what arrives is thrown away.
+    #[inline]
+    pub(crate) fn discards(&self) -> bool {
+        self.has_failed
+    }
+
+    /// Whether our Close is still to follow a fault.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.state == State::Failing
+    }
+
+    /// Whether the peer's Close has counted.
+    #[inline]
+    pub(crate) fn has_peer_closed(&self) -> bool {
+        matches!(self.state, State::Answered | State::Answering)
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    pub(crate) fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+
+    pub(crate) fn is_shut_down(&self) -> bool {
+        self.is_shut_down
+    }
+
+    pub(crate) fn is_told(&self) -> bool {
+        self.is_told
+    }
+
+    /// Whose code and reason `close` has, if there was no fault (§7.1.5).
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self.state {
+            State::Answered => Outcome::Ours,
+            State::Answering => Outcome::Theirs,
+            State::Open | State::CloseSent | State::Failing | State::Failed => Outcome::Abnormal,
+        }
+    }
+}
+
+impl Step {
+    fn release_if(is_over: bool) -> Step {
+        if is_over { Step::Release } else { Step::Wait }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::State::*;
+    use super::*;
+
+    const STATES: [State; 6] = [Open, CloseSent, Answered, Answering, Failing, Failed];
+
+    /// RFC 6455 §5.5.1, §7.1.2, §7.1.3, §7.1.7: each state, and where each input leads.
+    #[test]
+    fn every_input_in_every_state() {
+        let table = [
+            // from, close, receive_close, fail, fail_later
+            (Open, CloseSent, Answering, Failed, Failing),
+            (CloseSent, CloseSent, Answered, Failed, Failed),
+            (Answered, Answered, Answered, Answered, Answered),
+            (Answering, Answering, Answering, Answering, Answering),
+            (Failing, Failed, Failing, Failing, Failing),
+            (Failed, Failed, Failed, Failed, Failed),
+        ];
+        assert_eq!(table.map(|(from, ..)| from), STATES);
+        for role in [Role::Server, Role::Client] {
+            for (from, close, receive_close, fail, fail_later) in table {
+                let to = |input: fn(&mut Closing)| {
+                    let mut closing = Closing { state: from, ..Closing::new(role) };
+                    input(&mut closing);
+                    closing.state
+                };
+                let reached = (to(Closing::close), to(Closing::receive_close), to(Closing::fail), to(Closing::fail_later));
+                assert_eq!(reached, (close, receive_close, fail, fail_later), "{role:?} {from:?}");
+            }
+        }
+    }
+
+    /// RFC 6455 §7.1.1: the server closes the TCP connection first, and the client waits for it. §7.1.7: after a fault an end
+    /// says Close and then nothing.
+    #[test]
+    fn every_step_of_every_state() {
+        use Step::*;
+        // (all sent, all delivered): neither, sent, delivered, both.
+        let table = [
+            (Role::Server, Open, false, [Wait, Wait, Wait, Wait]),
+            (Role::Server, CloseSent, false, [Wait, Wait, Wait, Wait]),
+            (Role::Server, Answered, false, [Wait, Release, Wait, Release]),
+            (Role::Server, Answering, false, [Wait, Release, Wait, Release]),
+            (Role::Server, Failing, false, [SendClose, SendClose, SendClose, SendClose]),
+            (Role::Server, Failed, false, [Wait, ShutDown, Wait, ShutDown]),
+            (Role::Client, Open, false, [Wait, Wait, Wait, Wait]),
+            (Role::Client, CloseSent, false, [Wait, Wait, Wait, Wait]),
+            (Role::Client, Answered, false, [Wait, Wait, Wait, Wait]),
+            (Role::Client, Answering, false, [Wait, Wait, Wait, Wait]),
+            (Role::Client, Failing, false, [SendClose, SendClose, SendClose, SendClose]),
+            (Role::Client, Failed, false, [Wait, ShutDown, Wait, ShutDown]),
+            // The peer's FIN, whoever it is.
+            (Role::Server, Open, true, [Wait, Wait, Wait, Release]),
+            (Role::Server, CloseSent, true, [Wait, Wait, Wait, Release]),
+            (Role::Server, Answered, true, [Wait, Wait, Wait, Release]),
+            (Role::Server, Answering, true, [Wait, Wait, Wait, Release]),
+            (Role::Server, Failing, true, [SendClose, SendClose, SendClose, SendClose]),
+            (Role::Server, Failed, true, [Wait, Wait, Wait, Release]),
+            (Role::Client, Open, true, [Wait, Wait, Wait, Release]),
+            (Role::Client, CloseSent, true, [Wait, Wait, Wait, Release]),
+            (Role::Client, Answered, true, [Wait, Wait, Wait, Release]),
+            (Role::Client, Answering, true, [Wait, Wait, Wait, Release]),
+            (Role::Client, Failing, true, [SendClose, SendClose, SendClose, SendClose]),
+            (Role::Client, Failed, true, [Wait, Wait, Wait, Release]),
+        ];
+        for (role, state, has_ended, steps) in table {
+            let closing = Closing { state, has_ended, ..Closing::new(role) };
+            let facts = [(false, false), (true, false), (false, true), (true, true)];
+            let reached = facts.map(|(all_sent, all_delivered)| closing.next(Facts { all_sent, all_delivered }));
+            assert_eq!(reached, steps, "{role:?} {state:?}, the peer has ended: {has_ended}");
+            if reached != [Wait; 4] {
+                assert!(closing.is_under_way(), "{role:?} {state:?}");
+            }
+        }
+    }
+
+    /// RFC 6455 §5.5.1 and §7.1.7 (what is read), §7.1.5 (whose code counts).
+    #[test]
+    fn what_each_state_means() {
+        let table = [
+            // reads as server, as client, outcome
+            (Open, true, true, Outcome::Abnormal),
+            (CloseSent, true, true, Outcome::Abnormal),
+            (Answered, false, true, Outcome::Ours),
+            (Answering, false, true, Outcome::Theirs),
+            (Failing, true, true, Outcome::Abnormal),
+            (Failed, true, true, Outcome::Abnormal),
+        ];
+        for (state, server, client, outcome) in table {
+            for (role, reads) in [(Role::Server, server), (Role::Client, client)] {
+                let mut closing = Closing { state, ..Closing::new(role) };
+                assert_eq!((closing.reads(), closing.outcome()), (reads, outcome), "{role:?} {state:?}");
+                assert!(!closing.discards());
+                closing.fail();
+                assert!(closing.discards(), "{state:?}: what arrives after a fault is thrown away");
+                closing.end();
+                assert!(!closing.reads() && closing.has_ended());
+            }
+        }
+    }
+
+    #[test]
+    fn a_fin_is_sent_once() {
+        let mut closing = Closing::default();
+        assert!(closing.shut_down() && !closing.shut_down() && closing.is_shut_down());
+    }
+}
