@@ -165,8 +165,28 @@ impl Rules {
 
 /// The first subprotocol of ours that was offered.
 fn subprotocol(head: &Head) -> Option<&'static str> {
-    let offered = tokens(head, "sec-websocket-protocol");
+    let lines = head.all("sec-websocket-protocol");
+    let offered: Vec<_> = lines.into_iter().flat_map(unquoted_elements).collect();
     SUBPROTOCOLS.into_iter().find(|name| offered.contains(&name.as_bytes()))
+}
+
+/// The elements of a list, where a comma inside of double quotes does not separate (RFC 9110 §5.6.4).
+fn unquoted_elements(line: &[u8]) -> Vec<&[u8]> {
+    let (mut elements, mut begin, mut at, mut quoted) = (Vec::new(), 0, 0, false);
+    while let Some(byte) = line.get(at) {
+        match byte {
+            b'\\' if quoted => at += 1,
+            b'"' => quoted = !quoted,
+            b',' if !quoted => {
+                elements.push(&line[begin..at]);
+                begin = at + 1;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    elements.push(&line[begin..]);
+    elements.into_iter().map(trim).collect()
 }
 
 fn has(head: &Head, field: &str, token: &str) -> bool {
@@ -185,8 +205,14 @@ fn is_key(key: &[u8]) -> bool {
 
 /// `name`, or `name:port`; what else there may be is not looked at.
 fn is_host(host: &[u8]) -> bool {
-    if host.starts_with(b"[") {
-        return true;
+    if let Some(rest) = host.strip_prefix(b"[") {
+        // An address of IPv6, and perhaps its zone (RFC 3986 §3.2.2, RFC 6874).
+        let Some((address, port)) = std::str::from_utf8(rest).ok().and_then(|rest| rest.split_once(']')) else {
+            return false;
+        };
+        let address = address.split('%').next().unwrap_or_default();
+        let port = port.strip_prefix(':').unwrap_or(port);
+        return address.parse::<std::net::Ipv6Addr>().is_ok() && (port.is_empty() || port.parse::<u16>().is_ok());
     }
     let mut sides = host.splitn(2, |byte| *byte == b':');
     let (name, port) = (sides.next().unwrap_or_default(), sides.next().unwrap_or_default());

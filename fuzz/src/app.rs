@@ -167,7 +167,8 @@ fn check_story(told: &[Told]) -> u16 {
         // What was written before still leaves.
         let may_follow = |told: &Told| matches!(told, Told::Close(_)) || !told.is_event();
         assert!(told[error + 1..].iter().all(may_follow), "{told:?}");
-        assert_eq!(fault, *code, "the fault is why it closes: {told:?}");
+        // After a listener has failed, one of `error` may say how to close.
+        assert!(fault == *code || fault == 1011, "the fault is why it closes: {told:?}");
     }
     for end in [position(|told| *told == Told::End), position(|told| *told == Told::WeClosed)].into_iter().flatten() {
         assert!(last_data <= end, "a message behind the end: {told:?}");

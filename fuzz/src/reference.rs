@@ -106,8 +106,8 @@ impl Framing {
     }
 }
 
-/// RFC 9112 §7.1. A chunk's size has at most 16 digits; extensions and trailers are lines of anything that can be
-/// shown.
+/// RFC 9112 §7.1. A chunk's size has at most 16 digits; extensions are lines of anything that can be shown, and trailers are
+/// fields (§7.1.2).
 fn chunked(bytes: &[u8], limit: usize) -> Body {
     let mut body = Vec::new();
     let mut at = 0;
@@ -149,11 +149,22 @@ fn chunked(bytes: &[u8], limit: usize) -> Body {
         }
     }
     loop {
-        match text_line(&bytes[at..]) {
+        match trailer(&bytes[at..]) {
             Ok(2) => return Body::Complete(body, at + 2),
             Ok(length) => at += length,
             Err(body) => return body,
         }
+    }
+}
+
+/// How many bytes a trailer has, or the empty line behind the last one: CR LF included.
+fn trailer(bytes: &[u8]) -> Result<usize, Body> {
+    let name = bytes.iter().take_while(|byte| is_token(&[**byte])).count();
+    match bytes.get(name) {
+        None => Err(Body::Incomplete),
+        Some(b'\r') if name == 0 => text_line(bytes),
+        Some(b':') if name > 0 => text_line(&bytes[name..]).map(|length| name + length),
+        Some(_) => Err(Body::Malformed),
     }
 }
 

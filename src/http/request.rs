@@ -174,7 +174,7 @@ impl ServerRequest {
 
     /// The elements of a header that is a comma-separated list, such as `Accept-Language` or
     /// `Sec-WebSocket-Protocol`, over all its lines (RFC 9110 section 5.6.1). Empty elements, and
-    /// lines that are not UTF-8, are left out. A comma inside of double quotes does not separate.
+    /// those that are not UTF-8, are left out. A comma inside of double quotes does not separate.
     ///
     /// ```
     /// use react_websocket::{WebSocketConnection, WebSocketMiddleware};
@@ -188,16 +188,16 @@ impl ServerRequest {
     /// });
     /// ```
     pub fn header_list<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
-        let lines = self.headers().get_all(name).iter().filter_map(|line| std::str::from_utf8(line.as_bytes()).ok());
-        let elements = lines.flat_map(|line| {
+        let elements = self.headers().get_all(name).iter().flat_map(|line| {
             let (mut quoted, mut escaped) = (false, false);
-            line.split(move |character| {
-                let separates = character == ',' && !quoted;
-                quoted ^= character == '"' && !escaped;
-                escaped = quoted && character == '\\' && !escaped;
+            line.as_bytes().split(move |byte| {
+                let separates = *byte == b',' && !quoted;
+                quoted ^= *byte == b'"' && !escaped;
+                escaped = quoted && *byte == b'\\' && !escaped;
                 separates
             })
         });
+        let elements = elements.filter_map(|element| std::str::from_utf8(element).ok());
         elements.map(|element| element.trim_matches([' ', '\t'])).filter(|element| !element.is_empty())
     }
 

@@ -95,6 +95,7 @@ fn listen_at(address: SocketAddr, options: &SocketOptions) -> io::Result<TcpList
 mod tests {
     use super::*;
 
+    #[cfg(target_os = "linux")]
     fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
         listeners.iter().map(|listener| listener.local_addr().unwrap()).collect()
     }
