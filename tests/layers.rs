@@ -135,6 +135,8 @@ const PURE: &[&str] = &[
     "http/params.rs",
     "websocket/handshake/check.rs",
     "websocket/options/origins.rs",
+    "websocket/options/origin_pattern.rs",
+    "websocket/options/site.rs",
     "websocket/options/subprotocol.rs",
     "websocket/state/held.rs",
     "websocket/driver/backlog.rs",

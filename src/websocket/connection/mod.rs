@@ -1,5 +1,6 @@
 //! The verbs of a connection's handle.
 
+pub(crate) mod broadcast;
 pub(crate) mod close;
 pub(crate) mod data;
 pub(crate) mod info;

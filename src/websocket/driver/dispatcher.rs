@@ -1,13 +1,12 @@
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
-
 use crate::emitter::{BoxError, Change, Emission, Table, contain};
 use crate::runtime::trace;
 use crate::websocket::error::ConnectionError;
-use crate::websocket::message::{Message, Text};
-use crate::websocket::state::event::{Args, BINARY, CLOSE, ConnectionEvents, DRAIN, ERROR, MESSAGE, NAMES, TEXT};
+use crate::websocket::state::event::{
+    Args, BINARY, CLOSE, ConnectionEvents, DRAIN, ERROR, MESSAGE, NAMES, OwnedArgs, TEXT,
+};
 use crate::websocket::state::handle::WebSocketConnection;
 use crate::websocket::state::slot::{DEAF, MAIL, Phase, Slot};
 
@@ -43,38 +42,6 @@ struct Due {
     done: bool,
     /// Nobody waits for asynchronous listeners any more.
     hurry: bool,
-}
-
-#[derive(Default)]
-enum OwnedArgs {
-    #[default]
-    Nothing,
-    Text(Text),
-    Bytes(Bytes),
-    Failed(Box<ConnectionError>),
-    Closed(u16, Box<str>),
-}
-
-impl OwnedArgs {
-    fn new(args: Args<'_>) -> OwnedArgs {
-        match args {
-            Args::Nothing => OwnedArgs::Nothing,
-            Args::Text(text) => OwnedArgs::Text(Text::pooled(text)),
-            Args::Bytes(bytes) => OwnedArgs::Bytes(Message::pooled(bytes)),
-            Args::Failed(error) => OwnedArgs::Failed(Box::new(error.clone())),
-            Args::Closed(code, reason) => OwnedArgs::Closed(code, reason.into()),
-        }
-    }
-
-    fn as_args(&self) -> Args<'_> {
-        match self {
-            OwnedArgs::Nothing => Args::Nothing,
-            OwnedArgs::Text(text) => Args::Text(text),
-            OwnedArgs::Bytes(bytes) => Args::Bytes(bytes),
-            OwnedArgs::Failed(error) => Args::Failed(error),
-            OwnedArgs::Closed(code, reason) => Args::Closed(*code, reason),
-        }
-    }
 }
 
 impl Delivery {

@@ -10,7 +10,7 @@ use crate::http::{Response, ServerRequest};
 use crate::protocol::accept;
 use crate::websocket::error::HandshakeError;
 use crate::websocket::options::WebSocketOptions;
-use crate::websocket::options::subprotocol;
+use crate::websocket::options::subprotocol::offered;
 
 /// A handshake that is in order, as far as the protocol is concerned.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ pub(crate) fn check(request: &ServerRequest, options: &WebSocketOptions) -> Resu
         .origins
         .check(headers, || request.host())
         .map_err(|origin| HandshakeError::Origin { origin, host: request.host().unwrap_or_default().to_owned() })?;
-    let subprotocol = subprotocol::select(request, options)?;
+    let subprotocol = select_subprotocol(request, options)?;
     // Base64 has no character that a header could not have.
     let accept = HeaderValue::try_from(accept::accept_key(key)).map_err(|_| HandshakeError::Key)?;
     Ok(Handshake { accept, subprotocol })
@@ -123,4 +123,16 @@ fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
 
 fn list(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+}
+
+/// Selects a subprotocol. `Ok(None)`: no subprotocol is agreed on.
+fn select_subprotocol(request: &ServerRequest, options: &WebSocketOptions) -> Result<Option<Arc<str>>, HandshakeError> {
+    let selected = match &options.select_subprotocol {
+        Some(selector) => selector.select(request)?,
+        None => options.subprotocols.iter().find(|name| offered(request).any(|other| other == name.as_ref())).cloned(),
+    };
+    match selected {
+        None if options.require_subprotocol => Err(HandshakeError::Subprotocol),
+        selected => Ok(selected),
+    }
 }

@@ -1,4 +1,6 @@
+pub(crate) mod origin_pattern;
 pub(crate) mod origins;
+pub(crate) mod site;
 pub(crate) mod subprotocol;
 pub(crate) mod verify;
 

@@ -1,7 +1,9 @@
-use core::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use http::header::{HeaderMap, ORIGIN};
+
+use crate::websocket::options::origin_pattern::Pattern;
+use crate::websocket::options::site::is_of_host;
 
 /// Which web pages may open a connection (RFC 6455 section 10.2).
 ///
@@ -28,27 +30,6 @@ enum Rule {
     SameHostAnyPort,
     Any,
     List(Arc<[Pattern]>),
-}
-
-/// An entry of a list, in lower case.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Pattern {
-    /// An origin without a host.
-    Whole(&'static str),
-    Site {
-        scheme: String,
-        /// Without the `*.`.
-        host: String,
-        subdomains: bool,
-        port: Port,
-    },
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Port {
-    Any,
-    /// Empty if it is the scheme's own.
-    Only(String),
 }
 
 impl Origins {
@@ -118,136 +99,6 @@ impl Origins {
         };
         if allowed { Ok(()) } else { Err(String::from_utf8_lossy(origin.as_bytes()).into_owned()) }
     }
-}
-
-/// The parts of an origin `scheme://host:port`.
-#[derive(Clone, Copy)]
-struct Site<'a> {
-    scheme: &'a str,
-    host: &'a str,
-    /// Empty if it is the scheme's own.
-    port: &'a str,
-}
-
-impl<'a> Site<'a> {
-    fn parse(origin: &'a str) -> Option<Site<'a>> {
-        let (scheme, authority) = origin.split_once("://")?;
-        let (host, port) = split_port(authority, scheme);
-        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-        let is_site = !scheme.is_empty() && !host.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-        (is_site && (ipv6(host).is_some() || host.bytes().all(is_host))).then_some(Site { scheme, host, port })
-    }
-}
-
-/// Whether a page of this origin is of the host that a request is for. The scheme does not count,
-/// since a proxy may have taken the TLS away; the scheme's own port may be left out on both sides.
-fn is_of_host(origin: &str, host: &str, heeds_port: bool) -> bool {
-    let Some(site) = Site::parse(origin) else { return false };
-    if !(site.scheme.eq_ignore_ascii_case("http") || site.scheme.eq_ignore_ascii_case("https")) {
-        return false;
-    }
-    let (host, port) = split_port(host, site.scheme);
-    is_same_host(site.host, host) && (!heeds_port || site.port == port)
-}
-
-/// Separates a host from its port, which is empty if it is the scheme's own.
-fn split_port<'a>(authority: &'a str, scheme: &str) -> (&'a str, &'a str) {
-    let after_host = authority.find(']').map_or(0, |end| end + 1);
-    let (host, port) = match authority.get(after_host..).and_then(|rest| rest.find(':')) {
-        Some(colon) => authority.split_at(after_host + colon),
-        None => (authority, ""),
-    };
-    let port = port.strip_prefix(':').unwrap_or(port);
-    let is = |name: &str, own: &str| scheme.eq_ignore_ascii_case(name) && port == own;
-    (host, if is("http", "80") || is("https", "443") { "" } else { port })
-}
-
-/// Addresses of IPv6 have many spellings.
-fn is_same_host(one: &str, other: &str) -> bool {
-    one.eq_ignore_ascii_case(other) || ipv6(one).is_some_and(|address| ipv6(other) == Some(address))
-}
-
-fn ipv6(host: &str) -> Option<Ipv6Addr> {
-    host.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
-}
-
-impl Pattern {
-    /// Parses an entry in lower case. `Err` says what to write instead.
-    fn parse(entry: &str) -> Result<Pattern, &'static str> {
-        match entry {
-            "*" => return Err("use `Origins::any()` to allow all pages"),
-            "null" => return Ok(Pattern::Whole("null")),
-            "file://" | "file:///" => return Ok(Pattern::Whole("file://")),
-            _ => {}
-        }
-        let Some((scheme, authority)) = entry.split_once("://") else {
-            return Err("it begins with its scheme, as in `https://example.com`");
-        };
-        let authority = authority.strip_suffix('/').unwrap_or(authority);
-        if matches!(scheme, "ws" | "wss") {
-            return Err("it is that of the page, which begins with `http://` or `https://`");
-        }
-        if scheme.is_empty() || !scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)) {
-            return Err("write one scheme, as in `https://example.com`");
-        }
-        if authority.contains(['/', '?', '#']) {
-            return Err("it ends with its host or port and has no path");
-        }
-        if !authority.is_ascii() {
-            return Err("write its host as browsers send it, as in `https://xn--bcher-kva.example`");
-        }
-        let (host, port) = split_port(authority, scheme);
-        let name = host.strip_prefix("*.");
-        let (host, subdomains) = (name.unwrap_or(host), name.is_some());
-        if host.contains('*') {
-            return Err(
-                "`*` stands for subdomains, as in `https://*.example.com`, or for a port, as in `http://localhost:*`",
-            );
-        }
-        if Site::parse(&format!("{scheme}://{host}")).is_none() || is_malformed_ipv4(host) {
-            return Err("its host is malformed");
-        }
-        if subdomains && (host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok()) {
-            return Err("an address has no subdomains");
-        }
-        let port = match port {
-            "*" => Port::Any,
-            "" => Port::Only(String::new()),
-            port if !port.starts_with(['0', '+']) && port.parse::<u16>().is_ok() => Port::Only(port.to_owned()),
-            _ => return Err("its port is a number from 1 to 65535, or `*`"),
-        };
-        Ok(Pattern::Site { scheme: scheme.to_owned(), host: host.to_owned(), subdomains, port })
-    }
-
-    fn matches(&self, origin: &str) -> bool {
-        let (scheme, host, subdomains, port) = match self {
-            Pattern::Whole(whole) => return origin.eq_ignore_ascii_case(whole),
-            Pattern::Site { scheme, host, subdomains, port } => (scheme, host, *subdomains, port),
-        };
-        let Some(site) = Site::parse(origin) else { return false };
-        let is_host = match subdomains {
-            false => is_same_host(host, site.host),
-            true => {
-                let end = site.host.len().checked_sub(host.len());
-                let split = end.and_then(|end| site.host.split_at_checked(end));
-                split.is_some_and(|(subdomain, domain)| {
-                    domain.eq_ignore_ascii_case(host) && subdomain.len() > 1 && subdomain.ends_with('.')
-                })
-            }
-        };
-        let is_port = match port {
-            Port::Any => true,
-            Port::Only(port) => port == site.port,
-        };
-        is_host && is_port && site.scheme.eq_ignore_ascii_case(scheme)
-    }
-}
-
-/// Browsers take a host whose last label is a number for an IPv4 address, and send that in its
-/// usual form.
-fn is_malformed_ipv4(host: &str) -> bool {
-    let last = host.rsplit('.').next().unwrap_or_default();
-    !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()) && host.parse::<Ipv4Addr>().is_err()
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ use http::header::SEC_WEBSOCKET_PROTOCOL;
 use crate::emitter::{contain, drop_each};
 use crate::http::ServerRequest;
 use crate::websocket::error::HandshakeError;
-use crate::websocket::options::WebSocketOptions;
 
 /// An app's closure that selects a subprotocol.
 #[derive(Clone)]
@@ -18,21 +17,9 @@ struct Closure(Option<Box<Select>>);
 
 type Select = dyn for<'a> Fn(&'a ServerRequest, &'a [&'a str]) -> Option<&'a str> + Send + Sync;
 
-/// Selects a subprotocol. `Ok(None)`: no subprotocol is agreed on.
-pub(crate) fn select(request: &ServerRequest, options: &WebSocketOptions) -> Result<Option<Arc<str>>, HandshakeError> {
-    let selected = match &options.select_subprotocol {
-        Some(selector) => selector.select(request)?,
-        None => options.subprotocols.iter().find(|name| offered(request).any(|other| other == name.as_ref())).cloned(),
-    };
-    match selected {
-        None if options.require_subprotocol => Err(HandshakeError::Subprotocol),
-        selected => Ok(selected),
-    }
-}
-
 /// Returns the names that the client offered. Names are compared as they are (RFC 6455 section
 /// 4.1).
-fn offered(request: &ServerRequest) -> impl Iterator<Item = &str> {
+pub(crate) fn offered(request: &ServerRequest) -> impl Iterator<Item = &str> {
     request.header_list(SEC_WEBSOCKET_PROTOCOL.as_str())
 }
 
@@ -44,7 +31,7 @@ impl SubprotocolSelector {
         SubprotocolSelector(Arc::new(Closure(Some(Box::new(select)))))
     }
 
-    fn select(&self, request: &ServerRequest) -> Result<Option<Arc<str>>, HandshakeError> {
+    pub(crate) fn select(&self, request: &ServerRequest) -> Result<Option<Arc<str>>, HandshakeError> {
         let offered: Vec<&str> = offered(request).collect();
         let Some(select) = self.0.0.as_ref().filter(|_| !offered.is_empty()) else { return Ok(None) };
         let selected = contain(|| Ok(select(request, &offered))).and_then(|selected| match selected {

@@ -57,6 +57,39 @@ impl Args<'_> {
     }
 }
 
+/// The same, for listeners that are called later.
+#[derive(Default)]
+pub(crate) enum OwnedArgs {
+    #[default]
+    Nothing,
+    Text(Text),
+    Bytes(Bytes),
+    Failed(Box<ConnectionError>),
+    Closed(u16, Box<str>),
+}
+
+impl OwnedArgs {
+    pub(crate) fn new(args: Args<'_>) -> OwnedArgs {
+        match args {
+            Args::Nothing => OwnedArgs::Nothing,
+            Args::Text(text) => OwnedArgs::Text(Text::pooled(text)),
+            Args::Bytes(bytes) => OwnedArgs::Bytes(Message::pooled(bytes)),
+            Args::Failed(error) => OwnedArgs::Failed(Box::new(error.clone())),
+            Args::Closed(code, reason) => OwnedArgs::Closed(code, reason.into()),
+        }
+    }
+
+    pub(crate) fn as_args(&self) -> Args<'_> {
+        match self {
+            OwnedArgs::Nothing => Args::Nothing,
+            OwnedArgs::Text(text) => Args::Text(text),
+            OwnedArgs::Bytes(bytes) => Args::Bytes(bytes),
+            OwnedArgs::Failed(error) => Args::Failed(error),
+            OwnedArgs::Closed(code, reason) => Args::Closed(*code, reason),
+        }
+    }
+}
+
 /// What a closure takes, besides the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {

@@ -1,0 +1,116 @@
+use std::sync::Arc;
+
+use crate::websocket::error::ConnectionError;
+use crate::websocket::state::cork;
+use crate::websocket::state::handle::WebSocketConnection;
+use crate::websocket::state::held::SlowMemberPolicy;
+use crate::websocket::state::outbox::Log;
+use crate::websocket::state::slot::Slot;
+
+/// A message that is encoded once, for many.
+impl WebSocketConnection {
+    /// Adds a message that stands in a broadcast's log.
+    #[inline]
+    pub(crate) fn write_range(&self, log: &Arc<Log>, start: u32, end: u32) {
+        let slot = self.slot();
+        match self.write_range_plainly(slot, log, start, end) {
+            Some(true) => {}
+            Some(false) => cork::touch(*self, slot),
+            None => self.write_range_slowly(log, start, end),
+        }
+    }
+
+    /// As [`write_plainly`](WebSocketConnection::write_plainly), without the room.
+    #[inline(always)]
+    fn write_range_plainly(&self, slot: &'static Slot, log: &Arc<Log>, start: u32, end: u32) -> Option<bool> {
+        let mut state = self.lock_at(slot)?;
+        if !state.is_writable() || state.streaming || state.blocked {
+            return None;
+        }
+        let unsent = state.outbox.unsent();
+        if unsent >= state.hard_limit {
+            return None;
+        }
+        state.messages_out += 1;
+        state.outbox.push_range(log, start, end);
+        let has_no_room = unsent + (end - start) as usize >= state.soft_limit;
+        state.wants_drain |= has_no_room;
+        let token = cork::token();
+        Some(std::mem::replace(&mut state.corked_by, token) == token)
+    }
+
+    #[inline(never)]
+    fn write_range_slowly(&self, log: &Arc<Log>, start: u32, end: u32) {
+        let Some(mut state) = self.lock_for_message() else { return };
+        state.messages_out += 1;
+        if state.streaming {
+            let log = log.read();
+            state.extras().stream.push_encoded(log.get(start as usize..end as usize).unwrap_or_default());
+            self.room(&mut state);
+            return;
+        }
+        state.outbox.push_range(log, start, end);
+        self.touched(state);
+    }
+
+    /// The same for a member of a group that has a policy for slow ones. Returns how many messages were dropped.
+    pub(crate) fn write_range_with_policy(
+        &self,
+        log: &Arc<Log>,
+        (start, end): (u32, u32),
+        group: u64,
+        policy: SlowMemberPolicy,
+    ) -> u64 {
+        let Some(mut state) = self.lock().filter(|state| state.is_writable()) else { return 0 };
+        let limit = state.soft_limit;
+        if state.unsent() >= limit && !state.blocked {
+            self.flush_early(&mut state);
+        }
+        let unsent = state.unsent();
+        if unsent < limit && !state.holds || policy == SlowMemberPolicy::Keep {
+            drop(state);
+            self.write_range(log, start, end);
+            return 0;
+        }
+        if policy == SlowMemberPolicy::Close {
+            self.fail_locked(state, ConnectionError::SlowReader { unsent, limit });
+            return 0;
+        }
+        let dropped = if policy == SlowMemberPolicy::DropNew {
+            1
+        } else {
+            state.holds = true;
+            let log = log.read();
+            let frame = log.get(start as usize..end as usize).unwrap_or_default();
+            state.extras().held.push(group, frame, policy == SlowMemberPolicy::KeepLatest, limit)
+        };
+        if dropped > 0 {
+            state.extras().dropped += dropped;
+        }
+        dropped
+    }
+
+    /// Adds what was held, as far as there is room, and says whether `drain` is to be said.
+    pub(crate) fn release_held(&self) -> bool {
+        let Some(mut state) = self.lock() else { return false };
+        let says_drain = std::mem::take(&mut state.has_drained);
+        let limit = state.soft_limit;
+        while state.holds && state.is_writable() && state.unsent() < limit {
+            let Some(frame) = state.extras().held.pop() else {
+                state.holds = false;
+                break;
+            };
+            state.messages_out += 1;
+            if state.streaming {
+                state.extras().stream.push_encoded(&frame);
+            } else {
+                state.outbox.own().extend_from_slice(&frame);
+            }
+        }
+        state.trim_extras();
+        if state.outbox.unsent() > 0 {
+            self.touched_without_answer(state);
+        }
+        says_drain
+    }
+}

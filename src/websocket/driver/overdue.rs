@@ -1,0 +1,242 @@
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::protocol::close_code;
+use crate::runtime::acknowledged::Acknowledged;
+use crate::runtime::clock::{Clock, Moment};
+use crate::runtime::stream::ReadHalf;
+use crate::websocket::driver::Driver;
+use crate::websocket::driver::deadlines::{LEAST_RATE, look_interval, next_ping};
+use crate::websocket::error::ConnectionError;
+use crate::websocket::options::WebSocketOptions;
+use crate::websocket::state::slot::{ALARM, BLOCKED, DEAF};
+
+/// How much longer than the close timeout what has been received may take to be delivered, in close timeouts. Each message has its
+/// time, but neither a peer that sends for ever instead of answering our Close nor an app that never resumes keeps a connection.
+const OVERDUE_MAX: u32 = 6;
+
+/// What is done when they have passed.
+impl Driver {
+    pub(crate) fn meet_deadlines(&mut self) {
+        let (shared, clock) = (self.shared.clone(), self.lifetime.clock().clone());
+        let (options, clock) = (&shared.options, &clock);
+        let now = clock.now();
+        self.deadlines.rung(now);
+        if self.deadlines.message <= now {
+            self.deadlines.message = Moment::NEVER;
+        }
+        if self.deadlines.rare.as_ref().is_some_and(|rare| rare.look <= now) {
+            self.look_at_peer(options, clock);
+        }
+        if self.deadlines.close <= now {
+            self.meet_close_deadline(options, clock);
+        }
+        if self.deadlines.write <= now {
+            let limit = options.write_timeout.unwrap_or_default();
+            self.deadlines.write = Moment::NEVER;
+            if self.closing.discards() {
+                return self.hang_up();
+            }
+            self.connection().fail(ConnectionError::WriteTimeout { limit });
+            return;
+        }
+        if self.deadlines.rare.as_ref().is_some_and(|rare| rare.overdue <= now) {
+            self.deadlines.is_not_overdue();
+            self.hang_up();
+        }
+        if !self.connection().is_writable() {
+            self.deadlines.forget_all_but_the_end();
+            return;
+        }
+        if self.deadlines.pong <= now {
+            self.meet_pong_deadline(options, clock);
+        }
+        if self.deadlines.ping <= now && self.connection().is_writable() {
+            self.watch_if_under_way();
+            let written = self.connection().lock().map_or(0, |state| state.outbox.written());
+            self.connection().ping([]);
+            self.deadlines.ping = next_ping(options, clock);
+            // The time of a ping that has not been answered runs on.
+            if std::mem::take(&mut self.progress.heard) || self.deadlines.pong == Moment::NEVER {
+                self.deadlines.estimate_unread(written as u32, options.ping_interval.unwrap_or_default().as_secs());
+                self.deadlines.pong = options.pong_timeout.map_or(Moment::NEVER, |limit| clock.after(limit));
+            }
+        }
+        if self.deadlines.idle <= now {
+            let limit = options.idle_timeout.unwrap_or_default();
+            if self.is_silent() {
+                return self.connection().close_with(close_code::GOING_AWAY, "idle");
+            } else if !self.reads_first() {
+                self.deadlines.idle = clock.after(limit);
+            }
+        }
+        if self.deadlines.lifetime <= now {
+            self.deadlines.lifetime = Moment::NEVER;
+            self.connection().close_with(close_code::GOING_AWAY, "end of lifetime");
+        }
+    }
+
+    fn meet_pong_deadline(&mut self, options: &WebSocketOptions, clock: &Clock) {
+        let limit = options.pong_timeout.unwrap_or_default();
+        if self.progress.heard {
+            self.deadlines.pong = Moment::NEVER;
+        } else if self.is_not_asked_yet(options) {
+            self.deadlines.pong = clock.after(limit);
+        } else if let Some(time) = self.time_to_read() {
+            self.deadlines.pong = clock.after(time);
+        } else if self.is_silent() {
+            self.connection().fail(ConnectionError::PongTimeout { limit });
+        } else if !self.reads_first() {
+            self.deadlines.pong = clock.after(limit);
+        }
+    }
+
+    /// The peer has not answered our Close in time, or a listener has not ended in time.
+    fn meet_close_deadline(&mut self, options: &WebSocketOptions, clock: &Clock) {
+        let limit = options.close_timeout;
+        let has_failed = self.closing.is_failing() && self.connection().is_writable();
+        let awaits_answer = !has_failed && self.read.is_some() && !self.closing.has_ended() && !self.closing.is_broken();
+        self.deadlines.close = clock.after(limit);
+        if awaits_answer && (self.is_not_asked_yet(options) || self.is_close_under_way(options, clock)) {
+            return;
+        }
+        if awaits_answer {
+            // Pings have ended with our Close.
+            let written = self.connection().lock().map_or(0, |state| state.outbox.written());
+            self.deadlines.estimate_unread(written as u32, 0);
+            if let Some(time) = self.time_to_read() {
+                self.deadlines.close = clock.after(time);
+                return;
+            }
+        }
+        if has_failed {
+            // A listener of `error` has had its time. Our Close follows.
+            self.delivery.abandon();
+        } else if self.read.is_some() && self.flags() & DEAF == 0 && self.has_undelivered() {
+            // The listener that runs has had its time. What else has been received is delivered.
+            self.delivery.abandon();
+            let latest = clock.after(limit.saturating_mul(OVERDUE_MAX));
+            let rare = self.deadlines.rare();
+            rare.overdue = rare.overdue.min(latest);
+        } else if self.may_hear_a_close() {
+            self.delivery.abandon();
+            // Nothing else is delivered of what has been read; judged after that.
+            self.slot().flags.fetch_or(ALARM, Ordering::Relaxed);
+            self.deadlines.close = clock.now();
+        } else {
+            // First for the peer, and what its messages have begun; then as much for listeners of `error` and `close`.
+            if self.read.is_none() {
+                self.delivery.hurry();
+            }
+            if !self.closing.is_told() {
+                self.delivery.abandon();
+            }
+            self.hang_up();
+        }
+    }
+
+    /// Takes note of what a slow peer has acknowledged. While it takes anything, the deadlines that wait for it begin anew.
+    fn look_at_peer(&mut self, options: &WebSocketOptions, clock: &Clock) {
+        let before = self.deadlines.rare.as_ref().and_then(|rare| rare.seen);
+        let (Some(stream), Some(seen)) = (&self.read, self.acknowledged()) else { return self.deadlines.stop_looking() };
+        let is_blocked = self.flags() & BLOCKED != 0;
+        match before {
+            Some(before) if seen.has_grown_since(before) => self.deadlines.begin_anew(options, clock),
+            None if is_blocked => stream.keep_little_unsent(),
+            _ => {}
+        }
+        if is_blocked || !seen.all {
+            let next = clock.after(look_interval(options));
+            let rare = self.deadlines.rare();
+            (rare.look, rare.seen) = (next, Some(seen));
+        } else {
+            self.deadlines.write = Moment::NEVER;
+            self.deadlines.stop_looking();
+        }
+    }
+
+    /// The socket is full: from now on the peer is looked at now and then.
+    pub(crate) fn watch_slow_peer(&mut self) {
+        let can_tell = !matches!(self.read, None | Some(ReadHalf::Other(_)));
+        if can_tell && self.deadlines.rare.as_ref().is_none_or(|rare| rare.look == Moment::NEVER) {
+            self.deadlines.rare().look = self.lifetime.clock().after(look_interval(&self.shared.options));
+        }
+    }
+
+    /// The peer is about to be asked for an answer: if what has been sent before is still under way, it is looked at now and then.
+    pub(crate) fn watch_if_under_way(&mut self) {
+        if self.acknowledged().is_some_and(|seen| !seen.all) {
+            self.watch_slow_peer();
+        }
+    }
+
+    /// Everything has left. If it `had_to_wait`, the time to answer begins now.
+    pub(crate) fn all_has_left(&mut self, had_to_wait: bool) {
+        self.deadlines.write = Moment::NEVER;
+        if had_to_wait {
+            self.deadlines.begin_anew(&self.shared.options, self.lifetime.clock());
+        }
+    }
+
+    /// What the peer has acknowledged. None without a stream.
+    fn acknowledged(&self) -> Option<Acknowledged> {
+        let written = self.connection().lock()?.outbox.written();
+        self.read.as_ref().map(|stream| stream.acknowledged(written))
+    }
+
+    /// Whether a peer that has to answer, to a ping or to our Close, has not been sent it: what comes before it is still to be
+    /// written. Whether the peer takes that is for the write deadline.
+    fn is_not_asked_yet(&self, options: &WebSocketOptions) -> bool {
+        self.flags() & BLOCKED != 0 && options.write_timeout.is_some()
+    }
+
+    /// Whether the peer's system has not acknowledged our Close. Whether it takes that is for the write deadline, which counts from its
+    /// last acknowledgement, as the close deadline did.
+    fn is_close_under_way(&mut self, options: &WebSocketOptions, clock: &Clock) -> bool {
+        let Some(limit) = options.write_timeout else { return false };
+        let is_under_way = self.acknowledged().is_some_and(|seen| !seen.all);
+        if is_under_way && self.deadlines.write == Moment::NEVER {
+            self.deadlines.write = clock.after(limit.saturating_sub(options.close_timeout));
+            self.watch_slow_peer();
+        }
+        is_under_way
+    }
+
+    /// How long a peer whose system has everything may take to read it, before it comes to what it has to answer. It is given that
+    /// time once.
+    fn time_to_read(&mut self) -> Option<Duration> {
+        if matches!(self.read, Some(ReadHalf::Other(_))) {
+            // Whether its system has it is not known.
+            return None;
+        }
+        let unread = std::mem::take(&mut self.deadlines.rare.as_mut()?.unread);
+        let time = Duration::from_secs((unread / LEAST_RATE).into());
+        (!time.is_zero() && self.acknowledged()?.all).then_some(time)
+    }
+
+    fn has_undelivered(&self) -> bool {
+        !self.delivery.is_free() || !self.inbox.is_empty()
+    }
+
+    /// Whether what has been read may have the peer's answer to our Close in it, behind a message whose listener runs.
+    fn may_hear_a_close(&self) -> bool {
+        self.read.is_some() && !self.closing.discards() && !self.delivery.is_free() && !self.inbox.is_empty()
+    }
+
+    /// Whether all has been read that the peer has sent. What came while this thread was held up is in the system, but tokio may
+    /// not have been told of it before the clock rang, or ever: TCP's urgent data hides what follows it from a read.
+    fn is_silent(&mut self) -> bool {
+        let has_unread = self.read.as_ref().is_some_and(ReadHalf::has_unread);
+        self.progress.has_unread = has_unread && self.progress.waits_for_peer;
+        self.progress.waits_for_peer && !has_unread
+    }
+
+    /// Whether what has come meanwhile can be read, before the peer is judged. Who is not read cannot be heard.
+    fn reads_first(&self) -> bool {
+        let may_read = self.may_read();
+        if may_read {
+            self.slot().flags.fetch_or(ALARM, Ordering::Relaxed);
+        }
+        may_read
+    }
+}
