@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::form::FormError;
-use super::response::Response;
+use super::message::FormError;
+use super::message::Response;
 use crate::emitter::BoxError;
 
 /// Why a request got an error page instead of an answer. It is what the `error` event of an
@@ -129,7 +129,7 @@ pub enum HttpError {
 
 impl HttpError {
     /// What a handler returned as its error. A malformed form is the client's fault.
-    pub(super) fn returned(error: BoxError) -> HttpError {
+    pub(crate) fn returned(error: BoxError) -> HttpError {
         match error.downcast() {
             Ok(error) => HttpError::Form(*error),
             Err(error) => HttpError::Handler(error),
@@ -202,7 +202,7 @@ impl HttpError {
     }
 
     /// The page that tells the client, unless the app makes another.
-    pub(super) fn page(&self) -> Option<Response> {
+    pub(crate) fn page(&self) -> Option<Response> {
         let page = Response::error_page(self.status()?);
         Some(match self {
             HttpError::TooManyConnections { .. } | HttpError::TooManyFromAddress { .. } => {

@@ -3,10 +3,9 @@
 use std::any::Any;
 use std::net::IpAddr;
 
-use super::admission::{Admission, Place};
-pub(crate) use super::lifetime::Lifetime;
-use super::options::HttpOptions;
-use super::pending::Pending;
+use super::HttpOptions;
+pub(crate) use super::lifecycle::Lifetime;
+use super::lifecycle::{Admission, Pending, Place};
 use crate::model::sync::Arc;
 
 #[derive(Clone, Default)]

@@ -1,0 +1,344 @@
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::header::{CONNECTION, HeaderValue};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::{Instant, timeout_at};
+
+use super::disconnect::Leaving;
+use super::encoder::{ConnectionOptions, RequestLine};
+use super::linger::Linger;
+use super::parser::{Framing, Head};
+use super::scanner::{FoundHead, HeadScanner};
+use super::sending::page;
+use super::write_deadline::{LOOK, WriteDeadline};
+use crate::http::HttpError;
+use crate::http::handlers::Answering;
+use crate::http::lifecycle::Pending;
+use crate::http::lifecycle::Phase;
+use crate::http::lifecycle::Place;
+use crate::http::lifecycle::{Upgrade, Upgraded};
+use crate::http::message::Response;
+use crate::http::message::ServerRequest;
+use crate::http::server::Server;
+use crate::runtime::stream::{Stream, Transport};
+
+/// A connection while it speaks HTTP: one request after the other, answered in order.
+pub(crate) struct Connection {
+    pub(crate) stream: Stream,
+    /// What has been read and not been used: a request's beginning, or pipelined requests, which wait here.
+    pub(crate) buffer: BytesMut,
+    pub(crate) server: Arc<Server>,
+    accepted: Instant,
+    /// It has not sent a request yet.
+    pending: Option<Pending>,
+    /// The client has said that it sends nothing more. It still gets its answers.
+    pub(crate) half_closed: bool,
+    pub(crate) answered: u32,
+    /// That of the request under way, as far as it is known.
+    pub(crate) line: Option<RequestLine>,
+    /// The last, since who waits for its end waits for that of all others.
+    pub(crate) lifetime: Place,
+}
+
+/// What follows an answer.
+pub(crate) enum Then {
+    NextRequest,
+    End,
+    Upgrade(Box<dyn Upgrade>),
+}
+
+/// Why a connection ends.
+pub(crate) enum Stop {
+    /// In order, between requests.
+    Idle,
+    /// The client is gone, or is to see that something is missing: nothing more is said, not even that this is the end.
+    Broken,
+    /// A request could not be read or answered. The client is told, if the error has a status.
+    Failed(HttpError),
+}
+
+impl From<HttpError> for Stop {
+    fn from(error: HttpError) -> Stop {
+        Stop::Failed(error)
+    }
+}
+
+impl From<io::Error> for Stop {
+    fn from(_: io::Error) -> Stop {
+        Stop::Broken
+    }
+}
+
+/// Bytes that are read at a time: any usual head, and a good part of a body.
+const READ: usize = 8 * 1024;
+
+/// Bytes of later requests that are taken from a client whose request is being answered. Reading on is how it is seen that
+/// the client leaves.
+const READ_AHEAD: usize = 16 * 1024;
+
+impl Connection {
+    pub(crate) fn new(stream: Stream, server: Arc<Server>, lifetime: Place, pending: Pending) -> Connection {
+        let (buffer, accepted, pending) = (BytesMut::new(), Instant::now(), Some(pending));
+        Connection { stream, buffer, server, accepted, pending, half_closed: false, answered: 0, line: None, lifetime }
+    }
+
+    /// Serves the connection until it ends or goes on as something else.
+    pub(crate) async fn run(&mut self) -> Option<Box<dyn Upgrade>> {
+        let mut phase = self.lifetime.phase();
+        tokio::select! {
+            biased;
+            // First, so that it waits before `serve` looks at the phase: with each change `serve` is polled then, too.
+            _ = phase.wait_for(|phase| *phase >= Phase::Cut) => None,
+            upgrade = self.serve() => upgrade,
+        }
+    }
+
+    /// What is left of it for what it goes on as.
+    pub(crate) fn into_upgraded(self) -> Upgraded {
+        Upgraded { stream: self.stream, read_ahead: self.buffer.into(), lifetime: self.lifetime }
+    }
+
+    async fn serve(&mut self) -> Option<Box<dyn Upgrade>> {
+        loop {
+            let answered = match self.read_head().await {
+                Ok(request) => {
+                    self.pending = None;
+                    self.answer(request).await
+                }
+                Err(stop) => Err(stop),
+            };
+            self.pending = None;
+            match answered {
+                Ok(Then::NextRequest) => {}
+                Ok(Then::Upgrade(upgrade)) => return Some(upgrade),
+                // What is rare is boxed, so that there need not be room for it in every connection.
+                Ok(Then::End) => {
+                    if let Err(error) = Box::pin(self.linger().end(&mut self.stream)).await {
+                        self.server.emit_error(error);
+                    }
+                    return None;
+                }
+                Err(Stop::Idle) => {
+                    // Closing a socket says that nothing more comes, closing another stream says nothing.
+                    if matches!(self.stream.transport, Transport::Other(_)) {
+                        Box::pin(self.linger().say_end(&mut self.stream)).await;
+                    }
+                    return None;
+                }
+                Err(Stop::Broken) => return None,
+                Err(Stop::Failed(error)) => {
+                    Box::pin(self.refuse(error)).await;
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Reads a request but for its body.
+    async fn read_head(&mut self) -> Result<ServerRequest, Stop> {
+        self.line = None;
+        let mut deadline = self.patience();
+        // An empty line, which may follow a request (RFC 9112 §2.2), is not the beginning of another.
+        while b"\r\n".starts_with(&self.buffer) {
+            self.wait_for_request(&mut deadline).await?;
+        }
+        let started = if self.answered == 0 { self.accepted } else { Instant::now() };
+        let deadline = self.server.options.header_timeout.and_then(|limit| Some((started.checked_add(limit)?, limit)));
+        let mut scanner = HeadScanner::default();
+        loop {
+            let found = scanner.scan(&self.buffer, &self.server.options.head);
+            if let Ok(Some(found)) = found {
+                let mut head = self.buffer.split_to(found.range.end).freeze();
+                head.advance(found.range.start);
+                let begun = self.begin(&head, &found);
+                if begun.is_err() {
+                    self.line = scanner.request_line(&head);
+                }
+                return begun;
+            }
+            // Whatever goes wrong now: the error page for a HEAD has no body.
+            self.line = scanner.request_line(&self.buffer);
+            found?;
+            let fill = std::future::poll_fn(|cx| self.poll_fill_head(cx));
+            let read = match deadline {
+                Some((deadline, limit)) => {
+                    timeout_at(deadline, fill).await.map_err(|_| HttpError::HeaderTimeout { limit })??
+                }
+                None => fill.await?,
+            };
+            if read == 0 {
+                return Err(if self.half_closed { HttpError::Incomplete.into() } else { Stop::Idle });
+            }
+        }
+    }
+
+    /// How long the beginning of a request is waited for.
+    fn patience(&self) -> Option<Instant> {
+        let options = &self.server.options;
+        match self.answered {
+            0 => self.accepted.checked_add(options.header_timeout?),
+            _ => Instant::now().checked_add(options.keep_alive_timeout),
+        }
+    }
+
+    /// Waits for bytes of a request. A client that sends none is not told anything, and neither is one whose server ends
+    /// meanwhile. A client that has not acknowledged the last response has not been waited for yet: its deadline begins then.
+    async fn wait_for_request(&mut self, deadline: &mut Option<Instant>) -> Result<(), Stop> {
+        let mut has_response = self.answered == 0;
+        while !self.half_closed {
+            let look = if has_response { None } else { Instant::now().checked_add(LOOK) };
+            let next = [*deadline, look].into_iter().flatten().min();
+            if self.fill_until(next).await? > 0 {
+                return Ok(());
+            }
+            if self.half_closed || has_response {
+                break;
+            }
+            has_response = true;
+            if !self.stream.acknowledged(0).all {
+                if Box::pin(self.wait_until_acknowledged()).await? > 0 {
+                    return Ok(());
+                }
+                *deadline = self.patience();
+            }
+        }
+        Err(Stop::Idle)
+    }
+
+    /// Reads once, until the deadline. 0 bytes if it passes, or if the server begins to end.
+    async fn fill_until(&mut self, deadline: Option<Instant>) -> io::Result<usize> {
+        // What has come is known when the runtime has asked the system once more.
+        let mut look = std::pin::pin!(tokio::task::yield_now());
+        let read = std::future::poll_fn(|cx| match self.poll_fill_head(cx) {
+            // `run` has this polled when the server begins to end.
+            Poll::Pending if self.lifetime.is_closing() => look.as_mut().poll(cx).map(|()| Ok(0)),
+            read => read,
+        });
+        match deadline {
+            Some(deadline) => timeout_at(deadline, read).await.unwrap_or(Ok(0)),
+            None => read.await,
+        }
+    }
+
+    /// Waits until the client has acknowledged everything that was sent to it, or sends something: so many bytes.
+    pub(crate) async fn wait_until_acknowledged(&mut self) -> Result<usize, Stop> {
+        let mut deadline = WriteDeadline::new(self.server.options.write_timeout);
+        std::future::poll_fn(|cx| match self.poll_fill(cx)? {
+            Poll::Ready(read) => Poll::Ready(Ok(read)),
+            Poll::Pending => deadline.poll_acknowledged(&self.stream, cx).map(|told| Ok(told.map(|()| 0)?)),
+        })
+        .await
+    }
+
+    /// Reads once, as [`poll_fill`](Connection::poll_fill). A client that has not sent a complete head yet may have to make room
+    /// for others while it is waited for: that is an end, too.
+    fn poll_fill_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match self.poll_fill(cx) {
+            Poll::Pending if self.pending.is_some() => self.poll_evicted(cx).map(|()| Ok(0)),
+            read => read,
+        }
+    }
+
+    #[cold]
+    fn poll_evicted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(pending) = &mut self.pending else { return Poll::Pending };
+        ready!(pending.poll_evicted(!self.buffer.is_empty(), self.stream.remote, &self.server.options, cx));
+        self.server.admission.evicted(self.stream.remote);
+        Poll::Ready(())
+    }
+
+    fn begin(&mut self, head: &Bytes, found: &FoundHead) -> Result<ServerRequest, Stop> {
+        let head = Head::parse(head, found)?;
+        let options = head.headers.get_all(CONNECTION).iter().map(HeaderValue::as_bytes);
+        let connection = ConnectionOptions::read(options);
+        self.line = Some(RequestLine { method: head.method.clone(), version: head.version, connection });
+        Ok(ServerRequest::new(head, &self.stream, &self.server.options))
+    }
+
+    /// Reads the request's body, has it answered and sends the answer.
+    async fn answer(&mut self, mut request: ServerRequest) -> Result<Then, Stop> {
+        if request.framing() != Framing::Length(0) {
+            let body = Box::pin(self.read_body(&request)).await?;
+            request = request.with_body(body);
+        }
+        self.server.admission.counts.requested();
+        let mut answer = self.server.chain.run(request);
+        let response = self.watch_client(&mut answer).await?;
+        drop(answer);
+        self.answered = self.answered.saturating_add(1);
+        self.send(response).await
+    }
+
+    /// Waits for an answer, and for the client to leave, which drops the answer's future.
+    ///
+    /// A reset is clear. A FIN is not: the client may have left, or have nothing more to say and wait for its answer. So the
+    /// answer has a little more time then.
+    async fn watch_client(&mut self, answer: &mut Answering) -> Result<Response, Stop> {
+        let mut leaving = Leaving::default();
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(response) = Pin::new(&mut *answer).poll(cx) {
+                return Poll::Ready(Ok(response));
+            }
+            if self.poll_left(cx, &mut leaving).is_ready() {
+                return Poll::Ready(Err(HttpError::ClientLeft.into()));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Ready when the client has left, or sent a FIN some time ago.
+    pub(crate) fn poll_left(&mut self, cx: &mut Context<'_>, leaving: &mut Leaving) -> Poll<()> {
+        while !self.half_closed && self.buffer.len() < READ_AHEAD {
+            if ready!(self.poll_fill(cx)).is_err() {
+                return Poll::Ready(());
+            }
+        }
+        leaving.poll(&self.stream, self.half_closed, self.server.options.half_close_timeout, cx)
+    }
+
+    /// Answers a request that could not be read, or not be answered.
+    async fn refuse(&mut self, error: HttpError) {
+        let line = self.line.take().unwrap_or_default();
+        let is_told = match error.page() {
+            Some(plain) => self.write(&page(&self.server.error_page(&error, plain), &line)).await.is_ok(),
+            None => false,
+        };
+        // What the system still holds for a client that takes nothing is of no use, and may be megabytes.
+        if matches!(error, HttpError::WriteTimeout { .. }) {
+            self.stream.reset_on_close(true);
+        }
+        // Listeners may take their time, and those of others are told of here too.
+        self.server.emit_error(error);
+        if is_told {
+            // It has been told why.
+            let _ = self.linger().end(&mut self.stream).await;
+        }
+    }
+
+    fn linger(&self) -> Linger {
+        Linger::of(&self.server.options)
+    }
+
+    /// Reads once. 0 bytes if the client has nothing more to say.
+    pub(crate) fn fill(&mut self) -> impl Future<Output = io::Result<usize>> {
+        std::future::poll_fn(|cx| self.poll_fill(cx))
+    }
+
+    /// It reads into the stack, so that a connection owns no buffer until its client has said something.
+    #[inline(never)]
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut bytes = [MaybeUninit::uninit(); READ];
+        let mut bytes = ReadBuf::uninit(&mut bytes);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut bytes))?;
+        let read = bytes.filled();
+        self.half_closed |= read.is_empty();
+        self.buffer.extend_from_slice(read);
+        Poll::Ready(Ok(read.len()))
+    }
+}
