@@ -1,8 +1,5 @@
-//! An HTTP/1.1 and 1.0 server on httparse, with the vocabulary of the `http` crate.
-//!
-//! `scanner`, `parser`, `body`, `encoder`, `form`, `multipart` and `params` are pure: bytes in,
-//! values out. A connection may end as something else ([`Upgrade`]); what that is, nobody here
-//! knows.
+//! An HTTP/1.1 and 1.0 server, with the vocabulary of the `http` crate. A connection may end as something else (`Upgrade`); what
+//! that is, nobody here knows.
 
 mod context;
 mod error;
@@ -13,14 +10,12 @@ mod message;
 mod server;
 
 pub use context::{HttpOptions, TrustedProxies};
-pub use error::HttpError;
-pub(crate) use h1::{is_token, path_as_requested};
+pub use error::{FormError, HttpError};
 pub use handlers::{
     Answer, Chain, ChainPart, IntoAnswer, IntoChain, IntoMiddleware, IntoRouter, Middleware, Next, middleware, router,
 };
 pub use lifecycle::HttpStats;
 pub(crate) use lifecycle::{Lifetime, Place, Upgrade, Upgraded, UpgradedConnections};
-pub use message::{
-    Body, BodyStream, BodyWriter, Form, FormError, IntoBodyListener, Params, Response, ServerRequest, UploadedFile,
-};
+pub use message::{Body, BodyStream, BodyWriter, Form, IntoBodyListener, Params, Response, ServerRequest, UploadedFile};
+pub(crate) use message::{is_token, path_as_requested};
 pub use server::{Closing, HttpServer, Listening, Serving, Sockets};

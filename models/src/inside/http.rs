@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::HttpOptions;
 pub(crate) use super::lifecycle::Lifetime;
-use super::lifecycle::{Admission, Pending, Place};
+use super::lifecycle::{Admission, Place};
 use crate::model::sync::Arc;
 
 #[derive(Clone, Default)]
@@ -14,7 +14,7 @@ pub(crate) struct Door(Arc<Admission>);
 impl Door {
     /// A place, held until it is dropped. `None` if there is none.
     pub(crate) fn enter(&self, address: IpAddr, options: &HttpOptions) -> Option<Box<dyn Any + Send>> {
-        match self.0.admit(Some(address), options) {
+        match self.0.admit(options.network_of(address), &options.connections) {
             Ok(place) => Some(Box::new(place)),
             Err(_) => None,
         }
@@ -22,8 +22,8 @@ impl Door {
 
     /// Waits as a connection does that has not sent a request, until it has to make room.
     pub(crate) fn wait(&self, options: HttpOptions) -> impl Future<Output = ()> + Send + 'static {
-        let mut pending = Pending::new(self.0.clone());
-        std::future::poll_fn(move |cx| pending.poll_evicted(false, None, &options, cx))
+        let mut pending = self.0.pend();
+        std::future::poll_fn(move |cx| pending.poll_evicted(false, None, options.connections.max_pending, cx))
     }
 
     /// How many wait so.
@@ -34,7 +34,7 @@ impl Door {
 
 /// A place in a server that has no other connection.
 pub(crate) fn enter(lifetime: &Arc<Lifetime>) -> Place {
-    match Arc::<Admission>::default().admit(None, &HttpOptions::new()) {
+    match Arc::<Admission>::default().admit(None, &HttpOptions::new().connections) {
         Ok((admitted, _)) => Place::new(admitted, lifetime.enter()),
         Err(refusal) => panic!("an empty server refuses: {refusal:?}"),
     }

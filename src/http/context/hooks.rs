@@ -3,8 +3,7 @@ use std::sync::Arc;
 
 use crate::emitter::drop_each;
 use crate::http::HttpError;
-use crate::http::message::Response;
-use crate::http::message::ServerRequest;
+use crate::http::message::{Response, ServerRequest};
 
 /// A closure of the app's among the options.
 pub(crate) struct Hook<F: ?Sized>(Option<Arc<F>>);

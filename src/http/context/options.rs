@@ -1,14 +1,17 @@
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
+
 use super::hooks::{BodyLimit, ErrorPage, Hook};
+use super::limits::{HeadLimits, default_max_connections};
 use super::proxies::TrustedProxies;
 use crate::emitter::contain;
 use crate::http::HttpError;
-use crate::http::h1::HeadLimits;
-use crate::http::h1::URI_MAX;
-use crate::http::message::Response;
-use crate::http::message::ServerRequest;
+use crate::http::lifecycle::ConnectionLimits;
+use crate::http::message::{Forwarding, HARD_LIMIT, Response, ServerRequest, URI_MAX};
+use crate::runtime::stream::Stream;
 
 /// The limits and timeouts of an [`HttpServer`](crate::HttpServer), and what an app decides before its handlers are called.
 ///
@@ -36,9 +39,7 @@ pub struct HttpOptions {
     max_body_size: usize,
     max_body_size_for: Option<BodyLimit>,
     error_page: Option<ErrorPage>,
-    pub(crate) max_connections: Option<usize>,
-    pub(crate) max_pending_handshakes: Option<usize>,
-    pub(crate) max_connections_per_ip: Option<u32>,
+    pub(crate) connections: ConnectionLimits,
     pub(crate) trusted_proxies: Option<TrustedProxies>,
     pub(crate) shutdown_grace: Duration,
     pub(crate) shutdown_spread: Duration,
@@ -68,9 +69,11 @@ impl HttpOptions {
             max_body_size: 64 * 1024,
             max_body_size_for: None,
             error_page: None,
-            max_connections: default_max_connections(),
-            max_pending_handshakes: Some(1024),
-            max_connections_per_ip: None,
+            connections: ConnectionLimits {
+                max_connections: default_max_connections(),
+                max_per_ip: None,
+                max_pending: Some(1024),
+            },
             trusted_proxies: None,
             shutdown_grace: Duration::from_secs(10),
             shutdown_spread: Duration::ZERO,
@@ -265,7 +268,7 @@ impl HttpOptions {
     /// Where that limit is so low that the reserve would eat half of it, the system is left to it by default: connections
     /// then wait to be accepted.
     pub fn max_connections(mut self, connections: impl Into<Option<usize>>) -> HttpOptions {
-        self.max_connections = connections.into();
+        self.connections.max_connections = connections.into();
         self
     }
 
@@ -276,7 +279,7 @@ impl HttpOptions {
     /// If one address has more than a sixteenth of them, its own connections make room: a flood from one address displaces nobody
     /// else. What counts as one address is told at [`max_connections_per_ip`](HttpOptions::max_connections_per_ip).
     pub fn max_pending_handshakes(mut self, connections: impl Into<Option<usize>>) -> HttpOptions {
-        self.max_pending_handshakes = connections.into();
+        self.connections.max_pending = connections.into();
         self
     }
 
@@ -289,7 +292,7 @@ impl HttpOptions {
     /// addresses. [Trusted proxies](HttpOptions::trusted_proxies) are not counted: each has the connections of many clients,
     /// and can limit them itself.
     pub fn max_connections_per_ip(mut self, connections: impl Into<Option<u32>>) -> HttpOptions {
-        self.max_connections_per_ip = connections.into();
+        self.connections.max_per_ip = connections.into();
         self
     }
 
@@ -332,7 +335,28 @@ impl HttpOptions {
     pub fn worst_case_bytes(&self) -> usize {
         let head = self.head.head.saturating_add(32 * 1024);
         let body = self.max_body_size.saturating_mul(2);
-        head.saturating_add(body).saturating_add(2 * crate::http::message::HARD_LIMIT).saturating_add(8 * 1024)
+        head.saturating_add(body).saturating_add(2 * HARD_LIMIT).saturating_add(8 * 1024)
+    }
+
+    /// The network that connections are counted by: an IPv4 address, or the /64 of an IPv6 address, of which whoever has one address
+    /// mostly has all (RFC 4291 §2.5.4, RFC 6177). `None` for a trusted proxy, which has the connections of many.
+    pub(crate) fn network_of(&self, address: IpAddr) -> Option<IpAddr> {
+        if self.trusted_proxies.as_ref().is_some_and(|proxies| proxies.contains(address)) {
+            return None;
+        }
+        Some(match address {
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+            address => address,
+        })
+    }
+
+    /// The client of a request with these headers that has arrived on this stream, and where the headers say more, if a trusted
+    /// proxy has sent it.
+    pub(crate) fn client_of(&self, headers: &HeaderMap, stream: &Stream) -> (Option<SocketAddr>, Option<Forwarding>) {
+        match &self.trusted_proxies {
+            Some(proxies) => proxies.client(headers, stream),
+            None => (stream.remote, None),
+        }
     }
 
     /// How large the body of a request may be.
@@ -352,21 +376,9 @@ impl HttpOptions {
         let Some(make) = self.error_page.as_ref().and_then(Hook::get) else { return (page, None) };
         match contain(|| make(error, page).into_page()) {
             Ok(page) => (page, None),
-            Err(failed) => (error.page().unwrap_or_else(|| Response::new(500)), Some(HttpError::Handler(failed))),
+            Err(failed) => {
+                (Response::for_error(error).unwrap_or_else(|| Response::new(500)), Some(HttpError::Handler(failed)))
+            }
         }
     }
-}
-
-/// The soft limit of open files, less what the rest of the program may need.
-#[cfg(unix)]
-fn default_max_connections() -> Option<usize> {
-    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current?;
-    let files = usize::try_from(files).ok()?;
-    let reserve = (files / 20).max(64);
-    (files > 2 * reserve).then(|| files - reserve)
-}
-
-#[cfg(not(unix))]
-fn default_max_connections() -> Option<usize> {
-    None
 }

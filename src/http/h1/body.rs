@@ -1,9 +1,8 @@
 //! Request bodies, from bytes (RFC 9112 §6, §7). Pure: no socket, no clock.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
-use super::parser::Framing;
-use super::scanner::is_token_byte;
 use crate::http::HttpError;
+use crate::http::message::{Framing, is_token_byte};
 
 /// Takes a request's body out of what arrives.
 #[derive(Debug)]

@@ -10,21 +10,17 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, timeout_at};
 
 use super::disconnect::Leaving;
-use super::encoder::{ConnectionOptions, RequestLine};
+use super::encoder::encode_page;
 use super::linger::Linger;
-use super::parser::{Framing, Head};
+use super::parser::parse_head;
+use super::request_line::{ConnectionOptions, RequestLine};
 use super::scanner::{FoundHead, HeadScanner};
-use super::sending::page;
 use super::write_deadline::{LOOK, WriteDeadline};
 use crate::http::HttpError;
+use crate::http::context::ServerContext;
 use crate::http::handlers::Answering;
-use crate::http::lifecycle::Pending;
-use crate::http::lifecycle::Phase;
-use crate::http::lifecycle::Place;
-use crate::http::lifecycle::{Upgrade, Upgraded};
-use crate::http::message::Response;
-use crate::http::message::ServerRequest;
-use crate::http::server::Server;
+use crate::http::lifecycle::{Pending, Phase, Place, Upgrade, Upgraded};
+use crate::http::message::{Framing, Response, ServerRequest};
 use crate::runtime::stream::{Stream, Transport};
 
 /// A connection while it speaks HTTP: one request after the other, answered in order.
@@ -32,7 +28,7 @@ pub(crate) struct Connection {
     pub(crate) stream: Stream,
     /// What has been read and not been used: a request's beginning, or pipelined requests, which wait here.
     pub(crate) buffer: BytesMut,
-    pub(crate) server: Arc<Server>,
+    pub(crate) server: Arc<ServerContext>,
     accepted: Instant,
     /// It has not sent a request yet.
     pending: Option<Pending>,
@@ -82,7 +78,7 @@ const READ: usize = 8 * 1024;
 const READ_AHEAD: usize = 16 * 1024;
 
 impl Connection {
-    pub(crate) fn new(stream: Stream, server: Arc<Server>, lifetime: Place, pending: Pending) -> Connection {
+    pub(crate) fn new(stream: Stream, server: Arc<ServerContext>, lifetime: Place, pending: Pending) -> Connection {
         let (buffer, accepted, pending) = (BytesMut::new(), Instant::now(), Some(pending));
         Connection { stream, buffer, server, accepted, pending, half_closed: false, answered: 0, line: None, lifetime }
     }
@@ -247,17 +243,21 @@ impl Connection {
     #[cold]
     fn poll_evicted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(pending) = &mut self.pending else { return Poll::Pending };
-        ready!(pending.poll_evicted(!self.buffer.is_empty(), self.stream.remote, &self.server.options, cx));
+        let options = &self.server.options;
+        let network = self.stream.remote.and_then(|remote| options.network_of(remote.ip()));
+        ready!(pending.poll_evicted(!self.buffer.is_empty(), network, options.connections.max_pending, cx));
         self.server.admission.evicted(self.stream.remote);
         Poll::Ready(())
     }
 
     fn begin(&mut self, head: &Bytes, found: &FoundHead) -> Result<ServerRequest, Stop> {
-        let head = Head::parse(head, found)?;
+        let head = parse_head(head, found)?;
         let options = head.headers.get_all(CONNECTION).iter().map(HeaderValue::as_bytes);
         let connection = ConnectionOptions::read(options);
         self.line = Some(RequestLine { method: head.method.clone(), version: head.version, connection });
-        Ok(ServerRequest::new(head, &self.stream, &self.server.options))
+        let (client, forwarding) = self.server.options.client_of(&head.headers, &self.stream);
+        let (peer, local) = (self.stream.remote, self.stream.local.clone());
+        Ok(ServerRequest::of(head, client, peer, local, forwarding))
     }
 
     /// Reads the request's body, has it answered and sends the answer.
@@ -305,8 +305,8 @@ impl Connection {
     /// Answers a request that could not be read, or not be answered.
     async fn refuse(&mut self, error: HttpError) {
         let line = self.line.take().unwrap_or_default();
-        let is_told = match error.page() {
-            Some(plain) => self.write(&page(&self.server.error_page(&error, plain), &line)).await.is_ok(),
+        let is_told = match Response::for_error(&error) {
+            Some(plain) => self.write(&encode_page(&self.server.error_page(&error, plain), &line)).await.is_ok(),
             None => false,
         };
         // What the system still holds for a client that takes nothing is of no use, and may be megabytes.

@@ -1,4 +1,4 @@
-//! HTTP/1.1 and 1.0 on one connection (RFC 9112).
+//! HTTP/1.1 and 1.0 on one connection (RFC 9112), on httparse. `body`, `encoder`, `parser` and `scanner` are pure.
 
 mod body;
 mod connection;
@@ -8,13 +8,12 @@ mod encoder;
 mod linger;
 mod parser;
 mod request_body;
+mod request_line;
 mod scanner;
 mod sending;
 mod write_deadline;
 
 pub(crate) use connection::Connection;
-pub(crate) use encoder::RequestLine;
+pub(crate) use encoder::encode_page;
 pub(crate) use linger::Linger;
-pub(crate) use parser::{Framing, Head, URI_MAX, is_host, parse_target, path_as_requested};
-pub(crate) use scanner::{HeadLimits, is_token};
-pub(crate) use sending::page;
+pub(crate) use request_line::RequestLine;

@@ -1,105 +1,73 @@
 //! Request heads, from bytes (RFC 9112 sections 2 to 6). Pure: no socket, no clock.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
-use core::net::Ipv6Addr;
 use std::ops::Range;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
-use http::uri::{Authority, Uri};
 use http::{Method, Version};
 use memchr::memchr_iter;
-use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
 use super::scanner::FoundHead;
 use crate::http::HttpError;
-
-/// A request head.
-#[derive(Clone, Debug)]
-pub(crate) struct Head {
-    pub(crate) method: Method,
-    /// The target as it came.
-    pub(crate) target: Bytes,
-    pub(crate) uri: Uri,
-    pub(crate) version: Version,
-    pub(crate) headers: HeaderMap,
-    pub(crate) framing: Framing,
-}
-
-/// How long a request's body is (section 6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Framing {
-    /// So many bytes; none if there was no word of a body.
-    Length(u64),
-    Chunked,
-}
+use crate::http::message::{Framing, Head, is_host, parse_target};
 
 /// Most requests have fewer headers than this, and then nothing is allocated to note where they are.
 const FEW_HEADERS: usize = 32;
 
-/// Characters that `http` accepts in no part of a URI, or in some parts only. Browsers send them
-/// percent-encoded, some clients do not.
-const NOT_IN_URIS: &AsciiSet = &CONTROLS.add(b'"').add(b'<').add(b'>').add(b'`');
-
-/// The longest URI that `http` takes, in bytes.
-pub(crate) const URI_MAX: usize = 65_534;
-
-impl Head {
-    /// Parses a head that was found in its place. The parts are views of `bytes`, nothing is
-    /// copied.
-    pub(crate) fn parse(bytes: &Bytes, found: &FoundHead) -> Result<Head, HttpError> {
-        let part = |range: &Range<usize>| bytes.get(range.clone()).ok_or(HttpError::RequestLine);
-        let method = Method::from_bytes(part(&found.method)?).map_err(|_| HttpError::RequestLine)?;
-        let target = bytes.slice_ref(part(&found.target)?);
-        if !target.is_ascii() && std::str::from_utf8(&target).is_err() {
-            return Err(HttpError::RequestLine);
-        }
-        let version = found.version;
-        let lines = bytes.get(found.headers..).unwrap_or_default();
-        let mut few = [httparse::EMPTY_HEADER; FEW_HEADERS];
-        let mut many;
-        let mut parsed = httparse::parse_headers(lines, &mut few);
-        if parsed == Err(httparse::Error::TooManyHeaders) {
-            many = vec![httparse::EMPTY_HEADER; memchr_iter(b'\n', lines).count()];
-            parsed = httparse::parse_headers(lines, &mut many);
-        }
-        let Ok(httparse::Status::Complete((_, parsed))) = parsed else { return Err(HttpError::Header) };
-        let mut headers = HeaderMap::with_capacity(parsed.len());
-        let mut has_body = false;
-        for header in parsed {
-            let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| HttpError::Header)?;
-            has_body |= name == CONTENT_LENGTH || name == TRANSFER_ENCODING;
-            let value = HeaderValue::from_maybe_shared(bytes.slice_ref(header.value));
-            headers.append(name, value.map_err(|_| HttpError::Header)?);
-        }
-        check_host(&headers, version)?;
-        let uri = parse_target(&method, &target)?;
-        let framing = if has_body { Framing::of(&headers, version)? } else { Framing::Length(0) };
-        Ok(Head { method, target, uri, version, headers, framing })
+/// Parses a head that was found in its place. The parts are views of `bytes`, nothing is
+/// copied.
+pub(crate) fn parse_head(bytes: &Bytes, found: &FoundHead) -> Result<Head, HttpError> {
+    let part = |range: &Range<usize>| bytes.get(range.clone()).ok_or(HttpError::RequestLine);
+    let method = Method::from_bytes(part(&found.method)?).map_err(|_| HttpError::RequestLine)?;
+    let target = bytes.slice_ref(part(&found.target)?);
+    if !target.is_ascii() && std::str::from_utf8(&target).is_err() {
+        return Err(HttpError::RequestLine);
     }
+    let version = found.version;
+    let lines = bytes.get(found.headers..).unwrap_or_default();
+    let mut few = [httparse::EMPTY_HEADER; FEW_HEADERS];
+    let mut many;
+    let mut parsed = httparse::parse_headers(lines, &mut few);
+    if parsed == Err(httparse::Error::TooManyHeaders) {
+        many = vec![httparse::EMPTY_HEADER; memchr_iter(b'\n', lines).count()];
+        parsed = httparse::parse_headers(lines, &mut many);
+    }
+    let Ok(httparse::Status::Complete((_, parsed))) = parsed else { return Err(HttpError::Header) };
+    let mut headers = HeaderMap::with_capacity(parsed.len());
+    let mut has_body = false;
+    for header in parsed {
+        let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| HttpError::Header)?;
+        has_body |= name == CONTENT_LENGTH || name == TRANSFER_ENCODING;
+        let value = HeaderValue::from_maybe_shared(bytes.slice_ref(header.value));
+        headers.append(name, value.map_err(|_| HttpError::Header)?);
+    }
+    check_host(&headers, version)?;
+    let uri = parse_target(&method, &target)?;
+    let framing = if has_body { framing_of(&headers, version)? } else { Framing::Length(0) };
+    Ok(Head { method, target, uri, version, headers, framing })
 }
 
-impl Framing {
-    fn of(headers: &HeaderMap, version: Version) -> Result<Framing, HttpError> {
-        let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-        let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-        match (codings.next(), lengths.next()) {
-            (Some(_), Some(_)) => Err(HttpError::AmbiguousLength),
-            (Some(_), None) if version == Version::HTTP_10 => Err(HttpError::TransferEncodingInHttp10),
-            (Some(coding), None) if codings.next().is_none() && coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
-                Ok(Framing::Chunked)
-            }
-            (Some(_), None) => Err(HttpError::TransferEncoding),
-            (None, Some(length)) => {
-                let digits = length.as_bytes();
-                if lengths.next().is_some() || digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-                    return Err(HttpError::ContentLength);
-                }
-                let length = length.to_str().ok().and_then(|digits| digits.parse().ok());
-                length.map(Framing::Length).ok_or(HttpError::ContentLength)
-            }
-            (None, None) => Ok(Framing::Length(0)),
+/// How long the body is that these headers announce (section 6.3).
+fn framing_of(headers: &HeaderMap, version: Version) -> Result<Framing, HttpError> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    match (codings.next(), lengths.next()) {
+        (Some(_), Some(_)) => Err(HttpError::AmbiguousLength),
+        (Some(_), None) if version == Version::HTTP_10 => Err(HttpError::TransferEncodingInHttp10),
+        (Some(coding), None) if codings.next().is_none() && coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+            Ok(Framing::Chunked)
         }
+        (Some(_), None) => Err(HttpError::TransferEncoding),
+        (None, Some(length)) => {
+            let digits = length.as_bytes();
+            if lengths.next().is_some() || digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+                return Err(HttpError::ContentLength);
+            }
+            let length = length.to_str().ok().and_then(|digits| digits.parse().ok());
+            length.map(Framing::Length).ok_or(HttpError::ContentLength)
+        }
+        (None, None) => Ok(Framing::Length(0)),
     }
 }
 
@@ -111,74 +79,4 @@ fn check_host(headers: &HeaderMap, version: Version) -> Result<(), HttpError> {
         (Some(host), None) if is_host(host.as_bytes()) => Ok(()),
         _ => Err(HttpError::Host),
     }
-}
-
-pub(crate) fn is_host(host: &[u8]) -> bool {
-    let mut parts = host.splitn(2, |byte| *byte == b':');
-    let name = parts.next().unwrap_or_default();
-    if !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-')) {
-        return is_port(parts.next().unwrap_or_default());
-    }
-    // An address in brackets, or what is rarer still.
-    let Ok(authority) = Authority::try_from(host) else { return false };
-    let name = authority.host();
-    let port = authority.as_str().get(name.len()..).unwrap_or_default();
-    let port = port.strip_prefix(':').unwrap_or(port);
-    let is_name = !name.is_empty() && !host.contains(&b'@') && (!name.starts_with('[') || is_ipv6_literal(name));
-    is_name && is_port(port.as_bytes())
-}
-
-/// Whether a host is an IPv6 address in brackets (RFC 3986 section 3.2.2), perhaps with the zone
-/// that a client should have removed (RFC 6874 section 4).
-fn is_ipv6_literal(host: &str) -> bool {
-    let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) else { return false };
-    let (address, zone) = address.split_once('%').unwrap_or((address, "%"));
-    address.parse::<Ipv6Addr>().is_ok() && !zone.strip_prefix("25").unwrap_or(zone).is_empty()
-}
-
-/// RFC 3986 section 3.2.3: digits, perhaps none.
-fn is_port(port: &[u8]) -> bool {
-    let digit = |byte: &u8| char::from(*byte).to_digit(10).and_then(|digit| u16::try_from(digit).ok());
-    port.iter().try_fold(0u16, |value, byte| value.checked_mul(10)?.checked_add(digit(byte)?)).is_some()
-}
-
-/// Whether a target has the absolute form (section 3.2.2) of a URI that this server can be meant
-/// by.
-fn is_absolute(target: &[u8]) -> bool {
-    let begins = |scheme: &[u8]| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
-    [&b"http://"[..], b"https://", b"ws://", b"wss://"].into_iter().any(begins)
-}
-
-/// What [`ServerRequest::path`](crate::ServerRequest::path) is of a request for `path`. `None` if there is no such request.
-pub(crate) fn path_as_requested(path: &str) -> Option<String> {
-    let target = Bytes::copy_from_slice(path.as_bytes());
-    let uri = parse_target(&Method::GET, &target).ok().filter(|_| path.starts_with('/') && !path.contains('?'))?;
-    Some(uri.path().to_owned())
-}
-
-/// The four forms of section 3.2.
-pub(crate) fn parse_target(method: &Method, target: &Bytes) -> Result<Uri, HttpError> {
-    if *method == Method::CONNECT {
-        let is_authority = Authority::try_from(&target[..]).is_ok_and(|authority| authority.port().is_some());
-        return Err(if is_authority { HttpError::Connect } else { HttpError::Target });
-    }
-    let is_origin = target.starts_with(b"/");
-    let is_asterisk = *method == Method::OPTIONS && target[..] == *b"*";
-    if !(is_origin || is_asterisk || is_absolute(target)) || target.contains(&b'#') {
-        return Err(HttpError::Target);
-    }
-    // Without an early exit the compiler looks at many bytes at once.
-    let is_in_uris = |byte: &u8| byte.is_ascii() & !matches!(byte, b'"' | b'<' | b'>' | b'`');
-    let encoded = match target.iter().fold(true, |all, byte| all & is_in_uris(byte)) {
-        true => target.clone(),
-        false => percent_encode(target, NOT_IN_URIS).to_string().into(),
-    };
-    if encoded.len() > URI_MAX {
-        return Err(HttpError::RequestLineTooLong { limit: URI_MAX });
-    }
-    let uri = Uri::from_maybe_shared(encoded).map_err(|_| HttpError::Target)?;
-    if uri.authority().is_some_and(|authority| !is_host(authority.as_str().as_bytes())) {
-        return Err(HttpError::Target);
-    }
-    Ok(uri)
 }

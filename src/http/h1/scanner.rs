@@ -6,19 +6,10 @@ use std::ops::Range;
 use http::{Method, Version};
 use memchr::{memchr, memchr_iter};
 
-use super::encoder::{ConnectionOptions, RequestLine};
+use super::request_line::{ConnectionOptions, RequestLine};
 use crate::http::HttpError;
-
-/// The limits of a request head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct HeadLimits {
-    /// Bytes in the request line, without its CR LF.
-    pub(crate) request_line: usize,
-    /// Bytes from the request line up to and including the empty line.
-    pub(crate) head: usize,
-    /// Header lines.
-    pub(crate) headers: usize,
-}
+use crate::http::context::HeadLimits;
+use crate::http::message::is_token_byte;
 
 /// Where a complete head is in a buffer, and where its parts are in it.
 #[derive(Debug)]
@@ -239,13 +230,4 @@ fn target_end(bytes: &[u8]) -> Option<usize> {
         true => target.iter().position(is_control),
         false => space,
     }
-}
-
-/// Whether text is a token (RFC 9110 section 5.6.2).
-pub(crate) fn is_token(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().all(|byte| is_token_byte(*byte))
-}
-
-pub(crate) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

@@ -8,15 +8,13 @@ use tokio::io::AsyncWrite;
 
 use super::connection::{Connection, Stop, Then};
 use super::disconnect::Leaving;
-use super::encoder::{self, BodyPlan, Plan, RequestLine};
+use super::encoder::{self, BodyPlan, Plan};
+use super::request_line::RequestLine;
 use super::write_deadline::WriteDeadline;
 use crate::emitter::Contained;
 use crate::http::HttpError;
-use crate::http::lifecycle::Phase;
-use crate::http::lifecycle::Upgrade;
-use crate::http::message::Cut;
-use crate::http::message::{BodyBytes, BodyKind, Response};
-use crate::http::message::{BodyReader, Piece};
+use crate::http::lifecycle::{Phase, Upgrade};
+use crate::http::message::{BodyBytes, BodyKind, BodyReader, Cut, Piece, Response};
 use crate::runtime::stream::{Stream, Transport};
 
 /// A response, ready to be sent.
@@ -235,16 +233,4 @@ fn poll_write_buf(stream: &mut Stream, cx: &mut Context<'_>, bytes: &mut impl Bu
     let written = ready!(written)?.min(bytes.remaining());
     bytes.advance(written);
     Poll::Ready(Ok(written))
-}
-
-/// A response whose body is bytes, and which ends its connection.
-pub(crate) fn page(response: &Response, line: &RequestLine) -> Vec<u8> {
-    let mut page = Vec::new();
-    let plan = encoder::encode(&mut page, response, line, false);
-    if let BodyKind::Bytes(body) = &response.body.0
-        && plan.body != BodyPlan::None
-    {
-        page.extend_from_slice(body);
-    }
-    page
 }

@@ -5,8 +5,7 @@ use http::StatusCode;
 
 use super::answer::{Answer, Answering};
 use crate::emitter::{contain, drop_each};
-use crate::http::message::Response;
-use crate::http::message::ServerRequest;
+use crate::http::message::{Response, ServerRequest};
 
 /// A part of the chain that a request passes through, as a type. Most middlewares are closures: see
 /// [`HttpServer::new`](crate::HttpServer::new).

@@ -1,17 +1,29 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use super::admission::{Admission, network_of};
-use crate::http::context::HttpOptions;
+use parking_lot::Mutex;
+
+/// The connections that have not sent a request yet.
+#[derive(Debug, Default)]
+pub(super) struct PendingConnections {
+    count: AtomicUsize,
+    list: Mutex<PendingList>,
+}
+
+impl PendingConnections {
+    pub(super) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+}
 
 /// The connections that wait for their first request head, so that room can be made among them.
 ///
 /// A connection is listed when it has to wait for the first time: one whose request is there already is in nobody's way.
 #[derive(Debug, Default)]
-pub(crate) struct PendingList {
+struct PendingList {
     arrivals: u64,
     /// In the order in which they make room.
     by_age: BTreeMap<Rank, Waiting>,
@@ -81,29 +93,28 @@ impl PendingList {
 
 /// One connection that has not sent a request yet.
 pub(crate) struct Pending {
-    admission: Arc<Admission>,
+    all: Arc<PendingConnections>,
     /// Its place in the list, once it is there.
     rank: Option<Rank>,
 }
 
 impl Pending {
-    pub(crate) fn new(admission: Arc<Admission>) -> Pending {
-        admission.pending.fetch_add(1, Ordering::Relaxed);
-        Pending { admission, rank: None }
+    pub(super) fn new(all: Arc<PendingConnections>) -> Pending {
+        all.count.fetch_add(1, Ordering::Relaxed);
+        Pending { all, rank: None }
     }
 
     /// To be asked when more of its first request is waited for. Ready when it has to make room for another.
     pub(crate) fn poll_evicted(
         &mut self,
         has_spoken: bool,
-        remote: Option<SocketAddr>,
-        options: &HttpOptions,
+        network: Option<IpAddr>,
+        limit: Option<usize>,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        let Some(limit) = options.max_pending_handshakes else { return Poll::Pending };
-        let network = remote.and_then(|remote| network_of(remote.ip(), options));
+        let Some(limit) = limit else { return Poll::Pending };
         let waiting = Waiting { network, waker: cx.waker().clone() };
-        let mut list = self.admission.waiting.lock();
+        let mut list = self.all.list.lock();
         let (arrival, before) = match self.rank {
             None => {
                 list.arrivals += 1;
@@ -129,9 +140,9 @@ impl Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        self.admission.pending.fetch_sub(1, Ordering::Relaxed);
+        self.all.count.fetch_sub(1, Ordering::Relaxed);
         if let Some(rank) = self.rank {
-            let removed = self.admission.waiting.lock().remove(rank);
+            let removed = self.all.list.lock().remove(rank);
             drop(removed);
         }
     }

@@ -1,6 +1,6 @@
 use std::pin::Pin;
 
-use super::admission::Place;
+use super::permit::Place;
 use crate::runtime::stream::Stream;
 
 /// What a connection goes on as after a 101. This is all that HTTP knows of it.

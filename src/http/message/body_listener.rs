@@ -1,5 +1,5 @@
-use super::body_writer::BodyWriter;
-use crate::emitter::{BoxError, EachTime, Once, Outcome};
+use super::body_writer::{BodyWriter, EVENTS};
+use crate::emitter::{BoxError, EachTime, ListenerError, ListenerId, Once, Outcome, Rank, expect_fit, listeners_of};
 
 /// A closure that can listen to the events of a [`BodyStream`](crate::BodyStream) or a [`BodyWriter`].
 ///
@@ -67,4 +67,48 @@ where
         let mut listener = Some(self);
         move |writer| listener.take().map_or(Ok(()), |listener| listener(writer).outcome())
     }
+}
+
+/// # Listeners
+///
+/// The events are `drain`, `shutdown` and `close`. On a stream that is closed already, `close` does not fire again, and a
+/// listener is dropped at once.
+impl BodyWriter {
+    /// Calls `listener` at every `event` from the next one on.
+    ///
+    /// `listener`: `||`, as in ReactPHP, or `|writer: &BodyWriter|`.
+    ///
+    /// # Panics
+    /// If there is no such event; the message lists those that there are.
+    #[track_caller]
+    pub fn on<M>(&self, event: &str, listener: impl IntoBodyListener<M>) -> ListenerId {
+        expect_fit(self.try_on(event, listener))
+    }
+
+    /// Calls `listener` at the next `event` only, after all `on` listeners. The closure may be `FnOnce`.
+    ///
+    /// # Panics
+    /// If there is no such event; the message lists those that there are.
+    #[track_caller]
+    pub fn once<M>(&self, event: &str, listener: impl IntoBodyListener<M, Once>) -> ListenerId {
+        expect_fit(self.try_once(event, listener))
+    }
+
+    /// Like [`on`](Self::on), but returns the error instead of panicking.
+    ///
+    /// # Errors
+    /// [`ListenerError::UnknownEvent`].
+    pub fn try_on<M>(&self, event: &str, listener: impl IntoBodyListener<M>) -> Result<ListenerId, ListenerError> {
+        self.add_listener(event, Rank::On, listener.into_body_listener())
+    }
+
+    /// Like [`once`](Self::once), but returns the error instead of panicking.
+    ///
+    /// # Errors
+    /// [`ListenerError::UnknownEvent`].
+    pub fn try_once<M>(&self, event: &str, listener: impl IntoBodyListener<M, Once>) -> Result<ListenerId, ListenerError> {
+        self.add_listener(event, Rank::Once, listener.into_body_listener())
+    }
+
+    listeners_of! { EVENTS, &BodyWriter, |writer| Some(&writer.inner.listeners) }
 }

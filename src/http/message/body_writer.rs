@@ -8,11 +8,10 @@ use std::task::Waker;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::body_listener::IntoBodyListener;
-use crate::emitter::{EventNames, ListenerError, ListenerId, Listeners, Once, Rank, Turnstile, expect_fit, listeners_of};
+use crate::emitter::{EventNames, Listeners, Turnstile};
 use crate::runtime::trace;
 
-const EVENTS: EventNames = EventNames {
+pub(super) const EVENTS: EventNames = EventNames {
     object: "a BodyStream",
     names: &["drain", "shutdown", "close"],
     aliases: &[],
@@ -40,7 +39,7 @@ const PIECE: usize = 16 * 1024;
 /// incomplete. A writer that a listener of the stream itself captures counts, too. Such a listener is better written with the
 /// writer that it is called with.
 pub struct BodyWriter {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 /// A stream, as its writers and its reader share it.
@@ -49,7 +48,7 @@ pub(crate) struct Inner {
     writers: AtomicUsize,
     /// Notified when there is room again, or nothing more is written. The state changes first.
     room: Notify,
-    listeners: Listeners<u8, BodyWriter>,
+    pub(super) listeners: Listeners<u8, BodyWriter>,
     turnstile: Turnstile<u8>,
 }
 
@@ -263,50 +262,6 @@ impl BodyWriter {
     pub fn buffered_amount(&self) -> usize {
         self.inner.state.lock().unsent
     }
-}
-
-/// # Listeners
-///
-/// The events are `drain`, `shutdown` and `close`. On a stream that is closed already, `close` does not fire again, and a
-/// listener is dropped at once.
-impl BodyWriter {
-    /// Calls `listener` at every `event` from the next one on.
-    ///
-    /// `listener`: `||`, as in ReactPHP, or `|writer: &BodyWriter|`.
-    ///
-    /// # Panics
-    /// If there is no such event; the message lists those that there are.
-    #[track_caller]
-    pub fn on<M>(&self, event: &str, listener: impl IntoBodyListener<M>) -> ListenerId {
-        expect_fit(self.try_on(event, listener))
-    }
-
-    /// Calls `listener` at the next `event` only, after all `on` listeners. The closure may be `FnOnce`.
-    ///
-    /// # Panics
-    /// If there is no such event; the message lists those that there are.
-    #[track_caller]
-    pub fn once<M>(&self, event: &str, listener: impl IntoBodyListener<M, Once>) -> ListenerId {
-        expect_fit(self.try_once(event, listener))
-    }
-
-    /// Like [`on`](Self::on), but returns the error instead of panicking.
-    ///
-    /// # Errors
-    /// [`ListenerError::UnknownEvent`].
-    pub fn try_on<M>(&self, event: &str, listener: impl IntoBodyListener<M>) -> Result<ListenerId, ListenerError> {
-        self.add_listener(event, Rank::On, listener.into_body_listener())
-    }
-
-    /// Like [`once`](Self::once), but returns the error instead of panicking.
-    ///
-    /// # Errors
-    /// [`ListenerError::UnknownEvent`].
-    pub fn try_once<M>(&self, event: &str, listener: impl IntoBodyListener<M, Once>) -> Result<ListenerId, ListenerError> {
-        self.add_listener(event, Rank::Once, listener.into_body_listener())
-    }
-
-    listeners_of! { EVENTS, &BodyWriter, |writer| Some(&writer.inner.listeners) }
 }
 
 impl Clone for BodyWriter {

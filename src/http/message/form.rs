@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::multipart::{Multipart, Part, parameter, split_at_byte};
 use super::params::Params;
+use crate::http::FormError;
 
 /// The fields and files of a form.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,51 +48,6 @@ pub struct UploadedFile {
     pub content_type: Option<String>,
     /// The file itself.
     pub content: Bytes,
-}
-
-/// Why a body is not the `multipart/form-data` that its `Content-Type` promises (RFC 7578, RFC 2046
-/// section 5.1).
-///
-/// A router or middleware may return it as its error, by `?`: the client gets a 400 then, and the
-/// server's `error` event has [`HttpError::Form`](crate::HttpError::Form).
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum FormError {
-    /// `Content-Type` has no `boundary`, or a boundary that is too long.
-    #[error("malformed form: boundary of {length} bytes, not of 1 to {limit}")]
-    Boundary {
-        /// Bytes in the boundary; 0 if there is none.
-        length: usize,
-        /// The greatest length (RFC 2046 section 5.1.1).
-        limit: usize,
-    },
-    /// No line of the body has the boundary.
-    #[error("malformed form: no line with the boundary")]
-    NoDelimiter,
-    /// The body ends inside of a part.
-    #[error("malformed form: part {part} has no end")]
-    UnfinishedPart {
-        /// The number of the part; the first is 1.
-        part: usize,
-    },
-    /// A header line of a part has no colon, or no name before it.
-    #[error("malformed form: part {part} has a malformed header")]
-    PartHeader {
-        /// The number of the part; the first is 1.
-        part: usize,
-    },
-    /// A part has no `Content-Disposition: form-data` with a `name` (RFC 7578 section 4.2).
-    #[error("malformed form: part {part} has no field name")]
-    PartName {
-        /// The number of the part; the first is 1.
-        part: usize,
-    },
-    /// The form has too many parts.
-    #[error("malformed form: more than {limit} parts")]
-    TooManyParts {
-        /// How many parts a form may have.
-        limit: usize,
-    },
 }
 
 /// More parts than any form has, so that a body of empty ones does not cost much more than its size.

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use memchr::memchr;
 use memchr::memmem::Finder;
 
-use crate::http::h1::is_token;
+use super::token::is_token;
 
 /// A body that is read part by part.
 ///

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
 
+use super::head::{Framing, Head};
 use super::request::ServerRequest;
-use crate::http::h1::{Framing, Head, parse_target};
+use super::target::parse_target;
 
 /// Ends the target and each header line. Neither can have it.
 const END: u8 = b'\n';

@@ -8,13 +8,12 @@ use http::header::{CONTENT_TYPE, COOKIE};
 use http::uri::Authority;
 use http::{HeaderMap, Method, Uri, Version};
 
-use super::form::{self, Form, FormError};
+use super::form::{self, Form};
 use super::forwarding::{self, Forwarding};
+use super::head::{Framing, Head};
 use super::params::Params;
 use crate::emitter::Contained;
-use crate::http::context::HttpOptions;
-use crate::http::h1::{Framing, Head};
-use crate::runtime::stream::Stream;
+use crate::http::FormError;
 
 /// A request: ReactPHP's `ServerRequestInterface`. Cheap to clone.
 ///
@@ -49,16 +48,6 @@ struct Attribute {
 }
 
 impl ServerRequest {
-    /// A request that has come over this stream.
-    pub(crate) fn new(head: Head, stream: &Stream, options: &HttpOptions) -> ServerRequest {
-        let (peer, local) = (stream.remote, stream.local.clone());
-        let (client, forwarding) = match &options.trusted_proxies {
-            Some(proxies) => proxies.client(&head.headers, stream),
-            None => (peer, None),
-        };
-        ServerRequest::of(head, client, peer, local, forwarding)
-    }
-
     pub(crate) fn of(
         head: Head,
         client: Option<SocketAddr>,

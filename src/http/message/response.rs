@@ -202,6 +202,17 @@ impl Response {
         Response::of_type("text/plain", page.into()).with_status(status.as_u16())
     }
 
+    /// The page that tells the client of an error, unless the app makes another. `None` if there is nobody left to tell.
+    pub(crate) fn for_error(error: &HttpError) -> Option<Response> {
+        let page = Response::error_page(error.status()?);
+        Some(match error {
+            HttpError::TooManyConnections { .. } | HttpError::TooManyFromAddress { .. } => {
+                page.with_header("Retry-After", "1")
+            }
+            _ => page,
+        })
+    }
+
     /// The error page of an error, which the server's `error` event is to tell of.
     pub(crate) fn failed(error: HttpError) -> Response {
         Response::error_page(error.status().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)).with_error(error)

@@ -1,32 +1,19 @@
 use std::fmt;
-use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::app_stream::AppStream;
+use super::connection_task::{Connected, accept};
 use super::handle::{Listening, Serving};
-use crate::emitter::{Contained, EventNames, Listeners, Turnstile, drop_each, listener_methods};
+use super::sockets::Sockets;
+use crate::emitter::{Contained, EventNames, listener_methods};
 use crate::http::HttpError;
-use crate::http::context::HttpOptions;
-use crate::http::h1::Connection;
-use crate::http::h1::Linger;
-use crate::http::h1::RequestLine;
-use crate::http::h1::page;
-use crate::http::handlers::Chain;
-use crate::http::handlers::IntoChain;
-use crate::http::lifecycle::HttpStats;
-use crate::http::lifecycle::Pending;
-use crate::http::lifecycle::{Admission, Place};
-use crate::http::lifecycle::{Lifetime, Member, Phase};
-use crate::http::message::Response;
+use crate::http::context::{HttpOptions, ServerContext, ServerEvents};
+use crate::http::handlers::{Chain, IntoChain};
+use crate::http::lifecycle::{HttpStats, Lifetime};
 use crate::runtime::stream::{Stream, canonical};
-use crate::runtime::trace;
-use crate::runtime::turn::{Deferred, Turn};
-use crate::socket::{Acceptor, SocketServer};
 
 const EVENTS: EventNames = EventNames {
     object: "an HttpServer",
@@ -34,7 +21,6 @@ const EVENTS: EventNames = EventNames {
     aliases: &[],
     hints: &[(&["request", "connection"], "requests go to the router")],
 };
-const ERROR: u8 = 0;
 
 /// An HTTP/1.1 and HTTP/1.0 server: ReactPHP's `HttpServer`. Clones are the same server.
 ///
@@ -55,51 +41,7 @@ const ERROR: u8 = 0;
 /// ```
 #[derive(Clone)]
 pub struct HttpServer {
-    inner: Arc<Server>,
-}
-
-/// What all connections of a server share.
-pub(crate) struct Server {
-    pub(crate) chain: Chain,
-    pub(crate) options: HttpOptions,
-    pub(crate) admission: Arc<Admission>,
-    events: Arc<ServerEvents>,
-}
-
-#[derive(Default)]
-struct ServerEvents {
-    listeners: Listeners<u8, Arc<HttpError>>,
-    turnstile: Turnstile<Arc<HttpError>>,
-}
-
-impl Server {
-    pub(crate) fn emit_error(&self, error: HttpError) {
-        self.emit(error, false);
-    }
-
-    /// Emits `error`. `is_reported`: it has its line in the log, or its listeners elsewhere.
-    pub(crate) fn emit(&self, error: HttpError, is_reported: bool) {
-        self.admission.counts.failed(error.cause());
-        let events = &self.events;
-        let by_app = matches!(error, HttpError::Handler(_));
-        if !is_reported {
-            trace::request_failed(error.cause(), &error, by_app, by_app && events.listeners.count(&ERROR) > 0);
-        }
-        events.turnstile.push(Arc::new(error));
-        events.turnstile.pass(|error| {
-            events.listeners.emit(&ERROR, &error, |error| trace::listener_failed("error", error));
-            drop_each([error]);
-        });
-    }
-
-    /// The page to send for an error: the app's, if it makes one. `plain`: the page that would be sent.
-    pub(crate) fn error_page(&self, error: &HttpError, plain: Response) -> Response {
-        let (page, failed) = self.options.page_for(error, plain);
-        if let Some(failed) = failed {
-            self.emit_error(failed);
-        }
-        page
-    }
+    pub(super) inner: Arc<ServerContext>,
 }
 
 impl HttpServer {
@@ -218,7 +160,7 @@ impl HttpServer {
     }
 
     fn of(chain: Chain, options: HttpOptions, events: Arc<ServerEvents>) -> HttpServer {
-        HttpServer { inner: Arc::new(Server { chain, options, admission: Arc::default(), events }) }
+        HttpServer { inner: Arc::new(ServerContext { chain, options, admission: Arc::default(), events }) }
     }
 }
 
@@ -237,222 +179,5 @@ impl HttpServer {
 impl fmt::Debug for HttpServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpServer").field("options", &self.inner.options).finish_non_exhaustive()
-    }
-}
-
-/// A stream that an app has given to be served.
-struct AppStream<S>(Contained<S>);
-
-impl<S: AsyncRead + Unpin> AsyncRead for AppStream<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_read(cx, buf)
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for AppStream<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0).poll_write_vectored(cx, bytes)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
-    }
-}
-
-/// What an [`HttpServer`] can listen on: one [`SocketServer`] or several.
-#[derive(Debug)]
-pub struct Sockets(Vec<SocketServer>);
-
-impl From<SocketServer> for Sockets {
-    fn from(socket: SocketServer) -> Sockets {
-        Sockets(vec![socket])
-    }
-}
-
-impl From<Vec<SocketServer>> for Sockets {
-    fn from(sockets: Vec<SocketServer>) -> Sockets {
-        Sockets(sockets)
-    }
-}
-
-impl<const N: usize> From<[SocketServer; N]> for Sockets {
-    fn from(sockets: [SocketServer; N]) -> Sockets {
-        Sockets(sockets.into())
-    }
-}
-
-/// Accepts until the lifetime's end begins. The member, being the first argument, is dropped last: who waits for the end finds
-/// the address free and the socket's file gone.
-async fn accept(_member: Member, mut acceptor: Acceptor, server: Arc<Server>, lifetime: Arc<Lifetime>) {
-    let mut phase = lifetime.phase();
-    let mut end = std::pin::pin!(phase.wait_for(|phase| *phase >= Phase::Closing));
-    loop {
-        let stream = tokio::select! {
-            biased;
-            stream = acceptor.accept() => stream,
-            _ = &mut end => return,
-        };
-        // Asked here as well: where there is always another to accept, the end is not waited for.
-        if lifetime.is_closing() {
-            return;
-        }
-        tokio::spawn(Connected::new(lifetime.enter(), stream, server.clone()));
-    }
-}
-
-/// The task of one connection: HTTP first, whose memory goes when something else follows.
-///
-/// A future of our own, since an `async` block would keep room for all that it ever held.
-enum Connected {
-    Http(Pin<Box<dyn Future<Output = Option<Later>> + Send>>),
-    Upgraded(Later),
-    /// The last turn has deferred something, which comes before the connection is read again.
-    Waiting(Box<(Deferred, Connected)>),
-}
-
-type Later = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-impl Connected {
-    fn new(member: Member, mut stream: Stream, server: Arc<Server>) -> Connected {
-        stream.remote = stream.remote.map(canonical);
-        match server.admission.admit(stream.remote.map(|address| address.ip()), &server.options) {
-            Ok((admitted, pending)) => {
-                let remote = stream.remote;
-                let http = speak_http(stream, server, Place::new(admitted, member), pending);
-                Connected::Http(Box::pin(trace::in_connection(remote, http)))
-            }
-            Err(refusal) => {
-                server.admission.counts.refused(refusal.cause());
-                trace::connection_refused(refusal.cause(), stream.remote);
-                let telling = async move {
-                    let mut phase = member.phase();
-                    tokio::select! {
-                        _ = phase.wait_for(|phase| *phase >= Phase::Cut) => {}
-                        () = refuse(stream, server, refusal) => {}
-                    }
-                };
-                Connected::Upgraded(Box::pin(telling))
-            }
-        }
-    }
-}
-
-impl Connected {
-    /// Turns, until nothing goes on.
-    #[inline(never)]
-    fn poll_turns(&mut self, mut deferred: Option<Deferred>, cx: &mut Context<'_>) -> Poll<()> {
-        let over = || Connected::Upgraded(Box::pin(std::future::ready(())));
-        loop {
-            if let Some(deferred) = deferred {
-                *self = Connected::Waiting(Box::new((deferred, std::mem::replace(self, over()))));
-            }
-            let turn = Turn::begin();
-            let polled = match self {
-                Connected::Http(http) => http.as_mut().poll(cx).map(|later| later.map(Connected::Upgraded)),
-                Connected::Upgraded(later) => later.as_mut().poll(cx).map(|()| None),
-                Connected::Waiting(waiting) => {
-                    waiting.0.as_mut().poll(cx).map(|()| Some(std::mem::replace(&mut waiting.1, over())))
-                }
-            };
-            deferred = turn.end();
-            match polled {
-                Poll::Ready(Some(next)) => *self = next,
-                Poll::Ready(None) => return Poll::Ready(()),
-                Poll::Pending if deferred.is_none() => return Poll::Pending,
-                Poll::Pending => {}
-            }
-        }
-    }
-}
-
-impl Future for Connected {
-    type Output = ();
-
-    #[inline(always)]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut deferred = None;
-        // What follows HTTP is polled most, and seldom defers anything.
-        if let Connected::Upgraded(later) = &mut *self {
-            let turn = Turn::begin();
-            let polled = later.as_mut().poll(cx);
-            deferred = turn.end();
-            if polled.is_ready() || deferred.is_none() {
-                return polled;
-            }
-        }
-        self.poll_turns(deferred, cx)
-    }
-}
-
-/// HTTP, and what follows it if anything does.
-///
-/// Not an `async fn`, which would have room for its arguments twice.
-fn speak_http(
-    stream: Stream,
-    server: Arc<Server>,
-    lifetime: Place,
-    pending: Pending,
-) -> impl Future<Output = Option<Later>> {
-    let mut connection = Connection::new(stream, server, lifetime, pending);
-    async move {
-        let upgrade = connection.run().await?;
-        Some(upgrade.start(connection.into_upgraded()))
-    }
-}
-
-/// Tells a client that there is no room for it.
-async fn refuse(mut stream: Stream, server: Arc<Server>, refusal: HttpError) {
-    let linger = Linger::of(&server.options);
-    // Those who are told are few at a time, so none of them is waited for longer than it needs.
-    let linger = Linger { silence: linger.silence.min(REFUSED_SILENCE), write_timeout: Some(REFUSED_SILENCE), ..linger };
-    let (Some(_place), Some(plain)) = (server.admission.refuse(), refusal.page()) else { return };
-    let page = page(&server.error_page(&refusal, plain), &RequestLine::default());
-    let tell = async {
-        stream.write_all(&page).await?;
-        stream.flush().await
-    };
-    if let Ok(Ok(())) = tokio::time::timeout(linger.silence, tell).await {
-        let _ = linger.end(&mut stream).await;
-    }
-}
-
-/// How long a client that is refused may be silent until the server closes the connection.
-const REFUSED_SILENCE: Duration = Duration::from_secs(1);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Tokio keeps it as long as the connection lives. What HTTP needs is boxed, and goes when HTTP does.
-    #[test]
-    fn the_task_of_a_connection_is_small() {
-        assert!(size_of::<Connected>() <= 24, "{}", size_of::<Connected>());
-    }
-
-    /// Up to this size the usual allocators hand memory out from where they keep it at hand.
-    #[tokio::test]
-    async fn what_http_needs_is_small() {
-        let lifetime = Lifetime::new(false);
-        let server = HttpServer::new(|_request: crate::ServerRequest| Response::new(200)).inner;
-        let stream = Stream::other(tokio::io::empty());
-        let (admitted, pending) = server.admission.admit(None, &server.options).ok().unwrap();
-        let http = speak_http(stream, server, Place::new(admitted, lifetime.enter()), pending);
-        assert!(size_of_val(&http) <= 1032, "{}", size_of_val(&http));
     }
 }

@@ -1,8 +1,11 @@
-//! Servers, as an app holds them.
+//! Servers as an app holds them, and the tasks of their connections.
 
+mod app_stream;
+mod connection_task;
 mod handle;
 mod http_server;
+mod sockets;
 
 pub use handle::{Closing, Listening, Serving};
-pub(crate) use http_server::Server;
-pub use http_server::{HttpServer, Sockets};
+pub use http_server::HttpServer;
+pub use sockets::Sockets;
