@@ -15,7 +15,7 @@ pub use handlers::{
     Answer, Chain, ChainPart, IntoAnswer, IntoChain, IntoMiddleware, IntoRouter, Middleware, Next, middleware, router,
 };
 pub use lifecycle::HttpStats;
-pub(crate) use lifecycle::{Lifetime, Place, Upgrade, Upgraded, UpgradedConnections};
+pub(crate) use lifecycle::{ConnectionPermit, Shutdown, Upgrade, Upgraded, UpgradedConnections};
 pub use message::{Body, BodyStream, BodyWriter, Form, IntoBodyListener, Params, Response, ServerRequest, UploadedFile};
 pub(crate) use message::{is_token, path_as_requested};
 pub use server::{Closing, HttpServer, Listening, Serving, Sockets};

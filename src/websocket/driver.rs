@@ -16,7 +16,7 @@ use super::inbox::Inbox;
 use super::shared::Shared;
 use super::slot::{ALARM, ATTEND, BLOCKED, CUT, DEAF, DRAINED, HELD_UP, PAUSED, Phase, Slot};
 use crate::emitter::panic_error;
-use crate::http::{Place, Upgraded};
+use crate::http::{ConnectionPermit, Upgraded};
 use crate::protocol::{Bucket, Session, close_code};
 use crate::runtime::clock::{Coarse, Moment};
 use crate::runtime::stream::ReadHalf;
@@ -43,7 +43,7 @@ pub(super) struct Driver {
     pub(super) peer_close: Option<Box<PeerClose>>,
     pub(super) progress: Progress,
     /// The last, since who waits for its end waits for that of all others.
-    pub(super) lifetime: Place,
+    pub(super) lifetime: ConnectionPermit,
 }
 
 /// What a peer may still send.
@@ -110,21 +110,21 @@ impl Budget {
 impl Driver {
     /// The rest of a connection's life, from when the 101 has left.
     pub(super) fn start(connection: WebSocketConnection, shared: Arc<Shared>, upgraded: Upgraded) -> Driver {
-        let Upgraded { stream, read_ahead, lifetime } = upgraded;
+        let Upgraded { stream, read_ahead, permit: lifetime } = upgraded;
         let (read, write) = stream.into_halves();
         if let Some(mut state) = connection.lock() {
             state.outbox.attach(write);
             state.phase = state.phase.max(Phase::Open);
-            state.lifetime = Some(lifetime.lifetime().clone());
+            state.lifetime = Some(lifetime.shutdown().clone());
             // What has been written so far is to leave with the first turn.
             connection.slot().signal(&state, ATTEND);
         }
         shared.connections.insert(connection);
-        lifetime.include(shared.connections.clone());
-        if lifetime.is_closing() {
+        lifetime.shutdown().register(shared.connections.clone());
+        if lifetime.shutdown().is_closing() {
             connection.close_with(close_code::GOING_AWAY, "server shutdown");
         }
-        if lifetime.is_cut() {
+        if lifetime.shutdown().is_terminated() {
             connection.cut();
         }
         let clock = lifetime.clock();

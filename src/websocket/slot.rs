@@ -17,7 +17,7 @@ use super::shared::Shared;
 use super::stats::Received;
 use super::writer::Streaming;
 use crate::emitter::{Change, ListenerId, drop_each};
-use crate::http::{Lifetime, Response, ServerRequest};
+use crate::http::{Response, ServerRequest, Shutdown};
 use crate::runtime::clock::Alarm;
 use crate::runtime::slab::Slots;
 use crate::runtime::trace;
@@ -82,7 +82,7 @@ pub(super) struct State {
     /// The connection's number; 0 if the slot is free.
     pub(super) number: u64,
     /// The lifetime that it was accepted in, once the 101 has left.
-    pub(super) lifetime: Option<Arc<Lifetime>>,
+    pub(super) lifetime: Option<Arc<Shutdown>>,
     pub(super) phase: Phase,
     pub(super) outbox: Outbox,
     /// The thread that is going to flush the outbox.

@@ -4,8 +4,8 @@ use std::any::Any;
 use std::net::IpAddr;
 
 use super::HttpOptions;
-pub(crate) use super::lifecycle::Lifetime;
-use super::lifecycle::{Admission, Place};
+pub(crate) use super::lifecycle::Shutdown;
+use super::lifecycle::{Admission, ConnectionPermit};
 use crate::model::sync::Arc;
 
 #[derive(Clone, Default)]
@@ -32,10 +32,10 @@ impl Door {
     }
 }
 
-/// A place in a server that has no other connection.
-pub(crate) fn enter(lifetime: &Arc<Lifetime>) -> Place {
+/// A permit of a server that has no other connection.
+pub(crate) fn enter(shutdown: &Arc<Shutdown>) -> ConnectionPermit {
     match Arc::<Admission>::default().admit(None, &HttpOptions::new().connections) {
-        Ok((admitted, _)) => Place::new(admitted, lifetime.enter()),
+        Ok((admitted, _)) => ConnectionPermit::new(admitted, shutdown.track_task()),
         Err(refusal) => panic!("an empty server refuses: {refusal:?}"),
     }
 }

@@ -19,7 +19,7 @@ use super::write_deadline::{LOOK, WriteDeadline};
 use crate::http::HttpError;
 use crate::http::context::ServerContext;
 use crate::http::handlers::Answering;
-use crate::http::lifecycle::{Pending, Phase, Place, Upgrade, Upgraded};
+use crate::http::lifecycle::{ConnectionPermit, Pending, Phase, Upgrade, Upgraded};
 use crate::http::message::{Framing, Response, ServerRequest};
 use crate::runtime::stream::{Stream, Transport};
 
@@ -37,8 +37,8 @@ pub(crate) struct Connection {
     pub(crate) answered: u32,
     /// That of the request under way, as far as it is known.
     pub(crate) line: Option<RequestLine>,
-    /// The last, since who waits for its end waits for that of all others.
-    pub(crate) lifetime: Place,
+    /// Must be the last field: dropping it signals that the connection is gone.
+    pub(crate) permit: ConnectionPermit,
 }
 
 /// What follows an answer.
@@ -78,25 +78,30 @@ const READ: usize = 8 * 1024;
 const READ_AHEAD: usize = 16 * 1024;
 
 impl Connection {
-    pub(crate) fn new(stream: Stream, server: Arc<ServerContext>, lifetime: Place, pending: Pending) -> Connection {
+    pub(crate) fn new(
+        stream: Stream,
+        server: Arc<ServerContext>,
+        permit: ConnectionPermit,
+        pending: Pending,
+    ) -> Connection {
         let (buffer, accepted, pending) = (BytesMut::new(), Instant::now(), Some(pending));
-        Connection { stream, buffer, server, accepted, pending, half_closed: false, answered: 0, line: None, lifetime }
+        Connection { stream, buffer, server, accepted, pending, half_closed: false, answered: 0, line: None, permit }
     }
 
     /// Serves the connection until it ends or goes on as something else.
     pub(crate) async fn run(&mut self) -> Option<Box<dyn Upgrade>> {
-        let mut phase = self.lifetime.phase();
+        let mut phase = self.permit.shutdown().phase();
         tokio::select! {
             biased;
             // First, so that it waits before `serve` looks at the phase: with each change `serve` is polled then, too.
-            _ = phase.wait_for(|phase| *phase >= Phase::Cut) => None,
+            _ = phase.wait_for(|phase| *phase >= Phase::Terminated) => None,
             upgrade = self.serve() => upgrade,
         }
     }
 
     /// What is left of it for what it goes on as.
     pub(crate) fn into_upgraded(self) -> Upgraded {
-        Upgraded { stream: self.stream, read_ahead: self.buffer.into(), lifetime: self.lifetime }
+        Upgraded { stream: self.stream, read_ahead: self.buffer.into(), permit: self.permit }
     }
 
     async fn serve(&mut self) -> Option<Box<dyn Upgrade>> {
@@ -212,7 +217,7 @@ impl Connection {
         let mut look = std::pin::pin!(tokio::task::yield_now());
         let read = std::future::poll_fn(|cx| match self.poll_fill_head(cx) {
             // `run` has this polled when the server begins to end.
-            Poll::Pending if self.lifetime.is_closing() => look.as_mut().poll(cx).map(|()| Ok(0)),
+            Poll::Pending if self.permit.shutdown().is_closing() => look.as_mut().poll(cx).map(|()| Ok(0)),
             read => read,
         });
         match deadline {

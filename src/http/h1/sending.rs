@@ -61,7 +61,7 @@ impl Connection {
         let is_last = self.answered >= self.server.options.max_keep_alive_requests;
         let has_more = !self.half_closed || !self.buffer.is_empty();
         let mut head = Vec::with_capacity(256);
-        let may_persist = failed.is_none() && !is_last && !self.lifetime.is_closing() && has_more;
+        let may_persist = failed.is_none() && !is_last && !self.permit.shutdown().is_closing() && has_more;
         let line = self.line.as_ref();
         let plan = encoder::encode(&mut head, &response, line.unwrap_or(&RequestLine::default()), may_persist);
         if let Some(error) = failed {
@@ -84,7 +84,7 @@ impl Connection {
 
     /// Sends what is written to a stream. `false` if the client did not get what it was told to expect.
     async fn send_stream(&mut self, head: Vec<u8>, reader: BodyReader, plan: Plan) -> Result<bool, Stop> {
-        let (phase, stream, mut is_told) = (self.lifetime.phase(), reader.stream(), false);
+        let (phase, stream, mut is_told) = (self.permit.shutdown().phase(), reader.stream(), false);
         // Nothing else tells the client of such a body that it is incomplete, whatever ends it.
         let ends_with_connection = plan.body == BodyPlan::UntilClose;
         self.stream.reset_on_close(ends_with_connection);

@@ -9,7 +9,7 @@ mod upgrade;
 
 pub(crate) use admission::{Admission, Admitted, ConnectionLimits};
 pub(crate) use pending::Pending;
-pub(crate) use permit::Place;
-pub(crate) use shutdown::{Lifetime, Member, Phase, UpgradedConnections};
+pub(crate) use permit::ConnectionPermit;
+pub(crate) use shutdown::{Phase, Shutdown, TaskGuard, UpgradedConnections};
 pub use stats::HttpStats;
 pub(crate) use upgrade::{Upgrade, Upgraded};

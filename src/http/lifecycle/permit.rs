@@ -1,29 +1,27 @@
-use std::ops::Deref;
 use std::sync::Arc;
 
 use super::admission::Admitted;
-use super::shutdown::{Lifetime, Member};
+use super::shutdown::{Shutdown, TaskGuard};
+use crate::runtime::clock::Clock;
 
-/// A connection's place in its server and in its lifetime: the last that it lets go of.
-pub(crate) struct Place {
+/// Permits a connection to exist: it is counted by its server's admission and as a task of its shutdown until this is dropped,
+/// which must be the last of the connection.
+pub(crate) struct ConnectionPermit {
     _admitted: Admitted,
-    member: Member,
+    task: TaskGuard,
 }
 
-impl Place {
-    pub(crate) fn new(admitted: Admitted, member: Member) -> Place {
-        Place { _admitted: admitted, member }
+impl ConnectionPermit {
+    pub(crate) fn new(admitted: Admitted, task: TaskGuard) -> ConnectionPermit {
+        ConnectionPermit { _admitted: admitted, task }
     }
 
-    pub(crate) fn lifetime(&self) -> &Arc<Lifetime> {
-        self.member.lifetime()
+    pub(crate) fn shutdown(&self) -> &Arc<Shutdown> {
+        self.task.shutdown()
     }
-}
 
-impl Deref for Place {
-    type Target = Lifetime;
-
-    fn deref(&self) -> &Lifetime {
-        &self.member
+    /// The clock of all connections of the shutdown.
+    pub(crate) fn clock(&self) -> &Clock {
+        self.shutdown().clock()
     }
 }

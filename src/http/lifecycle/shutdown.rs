@@ -1,4 +1,3 @@
-use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,86 +9,78 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::runtime::clock::Clock;
 
-/// How far a server's end has come.
+/// How far a shutdown has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
     Serving,
-    /// Nothing new is accepted or begun; what is under way may end.
+    /// Graceful: nothing new is accepted or begun, and what is under way may end.
     Closing,
     /// What is under way is dropped.
-    Cut,
-    /// There is nobody left.
-    Over,
+    Terminated,
+    /// No task is left.
+    Finished,
 }
 
-/// The life of what one call of `listen` or `serve` began: who is there, and how they are told that it ends.
-pub(crate) struct Lifetime {
+/// The tasks that one call of `listen` or `serve` began, and their graceful shutdown.
+pub(crate) struct Shutdown {
     number: u64,
-    /// It is of a `listen`, and so has tasks until its end begins.
+    /// It is of a `listen`, and so has tasks until the shutdown begins.
     listens: bool,
     phase: watch::Sender<Phase>,
     tasks: AtomicUsize,
-    /// Told when the last task ends.
+    /// Notified when the last task ends.
     empty: Notify,
     upgraded: Mutex<Vec<Arc<dyn UpgradedConnections>>>,
     clock: Clock,
     runtime: Handle,
 }
 
-/// Connections that have gone on as something else, which knows how they end. HTTP does not.
+/// Upgraded connections, which know by themselves how they end.
 pub(crate) trait UpgradedConnections: Send + Sync {
-    /// Goodbyes to say, one for each connection of a lifetime.
-    fn goodbyes(&self, lifetime: u64) -> Vec<Box<dyn FnOnce() + Send>>;
+    /// Closures that begin the closing handshake, one for each connection of the shutdown with this number.
+    fn close_gracefully(&self, shutdown: u64) -> Vec<Box<dyn FnOnce() + Send>>;
 
-    /// Ends them now.
-    fn cut(&self, lifetime: u64);
+    /// Terminates the connections of the shutdown with this number.
+    fn terminate(&self, shutdown: u64);
 }
 
-/// Holds a place in a lifetime as long as a task lives.
-pub(crate) struct Member(Arc<Lifetime>);
+/// Counts a task as running until it is dropped.
+pub(crate) struct TaskGuard(Arc<Shutdown>);
 
-impl Member {
-    pub(crate) fn lifetime(&self) -> &Arc<Lifetime> {
+impl TaskGuard {
+    pub(crate) fn shutdown(&self) -> &Arc<Shutdown> {
         &self.0
     }
 }
 
-impl Deref for Member {
-    type Target = Lifetime;
-
-    fn deref(&self) -> &Lifetime {
-        &self.0
-    }
-}
-
-impl Drop for Member {
+impl Drop for TaskGuard {
     fn drop(&mut self) {
         if self.0.tasks.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.empty.notify_waiters();
             if self.0.listens {
-                self.0.abandoned();
+                self.0.runtime_is_gone();
             }
         }
     }
 }
 
-/// The task of a lifetime's end. Also where its runtime does not run it any more, nobody waits for the end in vain.
-struct Ending(Arc<Lifetime>);
+/// Finishes a shutdown when it is dropped, which also happens where the runtime does not run its task any more.
+struct FinishOnDrop(Arc<Shutdown>);
 
-impl Drop for Ending {
+impl Drop for FinishOnDrop {
     fn drop(&mut self) {
-        self.0.advance(Phase::Over);
+        self.0.advance(Phase::Finished);
     }
 }
 
-impl Lifetime {
-    /// Begins a life on the present runtime. `listens`: it is one of sockets, so the runtime can wait for descriptors.
+impl Shutdown {
+    /// Begins to serve on the present runtime. `listens`: on sockets, so the runtime can wait for descriptors.
     #[track_caller]
-    pub(crate) fn new(listens: bool) -> Arc<Lifetime> {
+    pub(crate) fn new(listens: bool) -> Arc<Shutdown> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         // If there is no time, that is to be known here, and not when the first client comes.
         drop(sleep(Duration::ZERO));
-        Arc::new(Lifetime {
+        Arc::new(Shutdown {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             listens,
             phase: watch::Sender::new(Phase::Serving),
@@ -101,7 +92,7 @@ impl Lifetime {
         })
     }
 
-    /// Tells lifetimes apart.
+    /// Tells shutdowns apart.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
@@ -120,57 +111,58 @@ impl Lifetime {
         self.phase.subscribe()
     }
 
-    /// Whether it is about to end.
+    /// Whether the shutdown has begun.
     pub(crate) fn is_closing(&self) -> bool {
         *self.phase.borrow() > Phase::Serving
     }
 
-    /// Whether the time to end has passed.
-    pub(crate) fn is_cut(&self) -> bool {
-        *self.phase.borrow() >= Phase::Cut
+    /// Whether the time for a graceful end has passed.
+    pub(crate) fn is_terminated(&self) -> bool {
+        *self.phase.borrow() >= Phase::Terminated
     }
 
-    pub(crate) fn enter(self: &Arc<Lifetime>) -> Member {
+    /// Counts one more task, as long as the guard lives.
+    pub(crate) fn track_task(self: &Arc<Shutdown>) -> TaskGuard {
         self.tasks.fetch_add(1, Ordering::AcqRel);
-        Member(self.clone())
+        TaskGuard(self.clone())
     }
 
-    /// Makes upgraded connections known, so that the end is told to them. Doing it again is no harm.
+    /// Registers upgraded connections, so that the shutdown closes them. Idempotent.
     ///
-    /// A connection that joins them afterwards has to ask [`is_closing`](Lifetime::is_closing) and [`is_cut`](Lifetime::is_cut)
-    /// itself, then.
-    pub(crate) fn include(&self, connections: Arc<dyn UpgradedConnections>) {
+    /// A connection that joins them afterwards asks [`is_closing`](Shutdown::is_closing) and
+    /// [`is_terminated`](Shutdown::is_terminated) by itself.
+    pub(crate) fn register(&self, connections: Arc<dyn UpgradedConnections>) {
         let mut upgraded = self.upgraded.lock();
         if !upgraded.iter().any(|other| Arc::ptr_eq(other, &connections)) {
             upgraded.push(connections);
         }
     }
 
-    /// Begins the end; it goes on in a task. Doing it again is no harm.
-    pub(crate) fn close(self: &Arc<Lifetime>, grace: Duration, spread: Duration) {
+    /// Begins the shutdown, which goes on in a task. Idempotent.
+    pub(crate) fn close(self: &Arc<Shutdown>, grace: Duration, spread: Duration) {
         if self.advance(Phase::Closing) {
-            let ending = Ending(self.clone());
-            self.runtime.spawn(async move { ending.0.end(grace, spread).await });
+            let finish = FinishOnDrop(self.clone());
+            self.runtime.spawn(async move { finish.0.run(grace, spread).await });
         }
     }
 
-    /// As [`close`](Lifetime::close) without a grace, also where the end has begun with one.
-    pub(crate) fn terminate(self: &Arc<Lifetime>) {
+    /// Like [`close`](Shutdown::close) without a grace. A grace that has begun is over.
+    pub(crate) fn terminate(self: &Arc<Shutdown>) {
         self.close(Duration::ZERO, Duration::ZERO);
-        self.advance(Phase::Cut);
+        self.advance(Phase::Terminated);
     }
 
-    /// Waits until the end has come so far.
+    /// Waits until the shutdown has come so far.
     pub(crate) fn reached(&self, phase: Phase) -> impl Future<Output = ()> + Send + use<> {
         let mut now = self.phase();
         async move {
-            // Cannot fail but when the lifetime is gone, and that is the end.
+            // It fails only when the shutdown is dropped, and no task is left then.
             let _ = now.wait_for(|now| *now >= phase).await;
         }
     }
 
-    /// Waits until all tasks have ended, and the clock's too.
-    pub(crate) async fn settle(&self) {
+    /// Waits until all tasks have ended, the clock's included.
+    pub(crate) async fn wait_for_tasks(&self) {
         loop {
             let mut empty = std::pin::pin!(self.empty.notified());
             empty.as_mut().enable();
@@ -182,47 +174,47 @@ impl Lifetime {
         self.clock.stop().await;
     }
 
-    async fn end(&self, grace: Duration, spread: Duration) {
+    async fn run(&self, grace: Duration, spread: Duration) {
         let start = Instant::now();
-        let goodbyes: Vec<_> = self.upgraded().iter().flat_map(|upgraded| upgraded.goodbyes(self.number)).collect();
-        let pause = spread / u32::try_from(goodbyes.len()).unwrap_or(u32::MAX).max(1);
-        let say_goodbye = async {
-            for (goodbye, n) in goodbyes.into_iter().zip(0u32..) {
+        let closes: Vec<_> = self.upgraded().iter().flat_map(|upgraded| upgraded.close_gracefully(self.number)).collect();
+        let pause = spread / u32::try_from(closes.len()).unwrap_or(u32::MAX).max(1);
+        let close_all = async {
+            for (close, n) in closes.into_iter().zip(0u32..) {
                 if !pause.is_zero() {
                     match start.checked_add(pause.saturating_mul(n)) {
                         Some(moment) => sleep_until(moment).await,
-                        // It does not come, but the end of the grace does.
+                        // It never comes; the end of the grace does.
                         None => std::future::pending().await,
                     }
                 }
-                goodbye();
+                close();
             }
-            self.settle().await;
+            self.wait_for_tasks().await;
         };
-        if !timeout(grace, self.unless_cut(say_goodbye)).await.unwrap_or(false) {
-            self.advance(Phase::Cut);
+        if !timeout(grace, self.unless_terminated(close_all)).await.unwrap_or(false) {
+            self.advance(Phase::Terminated);
             for upgraded in self.upgraded() {
-                upgraded.cut(self.number);
+                upgraded.terminate(self.number);
             }
-            self.settle().await;
+            self.wait_for_tasks().await;
         }
     }
 
-    /// Waits for something. Returns whether it was there before all is cut.
-    async fn unless_cut(&self, something: impl Future<Output = ()>) -> bool {
+    /// Waits for a future. Returns whether it was ready before the termination.
+    async fn unless_terminated(&self, something: impl Future<Output = ()>) -> bool {
         tokio::select! {
             biased;
             () = something => true,
-            () = self.reached(Phase::Cut) => false,
+            () = self.reached(Phase::Terminated) => false,
         }
     }
 
-    /// All tasks are gone. If the end has not begun, the runtime has ended, and nobody is left to do anything.
-    fn abandoned(&self) {
+    /// The last task is gone. Without a shutdown that means that the runtime has ended.
+    fn runtime_is_gone(&self) {
         self.phase.send_if_modified(|now| {
             let is_unexpected = *now == Phase::Serving;
             if is_unexpected {
-                *now = Phase::Over;
+                *now = Phase::Finished;
             }
             is_unexpected
         });

@@ -1,6 +1,6 @@
 use std::pin::Pin;
 
-use super::permit::Place;
+use super::permit::ConnectionPermit;
 use crate::runtime::stream::Stream;
 
 /// What a connection goes on as after a 101. This is all that HTTP knows of it.
@@ -16,5 +16,5 @@ pub(crate) struct Upgraded {
     pub(crate) stream: Stream,
     /// Bytes that came behind the request, and belong to the new protocol.
     pub(crate) read_ahead: Vec<u8>,
-    pub(crate) lifetime: Place,
+    pub(crate) permit: ConnectionPermit,
 }

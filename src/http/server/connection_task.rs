@@ -8,17 +8,17 @@ use tokio::io::AsyncWriteExt;
 use crate::http::HttpError;
 use crate::http::context::ServerContext;
 use crate::http::h1::{Connection, Linger, RequestLine, encode_page};
-use crate::http::lifecycle::{Lifetime, Member, Pending, Phase, Place};
+use crate::http::lifecycle::{ConnectionPermit, Pending, Phase, Shutdown, TaskGuard};
 use crate::http::message::Response;
 use crate::runtime::stream::{Stream, canonical};
 use crate::runtime::trace;
 use crate::runtime::turn::{Deferred, Turn};
 use crate::socket::Acceptor;
 
-/// Accepts until the lifetime's end begins. The member, being the first argument, is dropped last: who waits for the end finds
-/// the address free and the socket's file gone.
-pub(super) async fn accept(_member: Member, mut acceptor: Acceptor, server: Arc<ServerContext>, lifetime: Arc<Lifetime>) {
-    let mut phase = lifetime.phase();
+/// Accepts connections until the shutdown begins. `_task`, being the first argument, is dropped last: when the shutdown has
+/// finished, the address is free and the socket's file gone.
+pub(super) async fn accept(_task: TaskGuard, mut acceptor: Acceptor, server: Arc<ServerContext>, shutdown: Arc<Shutdown>) {
+    let mut phase = shutdown.phase();
     let mut end = std::pin::pin!(phase.wait_for(|phase| *phase >= Phase::Closing));
     loop {
         let stream = tokio::select! {
@@ -27,10 +27,10 @@ pub(super) async fn accept(_member: Member, mut acceptor: Acceptor, server: Arc<
             _ = &mut end => return,
         };
         // Asked here as well: where there is always another to accept, the end is not waited for.
-        if lifetime.is_closing() {
+        if shutdown.is_closing() {
             return;
         }
-        tokio::spawn(Connected::new(lifetime.enter(), stream, server.clone()));
+        tokio::spawn(Connected::new(shutdown.track_task(), stream, server.clone()));
     }
 }
 
@@ -47,21 +47,21 @@ pub(super) enum Connected {
 type Later = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Connected {
-    pub(super) fn new(member: Member, mut stream: Stream, server: Arc<ServerContext>) -> Connected {
+    pub(super) fn new(task: TaskGuard, mut stream: Stream, server: Arc<ServerContext>) -> Connected {
         stream.remote = stream.remote.map(canonical);
         match server.admit(stream.remote) {
             Ok((admitted, pending)) => {
                 let remote = stream.remote;
-                let http = speak_http(stream, server, Place::new(admitted, member), pending);
+                let http = speak_http(stream, server, ConnectionPermit::new(admitted, task), pending);
                 Connected::Http(Box::pin(trace::in_connection(remote, http)))
             }
             Err(refusal) => {
                 server.admission.counts.refused(refusal.cause());
                 trace::connection_refused(refusal.cause(), stream.remote);
                 let telling = async move {
-                    let mut phase = member.phase();
+                    let mut phase = task.shutdown().phase();
                     tokio::select! {
-                        _ = phase.wait_for(|phase| *phase >= Phase::Cut) => {}
+                        _ = phase.wait_for(|phase| *phase >= Phase::Terminated) => {}
                         () = refuse(stream, server, refusal) => {}
                     }
                 };
@@ -124,10 +124,10 @@ impl Future for Connected {
 fn speak_http(
     stream: Stream,
     server: Arc<ServerContext>,
-    lifetime: Place,
+    permit: ConnectionPermit,
     pending: Pending,
 ) -> impl Future<Output = Option<Later>> {
-    let mut connection = Connection::new(stream, server, lifetime, pending);
+    let mut connection = Connection::new(stream, server, permit, pending);
     async move {
         let upgrade = connection.run().await?;
         Some(upgrade.start(connection.into_upgraded()))
@@ -166,11 +166,11 @@ mod tests {
     /// Up to this size the usual allocators hand memory out from where they keep it at hand.
     #[tokio::test]
     async fn what_http_needs_is_small() {
-        let lifetime = Lifetime::new(false);
+        let shutdown = Shutdown::new(false);
         let server = crate::HttpServer::new(|_request: crate::ServerRequest| Response::new(200)).inner;
         let stream = Stream::other(tokio::io::empty());
         let (admitted, pending) = server.admit(None).ok().unwrap();
-        let http = speak_http(stream, server, Place::new(admitted, lifetime.enter()), pending);
+        let http = speak_http(stream, server, ConnectionPermit::new(admitted, shutdown.track_task()), pending);
         assert!(size_of_val(&http) <= 1032, "{}", size_of_val(&http));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::http::lifecycle::{Lifetime, Phase};
+use crate::http::lifecycle::{Phase, Shutdown};
 use crate::socket::SocketError;
 
 /// A server that listens: what [`HttpServer::listen`](crate::HttpServer::listen) returns. Clones are the same.
@@ -19,7 +19,7 @@ pub struct Listening {
 }
 
 struct Inner {
-    lifetime: Arc<Lifetime>,
+    shutdown: Arc<Shutdown>,
     failed: Option<SocketError>,
     addresses: Vec<SocketAddr>,
     /// How long the end may take, and over how long it is spread.
@@ -28,13 +28,13 @@ struct Inner {
 
 impl Listening {
     pub(crate) fn new(
-        lifetime: Arc<Lifetime>,
+        shutdown: Arc<Shutdown>,
         failed: Option<SocketError>,
         addresses: Vec<SocketAddr>,
         limits: (Duration, Duration),
     ) -> Listening {
         let is_dead = failed.is_some();
-        let inner = Inner { lifetime, failed, addresses, limits };
+        let inner = Inner { shutdown, failed, addresses, limits };
         let listening = Listening { inner: Arc::new(inner) };
         if is_dead {
             listening.close();
@@ -54,7 +54,7 @@ impl Listening {
     /// This begins at once; the future, which need not be awaited, is ready when it is over and no task is left. Closing
     /// again is no harm.
     pub fn close(&self) -> Closing {
-        closing(&self.inner.lifetime, self.inner.limits)
+        closing(&self.inner.shutdown, self.inner.limits)
     }
 
     /// Ends the server now: whatever is under way is cut. For tests, which do not want to wait for a grace, and for a second
@@ -62,7 +62,7 @@ impl Listening {
     ///
     /// It may follow [`close`](Listening::close), whose grace is then over. The future is that of [`close`](Listening::close).
     pub fn terminate(&self) -> Closing {
-        terminating(&self.inner.lifetime)
+        terminating(&self.inner.shutdown)
     }
 
     /// Waits until the end of the server begins, by [`close`](Listening::close) or [`terminate`](Listening::terminate), or because
@@ -93,7 +93,7 @@ impl Listening {
     /// # }
     /// ```
     pub fn closing(&self) -> impl Future<Output = ()> + Send + use<> {
-        self.inner.lifetime.reached(Phase::Closing)
+        self.inner.shutdown.reached(Phase::Closing)
     }
 
     /// The addresses listened on, in the order of the sockets. Unix sockets have none.
@@ -103,7 +103,7 @@ impl Listening {
 
     /// Waits until the server is over, and says why if it never began.
     pub(crate) async fn over(&self) -> Result<(), SocketError> {
-        self.inner.lifetime.reached(Phase::Over).await;
+        self.inner.shutdown.reached(Phase::Finished).await;
         self.inner.failed.clone().map_or(Ok(()), Err)
     }
 }
@@ -116,25 +116,25 @@ impl fmt::Debug for Listening {
 
 /// One connection that is served: what [`HttpServer::serve`](crate::HttpServer::serve) returns. Ready when it has ended.
 pub struct Serving {
-    lifetime: Arc<Lifetime>,
+    shutdown: Arc<Shutdown>,
     limits: (Duration, Duration),
     ended: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 impl Serving {
-    pub(crate) fn new(lifetime: Arc<Lifetime>, limits: (Duration, Duration)) -> Serving {
-        let waiting = lifetime.clone();
-        Serving { lifetime, limits, ended: Box::pin(async move { waiting.settle().await }) }
+    pub(crate) fn new(shutdown: Arc<Shutdown>, limits: (Duration, Duration)) -> Serving {
+        let waiting = shutdown.clone();
+        Serving { shutdown, limits, ended: Box::pin(async move { waiting.wait_for_tasks().await }) }
     }
 
     /// Ends the connection gracefully, as [`Listening::close`] does with all that it has accepted.
     pub fn close(&self) -> Closing {
-        closing(&self.lifetime, self.limits)
+        closing(&self.shutdown, self.limits)
     }
 
     /// Ends the connection now, as [`Listening::terminate`].
     pub fn terminate(&self) -> Closing {
-        terminating(&self.lifetime)
+        terminating(&self.shutdown)
     }
 }
 
@@ -152,14 +152,14 @@ impl fmt::Debug for Serving {
     }
 }
 
-fn closing(lifetime: &Arc<Lifetime>, (grace, spread): (Duration, Duration)) -> Closing {
-    lifetime.close(grace, spread);
-    Closing(Box::pin(lifetime.reached(Phase::Over)))
+fn closing(shutdown: &Arc<Shutdown>, (grace, spread): (Duration, Duration)) -> Closing {
+    shutdown.close(grace, spread);
+    Closing(Box::pin(shutdown.reached(Phase::Finished)))
 }
 
-fn terminating(lifetime: &Arc<Lifetime>) -> Closing {
-    lifetime.terminate();
-    Closing(Box::pin(lifetime.reached(Phase::Over)))
+fn terminating(shutdown: &Arc<Shutdown>) -> Closing {
+    shutdown.terminate();
+    Closing(Box::pin(shutdown.reached(Phase::Finished)))
 }
 
 /// A server that is ending. It ends whether or not this is awaited.

@@ -12,7 +12,7 @@ use crate::emitter::{Contained, EventNames, listener_methods};
 use crate::http::HttpError;
 use crate::http::context::{HttpOptions, ServerContext, ServerEvents};
 use crate::http::handlers::{Chain, IntoChain};
-use crate::http::lifecycle::{HttpStats, Lifetime};
+use crate::http::lifecycle::{HttpStats, Shutdown};
 use crate::runtime::stream::{Stream, canonical};
 
 const EVENTS: EventNames = EventNames {
@@ -107,21 +107,21 @@ impl HttpServer {
     /// Outside of a tokio runtime with I/O and time enabled.
     #[track_caller]
     pub fn listen(&self, sockets: impl Into<Sockets>) -> Listening {
-        let lifetime = Lifetime::new(true);
+        let shutdown = Shutdown::new(true);
         let mut failed = None;
         let mut addresses = Vec::new();
         for socket in sockets.into().0 {
             addresses.extend(socket.local_addresses());
             match socket.into_acceptor() {
                 Ok(acceptor) => {
-                    let accepting = accept(lifetime.enter(), acceptor, self.inner.clone(), lifetime.clone());
+                    let accepting = accept(shutdown.track_task(), acceptor, self.inner.clone(), shutdown.clone());
                     tokio::spawn(accepting);
                 }
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
         let options = &self.inner.options;
-        Listening::new(lifetime, failed, addresses, (options.shutdown_grace, options.shutdown_spread))
+        Listening::new(shutdown, failed, addresses, (options.shutdown_grace, options.shutdown_spread))
     }
 
     /// Serves one connection on any stream of bytes: TLS, a pipe in a test, a socket that another server accepted.
@@ -148,10 +148,10 @@ impl HttpServer {
     ) -> Serving {
         let local = local.map(|local| Arc::new(canonical(local)));
         let stream = Stream { remote, local, ..Stream::other(AppStream(Contained::new(stream))) };
-        let lifetime = Lifetime::new(false);
-        tokio::spawn(Connected::new(lifetime.enter(), stream, self.inner.clone()));
+        let shutdown = Shutdown::new(false);
+        tokio::spawn(Connected::new(shutdown.track_task(), stream, self.inner.clone()));
         let options = &self.inner.options;
-        Serving::new(lifetime, (options.shutdown_grace, options.shutdown_spread))
+        Serving::new(shutdown, (options.shutdown_grace, options.shutdown_spread))
     }
 
     /// What the server has done so far. One that was made of it by [`with_options`](HttpServer::with_options) counts anew.
