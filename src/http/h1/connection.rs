@@ -9,13 +9,13 @@ use http::header::{CONNECTION, HeaderValue};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, timeout_at};
 
-use super::disconnect::Leaving;
+use super::disconnect::DisconnectDetector;
 use super::encoder::encode_page;
 use super::linger::Linger;
 use super::parser::parse_head;
 use super::request_line::{ConnectionOptions, RequestLine};
 use super::scanner::{FoundHead, HeadScanner};
-use super::write_deadline::{LOOK, WriteDeadline};
+use super::write_deadline::{CHECK_INTERVAL, WriteDeadline};
 use crate::http::HttpError;
 use crate::http::context::ServerContext;
 use crate::http::handlers::Answering;
@@ -23,58 +23,59 @@ use crate::http::lifecycle::{ConnectionPermit, Pending, Phase, Upgrade, Upgraded
 use crate::http::message::{Framing, Response, ServerRequest};
 use crate::runtime::stream::{Stream, Transport};
 
-/// A connection while it speaks HTTP: one request after the other, answered in order.
+/// A connection while it speaks HTTP: it reads one request after the other and responds in order.
 pub(crate) struct Connection {
     pub(crate) stream: Stream,
-    /// What has been read and not been used: a request's beginning, or pipelined requests, which wait here.
+    /// Bytes that are read and not used: the beginning of a request, or pipelined requests.
     pub(crate) buffer: BytesMut,
     pub(crate) server: Arc<ServerContext>,
     accepted: Instant,
-    /// It has not sent a request yet.
+    /// `Some` until the first request is complete.
     pending: Option<Pending>,
-    /// The client has said that it sends nothing more. It still gets its answers.
+    /// The client has sent its FIN. It still gets its responses.
     pub(crate) half_closed: bool,
+    /// The number of requests with a response.
     pub(crate) answered: u32,
-    /// That of the request under way, as far as it is known.
+    /// The request line of the current request, as far as it is known.
     pub(crate) line: Option<RequestLine>,
     /// Must be the last field: dropping it signals that the connection is gone.
     pub(crate) permit: ConnectionPermit,
 }
 
-/// What follows an answer.
-pub(crate) enum Then {
+/// What the connection does after a response.
+pub(crate) enum NextStep {
     NextRequest,
-    End,
+    /// The connection is to be closed.
+    Close,
     Upgrade(Box<dyn Upgrade>),
 }
 
 /// Why a connection ends.
-pub(crate) enum Stop {
+pub(crate) enum ConnectionEnd {
     /// In order, between requests.
     Idle,
-    /// The client is gone, or is to see that something is missing: nothing more is said, not even that this is the end.
+    /// The client is gone, or has to see that the response is incomplete: the connection is dropped without a FIN of its own.
     Broken,
-    /// A request could not be read or answered. The client is told, if the error has a status.
+    /// A request could not be read or answered. The client gets an error page if the error has a status.
     Failed(HttpError),
 }
 
-impl From<HttpError> for Stop {
-    fn from(error: HttpError) -> Stop {
-        Stop::Failed(error)
+impl From<HttpError> for ConnectionEnd {
+    fn from(error: HttpError) -> ConnectionEnd {
+        ConnectionEnd::Failed(error)
     }
 }
 
-impl From<io::Error> for Stop {
-    fn from(_: io::Error) -> Stop {
-        Stop::Broken
+impl From<io::Error> for ConnectionEnd {
+    fn from(_: io::Error) -> ConnectionEnd {
+        ConnectionEnd::Broken
     }
 }
 
 /// Bytes that are read at a time: any usual head, and a good part of a body.
 const READ: usize = 8 * 1024;
 
-/// Bytes of later requests that are taken from a client whose request is being answered. Reading on is how it is seen that
-/// the client leaves.
+/// Maximum number of bytes read ahead while a request is answered. Reading ahead is how a disconnect is detected.
 const READ_AHEAD: usize = 16 * 1024;
 
 impl Connection {
@@ -99,41 +100,41 @@ impl Connection {
         }
     }
 
-    /// What is left of it for what it goes on as.
+    /// The parts of the connection for the protocol that follows.
     pub(crate) fn into_upgraded(self) -> Upgraded {
         Upgraded { stream: self.stream, read_ahead: self.buffer.into(), permit: self.permit }
     }
 
     async fn serve(&mut self) -> Option<Box<dyn Upgrade>> {
         loop {
-            let answered = match self.read_head().await {
+            let next_step = match self.read_head().await {
                 Ok(request) => {
                     self.pending = None;
-                    self.answer(request).await
+                    self.respond(request).await
                 }
                 Err(stop) => Err(stop),
             };
             self.pending = None;
-            match answered {
-                Ok(Then::NextRequest) => {}
-                Ok(Then::Upgrade(upgrade)) => return Some(upgrade),
+            match next_step {
+                Ok(NextStep::NextRequest) => {}
+                Ok(NextStep::Upgrade(upgrade)) => return Some(upgrade),
                 // What is rare is boxed, so that there need not be room for it in every connection.
-                Ok(Then::End) => {
+                Ok(NextStep::Close) => {
                     if let Err(error) = Box::pin(self.linger().end(&mut self.stream)).await {
                         self.server.emit_error(error);
                     }
                     return None;
                 }
-                Err(Stop::Idle) => {
+                Err(ConnectionEnd::Idle) => {
                     // Closing a socket says that nothing more comes, closing another stream says nothing.
                     if matches!(self.stream.transport, Transport::Other(_)) {
                         Box::pin(self.linger().say_end(&mut self.stream)).await;
                     }
                     return None;
                 }
-                Err(Stop::Broken) => return None,
-                Err(Stop::Failed(error)) => {
-                    Box::pin(self.refuse(error)).await;
+                Err(ConnectionEnd::Broken) => return None,
+                Err(ConnectionEnd::Failed(error)) => {
+                    Box::pin(self.fail(error)).await;
                     return None;
                 }
             }
@@ -141,9 +142,9 @@ impl Connection {
     }
 
     /// Reads a request but for its body.
-    async fn read_head(&mut self) -> Result<ServerRequest, Stop> {
+    async fn read_head(&mut self) -> Result<ServerRequest, ConnectionEnd> {
         self.line = None;
-        let mut deadline = self.patience();
+        let mut deadline = self.request_deadline();
         // An empty line, which may follow a request (RFC 9112 §2.2), is not the beginning of another.
         while b"\r\n".starts_with(&self.buffer) {
             self.wait_for_request(&mut deadline).await?;
@@ -173,13 +174,13 @@ impl Connection {
                 None => fill.await?,
             };
             if read == 0 {
-                return Err(if self.half_closed { HttpError::Incomplete.into() } else { Stop::Idle });
+                return Err(if self.half_closed { HttpError::Incomplete.into() } else { ConnectionEnd::Idle });
             }
         }
     }
 
     /// How long the beginning of a request is waited for.
-    fn patience(&self) -> Option<Instant> {
+    fn request_deadline(&self) -> Option<Instant> {
         let options = &self.server.options;
         match self.answered {
             0 => self.accepted.checked_add(options.header_timeout?),
@@ -189,11 +190,11 @@ impl Connection {
 
     /// Waits for bytes of a request. A client that sends none is not told anything, and neither is one whose server ends
     /// meanwhile. A client that has not acknowledged the last response has not been waited for yet: its deadline begins then.
-    async fn wait_for_request(&mut self, deadline: &mut Option<Instant>) -> Result<(), Stop> {
+    async fn wait_for_request(&mut self, deadline: &mut Option<Instant>) -> Result<(), ConnectionEnd> {
         let mut has_response = self.answered == 0;
         while !self.half_closed {
-            let look = if has_response { None } else { Instant::now().checked_add(LOOK) };
-            let next = [*deadline, look].into_iter().flatten().min();
+            let check = if has_response { None } else { Instant::now().checked_add(CHECK_INTERVAL) };
+            let next = [*deadline, check].into_iter().flatten().min();
             if self.fill_until(next).await? > 0 {
                 return Ok(());
             }
@@ -205,19 +206,19 @@ impl Connection {
                 if Box::pin(self.wait_until_acknowledged()).await? > 0 {
                     return Ok(());
                 }
-                *deadline = self.patience();
+                *deadline = self.request_deadline();
             }
         }
-        Err(Stop::Idle)
+        Err(ConnectionEnd::Idle)
     }
 
     /// Reads once, until the deadline. 0 bytes if it passes, or if the server begins to end.
     async fn fill_until(&mut self, deadline: Option<Instant>) -> io::Result<usize> {
         // What has come is known when the runtime has asked the system once more.
-        let mut look = std::pin::pin!(tokio::task::yield_now());
+        let mut check = std::pin::pin!(tokio::task::yield_now());
         let read = std::future::poll_fn(|cx| match self.poll_fill_head(cx) {
             // `run` has this polled when the server begins to end.
-            Poll::Pending if self.permit.shutdown().is_closing() => look.as_mut().poll(cx).map(|()| Ok(0)),
+            Poll::Pending if self.permit.shutdown().is_closing() => check.as_mut().poll(cx).map(|()| Ok(0)),
             read => read,
         });
         match deadline {
@@ -227,7 +228,7 @@ impl Connection {
     }
 
     /// Waits until the client has acknowledged everything that was sent to it, or sends something: so many bytes.
-    pub(crate) async fn wait_until_acknowledged(&mut self) -> Result<usize, Stop> {
+    pub(crate) async fn wait_until_acknowledged(&mut self) -> Result<usize, ConnectionEnd> {
         let mut deadline = WriteDeadline::new(self.server.options.write_timeout);
         std::future::poll_fn(|cx| match self.poll_fill(cx)? {
             Poll::Ready(read) => Poll::Ready(Ok(read)),
@@ -255,7 +256,7 @@ impl Connection {
         Poll::Ready(())
     }
 
-    fn begin(&mut self, head: &Bytes, found: &FoundHead) -> Result<ServerRequest, Stop> {
+    fn begin(&mut self, head: &Bytes, found: &FoundHead) -> Result<ServerRequest, ConnectionEnd> {
         let head = parse_head(head, found)?;
         let options = head.headers.get_all(CONNECTION).iter().map(HeaderValue::as_bytes);
         let connection = ConnectionOptions::read(options);
@@ -265,31 +266,31 @@ impl Connection {
         Ok(ServerRequest::of(head, client, peer, local, forwarding))
     }
 
-    /// Reads the request's body, has it answered and sends the answer.
-    async fn answer(&mut self, mut request: ServerRequest) -> Result<Then, Stop> {
+    /// Reads the request's body, runs the chain and sends its response.
+    async fn respond(&mut self, mut request: ServerRequest) -> Result<NextStep, ConnectionEnd> {
         if request.framing() != Framing::Length(0) {
             let body = Box::pin(self.read_body(&request)).await?;
             request = request.with_body(body);
         }
         self.server.admission.counts.requested();
-        let mut answer = self.server.chain.run(request);
-        let response = self.watch_client(&mut answer).await?;
-        drop(answer);
+        let mut running = self.server.chain.run(request);
+        let response = self.wait_for_response(&mut running).await?;
+        drop(running);
         self.answered = self.answered.saturating_add(1);
         self.send(response).await
     }
 
-    /// Waits for an answer, and for the client to leave, which drops the answer's future.
+    /// Waits for the response of the handlers, or for the client to disconnect, which drops the future of the handlers.
     ///
-    /// A reset is clear. A FIN is not: the client may have left, or have nothing more to say and wait for its answer. So the
-    /// answer has a little more time then.
-    async fn watch_client(&mut self, answer: &mut Answering) -> Result<Response, Stop> {
-        let mut leaving = Leaving::default();
+    /// A reset is a disconnect. A FIN may be one, or the client may have sent its last request and wait for the response. So the
+    /// handlers get `half_close_timeout` then.
+    async fn wait_for_response(&mut self, running: &mut Answering) -> Result<Response, ConnectionEnd> {
+        let mut disconnect = DisconnectDetector::default();
         std::future::poll_fn(|cx| {
-            if let Poll::Ready(response) = Pin::new(&mut *answer).poll(cx) {
+            if let Poll::Ready(response) = Pin::new(&mut *running).poll(cx) {
                 return Poll::Ready(Ok(response));
             }
-            if self.poll_left(cx, &mut leaving).is_ready() {
+            if self.poll_disconnected(cx, &mut disconnect).is_ready() {
                 return Poll::Ready(Err(HttpError::ClientLeft.into()));
             }
             Poll::Pending
@@ -298,19 +299,19 @@ impl Connection {
     }
 
     /// Ready when the client has left, or sent a FIN some time ago.
-    pub(crate) fn poll_left(&mut self, cx: &mut Context<'_>, leaving: &mut Leaving) -> Poll<()> {
+    pub(crate) fn poll_disconnected(&mut self, cx: &mut Context<'_>, disconnect: &mut DisconnectDetector) -> Poll<()> {
         while !self.half_closed && self.buffer.len() < READ_AHEAD {
             if ready!(self.poll_fill(cx)).is_err() {
                 return Poll::Ready(());
             }
         }
-        leaving.poll(&self.stream, self.half_closed, self.server.options.half_close_timeout, cx)
+        disconnect.poll(&self.stream, self.half_closed, self.server.options.half_close_timeout, cx)
     }
 
-    /// Answers a request that could not be read, or not be answered.
-    async fn refuse(&mut self, error: HttpError) {
+    /// Sends the error page of a request that could not be read or answered, and closes the connection.
+    async fn fail(&mut self, error: HttpError) {
         let line = self.line.take().unwrap_or_default();
-        let is_told = match Response::for_error(&error) {
+        let is_sent = match Response::for_error(&error) {
             Some(plain) => self.write(&encode_page(&self.server.error_page(&error, plain), &line)).await.is_ok(),
             None => false,
         };
@@ -320,8 +321,7 @@ impl Connection {
         }
         // Listeners may take their time, and those of others are told of here too.
         self.server.emit_error(error);
-        if is_told {
-            // It has been told why.
+        if is_sent {
             let _ = self.linger().end(&mut self.stream).await;
         }
     }

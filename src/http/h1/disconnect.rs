@@ -7,17 +7,17 @@ use tokio::time::{Sleep, sleep};
 use crate::runtime::acknowledged::Acknowledged;
 use crate::runtime::stream::Stream;
 
-/// How often it is looked whether a client has left of which nothing more is read.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often a connection that is not read any more is checked for the end of its client.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// For how long a client is believed to be there of which nothing more is read, where nothing tells that it has left: a client
-/// may pipeline over TLS and wait for its answer for minutes.
-const BLIND: Duration = Duration::from_secs(300);
+/// How long a client counts as connected where the stream is not read any more and cannot be checked. A client may pipeline
+/// requests over TLS and wait for a response for minutes.
+const UNKNOWN_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Sees that a client has left, where reading does not tell: it has sent a FIN, which may also mean that it waits for its
-/// answer, or so much is read ahead that reading has stopped.
+/// Detects that a client has disconnected where reading cannot: after a FIN, which may also mean that the client waits for its
+/// response, and while reading has stopped because enough is read ahead.
 #[derive(Default)]
-pub(crate) struct Leaving {
+pub(crate) struct DisconnectDetector {
     timer: Option<Pin<Box<Sleep>>>,
     /// It had sent its FIN, or was gone, when the timer was set.
     had_ended: bool,
@@ -25,25 +25,19 @@ pub(crate) struct Leaving {
     acknowledged: Acknowledged,
 }
 
-impl Leaving {
-    /// Ready when the client has sent a FIN and acknowledged nothing for `patience`, or nothing can be known of it for too long.
+impl DisconnectDetector {
+    /// Ready when the client has sent a FIN and acknowledged nothing for `timeout`, or nothing can be known of it for too long.
     /// `half_closed`: the FIN has been read.
-    pub(crate) fn poll(
-        &mut self,
-        stream: &Stream,
-        half_closed: bool,
-        patience: Duration,
-        cx: &mut Context<'_>,
-    ) -> Poll<()> {
+    pub(crate) fn poll(&mut self, stream: &Stream, half_closed: bool, timeout: Duration, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let Some(timer) = &mut self.timer else {
                 let has_ended = if half_closed { Some(true) } else { stream.has_ended() };
                 self.had_ended = has_ended.unwrap_or(true);
                 self.acknowledged = stream.acknowledged(0);
                 let pause = match has_ended {
-                    Some(true) => patience,
-                    Some(false) => LOOK,
-                    None => BLIND,
+                    Some(true) => timeout,
+                    Some(false) => CHECK_INTERVAL,
+                    None => UNKNOWN_TIMEOUT,
                 };
                 self.timer = Some(Box::pin(sleep(pause)));
                 continue;

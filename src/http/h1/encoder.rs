@@ -45,18 +45,18 @@ pub(crate) fn encode(out: &mut Vec<u8>, response: &Response, request: &RequestLi
     };
 
     // What Content-Length says: a response to HEAD, and a 304, may say what a GET would get.
-    let tells_of_another = request.method == Method::HEAD || status == StatusCode::NOT_MODIFIED;
+    let describes_other_content = request.method == Method::HEAD || status == StatusCode::NOT_MODIFIED;
     let content_length = match length {
         _ if has_no_body => None,
         _ if is_empty => Some(0),
         Some(0) if status == StatusCode::NOT_MODIFIED => explicit,
-        Some(_) if tells_of_another && explicit.is_some() => explicit,
+        Some(_) if describes_other_content && explicit.is_some() => explicit,
         Some(length) => Some(length),
         None => explicit,
     };
     let chunked = length.is_none() && content_length.is_none() && !has_no_body && version == Version::HTTP_11;
     let body = match content_length {
-        _ if has_no_body || is_empty || tells_of_another => BodyPlan::None,
+        _ if has_no_body || is_empty || describes_other_content => BodyPlan::None,
         Some(length) => BodyPlan::Length(length),
         None if chunked => BodyPlan::Chunked,
         None => BodyPlan::UntilClose,
@@ -83,8 +83,10 @@ pub(crate) fn encode(out: &mut Vec<u8>, response: &Response, request: &RequestLi
     out.push(b' ');
     out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
     out.extend_from_slice(b"\r\n");
-    for (name, value) in
-        response.headers.iter().filter(|header| !is_ours(header, connection.is_some() || version != Version::HTTP_11))
+    for (name, value) in response
+        .headers
+        .iter()
+        .filter(|header| !is_set_by_server(header, connection.is_some() || version != Version::HTTP_11))
     {
         line(out, name, value.as_bytes());
     }
@@ -123,7 +125,7 @@ pub(crate) fn encode_page(response: &Response, line: &RequestLine) -> Vec<u8> {
 
 /// Whether the server writes this header itself, or leaves it out because it is empty. What an app says in `Connection` to
 /// an HTTP/1.1 client is its own affair where the server has nothing to say, as in ReactPHP.
-fn is_ours((name, value): &Header, decides_connection: bool) -> bool {
+fn is_set_by_server((name, value): &Header, decides_connection: bool) -> bool {
     let is = |other: &str| name.eq_ignore_ascii_case(other);
     is("Content-Length")
         || is("Transfer-Encoding")

@@ -7,13 +7,13 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::write_deadline::LOOK;
+use super::write_deadline::CHECK_INTERVAL;
 use crate::http::HttpError;
 use crate::http::context::HttpOptions;
 use crate::runtime::stream::Stream;
 
 /// How often a client is looked at, at most, however short the silence is that it may keep.
-const SHORTEST_LOOK: Duration = Duration::from_millis(10);
+const SHORTEST_CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Bytes that are read and dropped at a time.
 const READ: usize = 8 * 1024;
@@ -51,7 +51,7 @@ impl Linger {
         if silence.is_zero() {
             return Ok(());
         }
-        let pause = LOOK.min(silence.max(SHORTEST_LOOK));
+        let pause = CHECK_INTERVAL.min(silence.max(SHORTEST_CHECK_INTERVAL));
         let (mut heard, mut began, mut looked) = (Instant::now(), Instant::now(), Instant::now());
         let mut acknowledged = stream.acknowledged(0);
         loop {
@@ -65,9 +65,9 @@ impl Linger {
                 }
             }
             let limit = write_timeout.filter(|_| !acknowledged.all);
-            let patience = if acknowledged.all { silence } else { limit.unwrap_or(time) };
+            let timeout = if acknowledged.all { silence } else { limit.unwrap_or(time) };
             let (silent, lasted) = (now.duration_since(heard), now.duration_since(began));
-            let left = patience.saturating_sub(silent).min(time.saturating_sub(lasted));
+            let left = timeout.saturating_sub(silent).min(time.saturating_sub(lasted));
             if left.is_zero() {
                 // What the system still holds for a client that takes nothing is of no use.
                 stream.reset_on_close(!acknowledged.all);

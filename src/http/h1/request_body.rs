@@ -6,14 +6,14 @@ use http::header::{EXPECT, HeaderMap};
 use tokio::time::{Instant, timeout_at};
 
 use super::body::BodyDecoder;
-use super::connection::{Connection, Stop};
+use super::connection::{Connection, ConnectionEnd};
 use crate::http::HttpError;
 use crate::http::context::HttpOptions;
 use crate::http::message::ServerRequest;
 
 impl Connection {
     /// Reads a request's body, whole.
-    pub(crate) async fn read_body(&mut self, request: &ServerRequest) -> Result<Bytes, Stop> {
+    pub(crate) async fn read_body(&mut self, request: &ServerRequest) -> Result<Bytes, ConnectionEnd> {
         let mut decoder = BodyDecoder::new(request.framing(), self.server.options.body_limit(request)?)?;
         if request.version() == Version::HTTP_11 && expects_continue(request.headers()) && self.buffer.is_empty() {
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n").await?;

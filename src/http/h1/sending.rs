@@ -6,8 +6,8 @@ use bytes::Buf;
 use http::StatusCode;
 use tokio::io::AsyncWrite;
 
-use super::connection::{Connection, Stop, Then};
-use super::disconnect::Leaving;
+use super::connection::{Connection, ConnectionEnd, NextStep};
+use super::disconnect::DisconnectDetector;
 use super::encoder::{self, BodyPlan, Plan};
 use super::request_line::RequestLine;
 use super::write_deadline::WriteDeadline;
@@ -18,7 +18,7 @@ use crate::http::message::{BodyBytes, BodyKind, BodyReader, Cut, Piece, Response
 use crate::runtime::stream::{Stream, Transport};
 
 /// A response, ready to be sent.
-struct Outgoing {
+struct EncodedResponse {
     head: Vec<u8>,
     plan: Plan,
     rest: Rest,
@@ -39,20 +39,20 @@ const COPY_MAX: usize = 16 * 1024;
 /// From a response to the socket.
 impl Connection {
     /// Sends a response.
-    pub(crate) fn send(&mut self, response: Response) -> impl Future<Output = Result<Then, Stop>> {
-        let Outgoing { head, plan, rest } = self.encode(response);
+    pub(crate) fn send(&mut self, response: Response) -> impl Future<Output = Result<NextStep, ConnectionEnd>> {
+        let EncodedResponse { head, plan, rest } = self.encode(response);
         async move {
             let is_complete = match rest {
                 Rest::Nothing => self.write(&head).await.map(|()| true)?,
-                Rest::Upgrade(upgrade) => return self.write(&head).await.map(|()| Then::Upgrade(upgrade)),
+                Rest::Upgrade(upgrade) => return self.write(&head).await.map(|()| NextStep::Upgrade(upgrade)),
                 Rest::Bytes(body) => Box::pin(self.write_all(Buf::chain(&head[..], &body[..]))).await.map(|()| true)?,
                 Rest::Stream(reader) => Box::pin(self.send_stream(head, reader, plan)).await?,
             };
-            Ok(if is_complete && plan.keep_alive { Then::NextRequest } else { Then::End })
+            Ok(if is_complete && plan.keep_alive { NextStep::NextRequest } else { NextStep::Close })
         }
     }
 
-    fn encode(&self, response: Response) -> Outgoing {
+    fn encode(&self, response: Response) -> EncodedResponse {
         let mut response = response.checked();
         let (failed, is_reported) = (response.error.take().map(Contained::into_inner), response.is_reported);
         if let Some(error) = &failed {
@@ -68,7 +68,7 @@ impl Connection {
             self.server.emit(error, is_reported);
         }
         if let Some(upgrade) = response.upgrade.filter(|_| response.status == StatusCode::SWITCHING_PROTOCOLS) {
-            return Outgoing { head, plan, rest: Rest::Upgrade(upgrade) };
+            return EncodedResponse { head, plan, rest: Rest::Upgrade(upgrade) };
         }
         let rest = match response.body.0 {
             BodyKind::Stream(reader) => Rest::Stream(reader),
@@ -79,11 +79,11 @@ impl Connection {
             }
             BodyKind::Bytes(body) => Rest::Bytes(body),
         };
-        Outgoing { head, plan, rest }
+        EncodedResponse { head, plan, rest }
     }
 
     /// Sends what is written to a stream. `false` if the client did not get what it was told to expect.
-    async fn send_stream(&mut self, head: Vec<u8>, reader: BodyReader, plan: Plan) -> Result<bool, Stop> {
+    async fn send_stream(&mut self, head: Vec<u8>, reader: BodyReader, plan: Plan) -> Result<bool, ConnectionEnd> {
         let (phase, stream, mut is_told) = (self.permit.shutdown().phase(), reader.stream(), false);
         // Nothing else tells the client of such a body that it is incomplete, whatever ends it.
         let ends_with_connection = plan.body == BodyPlan::UntilClose;
@@ -106,7 +106,7 @@ impl Connection {
         Ok(sent)
     }
 
-    async fn send_pieces(&mut self, mut out: Vec<u8>, mut reader: BodyReader, plan: Plan) -> Result<bool, Stop> {
+    async fn send_pieces(&mut self, mut out: Vec<u8>, mut reader: BodyReader, plan: Plan) -> Result<bool, ConnectionEnd> {
         let is_chunked = plan.body == BodyPlan::Chunked;
         let mut deadline = WriteDeadline::new(self.server.options.write_timeout);
         let mut left = match plan.body {
@@ -126,7 +126,7 @@ impl Connection {
                     if cut != Cut::Closed {
                         self.server.emit_error(HttpError::Handler(cut.reason().into()));
                     }
-                    return Err(Stop::Broken);
+                    return Err(ConnectionEnd::Broken);
                 }
                 Poll::Ready(Piece::End) => {
                     if is_chunked {
@@ -165,8 +165,8 @@ impl Connection {
     }
 
     /// Waits until there is something to send, or the client leaves, or it does not acknowledge what was sent before.
-    async fn wait_for_piece(&mut self, reader: &mut BodyReader, deadline: &mut WriteDeadline) -> Result<(), Stop> {
-        let (mut leaving, mut has_all) = (Leaving::default(), false);
+    async fn wait_for_piece(&mut self, reader: &mut BodyReader, deadline: &mut WriteDeadline) -> Result<(), ConnectionEnd> {
+        let (mut disconnect, mut has_all) = (DisconnectDetector::default(), false);
         std::future::poll_fn(|cx| {
             if reader.poll_ready(cx).is_ready() {
                 return Poll::Ready(Ok(()));
@@ -175,12 +175,12 @@ impl Connection {
                 told?;
                 has_all = true;
             }
-            self.poll_left(cx, &mut leaving).map(|()| Err(Stop::Broken))
+            self.poll_disconnected(cx, &mut disconnect).map(|()| Err(ConnectionEnd::Broken))
         })
         .await
     }
 
-    pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), ConnectionEnd> {
         let mut rest = bytes;
         if !matches!(self.stream.transport, Transport::Other(_)) {
             // Mostly a socket takes all of it at once, and nothing has to be waited for.
@@ -196,13 +196,13 @@ impl Connection {
     }
 
     /// Writes all of it, as long as the client takes any of it.
-    async fn write_all(&mut self, mut bytes: impl Buf) -> Result<(), Stop> {
+    async fn write_all(&mut self, mut bytes: impl Buf) -> Result<(), ConnectionEnd> {
         let mut deadline = WriteDeadline::new(self.server.options.write_timeout);
         let stream = &mut self.stream;
         std::future::poll_fn(|cx| {
             while bytes.has_remaining() {
                 match poll_write_buf(stream, cx, &mut bytes)? {
-                    Poll::Ready(0) => return Poll::Ready(Err(Stop::Broken)),
+                    Poll::Ready(0) => return Poll::Ready(Err(ConnectionEnd::Broken)),
                     Poll::Ready(written) => deadline.accepted(written),
                     Poll::Pending => return deadline.poll(stream, cx).map(|error| Err(error.into())),
                 }

@@ -9,7 +9,7 @@ use crate::runtime::acknowledged::Acknowledged;
 use crate::runtime::stream::Stream;
 
 /// How often a client that has not acknowledged everything is looked at.
-pub(crate) const LOOK: Duration = Duration::from_secs(1);
+pub(crate) const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Judges whether a client still takes what is sent to it.
 ///
@@ -27,7 +27,7 @@ struct Waiting {
     /// When the client was last seen to take something, and what it had acknowledged then.
     since: Instant,
     acknowledged: Acknowledged,
-    next_look: Pin<Box<Sleep>>,
+    next_check: Pin<Box<Sleep>>,
 }
 
 impl WriteDeadline {
@@ -48,7 +48,7 @@ impl WriteDeadline {
             return Poll::Pending;
         }
         loop {
-            if let (_, Some(error)) = ready!(self.poll_look(stream, cx)) {
+            if let (_, Some(error)) = ready!(self.poll_check(stream, cx)) {
                 return Poll::Ready(error);
             }
             stream.keep_little_unsent();
@@ -58,7 +58,7 @@ impl WriteDeadline {
     /// To be asked when all has been written. Ready when the client has acknowledged all of it, or nothing for the limit.
     pub(crate) fn poll_acknowledged(&mut self, stream: &Stream, cx: &mut Context<'_>) -> Poll<Result<(), HttpError>> {
         loop {
-            match ready!(self.poll_look(stream, cx)) {
+            match ready!(self.poll_check(stream, cx)) {
                 (true, _) => {
                     self.waiting = None;
                     return Poll::Ready(Ok(()));
@@ -71,21 +71,21 @@ impl WriteDeadline {
 
     /// Ready each time that the client has been looked at: whether it has acknowledged everything, and the error if it has
     /// acknowledged nothing for the limit.
-    fn poll_look(&mut self, stream: &Stream, cx: &mut Context<'_>) -> Poll<(bool, Option<HttpError>)> {
+    fn poll_check(&mut self, stream: &Stream, cx: &mut Context<'_>) -> Poll<(bool, Option<HttpError>)> {
         let limit = self.limit;
-        let pause = limit.map_or(LOOK, |limit| LOOK.min(limit / 4));
+        let pause = limit.map_or(CHECK_INTERVAL, |limit| CHECK_INTERVAL.min(limit / 4));
         let waiting = self.waiting.get_or_insert_with(|| Waiting {
             since: Instant::now(),
             acknowledged: stream.acknowledged(self.accepted),
-            next_look: Box::pin(sleep(pause)),
+            next_check: Box::pin(sleep(pause)),
         });
-        ready!(waiting.next_look.as_mut().poll(cx));
+        ready!(waiting.next_check.as_mut().poll(cx));
         let (now, acknowledged) = (Instant::now(), stream.acknowledged(self.accepted));
         if acknowledged.has_grown_since(waiting.acknowledged) {
             (waiting.since, waiting.acknowledged) = (now, acknowledged);
         }
         let left = limit.map_or(pause, |limit| limit.saturating_sub(now.duration_since(waiting.since)));
-        waiting.next_look = Box::pin(sleep(pause.min(left)));
+        waiting.next_check = Box::pin(sleep(pause.min(left)));
         let error = limit.filter(|_| left.is_zero()).map(|limit| HttpError::WriteTimeout { limit });
         Poll::Ready((acknowledged.all, error))
     }
@@ -131,7 +131,7 @@ mod tests {
         let mut cx = Context::from_waker(Waker::noop());
         assert!(deadline.poll(&stream, &mut cx).is_pending());
         assert_eq!(kept(), before, "it is not slow yet");
-        tokio::time::advance(LOOK).await;
+        tokio::time::advance(CHECK_INTERVAL).await;
         assert!(deadline.poll(&stream, &mut cx).is_pending());
         assert_eq!(kept(), 128 * 1024);
     }
