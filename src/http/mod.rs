@@ -12,7 +12,8 @@ mod server;
 pub use context::{HttpOptions, TrustedProxies};
 pub use error::{FormError, HttpError};
 pub use handlers::{
-    Answer, Chain, ChainPart, IntoAnswer, IntoChain, IntoMiddleware, IntoRouter, Middleware, Next, middleware, router,
+    Chain, ChainPart, IntoChain, IntoMiddleware, IntoResponse, IntoRouter, Middleware, Next, ResponseFuture, middleware,
+    router,
 };
 pub use lifecycle::HttpStats;
 pub(crate) use lifecycle::{ConnectionPermit, Shutdown, Upgrade, Upgraded, UpgradedConnections};

@@ -17,7 +17,7 @@ use super::shared::Shared;
 use super::slot::{self, Phase, Slot};
 use super::verify::{Refusal, Verdict, Verifying};
 use crate::emitter::{BoxError, ConcurrentListener, Contained, Reacting, contain};
-use crate::http::{Answer, HttpError, Response, ServerRequest, Upgrade, Upgraded};
+use crate::http::{HttpError, Response, ResponseFuture as Answer, ServerRequest, Upgrade, Upgraded};
 use crate::runtime::clock::Coarse;
 use crate::runtime::trace;
 use crate::runtime::watchdog;
@@ -48,7 +48,7 @@ pub(super) fn decide(request: ServerRequest, shared: Arc<Shared>) -> Answer {
         Verifying::Later(deciding) => {
             let handshaking = Handshaking::begin(request, shared, Some(&handshake));
             let deciding = Contained::new(deciding);
-            Answer::later(async move {
+            Answer::new(async move {
                 let deadline = deadline(&handshaking.shared.options);
                 let verdict = in_time(deadline, contain_future(deciding)).await;
                 handshaking.heed(verdict, handshake, deadline).await
@@ -133,7 +133,7 @@ impl Handshaking {
                 }
                 Reacting::Later(running) => {
                     let running = Contained::new(running);
-                    return Answer::later(self.decide_later(handshake, deadline, listeners, place, running));
+                    return Answer::new(self.decide_later(handshake, deadline, listeners, place, running));
                 }
             }
         }
@@ -237,7 +237,7 @@ impl Handshaking {
         if running.is_empty() {
             return (*page).into();
         }
-        Answer::later(async move {
+        Answer::new(async move {
             let limit = self.shared.options.handshake_timeout.unwrap_or(Duration::MAX);
             let all = async {
                 for running in running {

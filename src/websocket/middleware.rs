@@ -14,7 +14,7 @@ use crate::emitter::{
     ClonedForEachCallSoUseArc, ConcurrentClosure, Contained, EventNames, Later, ListenerError, ListenerId, Now, Outcome,
     Rank, Reacting, Reaction, call_once, expect_fit, output_of,
 };
-use crate::http::{Answer, Middleware, Next, ServerRequest, path_as_requested};
+use crate::http::{Middleware, Next, ResponseFuture as Answer, ServerRequest, path_as_requested};
 use crate::protocol::Opcode;
 use crate::runtime::trace;
 

@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use super::error::HandshakeError;
 use crate::emitter::{BoxError, ClonedForEachCallSoUseArc, Contained, Later, Never, Now, contain, output_of};
-use crate::http::{Answer, Response, ServerRequest};
+use crate::http::{Response, ResponseFuture as Answer, ServerRequest};
 
 /// Why a handshake is refused, and what the client is answered.
 #[doc(hidden)]

@@ -18,7 +18,7 @@ use super::scanner::{FoundHead, HeadScanner};
 use super::write_deadline::{CHECK_INTERVAL, WriteDeadline};
 use crate::http::HttpError;
 use crate::http::context::ServerContext;
-use crate::http::handlers::Answering;
+use crate::http::handlers::RunningResponse;
 use crate::http::lifecycle::{ConnectionPermit, Pending, Phase, Upgrade, Upgraded};
 use crate::http::message::{Framing, Response, ServerRequest};
 use crate::runtime::stream::{Stream, Transport};
@@ -284,7 +284,7 @@ impl Connection {
     ///
     /// A reset is a disconnect. A FIN may be one, or the client may have sent its last request and wait for the response. So the
     /// handlers get `half_close_timeout` then.
-    async fn wait_for_response(&mut self, running: &mut Answering) -> Result<Response, ConnectionEnd> {
+    async fn wait_for_response(&mut self, running: &mut RunningResponse) -> Result<Response, ConnectionEnd> {
         let mut disconnect = DisconnectDetector::default();
         std::future::poll_fn(|cx| {
             if let Poll::Ready(response) = Pin::new(&mut *running).poll(cx) {

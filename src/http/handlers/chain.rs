@@ -1,21 +1,21 @@
 //! The handlers that a chain can be made of: closures, types, and lists of them.
 
-use super::answer::{Answer, IntoAnswer};
 use super::middleware::{Chain, Middleware, Next};
+use super::response_future::{IntoResponse, ResponseFuture};
 use crate::emitter::{ClonedForEachCallSoUseArc, output_of};
 use crate::http::message::ServerRequest;
 
 /// A handler that stands in the chain before the router: a [`Middleware`], or a closure
 /// `|request: ServerRequest, next: Next|`.
 ///
-/// The closure may be synchronous or asynchronous, and returns what [`IntoAnswer`] lists. An asynchronous closure is cloned
+/// The closure may be synchronous or asynchronous, and returns what [`IntoResponse`] lists. An asynchronous closure is cloned
 /// for each request, so what it captures is `Clone`: handles, senders, and anything in an `Arc`. `M` tells the kinds apart;
 /// the compiler infers it.
 #[diagnostic::on_unimplemented(
     message = "this is no middleware",
     label = "not a middleware",
     note = "a middleware is `|request: ServerRequest, next: Next| ..` or `async move |request: ServerRequest, next: Next| ..`, or implements `Middleware`",
-    note = "it returns a `Response`, an `Answer` (`next.run(request)`), or a `Result` of one of these",
+    note = "it returns a `Response`, a `ResponseFuture` (`next.run(request)`), or a `Result` of one of these",
     note = "an asynchronous closure is cloned for each request: wrap what cannot be cloned in an `Arc`",
     note = "write the types of the arguments: the compiler cannot infer them here"
 )]
@@ -27,7 +27,7 @@ pub trait IntoMiddleware<M> {
 /// A handler that stands at the end of the chain: a closure `|request: ServerRequest|`, or a [`Middleware`], whose `next` answers
 /// 404.
 ///
-/// The closure may be synchronous or asynchronous, and returns what [`IntoAnswer`] lists. An asynchronous closure is cloned
+/// The closure may be synchronous or asynchronous, and returns what [`IntoResponse`] lists. An asynchronous closure is cloned
 /// for each request, so what it captures is `Clone`: handles, senders, and anything in an `Arc`. `M` tells the kinds apart;
 /// the compiler infers it.
 #[diagnostic::on_unimplemented(
@@ -58,18 +58,18 @@ struct RouterClosure<F>(F);
 
 impl<F> Middleware for MiddlewareClosure<F>
 where
-    F: Fn(ServerRequest, Next) -> Answer + Send + Sync + 'static,
+    F: Fn(ServerRequest, Next) -> ResponseFuture + Send + Sync + 'static,
 {
-    fn handle(&self, request: ServerRequest, next: Next) -> Answer {
+    fn handle(&self, request: ServerRequest, next: Next) -> ResponseFuture {
         (self.0)(request, next)
     }
 }
 
 impl<F> Middleware for RouterClosure<F>
 where
-    F: Fn(ServerRequest) -> Answer + Send + Sync + 'static,
+    F: Fn(ServerRequest) -> ResponseFuture + Send + Sync + 'static,
 {
-    fn handle(&self, request: ServerRequest, _next: Next) -> Answer {
+    fn handle(&self, request: ServerRequest, _next: Next) -> ResponseFuture {
         (self.0)(request)
     }
 }
@@ -83,10 +83,10 @@ impl<T: Middleware> IntoMiddleware<kind::Type> for T {
 impl<F, R, K> IntoMiddleware<kind::Sync<K>> for F
 where
     F: Fn(ServerRequest, Next) -> R + Send + Sync + 'static,
-    R: IntoAnswer<K>,
+    R: IntoResponse<K>,
 {
     fn into_middleware(self) -> Box<dyn Middleware> {
-        Box::new(MiddlewareClosure(move |request: ServerRequest, next: Next| self(request, next).into_answer()))
+        Box::new(MiddlewareClosure(move |request: ServerRequest, next: Next| self(request, next).into_response_future()))
     }
 }
 
@@ -101,7 +101,7 @@ where
         + Sync
         + 'static,
     Fut: Future<Output = R> + Send + 'static,
-    R: IntoAnswer<K>,
+    R: IntoResponse<K>,
 {
     fn into_middleware(self) -> Box<dyn Middleware> {
         Box::new(MiddlewareClosure(move |request: ServerRequest, next: Next| later((self.clone())(request, next))))
@@ -117,10 +117,10 @@ impl<T: Middleware> IntoRouter<kind::Type> for T {
 impl<F, R, K> IntoRouter<kind::Sync<K>> for F
 where
     F: Fn(ServerRequest) -> R + Send + Sync + 'static,
-    R: IntoAnswer<K>,
+    R: IntoResponse<K>,
 {
     fn into_router(self) -> Box<dyn Middleware> {
-        Box::new(RouterClosure(move |request: ServerRequest| self(request).into_answer()))
+        Box::new(RouterClosure(move |request: ServerRequest| self(request).into_response_future()))
     }
 }
 
@@ -128,15 +128,15 @@ impl<F, Fut, R, K> IntoRouter<kind::Async<K>> for F
 where
     F: AsyncFn(ServerRequest) -> R + FnOnce(ServerRequest) -> Fut + ClonedForEachCallSoUseArc + Send + Sync + 'static,
     Fut: Future<Output = R> + Send + 'static,
-    R: IntoAnswer<K>,
+    R: IntoResponse<K>,
 {
     fn into_router(self) -> Box<dyn Middleware> {
         Box::new(RouterClosure(move |request: ServerRequest| later((self.clone())(request))))
     }
 }
 
-fn later<K>(running: impl Future<Output: IntoAnswer<K>> + Send + 'static) -> Answer {
-    Answer::later(async move { output_of!(running).into_answer().await })
+fn later<K>(running: impl Future<Output: IntoResponse<K>> + Send + 'static) -> ResponseFuture {
+    ResponseFuture::new(async move { output_of!(running).into_response_future().await })
 }
 
 /// A closure as a [`Middleware`] in a box, for a chain that is made at run time.

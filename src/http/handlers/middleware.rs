@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
-use super::answer::{Answer, Answering};
+use super::response_future::{ResponseFuture, RunningResponse};
 use crate::emitter::{contain, drop_each};
 use crate::http::message::{Response, ServerRequest};
 
@@ -11,12 +11,12 @@ use crate::http::message::{Response, ServerRequest};
 /// [`HttpServer::new`](crate::HttpServer::new).
 ///
 /// ```
-/// use react_websocket::{Answer, HttpServer, Middleware, Next, Response, ServerRequest};
+/// use react_websocket::{HttpServer, Middleware, Next, Response, ResponseFuture, ServerRequest};
 ///
 /// struct OnlyFrom(std::net::IpAddr);
 ///
 /// impl Middleware for OnlyFrom {
-///     fn handle(&self, request: ServerRequest, next: Next) -> Answer {
+///     fn handle(&self, request: ServerRequest, next: Next) -> ResponseFuture {
 ///         match request.remote_address() {
 ///             Some(address) if address.ip() == self.0 => next.run(request),
 ///             _ => Response::new(403).into(),
@@ -28,17 +28,17 @@ use crate::http::message::{Response, ServerRequest};
 /// ```
 pub trait Middleware: Send + Sync + 'static {
     /// Answers the request, or has `next` answer it.
-    fn handle(&self, request: ServerRequest, next: Next) -> Answer;
+    fn handle(&self, request: ServerRequest, next: Next) -> ResponseFuture;
 }
 
 impl<T: Middleware + ?Sized> Middleware for Box<T> {
-    fn handle(&self, request: ServerRequest, next: Next) -> Answer {
+    fn handle(&self, request: ServerRequest, next: Next) -> ResponseFuture {
         (**self).handle(request, next)
     }
 }
 
 impl<T: Middleware + ?Sized> Middleware for Arc<T> {
-    fn handle(&self, request: ServerRequest, next: Next) -> Answer {
+    fn handle(&self, request: ServerRequest, next: Next) -> ResponseFuture {
         (**self).handle(request, next)
     }
 }
@@ -64,13 +64,13 @@ impl Next {
     /// };
     /// HttpServer::new((cors, |_request: ServerRequest| Response::plaintext("hello")));
     /// ```
-    pub fn run(self, request: ServerRequest) -> Answer {
+    pub fn run(self, request: ServerRequest) -> ResponseFuture {
         let Next { chain, place } = self;
         let Some(handler) = chain.handlers.0.get(place) else {
             return Response::error_page(StatusCode::NOT_FOUND).into();
         };
         let next = Next { chain: chain.clone(), place: place + 1 };
-        contain(|| Ok(handler.handle(request, next))).unwrap_or_else(Answer::failed)
+        contain(|| Ok(handler.handle(request, next))).unwrap_or_else(ResponseFuture::for_error)
     }
 }
 
@@ -100,7 +100,7 @@ impl Chain {
     }
 
     /// Begins to answer a request. A panic is contained: it is a 500, as an exception in ReactPHP.
-    pub(crate) fn run(&self, request: ServerRequest) -> Answering {
+    pub(crate) fn run(&self, request: ServerRequest) -> RunningResponse {
         Next { chain: self.clone(), place: 0 }.run(request).into_future()
     }
 }

@@ -52,7 +52,7 @@ impl HttpServer {
     ///   [`next.run(request)`](crate::Next::run) answers; or a [`WebSocketMiddleware`](crate::WebSocketMiddleware).
     ///
     /// Both may be asynchronous, and return a [`Response`](crate::Response) or a `Result` of one: see
-    /// [`IntoAnswer`](crate::IntoAnswer). A handler that panics or returns an error is answered with a 500, and the server
+    /// [`IntoResponse`](crate::IntoResponse). A handler that panics or returns an error is answered with a 500, and the server
     /// emits `error`. An asynchronous closure is cloned for each request, so what it captures is `Clone`, as an `Arc` is:
     ///
     /// ```

@@ -6,18 +6,17 @@ use crate::emitter::{BoxError, Contained, Never, contain};
 use crate::http::HttpError;
 use crate::http::message::Response;
 
-/// The answer of a middleware or a router: a [`Response`], at once or later.
+/// The response of a middleware or a router, at once or later: what [`next.run(request)`](crate::Next::run) returns.
 ///
-/// `.await` gives the response. A panic on the way there is contained: the response is then a 500 page, which the
-/// server's `error` event reports.
+/// `.await` returns the [`Response`]. If a handler panics, the response is a 500 page, and the server emits `error`.
 ///
-/// A synchronous middleware returns an `Answer` where it sometimes answers itself and sometimes has
+/// A synchronous middleware returns a `ResponseFuture` where it sometimes answers itself and sometimes has
 /// [`next.run(request)`](crate::Next::run) answer:
 ///
 /// ```
-/// use react_websocket::{Answer, HttpServer, Next, Response, ServerRequest};
+/// use react_websocket::{HttpServer, Next, Response, ResponseFuture, ServerRequest};
 ///
-/// let guard = |request: ServerRequest, next: Next| -> Answer {
+/// let guard = |request: ServerRequest, next: Next| -> ResponseFuture {
 ///     if request.header("authorization").is_none() {
 ///         return Response::new(401).into();
 ///     }
@@ -26,45 +25,45 @@ use crate::http::message::Response;
 /// HttpServer::new((guard, |_request: ServerRequest| Response::plaintext("hello")));
 /// ```
 #[must_use = "the client gets no answer unless it is returned or awaited"]
-pub struct Answer(State);
+pub struct ResponseFuture(State);
 
-/// The future of an [`Answer`].
+/// The future that awaits a [`ResponseFuture`].
 #[doc(hidden)]
-pub struct Answering(State);
+pub struct RunningResponse(State);
 
 enum State {
     Now(Option<Response>),
     Later(Contained<Pin<Box<dyn Future<Output = Response> + Send>>>),
 }
 
-impl Answer {
-    /// An answer that takes time.
-    pub fn later(future: impl Future<Output = Response> + Send + 'static) -> Answer {
-        Answer(State::Later(Contained::new(Box::pin(future))))
+impl ResponseFuture {
+    /// A response that takes time.
+    pub fn new(future: impl Future<Output = Response> + Send + 'static) -> ResponseFuture {
+        ResponseFuture(State::Later(Contained::new(Box::pin(future))))
     }
 
-    /// The answer where a handler has panicked or returned `Err`.
-    pub(crate) fn failed(error: BoxError) -> Answer {
+    /// The response to a request whose handler has panicked or returned `Err`.
+    pub(crate) fn for_error(error: BoxError) -> ResponseFuture {
         Response::failed(HttpError::returned(error)).into()
     }
 }
 
-impl From<Response> for Answer {
-    fn from(response: Response) -> Answer {
-        Answer(State::Now(Some(response)))
+impl From<Response> for ResponseFuture {
+    fn from(response: Response) -> ResponseFuture {
+        ResponseFuture(State::Now(Some(response)))
     }
 }
 
-impl IntoFuture for Answer {
+impl IntoFuture for ResponseFuture {
     type Output = Response;
-    type IntoFuture = Answering;
+    type IntoFuture = RunningResponse;
 
-    fn into_future(self) -> Answering {
-        Answering(self.0)
+    fn into_future(self) -> RunningResponse {
+        RunningResponse(self.0)
     }
 }
 
-impl Future for Answering {
+impl Future for RunningResponse {
     type Output = Response;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
@@ -85,7 +84,7 @@ impl Future for Answering {
     }
 }
 
-impl fmt::Debug for Answer {
+impl fmt::Debug for ResponseFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             State::Now(response) => f.debug_tuple("Now").field(response).finish(),
@@ -94,18 +93,18 @@ impl fmt::Debug for Answer {
     }
 }
 
-/// A type that a router or a middleware may return: a [`Response`], an [`Answer`], or a `Result` of one of these.
+/// A type that a router or a middleware may return: a [`Response`], a [`ResponseFuture`], or a `Result` of one of these.
 ///
 /// `Err` may be a [`Response`], which the client gets as it is, or any error: the client gets a 500 page, and the server
 /// emits `error`. An asynchronous router or middleware returns the same, in the end. `K` tells the types apart; the
 /// compiler infers it.
 #[diagnostic::on_unimplemented(
     message = "a router or middleware cannot return `{Self}`",
-    label = "return a `Response`, an `Answer`, or a `Result` of one of these"
+    label = "return a `Response`, a `ResponseFuture`, or a `Result` of one of these"
 )]
-pub trait IntoAnswer<K> {
+pub trait IntoResponse<K> {
     #[doc(hidden)]
-    fn into_answer(self) -> Answer;
+    fn into_response_future(self) -> ResponseFuture;
 }
 
 #[doc(hidden)]
@@ -113,32 +112,32 @@ pub enum Page {}
 #[doc(hidden)]
 pub enum Error {}
 
-impl IntoAnswer<()> for Response {
-    fn into_answer(self) -> Answer {
+impl IntoResponse<()> for Response {
+    fn into_response_future(self) -> ResponseFuture {
         self.into()
     }
 }
 
-impl IntoAnswer<()> for Answer {
-    fn into_answer(self) -> Answer {
+impl IntoResponse<()> for ResponseFuture {
+    fn into_response_future(self) -> ResponseFuture {
         self
     }
 }
 
-impl IntoAnswer<()> for Never {
-    fn into_answer(self) -> Answer {
+impl IntoResponse<()> for Never {
+    fn into_response_future(self) -> ResponseFuture {
         self
     }
 }
 
-impl<T: Into<Answer>> IntoAnswer<Page> for Result<T, Response> {
-    fn into_answer(self) -> Answer {
-        self.map_or_else(Answer::from, T::into)
+impl<T: Into<ResponseFuture>> IntoResponse<Page> for Result<T, Response> {
+    fn into_response_future(self) -> ResponseFuture {
+        self.map_or_else(ResponseFuture::from, T::into)
     }
 }
 
-impl<T: Into<Answer>, E: Into<BoxError>> IntoAnswer<Error> for Result<T, E> {
-    fn into_answer(self) -> Answer {
-        self.map_or_else(|error| Answer::failed(error.into()), T::into)
+impl<T: Into<ResponseFuture>, E: Into<BoxError>> IntoResponse<Error> for Result<T, E> {
+    fn into_response_future(self) -> ResponseFuture {
+        self.map_or_else(|error| ResponseFuture::for_error(error.into()), T::into)
     }
 }
