@@ -50,7 +50,8 @@ pub use groups::{ConnectionGroup, GroupError, GroupManager, GroupStats};
 pub use http::{
     Body, BodyStream, BodyWriter, Chain, ChainPart, Closing, Form, FormError, HttpError, HttpOptions, HttpServer,
     HttpStats, IntoBodyListener, IntoChain, IntoMiddleware, IntoResponse, IntoRouter, Listening, Middleware, Next, Params,
-    Response, ResponseFuture, ServerRequest, Serving, Sockets, TrustedProxies, UploadedFile, middleware, router,
+    RequestBuilder, Response, ResponseFuture, ServerRequest, Serving, Sockets, TrustedProxies, UploadedFile, middleware,
+    router,
 };
 // What requests, responses and messages are made of, so that an app need not depend on the crates they are from.
 pub use ::bytes::Bytes;

@@ -17,6 +17,8 @@ pub use handlers::{
 };
 pub use lifecycle::HttpStats;
 pub(crate) use lifecycle::{ConnectionPermit, Shutdown, Upgrade, Upgraded, UpgradedConnections};
-pub use message::{Body, BodyStream, BodyWriter, Form, IntoBodyListener, Params, Response, ServerRequest, UploadedFile};
+pub use message::{
+    Body, BodyStream, BodyWriter, Form, IntoBodyListener, Params, RequestBuilder, Response, ServerRequest, UploadedFile,
+};
 pub(crate) use message::{is_token, path_as_requested};
 pub use server::{Closing, HttpServer, Listening, Serving, Sockets};

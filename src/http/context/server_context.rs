@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::options::HttpOptions;
-use crate::emitter::{Listeners, Turnstile, drop_each};
+use crate::emitter::{Contained, Listeners, Turnstile, drop_each};
 use crate::http::HttpError;
 use crate::http::handlers::Chain;
 use crate::http::lifecycle::{Admission, Admitted, Pending};
@@ -49,6 +49,17 @@ impl ServerContext {
             events.listeners.emit(&ERROR, &error, |error| trace::listener_failed("error", error));
             drop_each([error]);
         });
+    }
+
+    /// The response that the client is to get for a handler's: an error page if the handler failed or the response cannot be
+    /// sent, which emits `error`. Returns whether it is such a page.
+    pub(crate) fn finish(&self, response: Response) -> (Response, bool) {
+        let mut response = response.checked();
+        let (failed, is_reported) = (response.error.take().map(Contained::into_inner), response.is_reported);
+        let Some(error) = failed else { return (response, false) };
+        let page = self.error_page(&error, response);
+        self.emit(error, is_reported);
+        (page, true)
     }
 
     /// The page to send for an error: the app's, if it makes one. `plain`: the page that would be sent.

@@ -11,7 +11,6 @@ use super::disconnect::DisconnectDetector;
 use super::encoder::{self, BodyPlan, Plan};
 use super::request_line::RequestLine;
 use super::write_deadline::WriteDeadline;
-use crate::emitter::Contained;
 use crate::http::HttpError;
 use crate::http::lifecycle::{Phase, Upgrade};
 use crate::http::message::{BodyBytes, BodyKind, BodyReader, Cut, Piece, Response};
@@ -53,20 +52,13 @@ impl Connection {
     }
 
     fn encode(&self, response: Response) -> EncodedResponse {
-        let mut response = response.checked();
-        let (failed, is_reported) = (response.error.take().map(Contained::into_inner), response.is_reported);
-        if let Some(error) = &failed {
-            response = self.server.error_page(error, response);
-        }
+        let (response, has_failed) = self.server.finish(response);
         let is_last = self.answered >= self.server.options.max_keep_alive_requests;
         let has_more = !self.half_closed || !self.buffer.is_empty();
         let mut head = Vec::with_capacity(256);
-        let may_persist = failed.is_none() && !is_last && !self.permit.shutdown().is_closing() && has_more;
+        let may_persist = !has_failed && !is_last && !self.permit.shutdown().is_closing() && has_more;
         let line = self.line.as_ref();
         let plan = encoder::encode(&mut head, &response, line.unwrap_or(&RequestLine::default()), may_persist);
-        if let Some(error) = failed {
-            self.server.emit(error, is_reported);
-        }
         if let Some(upgrade) = response.upgrade.filter(|_| response.status == StatusCode::SWITCHING_PROTOCOLS) {
             return EncodedResponse { head, plan, rest: Rest::Upgrade(upgrade) };
         }

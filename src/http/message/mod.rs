@@ -11,7 +11,9 @@ mod multipart;
 mod params;
 mod reduced;
 mod request;
+mod request_builder;
 mod response;
+mod response_conversion;
 mod target;
 mod token;
 
@@ -25,6 +27,7 @@ pub(crate) use forwarding::{Forwarding, Source, addresses};
 pub(crate) use head::{Framing, Head};
 pub use params::Params;
 pub use request::ServerRequest;
+pub use request_builder::RequestBuilder;
 pub use response::{Body, Response};
 pub(crate) use response::{BodyBytes, BodyKind, Header};
 pub(crate) use target::{URI_MAX, is_host, parse_target, path_as_requested};

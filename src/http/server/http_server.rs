@@ -13,6 +13,7 @@ use crate::http::HttpError;
 use crate::http::context::{HttpOptions, ServerContext, ServerEvents};
 use crate::http::handlers::{Chain, IntoChain};
 use crate::http::lifecycle::{HttpStats, Shutdown};
+use crate::http::message::{Response, ServerRequest};
 use crate::runtime::stream::{Stream, canonical};
 
 const EVENTS: EventNames = EventNames {
@@ -152,6 +153,45 @@ impl HttpServer {
         tokio::spawn(Connected::new(shutdown.track_task(), stream, self.inner.clone()));
         let options = &self.inner.options;
         Serving::new(shutdown, (options.shutdown_grace, options.shutdown_spread))
+    }
+
+    /// Passes a request through the middlewares and the router, without a connection: for unit tests, and behind another server.
+    ///
+    /// `request`: a [`ServerRequest`], as of [`ServerRequest::builder`], or an
+    /// [`http::Request`](https://docs.rs/http/latest/http/request/struct.Request.html) whose body is bytes.
+    ///
+    /// The future returns the response that a client would get, without the headers that depend on the connection, such as `Date`
+    /// and `Content-Length`. A failed handler's is its [error page](HttpOptions::error_page), and `error` is emitted, as on a
+    /// connection. Nothing happens before the future is polled; when it is dropped, the handlers' futures are.
+    ///
+    /// Of the [`HttpOptions`] only `error_page` applies: limits, timeouts and trusted proxies belong to connections. The response
+    /// to a WebSocket handshake is the 101; the WebSocket closes with 1006 when that response is dropped.
+    ///
+    /// ```
+    /// use react_websocket::{HttpServer, Next, Response, ServerRequest};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), react_websocket::HttpError> {
+    /// let guard = |request: ServerRequest, next: Next| match request.header("Authorization") {
+    ///     Some("Bearer secret") => next.run(request),
+    ///     _ => Response::new(401).into(),
+    /// };
+    /// let http = HttpServer::new((guard, |_request: ServerRequest| Response::plaintext("Hello")));
+    ///
+    /// let request = ServerRequest::builder().uri("/hello");
+    /// assert_eq!(http.handle(request.build()?).await.status(), 401);
+    /// let request = ServerRequest::builder().uri("/hello").header("Authorization", "Bearer secret");
+    /// assert_eq!(http.handle(request.build()?).await.status(), 200);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn handle<R: Into<ServerRequest>>(&self, request: R) -> impl Future<Output = Response> + Send + use<R> {
+        let (server, request) = (self.inner.clone(), request.into());
+        async move {
+            server.admission.counts.requested();
+            let response = server.chain.run(request).await;
+            server.finish(response).0
+        }
     }
 
     /// What the server has done so far. One that was made of it by [`with_options`](HttpServer::with_options) counts anew.
