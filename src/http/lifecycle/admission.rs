@@ -15,8 +15,8 @@ use crate::runtime::trace;
 pub(crate) struct Admission {
     open: AtomicUsize,
     pending: Arc<PendingConnections>,
-    /// Refused connections that are still being told so.
-    refused: AtomicUsize,
+    /// RejectionPermit connections that are still being told so.
+    rejecting: AtomicUsize,
     by_network: DashMap<IpAddr, u32>,
     pub(crate) counts: Counts,
 }
@@ -37,12 +37,12 @@ pub(crate) struct Admitted {
     network: Option<Box<IpAddr>>,
 }
 
-/// One connection that is being told that it is refused.
-pub(crate) struct Refused(Arc<Admission>);
+/// Permits one rejected connection to be sent its error page.
+pub(crate) struct RejectionPermit(Arc<Admission>);
 
-/// Refusals told at the same time. Beyond that a connection is closed without a word, so that those who are refused do
-/// not take the descriptors that were kept free.
-const REFUSED_MAX: usize = 32;
+/// Maximum number of rejections being sent at the same time. Beyond it a connection is closed without an error page, so that
+/// rejected connections do not take the descriptors that were kept free.
+const MAX_REJECTIONS: usize = 32;
 
 impl Admission {
     /// Lets one more connection in. `network`: what it is counted by, if its address says anything of the client.
@@ -54,7 +54,7 @@ impl Admission {
         network: Option<IpAddr>,
         limits: &ConnectionLimits,
     ) -> Result<(Admitted, Pending), HttpError> {
-        // Counted first and asked then: of two at the same time, one at most is refused for the other.
+        // Counted first, compared then: of two at the same time, at most one is rejected because of the other.
         let mut admitted = Admitted { admission: self.clone(), network: None };
         let open_before = self.open.fetch_add(1, Ordering::Relaxed);
         if let Some(limit) = limits.max_connections.filter(|limit| open_before >= *limit) {
@@ -87,10 +87,10 @@ impl Admission {
         self.counts.stats(self.open.load(Ordering::Relaxed), self.pending.count())
     }
 
-    /// A place among those who are told.
-    pub(crate) fn refuse(self: &Arc<Admission>) -> Option<Refused> {
-        let refused = Refused(self.clone());
-        (self.refused.fetch_add(1, Ordering::Relaxed) < REFUSED_MAX).then_some(refused)
+    /// Permits an error page to be sent. `None` if too many are.
+    pub(crate) fn permit_rejection(self: &Arc<Admission>) -> Option<RejectionPermit> {
+        let permit = RejectionPermit(self.clone());
+        (self.rejecting.fetch_add(1, Ordering::Relaxed) < MAX_REJECTIONS).then_some(permit)
     }
 }
 
@@ -108,8 +108,8 @@ impl Drop for Admitted {
     }
 }
 
-impl Drop for Refused {
+impl Drop for RejectionPermit {
     fn drop(&mut self) {
-        self.0.refused.fetch_sub(1, Ordering::Relaxed);
+        self.0.rejecting.fetch_sub(1, Ordering::Relaxed);
     }
 }

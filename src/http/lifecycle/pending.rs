@@ -107,7 +107,7 @@ impl Pending {
     /// To be asked when more of its first request is waited for. Ready when it has to make room for another.
     pub(crate) fn poll_evicted(
         &mut self,
-        has_spoken: bool,
+        has_sent: bool,
         network: Option<IpAddr>,
         limit: Option<usize>,
         cx: &mut Context<'_>,
@@ -125,7 +125,7 @@ impl Pending {
                 None => return Poll::Ready(()),
             },
         };
-        let rank = (has_spoken, arrival);
+        let rank = (has_sent, arrival);
         list.insert(rank, waiting);
         let evicted = if list.by_age.len() > limit { list.evict(limit) } else { None };
         drop(list);

@@ -26,65 +26,65 @@ pub(super) async fn accept(_task: TaskGuard, mut acceptor: Acceptor, server: Arc
             stream = acceptor.accept() => stream,
             _ = &mut end => return,
         };
-        // Asked here as well: where there is always another to accept, the end is not waited for.
+        // Checked here as well: where there is always a connection to accept, `end` is never polled.
         if shutdown.is_closing() {
             return;
         }
-        tokio::spawn(Connected::new(shutdown.track_task(), stream, server.clone()));
+        tokio::spawn(ConnectionTask::new(shutdown.track_task(), stream, server.clone()));
     }
 }
 
-/// The task of one connection: HTTP first, whose memory goes when something else follows.
+/// The task of one connection: HTTP first, whose memory is freed when another protocol follows.
 ///
-/// A future of our own, since an `async` block would keep room for all that it ever held.
-pub(super) enum Connected {
-    Http(Pin<Box<dyn Future<Output = Option<Later>> + Send>>),
-    Upgraded(Later),
-    /// The last turn has deferred something, which comes before the connection is read again.
-    Waiting(Box<(Deferred, Connected)>),
+/// A future written by hand, since an `async` block would keep room for everything it ever held.
+pub(super) enum ConnectionTask {
+    Http(Pin<Box<dyn Future<Output = Option<BoxedTask>> + Send>>),
+    Upgraded(BoxedTask),
+    /// The last turn has deferred callbacks, which run before the connection is read again.
+    Waiting(Box<(Deferred, ConnectionTask)>),
 }
 
-type Later = Pin<Box<dyn Future<Output = ()> + Send>>;
+type BoxedTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-impl Connected {
-    pub(super) fn new(task: TaskGuard, mut stream: Stream, server: Arc<ServerContext>) -> Connected {
+impl ConnectionTask {
+    pub(super) fn new(task: TaskGuard, mut stream: Stream, server: Arc<ServerContext>) -> ConnectionTask {
         stream.remote = stream.remote.map(canonical);
         match server.admit(stream.remote) {
             Ok((admitted, pending)) => {
                 let remote = stream.remote;
-                let http = speak_http(stream, server, ConnectionPermit::new(admitted, task), pending);
-                Connected::Http(Box::pin(trace::in_connection(remote, http)))
+                let http = serve_http(stream, server, ConnectionPermit::new(admitted, task), pending);
+                ConnectionTask::Http(Box::pin(trace::in_connection(remote, http)))
             }
-            Err(refusal) => {
-                server.admission.counts.refused(refusal.cause());
-                trace::connection_refused(refusal.cause(), stream.remote);
-                let telling = async move {
+            Err(error) => {
+                server.admission.counts.refused(error.cause());
+                trace::connection_refused(error.cause(), stream.remote);
+                let rejecting = async move {
                     let mut phase = task.shutdown().phase();
                     tokio::select! {
                         _ = phase.wait_for(|phase| *phase >= Phase::Terminated) => {}
-                        () = refuse(stream, server, refusal) => {}
+                        () = reject(stream, server, error) => {}
                     }
                 };
-                Connected::Upgraded(Box::pin(telling))
+                ConnectionTask::Upgraded(Box::pin(rejecting))
             }
         }
     }
 }
 
-impl Connected {
-    /// Turns, until nothing goes on.
+impl ConnectionTask {
+    /// Polls in turns until nothing is ready.
     #[inline(never)]
     fn poll_turns(&mut self, mut deferred: Option<Deferred>, cx: &mut Context<'_>) -> Poll<()> {
-        let over = || Connected::Upgraded(Box::pin(std::future::ready(())));
+        let over = || ConnectionTask::Upgraded(Box::pin(std::future::ready(())));
         loop {
             if let Some(deferred) = deferred {
-                *self = Connected::Waiting(Box::new((deferred, std::mem::replace(self, over()))));
+                *self = ConnectionTask::Waiting(Box::new((deferred, std::mem::replace(self, over()))));
             }
             let turn = Turn::begin();
             let polled = match self {
-                Connected::Http(http) => http.as_mut().poll(cx).map(|later| later.map(Connected::Upgraded)),
-                Connected::Upgraded(later) => later.as_mut().poll(cx).map(|()| None),
-                Connected::Waiting(waiting) => {
+                ConnectionTask::Http(http) => http.as_mut().poll(cx).map(|later| later.map(ConnectionTask::Upgraded)),
+                ConnectionTask::Upgraded(later) => later.as_mut().poll(cx).map(|()| None),
+                ConnectionTask::Waiting(waiting) => {
                     waiting.0.as_mut().poll(cx).map(|()| Some(std::mem::replace(&mut waiting.1, over())))
                 }
             };
@@ -99,14 +99,14 @@ impl Connected {
     }
 }
 
-impl Future for Connected {
+impl Future for ConnectionTask {
     type Output = ();
 
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut deferred = None;
-        // What follows HTTP is polled most, and seldom defers anything.
-        if let Connected::Upgraded(later) = &mut *self {
+        // An upgraded connection is polled most, and seldom defers anything.
+        if let ConnectionTask::Upgraded(later) = &mut *self {
             let turn = Turn::begin();
             let polled = later.as_mut().poll(cx);
             deferred = turn.end();
@@ -118,15 +118,15 @@ impl Future for Connected {
     }
 }
 
-/// HTTP, and what follows it if anything does.
+/// Serves HTTP and returns the task of the protocol that follows, if one does.
 ///
 /// Not an `async fn`, which would have room for its arguments twice.
-fn speak_http(
+fn serve_http(
     stream: Stream,
     server: Arc<ServerContext>,
     permit: ConnectionPermit,
     pending: Pending,
-) -> impl Future<Output = Option<Later>> {
+) -> impl Future<Output = Option<BoxedTask>> {
     let mut connection = Connection::new(stream, server, permit, pending);
     async move {
         let upgrade = connection.run().await?;
@@ -134,13 +134,13 @@ fn speak_http(
     }
 }
 
-/// Tells a client that there is no room for it.
-async fn refuse(mut stream: Stream, server: Arc<ServerContext>, refusal: HttpError) {
+/// Sends the error page of a connection that is not admitted.
+async fn reject(mut stream: Stream, server: Arc<ServerContext>, error: HttpError) {
     let linger = Linger::of(&server.options);
-    // Those who are told are few at a time, so none of them is waited for longer than it needs.
-    let linger = Linger { silence: linger.silence.min(REFUSED_SILENCE), write_timeout: Some(REFUSED_SILENCE), ..linger };
-    let (Some(_place), Some(plain)) = (server.admission.refuse(), Response::for_error(&refusal)) else { return };
-    let page = encode_page(&server.error_page(&refusal, plain), &RequestLine::default());
+    // Few rejections are sent at a time, so none of them may wait long for its client.
+    let linger = Linger { silence: linger.silence.min(REJECTED_SILENCE), write_timeout: Some(REJECTED_SILENCE), ..linger };
+    let (Some(_permit), Some(plain)) = (server.admission.permit_rejection(), Response::for_error(&error)) else { return };
+    let page = encode_page(&server.error_page(&error, plain), &RequestLine::default());
     let tell = async {
         stream.write_all(&page).await?;
         stream.flush().await
@@ -150,8 +150,8 @@ async fn refuse(mut stream: Stream, server: Arc<ServerContext>, refusal: HttpErr
     }
 }
 
-/// How long a client that is refused may be silent until the server closes the connection.
-const REFUSED_SILENCE: Duration = Duration::from_secs(1);
+/// How long a rejected client may be silent until the server closes the connection.
+const REJECTED_SILENCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -160,7 +160,7 @@ mod tests {
     /// Tokio keeps it as long as the connection lives. What HTTP needs is boxed, and goes when HTTP does.
     #[test]
     fn the_task_of_a_connection_is_small() {
-        assert!(size_of::<Connected>() <= 24, "{}", size_of::<Connected>());
+        assert!(size_of::<ConnectionTask>() <= 24, "{}", size_of::<ConnectionTask>());
     }
 
     /// Up to this size the usual allocators hand memory out from where they keep it at hand.
@@ -170,7 +170,7 @@ mod tests {
         let server = crate::HttpServer::new(|_request: crate::ServerRequest| Response::new(200)).inner;
         let stream = Stream::other(tokio::io::empty());
         let (admitted, pending) = server.admit(None).ok().unwrap();
-        let http = speak_http(stream, server, ConnectionPermit::new(admitted, shutdown.track_task()), pending);
+        let http = serve_http(stream, server, ConnectionPermit::new(admitted, shutdown.track_task()), pending);
         assert!(size_of_val(&http) <= 1032, "{}", size_of_val(&http));
     }
 }

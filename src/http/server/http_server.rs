@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::app_stream::AppStream;
-use super::connection_task::{Connected, accept};
+use super::connection_task::{ConnectionTask, accept};
 use super::handle::{Listening, Serving};
 use super::sockets::Sockets;
 use crate::emitter::{Contained, EventNames, listener_methods};
@@ -150,7 +150,7 @@ impl HttpServer {
         let local = local.map(|local| Arc::new(canonical(local)));
         let stream = Stream { remote, local, ..Stream::other(AppStream(Contained::new(stream))) };
         let shutdown = Shutdown::new(false);
-        tokio::spawn(Connected::new(shutdown.track_task(), stream, self.inner.clone()));
+        tokio::spawn(ConnectionTask::new(shutdown.track_task(), stream, self.inner.clone()));
         let options = &self.inner.options;
         Serving::new(shutdown, (options.shutdown_grace, options.shutdown_spread))
     }
