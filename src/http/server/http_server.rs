@@ -100,7 +100,7 @@ impl HttpServer {
         HttpServer::of(self.inner.chain.clone(), options, self.inner.events.clone())
     }
 
-    /// Serves what connects to a socket, or to several: a [`SocketServer`], or a `Vec` or an array of them.
+    /// Serves what connects to a socket, or to several: a [`SocketServer`](crate::SocketServer), or a `Vec` or an array of them.
     ///
     /// Serving has begun when this returns. The [`Listening`] can be awaited, closed, or dropped, which stops nothing.
     ///
