@@ -48,9 +48,10 @@ pub use error::Error;
 pub use event_loop::{Delay, IntoCallback, IntoOnceCallback, Loop, Signal, SignalListener, Timer};
 pub use groups::{ConnectionGroup, GroupError, GroupManager, GroupStats};
 pub use http::{
-    Answer, Body, BodyStream, BodyWriter, Chain, ChainPart, Closing, Form, FormError, HttpError, HttpOptions, HttpServer,
-    HttpStats, IntoAnswer, IntoBodyListener, IntoChain, IntoMiddleware, IntoRouter, Listening, Middleware, Next, Params,
-    Response, ServerRequest, Serving, Sockets, TrustedProxies, UploadedFile, middleware, router,
+    Body, BodyStream, BodyWriter, Chain, ChainPart, Closing, Form, FormError, HttpError, HttpOptions, HttpServer,
+    HttpStats, IntoBodyListener, IntoChain, IntoMiddleware, IntoResponse, IntoRouter, Listening, Middleware, Next, Params,
+    RequestBuilder, Response, ResponseFuture, ServerRequest, Serving, Sockets, TrustedProxies, UploadedFile, middleware,
+    router,
 };
 // What requests, responses and messages are made of, so that an app need not depend on the crates they are from.
 pub use ::bytes::Bytes;

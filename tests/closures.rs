@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use react_websocket::{
-    Answer, HttpServer, IntoChain, IntoListener, IntoMiddlewareListener, IntoVerifier, Message, Middleware, Next, Response,
-    ServerRequest, Text, WebSocketConnection, WebSocketMiddleware, WebSocketOptions, middleware, router,
+    HttpServer, IntoChain, IntoListener, IntoMiddlewareListener, IntoVerifier, Message, Middleware, Next, Response,
+    ResponseFuture, ServerRequest, Text, WebSocketConnection, WebSocketMiddleware, WebSocketOptions, middleware, router,
 };
 use support::{HANDSHAKE, Pair, Peer, text};
 
@@ -109,16 +109,16 @@ async fn routers_are_closures_and_functions_of_every_form() {
         |request: ServerRequest| async move {
             if request.path() == "/b" { Err(Response::plaintext("no b").with_status(404)) } else { Ok(plain(request)) }
         } => "200 /a", "404 no b";
-        |request: ServerRequest| Answer::from(plain(request)) => "200 /a", "200 /b";
-        |request: ServerRequest| Answer::later(async move { plain(request) }) => "200 /a", "200 /b";
-        |request: ServerRequest| -> Result<Answer, io::Error> { Ok(plain(request).into()) } => "200 /a", "200 /b";
-        async |request: ServerRequest| Answer::later(async move { plain(request) }) => "200 /a", "200 /b";
+        |request: ServerRequest| ResponseFuture::from(plain(request)) => "200 /a", "200 /b";
+        |request: ServerRequest| ResponseFuture::new(async move { plain(request) }) => "200 /a", "200 /b";
+        |request: ServerRequest| -> Result<ResponseFuture, io::Error> { Ok(plain(request).into()) } => "200 /a", "200 /b";
+        async |request: ServerRequest| ResponseFuture::new(async move { plain(request) }) => "200 /a", "200 /b";
         |_: ServerRequest| unimplemented!() => "500 Error 500: Internal Server Error", "500 Error 500: Internal Server Error";
         async |_: ServerRequest| unimplemented!() => "500 Error 500: Internal Server Error", "500 Error 500: Internal Server Error";
     }
 }
 
-fn pass(request: ServerRequest, next: Next) -> Answer {
+fn pass(request: ServerRequest, next: Next) -> ResponseFuture {
     next.run(request)
 }
 
@@ -190,7 +190,7 @@ async fn a_chain_can_be_made_at_run_time() {
     };
     struct Never;
     impl Middleware for Never {
-        fn handle(&self, _: ServerRequest, _: Next) -> Answer {
+        fn handle(&self, _: ServerRequest, _: Next) -> ResponseFuture {
             Response::plaintext("never").into()
         }
     }
@@ -263,7 +263,7 @@ async fn a_future_that_panics_when_it_is_dropped_is_contained() {
                 std::future::pending::<()>().await;
             }
             std::mem::forget(captured);
-            Answer::later(std::future::poll_fn({
+            ResponseFuture::new(std::future::poll_fn({
                 let captured = PanicsWhenDropped;
                 move |_| {
                     let _captured = &captured;

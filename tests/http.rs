@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use react_websocket::{
-    Answer, BodyStream, BodyWriter, BoxError, Form, FormError, HttpError, HttpOptions, HttpServer, Middleware, Next,
-    Response, ServerRequest, TrustedProxies, WebSocketConnection, WebSocketMiddleware,
+    BodyStream, BodyWriter, BoxError, Form, FormError, HttpError, HttpOptions, HttpServer, Middleware, Next, Response,
+    ResponseFuture, ServerRequest, TrustedProxies, WebSocketConnection, WebSocketMiddleware,
 };
 use support::{HANDSHAKE, Log, Peer, listen_with, router, websockets};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -1406,8 +1406,8 @@ async fn routers_may_be_synchronous_or_not_and_return_a_result_or_not() {
             sleep(seconds(1)).await;
             Ok::<_, &'static str>(tell(request))
         }),
-        HttpServer::new(|request: ServerRequest| Answer::from(tell(request))),
-        HttpServer::new(|request: ServerRequest| Answer::later(async { tell(request) })),
+        HttpServer::new(|request: ServerRequest| ResponseFuture::from(tell(request))),
+        HttpServer::new(|request: ServerRequest| ResponseFuture::new(async { tell(request) })),
     ] {
         assert_eq!(say(&http, GET).await.text, ok("GET / "));
     }
@@ -1419,12 +1419,12 @@ async fn routers_may_be_synchronous_or_not_and_return_a_result_or_not() {
 struct Stamp(&'static str);
 
 impl Middleware for Stamp {
-    fn handle(&self, request: ServerRequest, next: Next) -> Answer {
+    fn handle(&self, request: ServerRequest, next: Next) -> ResponseFuture {
         if request.path() == "/stamp" {
             return Response::plaintext(self.0).into();
         }
         let stamp = self.0;
-        Answer::later(async move { next.run(request).await.with_added_header("X-Stamp", stamp) })
+        ResponseFuture::new(async move { next.run(request).await.with_added_header("X-Stamp", stamp) })
     }
 }
 

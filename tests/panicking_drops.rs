@@ -537,7 +537,7 @@ async fn in_the_closure_that_verifies_handshakes_its_future_and_its_error() {
 struct OwnMiddleware(#[allow(dead_code, reason = "it is there to be dropped")] Bomb);
 
 impl Middleware for OwnMiddleware {
-    fn handle(&self, request: ServerRequest, next: Next) -> react_websocket::Answer {
+    fn handle(&self, request: ServerRequest, next: Next) -> react_websocket::ResponseFuture {
         next.run(request)
     }
 }

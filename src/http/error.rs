@@ -2,8 +2,6 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::form::FormError;
-use super::response::Response;
 use crate::emitter::BoxError;
 
 /// Why a request got an error page instead of an answer. It is what the `error` event of an
@@ -129,7 +127,7 @@ pub enum HttpError {
 
 impl HttpError {
     /// What a handler returned as its error. A malformed form is the client's fault.
-    pub(super) fn returned(error: BoxError) -> HttpError {
+    pub(crate) fn returned(error: BoxError) -> HttpError {
         match error.downcast() {
             Ok(error) => HttpError::Form(*error),
             Err(error) => HttpError::Handler(error),
@@ -200,15 +198,49 @@ impl HttpError {
             HttpError::ClientLeft | HttpError::WriteTimeout { .. } => return None,
         })
     }
+}
 
-    /// The page that tells the client, unless the app makes another.
-    pub(super) fn page(&self) -> Option<Response> {
-        let page = Response::error_page(self.status()?);
-        Some(match self {
-            HttpError::TooManyConnections { .. } | HttpError::TooManyFromAddress { .. } => {
-                page.with_header("Retry-After", "1")
-            }
-            _ => page,
-        })
-    }
+/// Why a body is not the `multipart/form-data` that its `Content-Type` promises (RFC 7578, RFC 2046
+/// section 5.1).
+///
+/// A router or middleware may return it as its error, by `?`: the client gets a 400 then, and the
+/// server's `error` event has [`HttpError::Form`](crate::HttpError::Form).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FormError {
+    /// `Content-Type` has no `boundary`, or a boundary that is too long.
+    #[error("malformed form: boundary of {length} bytes, not of 1 to {limit}")]
+    Boundary {
+        /// Bytes in the boundary; 0 if there is none.
+        length: usize,
+        /// The greatest length (RFC 2046 section 5.1.1).
+        limit: usize,
+    },
+    /// No line of the body has the boundary.
+    #[error("malformed form: no line with the boundary")]
+    NoDelimiter,
+    /// The body ends inside of a part.
+    #[error("malformed form: part {part} has no end")]
+    UnfinishedPart {
+        /// The number of the part; the first is 1.
+        part: usize,
+    },
+    /// A header line of a part has no colon, or no name before it.
+    #[error("malformed form: part {part} has a malformed header")]
+    PartHeader {
+        /// The number of the part; the first is 1.
+        part: usize,
+    },
+    /// A part has no `Content-Disposition: form-data` with a `name` (RFC 7578 section 4.2).
+    #[error("malformed form: part {part} has no field name")]
+    PartName {
+        /// The number of the part; the first is 1.
+        part: usize,
+    },
+    /// The form has too many parts.
+    #[error("malformed form: more than {limit} parts")]
+    TooManyParts {
+        /// How many parts a form may have.
+        limit: usize,
+    },
 }

@@ -1,63 +1,24 @@
-//! An HTTP/1.1 and 1.0 server on httparse, with the vocabulary of the `http` crate.
-//!
-//! `scanner`, `parser`, `body`, `encoder`, `form`, `multipart` and `params` are pure: bytes in,
-//! values out. A connection may end as something else ([`Upgrade`]); what that is, nobody here
-//! knows.
+//! An HTTP/1.1 and 1.0 server, with the vocabulary of the `http` crate. A connection may end as something else (`Upgrade`); what
+//! that is, nobody here knows.
 
-mod admission;
-mod answer;
-mod body;
-mod body_listener;
-mod body_stream;
-mod body_writer;
-mod chain;
-mod connection;
-mod date;
-mod encoder;
+mod context;
 mod error;
-mod form;
-mod forwarding;
-mod hooks;
-mod leaving;
-mod lifetime;
-mod lingering;
-mod listening;
-mod middleware;
-mod multipart;
-mod options;
-mod params;
-mod parser;
-mod pending;
-mod proxies;
-mod reduced;
-mod request;
-mod request_body;
-mod response;
-mod scanner;
-mod sending;
+mod h1;
+mod handlers;
+mod lifecycle;
+mod message;
 mod server;
-mod stats;
-mod upgrade;
-mod write_deadline;
 
-pub(crate) use admission::Place;
-pub use answer::{Answer, IntoAnswer};
-pub use body_listener::IntoBodyListener;
-pub use body_stream::BodyStream;
-pub use body_writer::BodyWriter;
-pub use chain::{ChainPart, IntoChain, IntoMiddleware, IntoRouter, middleware, router};
-pub use error::HttpError;
-pub use form::{Form, FormError, UploadedFile};
-pub(crate) use lifetime::{Lifetime, UpgradedConnections};
-pub use listening::{Closing, Listening, Serving};
-pub use middleware::{Chain, Middleware, Next};
-pub use options::HttpOptions;
-pub use params::Params;
-pub(crate) use parser::path_as_requested;
-pub use proxies::TrustedProxies;
-pub use request::ServerRequest;
-pub use response::{Body, Response};
-pub(crate) use scanner::is_token;
-pub use server::{HttpServer, Sockets};
-pub use stats::HttpStats;
-pub(crate) use upgrade::{Upgrade, Upgraded};
+pub use context::{HttpOptions, TrustedProxies};
+pub use error::{FormError, HttpError};
+pub use handlers::{
+    Chain, ChainPart, IntoChain, IntoMiddleware, IntoResponse, IntoRouter, Middleware, Next, ResponseFuture, middleware,
+    router,
+};
+pub use lifecycle::HttpStats;
+pub(crate) use lifecycle::{ConnectionPermit, Shutdown, Upgrade, Upgraded, UpgradedConnections};
+pub use message::{
+    Body, BodyStream, BodyWriter, Form, IntoBodyListener, Params, RequestBuilder, Response, ServerRequest, UploadedFile,
+};
+pub(crate) use message::{is_token, path_as_requested};
+pub use server::{Closing, HttpServer, Listening, Serving, Sockets};

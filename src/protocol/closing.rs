@@ -164,7 +164,7 @@ impl Closing {
     /// Whether what arrives is still to be read.
     #[inline]
     pub(crate) fn reads(&self) -> bool {
-        !self.has_ended && !(self.role == Role::Server && self.has_peer_closed())
+        !(self.has_ended || self.role == Role::Server && self.has_peer_closed())
     }
 
     /// Whether what arrives is thrown away.

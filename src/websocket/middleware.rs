@@ -6,7 +6,7 @@ use crate::emitter::{
     ClonedForEachCallSoUseArc, ConcurrentClosure, Contained, EventNames, Later, ListenerError, ListenerId, Now, Outcome,
     Rank, Reacting, Reaction, call_once, expect_fit, output_of,
 };
-use crate::http::{Answer, Middleware, Next, ServerRequest, path_as_requested};
+use crate::http::{Middleware, Next, ResponseFuture, ServerRequest, path_as_requested};
 use crate::protocol::Opcode;
 use crate::runtime::trace;
 use crate::websocket::handshake::accept;
@@ -371,7 +371,7 @@ where
 }
 
 impl Middleware for WebSocketMiddleware {
-    fn handle(&self, request: ServerRequest, next: Next) -> Answer {
+    fn handle(&self, request: ServerRequest, next: Next) -> ResponseFuture {
         let paths = &self.shared.paths;
         let is_our_path = paths.is_empty() || paths.iter().any(|path| path == request.path());
         match if is_our_path { Intent::of(&request) } else { Intent::Other } {

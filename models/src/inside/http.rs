@@ -3,10 +3,9 @@
 use std::any::Any;
 use std::net::IpAddr;
 
-use super::admission::{Admission, Place};
-pub(crate) use super::lifetime::Lifetime;
-use super::options::HttpOptions;
-use super::pending::Pending;
+use super::HttpOptions;
+pub(crate) use super::lifecycle::Shutdown;
+use super::lifecycle::{Admission, ConnectionPermit};
 use crate::model::sync::Arc;
 
 #[derive(Clone, Default)]
@@ -15,7 +14,7 @@ pub(crate) struct Door(Arc<Admission>);
 impl Door {
     /// A place, held until it is dropped. `None` if there is none.
     pub(crate) fn enter(&self, address: IpAddr, options: &HttpOptions) -> Option<Box<dyn Any + Send>> {
-        match self.0.admit(Some(address), options) {
+        match self.0.admit(options.network_of(address), &options.connections) {
             Ok(place) => Some(Box::new(place)),
             Err(_) => None,
         }
@@ -23,8 +22,8 @@ impl Door {
 
     /// Waits as a connection does that has not sent a request, until it has to make room.
     pub(crate) fn wait(&self, options: HttpOptions) -> impl Future<Output = ()> + Send + 'static {
-        let mut pending = Pending::new(self.0.clone());
-        std::future::poll_fn(move |cx| pending.poll_evicted(false, None, &options, cx))
+        let mut pending = self.0.pend();
+        std::future::poll_fn(move |cx| pending.poll_evicted(false, None, options.connections.max_pending, cx))
     }
 
     /// How many wait so.
@@ -33,10 +32,10 @@ impl Door {
     }
 }
 
-/// A place in a server that has no other connection.
-pub(crate) fn enter(lifetime: &Arc<Lifetime>) -> Place {
-    match Arc::<Admission>::default().admit(None, &HttpOptions::new()) {
-        Ok((admitted, _)) => Place::new(admitted, lifetime.enter()),
+/// A permit of a server that has no other connection.
+pub(crate) fn enter(shutdown: &Arc<Shutdown>) -> ConnectionPermit {
+    match Arc::<Admission>::default().admit(None, &HttpOptions::new().connections) {
+        Ok((admitted, _)) => ConnectionPermit::new(admitted, shutdown.track_task()),
         Err(refusal) => panic!("an empty server refuses: {refusal:?}"),
     }
 }

@@ -8,7 +8,7 @@ use crate::websocket::state::slot::Slot;
 use crate::runtime::clock::Alarm;
 use crate::groups::GroupManager;
 use crate::http::Upgraded;
-use crate::http::inside::{Lifetime, enter};
+use crate::http::inside::{Shutdown, enter};
 use crate::model::net::TcpStream;
 use crate::model::sync::Arc;
 use crate::runtime::stream::{Stream, Transport};
@@ -36,7 +36,7 @@ pub(crate) fn ring(connection: WebSocketConnection) {
 /// A connection on a socket. `begin` is its `connection` listener. The future is its task.
 pub(crate) fn open(
     shared: &Arc<Shared>,
-    lifetime: &Arc<Lifetime>,
+    lifetime: &Arc<Shutdown>,
     socket: TcpStream,
     begin: impl FnOnce(WebSocketConnection),
 ) -> (WebSocketConnection, impl Future<Output = ()> + Send + 'static) {
@@ -46,7 +46,7 @@ pub(crate) fn open(
 /// The same on a stream that only its task can write.
 pub(crate) fn open_stream(
     shared: &Arc<Shared>,
-    lifetime: &Arc<Lifetime>,
+    lifetime: &Arc<Shutdown>,
     stream: TcpStream,
     begin: impl FnOnce(WebSocketConnection),
 ) -> (WebSocketConnection, impl Future<Output = ()> + Send + 'static) {
@@ -55,12 +55,12 @@ pub(crate) fn open_stream(
 
 fn open_on(
     shared: &Arc<Shared>,
-    lifetime: &Arc<Lifetime>,
+    lifetime: &Arc<Shutdown>,
     stream: Stream,
     begin: impl FnOnce(WebSocketConnection),
 ) -> (WebSocketConnection, impl Future<Output = ()> + Send + 'static) {
     let connection = Slot::open(shared.clone(), None);
     begin(connection);
-    let upgraded = Upgraded { stream, read_ahead: Vec::new(), lifetime: enter(lifetime) };
+    let upgraded = Upgraded { stream, read_ahead: Vec::new(), permit: enter(lifetime) };
     (connection, Driver::start(connection, shared.clone(), upgraded))
 }

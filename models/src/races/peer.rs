@@ -4,7 +4,7 @@ use shuttle::future::{JoinHandle, block_on, spawn};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Notes;
-use crate::http::inside::Lifetime;
+use crate::http::inside::Shutdown;
 use crate::model::net::{TcpStream, pair};
 use crate::model::sync::Arc;
 use crate::websocket::inside;
@@ -13,7 +13,7 @@ use crate::{GroupManager, WebSocketConnection, WebSocketOptions};
 /// What connections of one middleware share, without a server around it.
 pub(super) struct Room {
     shared: Shared,
-    lifetime: Arc<Lifetime>,
+    lifetime: Arc<Shutdown>,
     pub(super) groups: GroupManager,
 }
 
@@ -45,7 +45,7 @@ impl Room {
 
     pub(super) fn with(options: WebSocketOptions) -> Room {
         let groups = GroupManager::new();
-        Room { shared: inside::shared(options.ping_interval(None), &groups), lifetime: Lifetime::new(false), groups }
+        Room { shared: inside::shared(options.ping_interval(None), &groups), lifetime: Shutdown::new(false), groups }
     }
 
     /// A connection on a socket that takes so many bytes until its peer reads.

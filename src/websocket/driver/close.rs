@@ -143,7 +143,7 @@ impl Driver {
     /// From now on there is a time by which it has to be over.
     pub(crate) fn begin_to_end(&mut self) {
         if self.deadlines.close == Moment::NEVER {
-            self.deadlines.close = self.lifetime.clock().after(self.shared.options.close_timeout);
+            self.deadlines.close = self.permit.clock().after(self.shared.options.close_timeout);
         }
     }
 

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
 use crate::emitter::panic_error;
-use crate::http::{Place, Upgraded};
+use crate::http::{ConnectionPermit, Upgraded};
 use crate::protocol::{Bucket, Closing, Session, close_code};
 use crate::runtime::clock::{Coarse, Moment};
 use crate::runtime::stream::ReadHalf;
@@ -53,7 +53,7 @@ pub(crate) struct Driver {
     pub(crate) peer_close: Option<Box<(u16, String)>>,
     pub(crate) progress: Progress,
     /// The last, since who waits for its end waits for that of all others.
-    pub(crate) lifetime: Place,
+    pub(crate) permit: ConnectionPermit,
 }
 
 /// What a peer may still send.
@@ -110,24 +110,24 @@ impl Budget {
 impl Driver {
     /// The rest of a connection's life, from when the 101 has left.
     pub(crate) fn start(connection: WebSocketConnection, shared: Arc<Shared>, upgraded: Upgraded) -> Driver {
-        let Upgraded { stream, read_ahead, lifetime } = upgraded;
+        let Upgraded { stream, read_ahead, permit } = upgraded;
         let (read, write) = stream.into_halves();
         if let Some(mut state) = connection.lock() {
             state.outbox.attach(write);
             state.phase = state.phase.max(Phase::Open);
-            state.lifetime = Some(lifetime.lifetime().clone());
+            state.lifetime = Some(permit.shutdown().clone());
             // What has been written so far is to leave with the first turn.
             connection.slot().signal(&state, ATTEND);
         }
         shared.connections.insert(connection);
-        lifetime.include(shared.connections.clone());
-        if lifetime.is_closing() {
+        permit.shutdown().register(shared.connections.clone());
+        if permit.shutdown().is_closing() {
             connection.close_with(close_code::GOING_AWAY, "server shutdown");
         }
-        if lifetime.is_cut() {
+        if permit.shutdown().is_terminated() {
             connection.cut();
         }
-        let clock = lifetime.clock();
+        let clock = permit.clock();
         let is_counted = shared.options.idle_timeout.is_some() || shared.options.message_rate.is_some();
         let mut inbox = Inbox::default();
         inbox.push(&read_ahead);
@@ -143,7 +143,7 @@ impl Driver {
             peer_close: None,
             progress: Progress { is_counted, ..Progress::default() },
             shared,
-            lifetime,
+            permit,
         }
     }
 
@@ -230,7 +230,7 @@ impl Driver {
             budget.frames -= 1;
         }
         if may_be_timed {
-            self.deadlines.tell(self.lifetime.clock(), self.slot(), self.connection().id());
+            self.deadlines.tell(self.permit.clock(), self.slot(), self.connection().id());
         }
         Poll::Pending
     }
@@ -239,7 +239,7 @@ impl Driver {
     fn pause_held_up(&mut self) {
         let pause = turn::take_pause();
         if !pause.is_zero() && self.deadlines.message == Moment::NEVER {
-            self.deadlines.message = self.lifetime.clock().after(pause);
+            self.deadlines.message = self.permit.clock().after(pause);
         }
     }
 
@@ -332,7 +332,7 @@ impl Drop for Driver {
             }
             self.delivery.finish();
         }
-        self.deadlines.forget(self.lifetime.clock(), self.connection().id());
+        self.deadlines.forget(self.permit.clock(), self.connection().id());
         self.shared.connections.remove(self.connection());
         self.connection().retire();
     }

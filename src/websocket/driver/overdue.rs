@@ -18,7 +18,7 @@ const OVERDUE_MAX: u32 = 6;
 /// What is done when they have passed.
 impl Driver {
     pub(crate) fn meet_deadlines(&mut self) {
-        let (shared, clock) = (self.shared.clone(), self.lifetime.clock().clone());
+        let (shared, clock) = (self.shared.clone(), self.permit.clock().clone());
         let (options, clock) = (&shared.options, &clock);
         let now = clock.now();
         self.deadlines.rung(now);
@@ -159,7 +159,7 @@ impl Driver {
     pub(crate) fn watch_slow_peer(&mut self) {
         let can_tell = !matches!(self.read, None | Some(ReadHalf::Other(_)));
         if can_tell && self.deadlines.rare.as_ref().is_none_or(|rare| rare.look == Moment::NEVER) {
-            self.deadlines.rare().look = self.lifetime.clock().after(look_interval(&self.shared.options));
+            self.deadlines.rare().look = self.permit.clock().after(look_interval(&self.shared.options));
         }
     }
 
@@ -174,7 +174,7 @@ impl Driver {
     pub(crate) fn all_has_left(&mut self, had_to_wait: bool) {
         self.deadlines.write = Moment::NEVER;
         if had_to_wait {
-            self.deadlines.begin_anew(&self.shared.options, self.lifetime.clock());
+            self.deadlines.begin_anew(&self.shared.options, self.permit.clock());
         }
     }
 

@@ -331,7 +331,7 @@ impl Driver {
     #[inline(never)]
     fn count_message(&mut self) {
         self.note_data();
-        let clock = self.lifetime.clock();
+        let clock = self.permit.clock();
         if let Some(rate) = self.shared.options.message_rate {
             let wait = self.rates.get_or_insert_default().messages.spend(clock.millis(), rate, rate);
             if wait > 0 {
@@ -343,7 +343,7 @@ impl Driver {
     /// A frame of a message has come: the peer is not idle.
     pub(crate) fn note_data(&mut self) {
         if let Some(limit) = self.shared.options.idle_timeout {
-            self.deadlines.idle = self.lifetime.clock().after(limit);
+            self.deadlines.idle = self.permit.clock().after(limit);
         }
     }
 
@@ -355,7 +355,7 @@ impl Driver {
         let was_answered = self.inbox.was_answered();
         let has_piled_up = std::mem::replace(&mut self.progress.pings_pile_up, true);
         let excess = self.shared.options.control_rate.filter(|rate| {
-            let now = self.lifetime.clock().millis();
+            let now = self.permit.clock().millis();
             self.rates.get_or_insert_default().pings.take(now, rate.burst, rate.per_second).is_err()
         });
         if let Some(ControlRate { burst, per_second }) = excess {

@@ -99,7 +99,7 @@ impl Driver {
     fn note_write(&mut self, has_moved: bool) {
         if has_moved || self.deadlines.write == Moment::NEVER {
             let limit = self.shared.options.write_timeout;
-            self.deadlines.write = limit.map_or(Moment::NEVER, |limit| self.lifetime.clock().after(limit));
+            self.deadlines.write = limit.map_or(Moment::NEVER, |limit| self.permit.clock().after(limit));
         }
         self.watch_slow_peer();
     }

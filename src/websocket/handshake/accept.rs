@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::emitter::{BoxError, ConcurrentListener, Contained, Reacting, contain};
-use crate::http::{Answer, HttpError, Response, ServerRequest, Upgrade, Upgraded};
+use crate::http::{HttpError, Response, ResponseFuture, ServerRequest, Upgrade, Upgraded};
 use crate::runtime::clock::Coarse;
 use crate::runtime::trace;
 use crate::runtime::watchdog;
@@ -34,7 +34,7 @@ fn deadline(options: &WebSocketOptions) -> Deadline {
 }
 
 /// Answers a request that wants to be a WebSocket.
-pub(crate) fn decide(request: ServerRequest, shared: Arc<Shared>) -> Answer {
+pub(crate) fn decide(request: ServerRequest, shared: Arc<Shared>) -> ResponseFuture {
     let handshake = match check::check(&request, &shared.options) {
         Ok(handshake) => handshake,
         Err(error) => return Handshaking::begin(request, shared, None).refuse(error.into()),
@@ -48,7 +48,7 @@ pub(crate) fn decide(request: ServerRequest, shared: Arc<Shared>) -> Answer {
         Verifying::Later(deciding) => {
             let handshaking = Handshaking::begin(request, shared, Some(&handshake));
             let deciding = Contained::new(deciding);
-            Answer::later(async move {
+            ResponseFuture::new(async move {
                 let deadline = deadline(&handshaking.shared.options);
                 let verdict = in_time(deadline, contain_future(deciding)).await;
                 handshaking.heed(verdict, handshake, deadline).await
@@ -109,7 +109,7 @@ impl Handshaking {
     }
 
     /// Does what was decided before there was a connection.
-    fn heed(self, verdict: Verdict, handshake: Handshake, deadline: Deadline) -> Answer {
+    fn heed(self, verdict: Verdict, handshake: Handshake, deadline: Deadline) -> ResponseFuture {
         match verdict {
             Ok(found) => {
                 if let Some(found) = found {
@@ -122,7 +122,7 @@ impl Handshaking {
     }
 
     /// Calls the `connection` listeners, one after the other.
-    fn decide(self, handshake: Handshake, deadline: Deadline) -> Answer {
+    fn decide(self, handshake: Handshake, deadline: Deadline) -> ResponseFuture {
         let listeners = self.shared.listeners.snapshot();
         for (place, listener) in listeners.iter().enumerate() {
             match self.call(listener, CONNECTION) {
@@ -133,7 +133,7 @@ impl Handshaking {
                 }
                 Reacting::Later(running) => {
                     let running = Contained::new(running);
-                    return Answer::later(self.decide_later(handshake, deadline, listeners, place, running));
+                    return ResponseFuture::new(self.decide_later(handshake, deadline, listeners, place, running));
                 }
             }
         }
@@ -188,7 +188,7 @@ impl Handshaking {
     }
 
     /// All have decided for it. From here on the connection is there, and will say `close`.
-    fn accept(mut self, handshake: Handshake) -> Answer {
+    fn accept(mut self, handshake: Handshake) -> ResponseFuture {
         if let Some(mut state) = self.connection.lock() {
             if let Some(page) = state.existing_extras().and_then(|extras| extras.rejection.take()) {
                 // By somebody else, after the last listener.
@@ -209,7 +209,7 @@ impl Handshaking {
     }
 
     /// Tells of a refused handshake. The connection answers the `error` listeners, and then it is gone.
-    fn refuse(mut self, Refusal { error, mut page }: Refusal) -> Answer {
+    fn refuse(mut self, Refusal { error, mut page }: Refusal) -> ResponseFuture {
         self.decision = Decision::Refused;
         self.shared.connections.refused(error.cause());
         let by_app = matches!(error, HandshakeError::Listener(_) | HandshakeError::Timeout { .. });
@@ -237,7 +237,7 @@ impl Handshaking {
         if running.is_empty() {
             return (*page).into();
         }
-        Answer::later(async move {
+        ResponseFuture::new(async move {
             let limit = self.shared.options.handshake_timeout.unwrap_or(Duration::MAX);
             let all = async {
                 for running in running {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use crate::emitter::{BoxError, ClonedForEachCallSoUseArc, Contained, Later, Never, Now, contain, output_of};
-use crate::http::{Answer, Response, ServerRequest};
+use crate::http::{Response, ResponseFuture, ServerRequest};
 use crate::websocket::error::HandshakeError;
 
 /// Why a handshake is refused, and what the client is answered.
@@ -208,7 +208,7 @@ macro_rules! not_a_value {
         }
     )+};
 }
-not_a_value!(MayMeanARefusal: <T> Option<T>, <T, E> Result<T, E>, <> Response, <> Answer);
-not_a_value!(TakeItOutOfOkFirst: <T> Option<T>, <T, E> Result<T, E>, <> Response, <> Answer);
+not_a_value!(MayMeanARefusal: <T> Option<T>, <T, E> Result<T, E>, <> Response, <> ResponseFuture);
+not_a_value!(TakeItOutOfOkFirst: <T> Option<T>, <T, E> Result<T, E>, <> Response, <> ResponseFuture);
 not_a_value!(IsAFuture: <F: Future> F);
 not_a_value!(NeedsAwait: <F: Future> F);

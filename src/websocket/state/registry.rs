@@ -77,14 +77,14 @@ impl Connections {
 }
 
 impl UpgradedConnections for Connections {
-    fn goodbyes(&self, lifetime: u64) -> Vec<Box<dyn FnOnce() + Send>> {
+    fn close_gracefully(&self, lifetime: u64) -> Vec<Box<dyn FnOnce() + Send>> {
         let goodbye = |connection: WebSocketConnection| -> Box<dyn FnOnce() + Send> {
             Box::new(move || connection.close_with(close_code::GOING_AWAY, "server shutdown"))
         };
         self.of(lifetime).into_iter().map(goodbye).collect()
     }
 
-    fn cut(&self, lifetime: u64) {
+    fn terminate(&self, lifetime: u64) {
         self.of(lifetime).iter().for_each(WebSocketConnection::cut);
     }
 }

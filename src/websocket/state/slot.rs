@@ -9,7 +9,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::emitter::{Change, ListenerId, drop_each};
-use crate::http::{Lifetime, Response, ServerRequest};
+use crate::http::{Response, ServerRequest, Shutdown};
 use crate::runtime::clock::Alarm;
 use crate::runtime::slab::Slots;
 use crate::runtime::trace;
@@ -82,7 +82,7 @@ pub(crate) struct State {
     /// The connection's number; 0 if the slot is free.
     pub(crate) number: u64,
     /// The lifetime that it was accepted in, once the 101 has left.
-    pub(crate) lifetime: Option<Arc<Lifetime>>,
+    pub(crate) lifetime: Option<Arc<Shutdown>>,
     pub(crate) phase: Phase,
     pub(crate) outbox: Outbox,
     /// The thread that is going to flush the outbox.

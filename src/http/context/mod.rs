@@ -1,0 +1,12 @@
+//! What all connections of a server share.
+
+mod hooks;
+mod limits;
+mod options;
+mod proxies;
+mod server_context;
+
+pub(crate) use limits::HeadLimits;
+pub use options::HttpOptions;
+pub use proxies::TrustedProxies;
+pub(crate) use server_context::{ServerContext, ServerEvents};

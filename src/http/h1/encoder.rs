@@ -1,0 +1,141 @@
+//! Response heads, to bytes (RFC 9112 §4, §6). Pure but for the date.
+//!
+//! This is the one place that decides about the headers that a server adds: which body the client can expect, and whether
+//! the connection goes on.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
+
+use http::{Method, StatusCode, Version};
+
+use super::date::append_date;
+use super::request_line::{ConnectionOptions, RequestLine};
+use crate::http::message::{BodyKind, Header, Response};
+
+/// How a response is to be sent after its head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) body: BodyPlan,
+    /// Whether the connection goes on with another request.
+    pub(crate) keep_alive: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyPlan {
+    /// None, whatever the response has.
+    None,
+    /// The bytes, or of a stream exactly so many.
+    Length(u64),
+    /// A stream in chunks.
+    Chunked,
+    /// A stream to the end of the connection.
+    UntilClose,
+}
+
+/// Writes the response's head and says how to go on. `may_persist` is false where the server wants the connection closed.
+pub(crate) fn encode(out: &mut Vec<u8>, response: &Response, request: &RequestLine, may_persist: bool) -> Plan {
+    let status = response.status;
+    let version = request.version;
+    let set = |name: &str| response.header_value(name);
+    let has_no_body = status.is_informational() || status == StatusCode::NO_CONTENT;
+    // RFC 9110 section 15.3.6: it never has content, and it says so.
+    let is_empty = status == StatusCode::RESET_CONTENT;
+    let explicit = set("Content-Length").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let length = match &response.body.0 {
+        BodyKind::Bytes(bytes) => Some(bytes.len() as u64),
+        BodyKind::Stream(_) => None,
+    };
+
+    // What Content-Length says: a response to HEAD, and a 304, may say what a GET would get.
+    let describes_other_content = request.method == Method::HEAD || status == StatusCode::NOT_MODIFIED;
+    let content_length = match length {
+        _ if has_no_body => None,
+        _ if is_empty => Some(0),
+        Some(0) if status == StatusCode::NOT_MODIFIED => explicit,
+        Some(_) if describes_other_content && explicit.is_some() => explicit,
+        Some(length) => Some(length),
+        None => explicit,
+    };
+    let chunked = length.is_none() && content_length.is_none() && !has_no_body && version == Version::HTTP_11;
+    let body = match content_length {
+        _ if has_no_body || is_empty || describes_other_content => BodyPlan::None,
+        Some(length) => BodyPlan::Length(length),
+        None if chunked => BodyPlan::Chunked,
+        None => BodyPlan::UntilClose,
+    };
+
+    let options = ConnectionOptions::read(
+        response.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Connection")).map(|(_, v)| v.as_bytes()),
+    );
+    let wants_close = request.connection.close || options.close || !may_persist;
+    let keep_alive =
+        !wants_close && body != BodyPlan::UntilClose && (version == Version::HTTP_11 || request.connection.keep_alive);
+    let connection = match () {
+        () if status == StatusCode::SWITCHING_PROTOCOLS => Some("upgrade"),
+        // RFC 9110 section 7.8: who sends `Upgrade`, as a 426 does, names it here.
+        () if wants_close && set("Upgrade").is_some() => Some("close, upgrade"),
+        () if wants_close => Some("close"),
+        () if keep_alive && version != Version::HTTP_11 => Some("keep-alive"),
+        () => None,
+    };
+
+    // The order of ReactPHP: the app's headers, Server, Date, then what is about this connection.
+    out.extend_from_slice(if version == Version::HTTP_11 { b"HTTP/1.1 " } else { b"HTTP/1.0 " });
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.extend_from_slice(b"\r\n");
+    for (name, value) in response
+        .headers
+        .iter()
+        .filter(|header| !is_set_by_server(header, connection.is_some() || version != Version::HTTP_11))
+    {
+        line(out, name, value.as_bytes());
+    }
+    if set("Server").is_none() {
+        line(out, "Server", b"react-websocket");
+    }
+    if set("Date").is_none() {
+        out.extend_from_slice(b"Date: ");
+        append_date(out);
+        out.extend_from_slice(b"\r\n");
+    }
+    if let Some(length) = content_length {
+        line(out, "Content-Length", length.to_string().as_bytes());
+    }
+    if chunked {
+        line(out, "Transfer-Encoding", b"chunked");
+    }
+    if let Some(connection) = connection {
+        line(out, "Connection", connection.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+    Plan { body, keep_alive }
+}
+
+/// A response whose body is bytes, and which ends its connection.
+pub(crate) fn encode_page(response: &Response, line: &RequestLine) -> Vec<u8> {
+    let mut out = Vec::new();
+    let plan = encode(&mut out, response, line, false);
+    if let BodyKind::Bytes(body) = &response.body.0
+        && plan.body != BodyPlan::None
+    {
+        out.extend_from_slice(body);
+    }
+    out
+}
+
+/// Whether the server writes this header itself, or leaves it out because it is empty. What an app says in `Connection` to
+/// an HTTP/1.1 client is its own affair where the server has nothing to say, as in ReactPHP.
+fn is_set_by_server((name, value): &Header, decides_connection: bool) -> bool {
+    let is = |other: &str| name.eq_ignore_ascii_case(other);
+    is("Content-Length")
+        || is("Transfer-Encoding")
+        || decides_connection && is("Connection")
+        || value.is_empty() && (is("Server") || is("Date"))
+}
+
+fn line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}

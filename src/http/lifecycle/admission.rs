@@ -1,0 +1,115 @@
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+
+use super::pending::{Pending, PendingConnections};
+use super::stats::{Counts, HttpStats};
+use crate::http::HttpError;
+use crate::runtime::trace;
+
+/// Counts a server's connections and decides whether there may be one more.
+#[derive(Debug, Default)]
+pub(crate) struct Admission {
+    open: AtomicUsize,
+    pending: Arc<PendingConnections>,
+    /// RejectionPermit connections that are still being told so.
+    rejecting: AtomicUsize,
+    by_network: DashMap<IpAddr, u32>,
+    pub(crate) counts: Counts,
+}
+
+/// How many connections there may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConnectionLimits {
+    pub(crate) max_connections: Option<usize>,
+    pub(crate) max_per_ip: Option<u32>,
+    /// Of connections that have not sent a complete request head yet.
+    pub(crate) max_pending: Option<usize>,
+}
+
+/// One counted connection.
+pub(crate) struct Admitted {
+    admission: Arc<Admission>,
+    /// If those from one network are counted, which few servers do: boxed, so that others have no room for it.
+    network: Option<Box<IpAddr>>,
+}
+
+/// Permits one rejected connection to be sent its error page.
+pub(crate) struct RejectionPermit(Arc<Admission>);
+
+/// Maximum number of rejections being sent at the same time. Beyond it a connection is closed without an error page, so that
+/// rejected connections do not take the descriptors that were kept free.
+const MAX_REJECTIONS: usize = 32;
+
+impl Admission {
+    /// Lets one more connection in. `network`: what it is counted by, if its address says anything of the client.
+    ///
+    /// # Errors
+    /// [`HttpError::TooManyConnections`], [`HttpError::TooManyFromAddress`].
+    pub(crate) fn admit(
+        self: &Arc<Admission>,
+        network: Option<IpAddr>,
+        limits: &ConnectionLimits,
+    ) -> Result<(Admitted, Pending), HttpError> {
+        // Counted first, compared then: of two at the same time, at most one is rejected because of the other.
+        let mut admitted = Admitted { admission: self.clone(), network: None };
+        let open_before = self.open.fetch_add(1, Ordering::Relaxed);
+        if let Some(limit) = limits.max_connections.filter(|limit| open_before >= *limit) {
+            return Err(HttpError::TooManyConnections { limit });
+        }
+        if let (Some(limit), Some(network)) = (limits.max_per_ip, network) {
+            let mut count = self.by_network.entry(network).or_insert(0);
+            if *count >= limit {
+                return Err(HttpError::TooManyFromAddress { limit });
+            }
+            *count += 1;
+            admitted.network = Some(Box::new(network));
+        }
+        self.counts.accepted();
+        Ok((admitted, self.pend()))
+    }
+
+    /// One more connection without a request.
+    pub(crate) fn pend(&self) -> Pending {
+        Pending::new(self.pending.clone())
+    }
+
+    /// A connection from `remote` has made room for another.
+    pub(crate) fn evicted(&self, remote: Option<SocketAddr>) {
+        self.counts.refused("pending");
+        trace::connection_refused("pending", remote);
+    }
+
+    pub(crate) fn stats(&self) -> HttpStats {
+        self.counts.stats(self.open.load(Ordering::Relaxed), self.pending.count())
+    }
+
+    /// Permits an error page to be sent. `None` if too many are.
+    pub(crate) fn permit_rejection(self: &Arc<Admission>) -> Option<RejectionPermit> {
+        let permit = RejectionPermit(self.clone());
+        (self.rejecting.fetch_add(1, Ordering::Relaxed) < MAX_REJECTIONS).then_some(permit)
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.admission.open.fetch_sub(1, Ordering::Relaxed);
+        if let Some(network) = &self.network
+            && let Entry::Occupied(mut count) = self.admission.by_network.entry(**network)
+        {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+}
+
+impl Drop for RejectionPermit {
+    fn drop(&mut self) {
+        self.0.rejecting.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,149 @@
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+
+/// The connections that have not sent a request yet.
+#[derive(Debug, Default)]
+pub(super) struct PendingConnections {
+    count: AtomicUsize,
+    list: Mutex<PendingList>,
+}
+
+impl PendingConnections {
+    pub(super) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+}
+
+/// The connections that wait for their first request head, so that room can be made among them.
+///
+/// A connection is listed when it has to wait for the first time: one whose request is there already is in nobody's way.
+#[derive(Debug, Default)]
+struct PendingList {
+    arrivals: u64,
+    /// In the order in which they make room.
+    by_age: BTreeMap<Rank, Waiting>,
+    by_network: HashMap<IpAddr, BTreeSet<Rank>>,
+    /// The networks with more than one connection, by how many they have.
+    crowds: BTreeSet<(usize, IpAddr)>,
+}
+
+/// Whether a connection has sent anything, and the number of its arrival. So silent ones come first, of them the oldest.
+type Rank = (bool, u64);
+
+#[derive(Debug)]
+struct Waiting {
+    /// `None` if the address says nothing of the client.
+    network: Option<IpAddr>,
+    waker: Waker,
+}
+
+/// A network may have one in so many of the places before it is the first to make room: so many that an office behind one
+/// address is not displaced by clients that come from everywhere.
+const SHARE: usize = 16;
+
+impl PendingList {
+    fn insert(&mut self, rank: Rank, waiting: Waiting) {
+        if let Some(network) = waiting.network {
+            let ranks = self.by_network.entry(network).or_default();
+            ranks.insert(rank);
+            let count = ranks.len();
+            self.count(network, count - 1, count);
+        }
+        self.by_age.insert(rank, waiting);
+    }
+
+    fn remove(&mut self, rank: Rank) -> Option<Waiting> {
+        let waiting = self.by_age.remove(&rank)?;
+        if let Some(network) = waiting.network
+            && let Some(ranks) = self.by_network.get_mut(&network)
+        {
+            ranks.remove(&rank);
+            let count = ranks.len();
+            if count == 0 {
+                self.by_network.remove(&network);
+            }
+            self.count(network, count + 1, count);
+        }
+        Some(waiting)
+    }
+
+    fn count(&mut self, network: IpAddr, before: usize, now: usize) {
+        if before > 1 {
+            self.crowds.remove(&(before, network));
+        }
+        if now > 1 {
+            self.crowds.insert((now, network));
+        }
+    }
+
+    /// Takes out the connection that makes room: the first of the network with the most, if that has more than its share, else
+    /// the first of all. So a network whose clients come in masses displaces its own.
+    fn evict(&mut self, limit: usize) -> Option<Waiting> {
+        let crowd = self.crowds.last().filter(|(count, _)| *count > limit / SHARE);
+        let of_crowd = crowd.and_then(|(_, network)| self.by_network.get(network)?.first());
+        let rank = of_crowd.or_else(|| self.by_age.keys().next()).copied()?;
+        self.remove(rank)
+    }
+}
+
+/// One connection that has not sent a request yet.
+pub(crate) struct Pending {
+    all: Arc<PendingConnections>,
+    /// Its place in the list, once it is there.
+    rank: Option<Rank>,
+}
+
+impl Pending {
+    pub(super) fn new(all: Arc<PendingConnections>) -> Pending {
+        all.count.fetch_add(1, Ordering::Relaxed);
+        Pending { all, rank: None }
+    }
+
+    /// To be asked when more of its first request is waited for. Ready when it has to make room for another.
+    pub(crate) fn poll_evicted(
+        &mut self,
+        has_sent: bool,
+        network: Option<IpAddr>,
+        limit: Option<usize>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        let Some(limit) = limit else { return Poll::Pending };
+        let waiting = Waiting { network, waker: cx.waker().clone() };
+        let mut list = self.all.list.lock();
+        let (arrival, before) = match self.rank {
+            None => {
+                list.arrivals += 1;
+                (list.arrivals, None)
+            }
+            Some(rank) => match list.remove(rank) {
+                Some(before) => (rank.1, Some(before)),
+                None => return Poll::Ready(()),
+            },
+        };
+        let rank = (has_sent, arrival);
+        list.insert(rank, waiting);
+        let evicted = if list.by_age.len() > limit { list.evict(limit) } else { None };
+        drop(list);
+        self.rank = Some(rank);
+        drop(before);
+        if let Some(evicted) = evicted {
+            evicted.waker.wake();
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.all.count.fetch_sub(1, Ordering::Relaxed);
+        if let Some(rank) = self.rank {
+            let removed = self.all.list.lock().remove(rank);
+            drop(removed);
+        }
+    }
+}

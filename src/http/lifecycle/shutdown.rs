@@ -1,0 +1,234 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::runtime::clock::Clock;
+
+/// How far a shutdown has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    Serving,
+    /// Graceful: nothing new is accepted or begun, and what is under way may end.
+    Closing,
+    /// What is under way is dropped.
+    Terminated,
+    /// No task is left.
+    Finished,
+}
+
+/// The tasks that one call of `listen` or `serve` began, and their graceful shutdown.
+pub(crate) struct Shutdown {
+    number: u64,
+    /// It is of a `listen`, and so has tasks until the shutdown begins.
+    listens: bool,
+    phase: watch::Sender<Phase>,
+    tasks: AtomicUsize,
+    /// Notified when the last task ends.
+    empty: Notify,
+    upgraded: Mutex<Vec<Arc<dyn UpgradedConnections>>>,
+    clock: Clock,
+    runtime: Handle,
+}
+
+/// Upgraded connections, which know by themselves how they end.
+pub(crate) trait UpgradedConnections: Send + Sync {
+    /// Closures that begin the closing handshake, one for each connection of the shutdown with this number.
+    fn close_gracefully(&self, shutdown: u64) -> Vec<Box<dyn FnOnce() + Send>>;
+
+    /// Terminates the connections of the shutdown with this number.
+    fn terminate(&self, shutdown: u64);
+}
+
+/// Counts a task as running until it is dropped.
+pub(crate) struct TaskGuard(Arc<Shutdown>);
+
+impl TaskGuard {
+    pub(crate) fn shutdown(&self) -> &Arc<Shutdown> {
+        &self.0
+    }
+}
+
+impl Drop for TaskGuard {
+    fn drop(&mut self) {
+        if self.0.tasks.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.empty.notify_waiters();
+            if self.0.listens {
+                self.0.runtime_is_gone();
+            }
+        }
+    }
+}
+
+/// Finishes a shutdown when it is dropped, which also happens where the runtime does not run its task any more.
+struct FinishOnDrop(Arc<Shutdown>);
+
+impl Drop for FinishOnDrop {
+    fn drop(&mut self) {
+        self.0.advance(Phase::Finished);
+    }
+}
+
+impl Shutdown {
+    /// Begins to serve on the present runtime. `listens`: on sockets, so the runtime can wait for descriptors.
+    #[track_caller]
+    pub(crate) fn new(listens: bool) -> Arc<Shutdown> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        // If there is no time, that is to be known here, and not when the first client comes.
+        drop(sleep(Duration::ZERO));
+        Arc::new(Shutdown {
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            listens,
+            phase: watch::Sender::new(Phase::Serving),
+            tasks: AtomicUsize::new(0),
+            empty: Notify::new(),
+            upgraded: Mutex::default(),
+            clock: Clock::new(listens),
+            runtime: Handle::current(),
+        })
+    }
+
+    /// Tells shutdowns apart.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The runtime that its connections run on.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    /// The clock of all its connections.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub(crate) fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
+    /// Whether the shutdown has begun.
+    pub(crate) fn is_closing(&self) -> bool {
+        *self.phase.borrow() > Phase::Serving
+    }
+
+    /// Whether the time for a graceful end has passed.
+    pub(crate) fn is_terminated(&self) -> bool {
+        *self.phase.borrow() >= Phase::Terminated
+    }
+
+    /// Counts one more task, as long as the guard lives.
+    pub(crate) fn track_task(self: &Arc<Shutdown>) -> TaskGuard {
+        self.tasks.fetch_add(1, Ordering::AcqRel);
+        TaskGuard(self.clone())
+    }
+
+    /// Registers upgraded connections, so that the shutdown closes them. Idempotent.
+    ///
+    /// A connection that joins them afterwards asks [`is_closing`](Shutdown::is_closing) and
+    /// [`is_terminated`](Shutdown::is_terminated) by itself.
+    pub(crate) fn register(&self, connections: Arc<dyn UpgradedConnections>) {
+        let mut upgraded = self.upgraded.lock();
+        if !upgraded.iter().any(|other| Arc::ptr_eq(other, &connections)) {
+            upgraded.push(connections);
+        }
+    }
+
+    /// Begins the shutdown, which goes on in a task. Idempotent.
+    pub(crate) fn close(self: &Arc<Shutdown>, grace: Duration, spread: Duration) {
+        if self.advance(Phase::Closing) {
+            let finish = FinishOnDrop(self.clone());
+            self.runtime.spawn(async move { finish.0.run(grace, spread).await });
+        }
+    }
+
+    /// Like [`close`](Shutdown::close) without a grace. A grace that has begun is over.
+    pub(crate) fn terminate(self: &Arc<Shutdown>) {
+        self.close(Duration::ZERO, Duration::ZERO);
+        self.advance(Phase::Terminated);
+    }
+
+    /// Waits until the shutdown has come so far.
+    pub(crate) fn reached(&self, phase: Phase) -> impl Future<Output = ()> + Send + use<> {
+        let mut now = self.phase();
+        async move {
+            // It fails only when the shutdown is dropped, and no task is left then.
+            let _ = now.wait_for(|now| *now >= phase).await;
+        }
+    }
+
+    /// Waits until all tasks have ended, the clock's included.
+    pub(crate) async fn wait_for_tasks(&self) {
+        loop {
+            let mut empty = std::pin::pin!(self.empty.notified());
+            empty.as_mut().enable();
+            if self.tasks.load(Ordering::Acquire) == 0 {
+                break;
+            }
+            empty.await;
+        }
+        self.clock.stop().await;
+    }
+
+    async fn run(&self, grace: Duration, spread: Duration) {
+        let start = Instant::now();
+        let closes: Vec<_> = self.upgraded().iter().flat_map(|upgraded| upgraded.close_gracefully(self.number)).collect();
+        let pause = spread / u32::try_from(closes.len()).unwrap_or(u32::MAX).max(1);
+        let close_all = async {
+            for (close, n) in closes.into_iter().zip(0u32..) {
+                if !pause.is_zero() {
+                    match start.checked_add(pause.saturating_mul(n)) {
+                        Some(moment) => sleep_until(moment).await,
+                        // It never comes; the end of the grace does.
+                        None => std::future::pending().await,
+                    }
+                }
+                close();
+            }
+            self.wait_for_tasks().await;
+        };
+        if !timeout(grace, self.unless_terminated(close_all)).await.unwrap_or(false) {
+            self.advance(Phase::Terminated);
+            for upgraded in self.upgraded() {
+                upgraded.terminate(self.number);
+            }
+            self.wait_for_tasks().await;
+        }
+    }
+
+    /// Waits for a future. Returns whether it was ready before the termination.
+    async fn unless_terminated(&self, something: impl Future<Output = ()>) -> bool {
+        tokio::select! {
+            biased;
+            () = something => true,
+            () = self.reached(Phase::Terminated) => false,
+        }
+    }
+
+    /// The last task is gone. Without a shutdown that means that the runtime has ended.
+    fn runtime_is_gone(&self) {
+        self.phase.send_if_modified(|now| {
+            let is_unexpected = *now == Phase::Serving;
+            if is_unexpected {
+                *now = Phase::Finished;
+            }
+            is_unexpected
+        });
+    }
+
+    fn upgraded(&self) -> Vec<Arc<dyn UpgradedConnections>> {
+        self.upgraded.lock().clone()
+    }
+
+    fn advance(&self, phase: Phase) -> bool {
+        self.phase.send_if_modified(|now| {
+            let later = *now < phase;
+            *now = (*now).max(phase);
+            later
+        })
+    }
+}

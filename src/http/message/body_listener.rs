@@ -1,0 +1,114 @@
+use super::body_writer::{BodyWriter, EVENTS};
+use crate::emitter::{BoxError, EachTime, ListenerError, ListenerId, Once, Outcome, Rank, expect_fit, listeners_of};
+
+/// A closure that can listen to the events of a [`BodyStream`](crate::BodyStream) or a [`BodyWriter`].
+///
+/// It is `||`, or `|writer: &BodyWriter|` with the type written, and returns nothing, a `bool` or a `Result`. One for
+/// [`on`](BodyWriter::on) may change what it captures (`FnMut`), one for [`once`](BodyWriter::once) may give it away
+/// (`FnOnce`).
+///
+/// `M` tells the forms apart, and `Calls` those for `on` and for `once`; the compiler infers them.
+#[diagnostic::on_unimplemented(
+    message = "this closure cannot listen to the events of a body stream",
+    label = "not a listener",
+    note = "`||` or `|writer: &BodyWriter|`, with the type written",
+    note = "it is `Send + 'static`, and returns nothing, a `bool` or a `Result`: end it with `;` otherwise"
+)]
+pub trait IntoBodyListener<M, Calls = EachTime> {
+    #[doc(hidden)]
+    fn into_body_listener(self) -> impl FnMut(&BodyWriter) -> Result<(), BoxError> + Send + 'static;
+}
+
+/// The markers that tell the forms of closures apart.
+#[doc(hidden)]
+pub(super) mod form {
+    pub enum Plain {}
+    pub enum WithWriter {}
+}
+use form::{Plain, WithWriter};
+
+impl<F, R> IntoBodyListener<Plain> for F
+where
+    F: FnMut() -> R + Send + 'static,
+    R: Outcome,
+{
+    fn into_body_listener(mut self) -> impl FnMut(&BodyWriter) -> Result<(), BoxError> + Send + 'static {
+        move |_| self().outcome()
+    }
+}
+
+impl<F, R> IntoBodyListener<WithWriter> for F
+where
+    F: FnMut(&BodyWriter) -> R + Send + 'static,
+    R: Outcome,
+{
+    fn into_body_listener(mut self) -> impl FnMut(&BodyWriter) -> Result<(), BoxError> + Send + 'static {
+        move |writer| self(writer).outcome()
+    }
+}
+
+impl<F, R> IntoBodyListener<Plain, Once> for F
+where
+    F: FnOnce() -> R + Send + 'static,
+    R: Outcome,
+{
+    fn into_body_listener(self) -> impl FnMut(&BodyWriter) -> Result<(), BoxError> + Send + 'static {
+        let mut listener = Some(self);
+        move |_| listener.take().map_or(Ok(()), |listener| listener().outcome())
+    }
+}
+
+impl<F, R> IntoBodyListener<WithWriter, Once> for F
+where
+    F: FnOnce(&BodyWriter) -> R + Send + 'static,
+    R: Outcome,
+{
+    fn into_body_listener(self) -> impl FnMut(&BodyWriter) -> Result<(), BoxError> + Send + 'static {
+        let mut listener = Some(self);
+        move |writer| listener.take().map_or(Ok(()), |listener| listener(writer).outcome())
+    }
+}
+
+/// # Listeners
+///
+/// The events are `drain`, `shutdown` and `close`. On a stream that is closed already, `close` does not fire again, and a
+/// listener is dropped at once.
+impl BodyWriter {
+    /// Calls `listener` at every `event` from the next one on.
+    ///
+    /// `listener`: `||`, as in ReactPHP, or `|writer: &BodyWriter|`.
+    ///
+    /// # Panics
+    /// If there is no such event; the message lists those that there are.
+    #[track_caller]
+    pub fn on<M>(&self, event: &str, listener: impl IntoBodyListener<M>) -> ListenerId {
+        expect_fit(self.try_on(event, listener))
+    }
+
+    /// Calls `listener` at the next `event` only, after all `on` listeners. The closure may be `FnOnce`.
+    ///
+    /// # Panics
+    /// If there is no such event; the message lists those that there are.
+    #[track_caller]
+    pub fn once<M>(&self, event: &str, listener: impl IntoBodyListener<M, Once>) -> ListenerId {
+        expect_fit(self.try_once(event, listener))
+    }
+
+    /// Like [`on`](Self::on), but returns the error instead of panicking.
+    ///
+    /// # Errors
+    /// [`ListenerError::UnknownEvent`].
+    pub fn try_on<M>(&self, event: &str, listener: impl IntoBodyListener<M>) -> Result<ListenerId, ListenerError> {
+        self.add_listener(event, Rank::On, listener.into_body_listener())
+    }
+
+    /// Like [`once`](Self::once), but returns the error instead of panicking.
+    ///
+    /// # Errors
+    /// [`ListenerError::UnknownEvent`].
+    pub fn try_once<M>(&self, event: &str, listener: impl IntoBodyListener<M, Once>) -> Result<ListenerId, ListenerError> {
+        self.add_listener(event, Rank::Once, listener.into_body_listener())
+    }
+
+    listeners_of! { EVENTS, &BodyWriter, |writer| Some(&writer.inner.listeners) }
+}

@@ -1,0 +1,187 @@
+use std::collections::VecDeque;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::body_writer::{BodyWriter, Cut, Inner, Phase};
+
+/// A response body that is written while it is sent: server-sent events, downloads, anything that takes time. What a
+/// `ThroughStream` is as a body in ReactPHP.
+///
+/// It becomes the body of one response, by [`with_body`](crate::Response::with_body). What is to write meanwhile gets a
+/// [`writer`](BodyStream::writer) before that. It is itself one until then, so all methods of [`BodyWriter`] are here, too.
+///
+/// On HTTP/1.1 the body is sent `chunked`, or as it is if the app has set `Content-Length`. To an HTTP/1.0 client it ends with
+/// the connection; if it is cut, that end is a TCP reset, so that it does not look complete (RFC 9112 §8). A Unix socket has
+/// no reset: there an HTTP/1.0 client cannot tell.
+///
+/// Listeners are `||`, or `|writer: &BodyWriter|`:
+///
+/// | Event | Fires |
+/// |---|---|
+/// | `drain` | each time the unsent bytes have fallen below 64 KiB after a [`write`](BodyWriter::write) returned `false` |
+/// | `shutdown` | once, when the server begins to end while this body is being sent; what has not ended within [`shutdown_grace`](crate::HttpOptions::shutdown_grace) is cut |
+/// | `close` | exactly once, last: the body was sent to its end; the client left; [`close`](BodyWriter::close) was called; the last writer was dropped; or the stream was dropped, or its response, without being sent |
+///
+/// So whatever happens to a request, `close` is where a timer or a task that writes to the stream is stopped:
+///
+/// ```
+/// use react_websocket::{BodyStream, BodyWriter, Loop, Response};
+///
+/// # let _router =
+/// |_request: react_websocket::ServerRequest| {
+///     let events = BodyStream::new();
+///     let writer = events.writer();
+///     let timer = Loop::add_periodic_timer(1.0, move || writer.write("data: tick\n\n"));
+///     events.on("shutdown", |events: &BodyWriter| events.end_with("data: goodbye\n\n"));
+///     events.on("close", move || Loop::cancel_timer(timer));
+///     Response::new(200).with_header("Content-Type", "text/event-stream").with_body(events)
+/// };
+/// ```
+///
+/// Asynchronous code waits for room instead of listening to `drain`:
+///
+/// ```
+/// use react_websocket::{BodyStream, Response};
+///
+/// # let _router =
+/// |_request: react_websocket::ServerRequest| {
+///     let download = BodyStream::new();
+///     let writer = download.writer();
+///     tokio::spawn(async move {
+///         for _ in 0..1_000 {
+///             if !writer.send([0; 10_000]).await {
+///                 return;
+///             }
+///         }
+///         writer.end();
+///     });
+///     Response::new(200).with_body(download)
+/// };
+/// ```
+///
+/// A stream is the body of one response only, which the compiler sees to:
+///
+/// ```compile_fail
+/// # use react_websocket::{BodyStream, Response};
+/// let stream = BodyStream::new();
+/// Response::new(200).with_body(stream.writer());
+/// Response::new(200).with_body(stream);
+/// ```
+pub struct BodyStream {
+    // Dropped before the writer: a stream that never became a body was not cut, but is of no use any more.
+    reader: BodyReader,
+    writer: BodyWriter,
+}
+
+impl BodyStream {
+    /// A stream that can be written at once. Bytes that are written before the response is sent wait.
+    pub fn new() -> BodyStream {
+        let inner = Inner::new();
+        let writer = BodyWriter::of(&inner);
+        BodyStream { reader: BodyReader { inner, has_begun: false }, writer }
+    }
+
+    /// Another writer of this stream, for those who write while it is sent.
+    pub fn writer(&self) -> BodyWriter {
+        self.writer.clone()
+    }
+}
+
+impl Deref for BodyStream {
+    type Target = BodyWriter;
+
+    fn deref(&self) -> &BodyWriter {
+        &self.writer
+    }
+}
+
+impl Default for BodyStream {
+    fn default() -> Self {
+        BodyStream::new()
+    }
+}
+
+impl fmt::Debug for BodyStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reader.fmt(f)
+    }
+}
+
+/// The end that the connection reads. Dropping it closes the stream, whatever the reason.
+pub(crate) struct BodyReader {
+    inner: Arc<Inner>,
+    /// The connection has asked for what there is to send.
+    has_begun: bool,
+}
+
+/// What there is to send.
+pub(crate) enum Piece {
+    Bytes(VecDeque<Vec<u8>>),
+    /// The body is complete.
+    End,
+    /// The body is incomplete, and nothing more comes.
+    Cut(Cut),
+}
+
+impl BodyReader {
+    pub(crate) fn new(stream: BodyStream) -> BodyReader {
+        stream.reader
+    }
+
+    /// Why the body is incomplete, if it is closed and something is missing.
+    pub(crate) fn cut(&self) -> Option<Cut> {
+        self.inner.state.lock().cut
+    }
+
+    /// What the connection sends next.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Piece> {
+        let had_begun = std::mem::replace(&mut self.has_begun, true);
+        let mut state = self.inner.state.lock();
+        match (state.phase, state.cut) {
+            (Phase::Closed, Some(cut)) => Poll::Ready(Piece::Cut(cut)),
+            (Phase::Closed, None) if had_begun => Poll::Ready(Piece::Cut(Cut::Closed)),
+            // A stream that was closed before it was sent is an empty body.
+            (Phase::Closed, None) => Poll::Ready(Piece::End),
+            _ if !state.pieces.is_empty() => Poll::Ready(Piece::Bytes(std::mem::take(&mut state.pieces))),
+            (Phase::Ended, _) => Poll::Ready(Piece::End),
+            (Phase::Open, _) => {
+                state.reader = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Ready when [`poll_next`](BodyReader::poll_next) is.
+    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.inner.state.lock();
+        if state.phase == Phase::Open && state.pieces.is_empty() {
+            state.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
+    /// So many bytes of the body are in the client's socket now.
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.inner.sent(bytes);
+    }
+
+    /// The stream, for what concerns it while the connection reads it.
+    pub(crate) fn stream(&self) -> Arc<Inner> {
+        self.inner.clone()
+    }
+}
+
+impl Drop for BodyReader {
+    fn drop(&mut self) {
+        self.inner.close(None);
+    }
+}
+
+impl fmt::Debug for BodyReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}

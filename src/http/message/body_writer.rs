@@ -1,0 +1,298 @@
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Waker;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::emitter::{EventNames, Listeners, Turnstile};
+use crate::runtime::trace;
+
+pub(super) const EVENTS: EventNames = EventNames {
+    object: "a BodyStream",
+    names: &["drain", "shutdown", "close"],
+    aliases: &[],
+    hints: &[(&["end", "finish"], "listen to \"close\": it fires once, whether all was sent or not")],
+};
+const DRAIN: u8 = 0;
+const SHUTDOWN: u8 = 1;
+const CLOSE: u8 = 2;
+
+/// From so many unsent bytes on, `write` returns `false`: ReactPHP's figure, and what one read of a client takes.
+const SOFT_LIMIT: usize = 64 * 1024;
+
+/// With so many unsent bytes, the app ignores `false`. The response is cut before memory runs out.
+pub(crate) const HARD_LIMIT: usize = 4 << 20;
+
+/// Up to this size writes share a piece, so that many small ones cost little more memory than their bytes.
+const PIECE: usize = 16 * 1024;
+
+/// Writes to a [`BodyStream`](crate::BodyStream), from any thread. Clones write to the same stream.
+///
+/// The events are those of the [`BodyStream`](crate::BodyStream), and may be listened to here as well.
+///
+/// The stream lives as long as somebody can still write to it. When the last writer is dropped without
+/// [`end`](BodyWriter::end), as in a task that panics, the body is cut: `close` fires, and the client sees that the body is
+/// incomplete. A writer that a listener of the stream itself captures counts, too. Such a listener is better written with the
+/// writer that it is called with.
+pub struct BodyWriter {
+    pub(super) inner: Arc<Inner>,
+}
+
+/// A stream, as its writers and its reader share it.
+pub(crate) struct Inner {
+    pub(crate) state: Mutex<State>,
+    writers: AtomicUsize,
+    /// Notified when there is room again, or nothing more is written. The state changes first.
+    room: Notify,
+    pub(super) listeners: Listeners<u8, BodyWriter>,
+    turnstile: Turnstile<u8>,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) pieces: VecDeque<Vec<u8>>,
+    /// Bytes accepted and not yet in the client's socket.
+    unsent: usize,
+    pub(crate) phase: Phase,
+    /// Why the body is incomplete, if it was closed with something missing.
+    pub(crate) cut: Option<Cut>,
+    /// A write returned `false`.
+    wants_drain: bool,
+    /// The connection that sends the body.
+    pub(crate) reader: Option<Waker>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Phase {
+    #[default]
+    Open,
+    /// Nothing more is written; the pieces are still to be sent.
+    Ended,
+    Closed,
+}
+
+/// Why a body is incomplete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    Closed,
+    Abandoned,
+    TooMuchUnsent,
+}
+
+impl Cut {
+    /// The cause for the `error` event.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Cut::Closed => "a body stream was closed before all of it was sent",
+            Cut::Abandoned => "the last writer of a body stream was dropped without `end()`",
+            Cut::TooMuchUnsent => {
+                "more than 4194304 bytes of a body stream are unsent: heed what `write` returns, or use `send`"
+            }
+        }
+    }
+}
+
+impl State {
+    fn push(&mut self, bytes: &[u8]) {
+        self.unsent += bytes.len();
+        match self.pieces.back_mut() {
+            Some(last) if last.len() + bytes.len() <= PIECE => last.extend_from_slice(bytes),
+            _ if bytes.is_empty() => {}
+            last => {
+                // Nothing is added to it any more.
+                if let Some(last) = last {
+                    last.shrink_to_fit();
+                }
+                self.pieces.push_back(bytes.to_vec());
+            }
+        }
+    }
+
+    /// Whether a writer need not wait, because there is room or will never be any.
+    fn has_room(&self) -> bool {
+        self.phase != Phase::Open || self.unsent < SOFT_LIMIT
+    }
+}
+
+impl Inner {
+    pub(crate) fn new() -> Arc<Inner> {
+        Arc::new(Inner {
+            state: Mutex::default(),
+            writers: AtomicUsize::new(0),
+            room: Notify::new(),
+            listeners: Listeners::default(),
+            turnstile: Turnstile::default(),
+        })
+    }
+
+    /// Closes the stream, unless it is closed already. `cause`: why the body is incomplete; without one it is if something is
+    /// unsent.
+    pub(crate) fn close(self: &Arc<Inner>, cause: Option<Cut>) {
+        let mut state = self.state.lock();
+        // A stream that has ended needs no writer any more.
+        if state.phase == Phase::Closed || cause == Some(Cut::Abandoned) && state.phase == Phase::Ended {
+            return;
+        }
+        state.phase = Phase::Closed;
+        let pieces = std::mem::take(&mut state.pieces);
+        state.unsent = 0;
+        state.cut = cause.or((!pieces.is_empty()).then_some(Cut::Closed));
+        let reader = state.reader.take();
+        drop(state);
+        drop(pieces);
+        wake(reader);
+        self.room.notify_waiters();
+        self.emit(CLOSE);
+    }
+
+    /// So many bytes of the body are in the client's socket now.
+    pub(crate) fn sent(self: &Arc<Inner>, bytes: usize) {
+        let mut state = self.state.lock();
+        state.unsent = state.unsent.saturating_sub(bytes);
+        if state.unsent >= SOFT_LIMIT {
+            return;
+        }
+        let drained = std::mem::take(&mut state.wants_drain) && state.phase == Phase::Open;
+        drop(state);
+        self.room.notify_waiters();
+        if drained {
+            self.emit(DRAIN);
+        }
+    }
+
+    /// The server begins to end while it sends this.
+    pub(crate) fn shut_down(self: &Arc<Inner>) {
+        if self.state.lock().phase == Phase::Open {
+            self.emit(SHUTDOWN);
+        }
+    }
+
+    fn emit(self: &Arc<Inner>, event: u8) {
+        self.turnstile.push(event);
+        self.turnstile.pass(|event| {
+            let name = EVENTS.name(event);
+            self.listeners.emit(&event, &BodyWriter::of(self), |error| trace::listener_failed(name, error));
+            if event == CLOSE {
+                self.listeners.end();
+            }
+        });
+    }
+}
+
+impl BodyWriter {
+    pub(crate) fn of(inner: &Arc<Inner>) -> BodyWriter {
+        inner.writers.fetch_add(1, Ordering::Relaxed);
+        BodyWriter { inner: inner.clone() }
+    }
+
+    /// Adds bytes to the body. Returns `true` while fewer than 64 KiB are unsent. Returns `false` from there on: the bytes are
+    /// accepted all the same, but wait for `drain` before the next write. After the end it returns `false` and drops the bytes.
+    ///
+    /// Bytes that are written before the response is sent wait. Hard limit: 4 MiB unsent. A write at or above it closes the
+    /// stream, since its client would get a body with a hole; the server's `error` event tells why.
+    pub fn write(&self, bytes: impl AsRef<[u8]>) -> bool {
+        let bytes = bytes.as_ref();
+        let mut state = self.inner.state.lock();
+        if state.phase != Phase::Open {
+            return false;
+        }
+        if state.unsent >= HARD_LIMIT {
+            drop(state);
+            self.inner.close(Some(Cut::TooMuchUnsent));
+            return false;
+        }
+        state.push(bytes);
+        let room = state.unsent < SOFT_LIMIT;
+        state.wants_drain |= !room;
+        let reader = state.reader.take();
+        drop(state);
+        wake(reader);
+        room
+    }
+
+    /// Waits until there is room, then [writes](BodyWriter::write). Returns `false` if the stream is over.
+    pub async fn send(&self, bytes: impl AsRef<[u8]>) -> bool {
+        loop {
+            let mut room = pin!(self.inner.room.notified());
+            room.as_mut().enable();
+            if self.inner.state.lock().has_room() {
+                break;
+            }
+            room.await;
+        }
+        self.write(bytes);
+        self.is_writable()
+    }
+
+    /// Completes the body: nothing more is written, and what was written is still sent.
+    pub fn end(&self) {
+        let mut state = self.inner.state.lock();
+        if state.phase == Phase::Open {
+            state.phase = Phase::Ended;
+        }
+        let reader = state.reader.take();
+        drop(state);
+        wake(reader);
+        self.inner.room.notify_waiters();
+    }
+
+    /// Writes a last piece and [ends](BodyWriter::end).
+    pub fn end_with(&self, bytes: impl AsRef<[u8]>) {
+        self.write(bytes);
+        self.end();
+    }
+
+    /// Cuts the body: unsent bytes are dropped, and the connection is closed so that the client sees that something is missing.
+    ///
+    /// A stream that is closed before its response is sent is an empty body, as in ReactPHP, if nothing of it was unsent.
+    pub fn close(&self) {
+        self.inner.close(None);
+    }
+
+    /// Whether [`write`](BodyWriter::write) still accepts bytes.
+    pub fn is_writable(&self) -> bool {
+        self.inner.state.lock().phase == Phase::Open
+    }
+
+    /// Bytes written and not yet in the client's socket. 0 once the stream is closed.
+    pub fn buffered_amount(&self) -> usize {
+        self.inner.state.lock().unsent
+    }
+}
+
+impl Clone for BodyWriter {
+    fn clone(&self) -> BodyWriter {
+        BodyWriter::of(&self.inner)
+    }
+}
+
+impl Drop for BodyWriter {
+    fn drop(&mut self) {
+        if self.inner.writers.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.inner.close(Some(Cut::Abandoned));
+        }
+    }
+}
+
+impl fmt::Debug for BodyWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("BodyWriter").field(&self.inner).finish()
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.lock();
+        f.debug_struct("BodyStream").field("phase", &state.phase).field("unsent", &state.unsent).finish_non_exhaustive()
+    }
+}
+
+fn wake(reader: Option<Waker>) {
+    if let Some(reader) = reader {
+        reader.wake();
+    }
+}

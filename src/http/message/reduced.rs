@@ -1,0 +1,58 @@
+//! A request reduced to its target and a few headers, as bytes: what is worth keeping for as long as a connection lives.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Version};
+
+use super::head::{Framing, Head};
+use super::request::ServerRequest;
+use super::target::parse_target;
+
+/// Ends the target and each header line. Neither can have it.
+const END: u8 = b'\n';
+
+impl ServerRequest {
+    /// Adds the target and the lines of these headers. Nothing is added for `/` without any of them.
+    pub(crate) fn reduce_into(&self, bytes: &mut Vec<u8>, names: &[HeaderName]) {
+        let target = self.raw_target();
+        if target == b"/" && !names.iter().any(|name| self.headers().contains_key(name)) {
+            return;
+        }
+        bytes.extend_from_slice(target);
+        bytes.push(END);
+        for name in names {
+            for value in self.headers().get_all(name) {
+                bytes.extend_from_slice(name.as_str().as_bytes());
+                bytes.push(b':');
+                bytes.extend_from_slice(value.as_bytes());
+                bytes.push(END);
+            }
+        }
+    }
+
+    /// The GET request that was reduced to these bytes.
+    pub(crate) fn restore(
+        bytes: &[u8],
+        client: Option<SocketAddr>,
+        local: Option<Arc<SocketAddr>>,
+    ) -> Option<ServerRequest> {
+        let mut lines = bytes.split(|byte| *byte == END);
+        let target = match lines.next() {
+            None | Some([]) => Bytes::from_static(b"/"),
+            Some(target) => Bytes::copy_from_slice(target),
+        };
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+            let (name, value) = line.split_at(colon);
+            let value = HeaderValue::from_bytes(value.get(1..).unwrap_or_default());
+            headers.append(HeaderName::from_bytes(name).ok()?, value.ok()?);
+        }
+        let uri = parse_target(&Method::GET, &target).ok()?;
+        let (method, version, framing) = (Method::GET, Version::HTTP_11, Framing::Length(0));
+        Some(ServerRequest::of(Head { method, target, uri, version, headers, framing }, client, None, local, None))
+    }
+}

@@ -1,0 +1,299 @@
+use std::any::Any;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, COOKIE};
+use http::uri::Authority;
+use http::{HeaderMap, Method, Uri, Version};
+
+use super::form::{self, Form};
+use super::forwarding::{self, Forwarding};
+use super::head::{Framing, Head};
+use super::params::Params;
+use crate::emitter::Contained;
+use crate::http::FormError;
+
+/// A request: ReactPHP's `ServerRequestInterface`. Cheap to clone.
+///
+/// ```
+/// use react_websocket::{Response, ServerRequest};
+///
+/// let _router = |request: ServerRequest| match request.path() {
+///     "/hello" => Response::plaintext(format!("Hello {}", request.query_params().get("name").unwrap_or("world"))),
+///     _ => Response::new(404),
+/// };
+/// ```
+#[derive(Clone)]
+pub struct ServerRequest {
+    inner: Arc<Inner>,
+    attributes: Option<Arc<Attribute>>,
+}
+
+struct Inner {
+    head: Head,
+    body: Bytes,
+    client: Option<SocketAddr>,
+    peer: Option<SocketAddr>,
+    local: Option<Arc<SocketAddr>>,
+    /// Where a trusted proxy has described the client's request.
+    forwarding: Option<Forwarding>,
+}
+
+/// A list that requests share: one that is given another attribute points to the others'.
+struct Attribute {
+    value: Contained<Box<dyn Any + Send + Sync>>,
+    before: Option<Arc<Attribute>>,
+}
+
+impl ServerRequest {
+    pub(crate) fn of(
+        head: Head,
+        client: Option<SocketAddr>,
+        peer: Option<SocketAddr>,
+        local: Option<Arc<SocketAddr>>,
+        forwarding: Option<Forwarding>,
+    ) -> ServerRequest {
+        ServerRequest {
+            inner: Arc::new(Inner { head, body: Bytes::new(), client, peer, local, forwarding }),
+            attributes: None,
+        }
+    }
+
+    /// The same request with its body. It is not shared yet.
+    pub(crate) fn with_body(mut self, body: Bytes) -> ServerRequest {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.body = body;
+        }
+        self
+    }
+
+    pub(crate) fn framing(&self) -> Framing {
+        self.inner.head.framing
+    }
+
+    /// The method. Methods are case-sensitive and may be any token.
+    pub fn method(&self) -> &Method {
+        &self.inner.head.method
+    }
+
+    /// The request target as a URI: path and query, or all of it if the client sent the absolute
+    /// form. Bytes beyond ASCII, quotes, backticks, `<` and `>` are percent-encoded, as in ReactPHP.
+    ///
+    /// A proxy may have changed it: [`scheme`](ServerRequest::scheme) and
+    /// [`host`](ServerRequest::host) tell what the client asked for.
+    pub fn uri(&self) -> &Uri {
+        &self.inner.head.uri
+    }
+
+    /// The request target as it stood in the request line: ReactPHP's `getRequestTarget`.
+    ///
+    /// It is as the client sent it, not decoded. A target that is not UTF-8 is answered with 400.
+    pub fn target(&self) -> &str {
+        std::str::from_utf8(&self.inner.head.target).unwrap_or_default()
+    }
+
+    /// The scheme that the client used: `http` or `https`.
+    ///
+    /// The first of these that is known counts: what the [trusted
+    /// proxies](crate::HttpOptions::trusted_proxies) wrote, the target in absolute form (RFC 9112
+    /// section 3.3), `http` for the connection. A stream that was handed to
+    /// [`HttpServer::serve`](crate::HttpServer::serve) counts as `http`, even if it is TLS. Schemes
+    /// of WebSockets count as those of HTTP: `ws` is `http`, `wss` is `https`.
+    ///
+    /// ```
+    /// use react_websocket::{Next, Response, ServerRequest};
+    ///
+    /// let _only_https = |request: ServerRequest, next: Next| async move {
+    ///     match (request.scheme(), request.host()) {
+    ///         ("http", Some(host)) => {
+    ///             let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    ///             Response::new(308).with_header("Location", format!("https://{host}{path}"))
+    ///         }
+    ///         _ => next.run(request).await,
+    ///     }
+    /// };
+    /// ```
+    pub fn scheme(&self) -> &'static str {
+        let forwarded = self.inner.forwarding.and_then(|forwarding| forwarding.scheme(self.headers()));
+        // TLS of our own will say `https` here, in place of the last.
+        forwarded.or_else(|| forwarding::scheme(self.uri().scheme_str()?.as_bytes())).unwrap_or("http")
+    }
+
+    /// The host that the client asked for, with its port if there is one: `example.com`,
+    /// `[::1]:8000`. `None` if an HTTP/1.0 client named no host.
+    ///
+    /// The first of these that is known counts: what the [trusted
+    /// proxies](crate::HttpOptions::trusted_proxies) wrote, the target in absolute form (RFC 9112
+    /// section 3.2.2), the `Host` header. It is a valid host, and it is the client's claim: compare
+    /// it with a list before a link or a redirect is made of it. Its case and a default port are
+    /// kept.
+    pub fn host(&self) -> Option<&str> {
+        let forwarded = self.inner.forwarding.and_then(|forwarding| forwarding.host(self.headers()));
+        forwarded.or_else(|| self.uri().authority().map(Authority::as_str)).or_else(|| self.header("host"))
+    }
+
+    pub(crate) fn raw_target(&self) -> &[u8] {
+        &self.inner.head.target
+    }
+
+    /// The path, not decoded: `/`, `/chat`; empty for `OPTIONS *`.
+    pub fn path(&self) -> &str {
+        match self.uri().path() {
+            "*" => "",
+            path => path,
+        }
+    }
+
+    /// The query's parameters, decoded. As in PHP the last of several with the same name counts.
+    pub fn query_params(&self) -> Params {
+        Params::from_urlencoded(self.uri().query().unwrap_or_default().as_bytes())
+    }
+
+    /// HTTP/1.0 or HTTP/1.1.
+    pub fn version(&self) -> Version {
+        self.inner.head.version
+    }
+
+    /// A header by name, in any case: the first line of it, if that is UTF-8.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        std::str::from_utf8(self.headers().get(name)?.as_bytes()).ok()
+    }
+
+    /// The elements of a header that is a comma-separated list, such as `Accept-Language` or
+    /// `Sec-WebSocket-Protocol`, over all its lines (RFC 9110 section 5.6.1). Empty elements, and
+    /// those that are not UTF-8, are left out. A comma inside of double quotes does not separate.
+    ///
+    /// ```
+    /// use react_websocket::{WebSocketConnection, WebSocketMiddleware};
+    ///
+    /// let websocket = WebSocketMiddleware::new();
+    /// websocket.on("connection", |connection: WebSocketConnection| {
+    ///     if let Some(request) = connection.request() {
+    ///         let offered: Vec<&str> = request.header_list("Sec-WebSocket-Protocol").collect();
+    ///         println!("offered {offered:?}, agreed on {:?}", connection.subprotocol());
+    ///     }
+    /// });
+    /// ```
+    pub fn header_list<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+        let elements = self.headers().get_all(name).iter().flat_map(|line| {
+            let (mut quoted, mut escaped) = (false, false);
+            line.as_bytes().split(move |byte| {
+                let separates = *byte == b',' && !quoted;
+                quoted ^= *byte == b'"' && !escaped;
+                escaped = quoted && *byte == b'\\' && !escaped;
+                separates
+            })
+        });
+        let elements = elements.filter_map(|element| std::str::from_utf8(element).ok());
+        elements.map(|element| element.trim_matches([' ', '\t'])).filter(|element| !element.is_empty())
+    }
+
+    /// All headers.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.inner.head.headers
+    }
+
+    /// The cookies that the client sent. Of several with one name, [`get`](Params::get) returns the
+    /// first.
+    pub fn cookie_params(&self) -> Params {
+        let lines = self.headers().get_all(COOKIE).iter();
+        Params::from_cookies(lines.map(|line| line.as_bytes()))
+    }
+
+    /// The body, all of it. Its size is bounded by [`HttpOptions::max_body_size`](crate::HttpOptions::max_body_size).
+    pub fn body(&self) -> &Bytes {
+        &self.inner.body
+    }
+
+    /// Parses the body as a form, `application/x-www-form-urlencoded` or `multipart/form-data`:
+    /// ReactPHP's `getParsedBody` and `getUploadedFiles`. A body of another content type is an
+    /// empty form.
+    ///
+    /// ```
+    /// use react_websocket::{FormError, Response, ServerRequest};
+    ///
+    /// let _router = |request: ServerRequest| -> Result<Response, FormError> {
+    ///     let form = request.parsed_body()?;
+    ///     Ok(Response::plaintext(format!("Hello {}", form.get("name").unwrap_or("world"))))
+    /// };
+    /// ```
+    ///
+    /// # Errors
+    /// The body is not the `multipart/form-data` that `Content-Type` promises. A router that
+    /// returns the error answers with 400.
+    pub fn parsed_body(&self) -> Result<Form, FormError> {
+        let content_type = self.headers().get(CONTENT_TYPE).map(|value| value.as_bytes()).unwrap_or_default();
+        form::parse(content_type, self.body())
+    }
+
+    /// What a middleware attached, by its type.
+    ///
+    /// ```
+    /// # use react_websocket::{Next, Response, ServerRequest};
+    /// struct User(String);
+    ///
+    /// let _authenticate = |request: ServerRequest, next: Next| next.run(request.with_attribute(User("ann".into())));
+    /// let _router = |request: ServerRequest| match request.attribute::<User>() {
+    ///     Some(User(name)) => Response::plaintext(format!("Hello {name}")),
+    ///     None => Response::new(401),
+    /// };
+    /// ```
+    pub fn attribute<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        let mut next = self.attributes.as_deref();
+        while let Some(Attribute { value, before }) = next {
+            if let Some(value) = value.downcast_ref() {
+                return Some(value);
+            }
+            next = before.as_deref();
+        }
+        None
+    }
+
+    /// The same request with something attached, for those after this middleware. It replaces what has the same type.
+    pub fn with_attribute<T: Send + Sync + 'static>(mut self, value: T) -> ServerRequest {
+        let before = self.attributes.take();
+        self.attributes = Some(Arc::new(Attribute { value: Contained::new(Box::new(value)), before }));
+        self
+    }
+
+    /// The client's address; `None` on a Unix socket or a stream that has none. An IPv4 client has
+    /// an IPv4 address here, also on a socket that listens on `[::]`.
+    ///
+    /// Behind [trusted proxies](crate::HttpOptions::trusted_proxies) it is the address that they
+    /// wrote, with port 0 if they wrote no port.
+    pub fn remote_address(&self) -> Option<SocketAddr> {
+        self.inner.client
+    }
+
+    /// The address at the other end of the socket, which may be a proxy's; `None` as with
+    /// [`remote_address`](ServerRequest::remote_address), and of a request that a WebSocket connection has
+    /// [kept](crate::WebSocketConnection::request).
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        self.inner.peer
+    }
+
+    /// The same as it is shared.
+    pub(crate) fn shared_local_address(&self) -> Option<Arc<SocketAddr>> {
+        self.inner.local.clone()
+    }
+
+    /// The address that the client connected to.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.inner.local.as_deref().copied()
+    }
+}
+
+impl fmt::Debug for ServerRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerRequest")
+            .field("method", self.method())
+            .field("target", &self.target())
+            .field("version", &self.version())
+            .field("headers", self.headers())
+            .field("body", &format_args!("{} bytes", self.body().len()))
+            .field("remote_address", &self.remote_address())
+            .finish()
+    }
+}

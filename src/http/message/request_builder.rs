@@ -1,0 +1,136 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Version};
+
+use super::head::{Framing, Head};
+use super::request::ServerRequest;
+use super::target::parse_target;
+use crate::http::HttpError;
+
+/// Builds a [`ServerRequest`] without a connection, for unit tests of handlers: see [`ServerRequest::builder`].
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct RequestBuilder {
+    method: Method,
+    target: Bytes,
+    headers: HeaderMap,
+    body: Bytes,
+    remote: Option<SocketAddr>,
+    local: Option<SocketAddr>,
+    /// The first malformed part.
+    failed: Option<HttpError>,
+}
+
+impl ServerRequest {
+    /// A builder of a request. Default: `GET /` in HTTP/1.1, without headers, body and addresses.
+    ///
+    /// A handler can be called with such a request directly, a whole chain by [`HttpServer::handle`](crate::HttpServer::handle).
+    /// A [`http::Request`](https://docs.rs/http/latest/http/request/struct.Request.html) whose body is bytes becomes a
+    /// `ServerRequest` by `into()`.
+    ///
+    /// ```
+    /// use react_websocket::{HttpError, Response, ServerRequest};
+    ///
+    /// fn greet(request: ServerRequest) -> Response {
+    ///     Response::plaintext(format!("Hello {}", request.query_params().get("name").unwrap_or("world")))
+    /// }
+    ///
+    /// # fn main() -> Result<(), HttpError> {
+    /// let request = ServerRequest::builder().uri("/greet?name=Ann").header("Accept", "text/plain").build()?;
+    /// assert_eq!(greet(request).body().as_bytes().unwrap(), "Hello Ann");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder() -> RequestBuilder {
+        RequestBuilder {
+            method: Method::GET,
+            target: Bytes::from_static(b"/"),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            remote: None,
+            local: None,
+            failed: None,
+        }
+    }
+}
+
+impl RequestBuilder {
+    /// Sets the method: a name, or a [`Method`]. Default: `GET`.
+    pub fn method(mut self, method: impl AsRef<str>) -> RequestBuilder {
+        match Method::from_bytes(method.as_ref().as_bytes()) {
+            Ok(method) => self.method = method,
+            Err(_) => self.fail(HttpError::RequestLine),
+        }
+        self
+    }
+
+    /// Sets the request target as it stands in a request line: `/chat?room=1`, or `http://example.com/chat`. Default: `/`.
+    pub fn uri(mut self, target: impl AsRef<str>) -> RequestBuilder {
+        self.target = Bytes::copy_from_slice(target.as_ref().as_bytes());
+        self
+    }
+
+    /// Adds a header line.
+    pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> RequestBuilder {
+        let line = HeaderName::from_bytes(name.as_ref().as_bytes()).ok().zip(HeaderValue::from_bytes(value.as_ref()).ok());
+        if line.is_none_or(|(name, value)| self.headers.try_append(name, value).is_err()) {
+            self.fail(HttpError::Header);
+        }
+        self
+    }
+
+    /// Sets the body. Default: empty. No header is added for it, and no limit applies to it.
+    pub fn body(mut self, body: impl Into<Bytes>) -> RequestBuilder {
+        self.body = body.into();
+        self
+    }
+
+    /// Sets the client's [address](ServerRequest::remote_address), which is the [peer's](ServerRequest::peer_address), too.
+    pub fn remote_address(mut self, address: SocketAddr) -> RequestBuilder {
+        self.remote = Some(address);
+        self
+    }
+
+    /// Sets the [address](ServerRequest::local_address) that the client has connected to.
+    pub fn local_address(mut self, address: SocketAddr) -> RequestBuilder {
+        self.local = Some(address);
+        self
+    }
+
+    /// Builds the request. It may lack the `Host` that HTTP/1.1 demands of clients.
+    ///
+    /// # Errors
+    /// The error that a server has for such a request: [`HttpError::RequestLine`] if the method is not a token (RFC 9110 section
+    /// 9.1), [`HttpError::Header`] for a malformed header or too many of them, [`HttpError::Target`],
+    /// [`HttpError::RequestLineTooLong`] or [`HttpError::Connect`] for a target that no request has (RFC 9112 section 3.2).
+    pub fn build(self) -> Result<ServerRequest, HttpError> {
+        let RequestBuilder { method, target, headers, body, remote, local, failed } = self;
+        if let Some(failed) = failed {
+            return Err(failed);
+        }
+        // Such a byte ends the target in a request line.
+        if target.iter().any(|byte| *byte <= b' ' || *byte == 0x7F) {
+            return Err(HttpError::Target);
+        }
+        let uri = parse_target(&method, &target)?;
+        let head = Head { method, target, uri, version: Version::HTTP_11, headers, framing: Framing::Length(0) };
+        Ok(ServerRequest::of(head, remote, remote, local.map(Arc::new), None).with_body(body))
+    }
+
+    fn fail(&mut self, error: HttpError) {
+        self.failed.get_or_insert(error);
+    }
+}
+
+impl<B: Into<Bytes>> From<http::Request<B>> for ServerRequest {
+    /// The request has no addresses. Its extensions are dropped.
+    fn from(request: http::Request<B>) -> ServerRequest {
+        let (http::request::Parts { method, uri, version, headers, .. }, body) = request.into_parts();
+        let target = uri.to_string().into();
+        let head = Head { method, target, uri, version, headers, framing: Framing::Length(0) };
+        ServerRequest::of(head, None, None, None, None).with_body(body.into())
+    }
+}

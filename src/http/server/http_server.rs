@@ -1,0 +1,223 @@
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::app_stream::AppStream;
+use super::connection_task::{ConnectionTask, accept};
+use super::handle::{Listening, Serving};
+use super::sockets::Sockets;
+use crate::emitter::{Contained, EventNames, listener_methods};
+use crate::http::HttpError;
+use crate::http::context::{HttpOptions, ServerContext, ServerEvents};
+use crate::http::handlers::{Chain, IntoChain};
+use crate::http::lifecycle::{HttpStats, Shutdown};
+use crate::http::message::{Response, ServerRequest};
+use crate::runtime::stream::{Stream, canonical};
+
+const EVENTS: EventNames = EventNames {
+    object: "an HttpServer",
+    names: &["error"],
+    aliases: &[],
+    hints: &[(&["request", "connection"], "requests go to the router")],
+};
+
+/// An HTTP/1.1 and HTTP/1.0 server: ReactPHP's `HttpServer`. Clones are the same server.
+///
+/// It has one event, `error`: a request got an error page, because it was malformed or because a middleware or the router
+/// failed; its client left before the answer, or took nothing of it; or the app made a mistake with a
+/// [`BodyStream`](crate::BodyStream). It fires once for each such request. A `connection` listener of a
+/// [`WebSocketMiddleware`](crate::WebSocketMiddleware) that fails is such a failure too. Without a listener, and without the
+/// feature `tracing`, failures of the app are printed to stderr, at most ten a second, and those of clients are not reported.
+///
+/// ```no_run
+/// use react_websocket::{HttpServer, Response, ServerRequest, SocketServer};
+///
+/// # async fn run() -> Result<(), react_websocket::Error> {
+/// let http = HttpServer::new(|_request: ServerRequest| Response::plaintext("Hello"));
+/// http.on("error", |error| eprintln!("{error}"));
+/// http.listen(SocketServer::new("127.0.0.1:8000")?).await
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct HttpServer {
+    pub(super) inner: Arc<ServerContext>,
+}
+
+impl HttpServer {
+    /// A server whose requests pass through `handlers`: a tuple of middlewares and, last, the router; or a router alone.
+    ///
+    /// * A router is `|request: ServerRequest| …`.
+    /// * A middleware is `|request: ServerRequest, next: Next| …`, which answers by itself or returns what
+    ///   [`next.run(request)`](crate::Next::run) answers; or a [`WebSocketMiddleware`](crate::WebSocketMiddleware).
+    ///
+    /// Both may be asynchronous, and return a [`Response`](crate::Response) or a `Result` of one: see
+    /// [`IntoResponse`](crate::IntoResponse). A handler that panics or returns an error is answered with a 500, and the server
+    /// emits `error`. An asynchronous closure is cloned for each request, so what it captures is `Clone`, as an `Arc` is:
+    ///
+    /// ```
+    /// use react_websocket::{HttpServer, Response, ServerRequest};
+    /// use std::sync::Arc;
+    ///
+    /// struct App { greeting: String }
+    ///
+    /// impl App {
+    ///     async fn greet(&self, name: &str) -> String {
+    ///         format!("{} {name}", self.greeting)
+    ///     }
+    /// }
+    ///
+    /// let app = Arc::new(App { greeting: "Hello".into() });
+    /// HttpServer::new(async move |request: ServerRequest| Response::plaintext(app.greet(request.path()).await));
+    /// ```
+    ///
+    /// When the client leaves before the answer, their futures are dropped at the next `.await`. What has to be finished in any
+    /// case belongs into [`tokio::spawn`]:
+    ///
+    /// ```
+    /// use react_websocket::{BoxError, HttpServer, Response, ServerRequest};
+    ///
+    /// # async fn charge(_: ServerRequest) -> Result<String, BoxError> { Ok(String::new()) }
+    /// HttpServer::new(|request: ServerRequest| async {
+    ///     // It goes on, whether or not the client waits for it.
+    ///     let receipt = tokio::spawn(charge(request)).await??;
+    ///     Ok::<_, BoxError>(Response::plaintext(receipt))
+    /// });
+    /// ```
+    ///
+    /// For a chain that is made by configuration, see [`IntoChain`].
+    pub fn new<M>(handlers: impl IntoChain<M>) -> HttpServer {
+        HttpServer::of(handlers.into_chain(), HttpOptions::new(), Arc::default())
+    }
+
+    /// Returns a server with the same handlers and listeners, and other limits and timeouts. What
+    /// `self` listens on already keeps its own.
+    ///
+    /// The returned server counts anew: [`stats`](HttpServer::stats) of a clone that was made before
+    /// does not include its requests.
+    pub fn with_options(self, options: HttpOptions) -> HttpServer {
+        HttpServer::of(self.inner.chain.clone(), options, self.inner.events.clone())
+    }
+
+    /// Serves what connects to a socket, or to several: a [`SocketServer`](crate::SocketServer), or a `Vec` or an array of them.
+    ///
+    /// Serving has begun when this returns. The [`Listening`] can be awaited, closed, or dropped, which stops nothing.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O and time enabled.
+    #[track_caller]
+    pub fn listen(&self, sockets: impl Into<Sockets>) -> Listening {
+        let shutdown = Shutdown::new(true);
+        let mut failed = None;
+        let mut addresses = Vec::new();
+        for socket in sockets.into().0 {
+            addresses.extend(socket.local_addresses());
+            match socket.into_acceptor() {
+                Ok(acceptor) => {
+                    let accepting = accept(shutdown.track_task(), acceptor, self.inner.clone(), shutdown.clone());
+                    tokio::spawn(accepting);
+                }
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        let options = &self.inner.options;
+        Listening::new(shutdown, failed, addresses, (options.shutdown_grace, options.shutdown_spread))
+    }
+
+    /// Serves one connection on any stream of bytes: TLS, a pipe in a test, a socket that another server accepted.
+    ///
+    /// It is served in a task of its own; the [`Serving`] can be awaited, closed, or dropped, which stops nothing.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with time enabled.
+    #[track_caller]
+    pub fn serve(&self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Serving {
+        self.serve_with_addresses(stream, None, None)
+    }
+
+    /// The same, with the addresses of the stream's ends, which requests and connections then tell.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with time enabled.
+    #[track_caller]
+    pub fn serve_with_addresses(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        remote: Option<SocketAddr>,
+        local: Option<SocketAddr>,
+    ) -> Serving {
+        let local = local.map(|local| Arc::new(canonical(local)));
+        let stream = Stream { remote, local, ..Stream::other(AppStream(Contained::new(stream))) };
+        let shutdown = Shutdown::new(false);
+        tokio::spawn(ConnectionTask::new(shutdown.track_task(), stream, self.inner.clone()));
+        let options = &self.inner.options;
+        Serving::new(shutdown, (options.shutdown_grace, options.shutdown_spread))
+    }
+
+    /// Passes a request through the middlewares and the router, without a connection: for unit tests, and behind another server.
+    ///
+    /// `request`: a [`ServerRequest`], as of [`ServerRequest::builder`], or an
+    /// [`http::Request`](https://docs.rs/http/latest/http/request/struct.Request.html) whose body is bytes.
+    ///
+    /// The future returns the response that a client would get, without the headers that depend on the connection, such as `Date`
+    /// and `Content-Length`. A failed handler's is its [error page](HttpOptions::error_page), and `error` is emitted, as on a
+    /// connection. Nothing happens before the future is polled; when it is dropped, the handlers' futures are.
+    ///
+    /// Of the [`HttpOptions`] only `error_page` applies: limits, timeouts and trusted proxies belong to connections. The response
+    /// to a WebSocket handshake is the 101; the WebSocket closes with 1006 when that response is dropped.
+    ///
+    /// ```
+    /// use react_websocket::{HttpServer, Next, Response, ServerRequest};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), react_websocket::HttpError> {
+    /// let guard = |request: ServerRequest, next: Next| match request.header("Authorization") {
+    ///     Some("Bearer secret") => next.run(request),
+    ///     _ => Response::new(401).into(),
+    /// };
+    /// let http = HttpServer::new((guard, |_request: ServerRequest| Response::plaintext("Hello")));
+    ///
+    /// let request = ServerRequest::builder().uri("/hello");
+    /// assert_eq!(http.handle(request.build()?).await.status(), 401);
+    /// let request = ServerRequest::builder().uri("/hello").header("Authorization", "Bearer secret");
+    /// assert_eq!(http.handle(request.build()?).await.status(), 200);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn handle<R: Into<ServerRequest>>(&self, request: R) -> impl Future<Output = Response> + Send + use<R> {
+        let (server, request) = (self.inner.clone(), request.into());
+        async move {
+            server.admission.counts.requested();
+            let response = server.chain.run(request).await;
+            server.finish(response).0
+        }
+    }
+
+    /// What the server has done so far. One that was made of it by [`with_options`](HttpServer::with_options) counts anew.
+    pub fn stats(&self) -> HttpStats {
+        self.inner.admission.stats()
+    }
+
+    fn of(chain: Chain, options: HttpOptions, events: Arc<ServerEvents>) -> HttpServer {
+        HttpServer { inner: Arc::new(ServerContext { chain, options, admission: Arc::default(), events }) }
+    }
+}
+
+/// # Listeners
+///
+/// The only event is `error`.
+impl HttpServer {
+    listener_methods! {
+        EVENTS,
+        FnMut(&HttpError),
+        |listener, error: &Arc<HttpError>| listener(error),
+        |server| Some(&server.inner.events.listeners),
+    }
+}
+
+impl fmt::Debug for HttpServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpServer").field("options", &self.inner.options).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,11 @@
+//! Servers as an app holds them, and the tasks of their connections.
+
+mod app_stream;
+mod connection_task;
+mod handle;
+mod http_server;
+mod sockets;
+
+pub use handle::{Closing, Listening, Serving};
+pub use http_server::HttpServer;
+pub use sockets::Sockets;

@@ -1,0 +1,23 @@
+use crate::socket::SocketServer;
+
+/// What an [`HttpServer`](crate::HttpServer) can listen on: one [`SocketServer`] or several.
+#[derive(Debug)]
+pub struct Sockets(pub(super) Vec<SocketServer>);
+
+impl From<SocketServer> for Sockets {
+    fn from(socket: SocketServer) -> Sockets {
+        Sockets(vec![socket])
+    }
+}
+
+impl From<Vec<SocketServer>> for Sockets {
+    fn from(sockets: Vec<SocketServer>) -> Sockets {
+        Sockets(sockets)
+    }
+}
+
+impl<const N: usize> From<[SocketServer; N]> for Sockets {
+    fn from(sockets: [SocketServer; N]) -> Sockets {
+        Sockets(sockets.into())
+    }
+}
