@@ -3,7 +3,8 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
-use super::listener::{BoxError, ListenerId, Outcome, Rank};
+use super::listener::{ListenerId, Rank};
+use super::output::{BoxError, Outcome};
 use super::panics::{Contained, output_of};
 
 /// What a callback that may be synchronous or asynchronous returns: what a listener may return (see [`Outcome`]), or a

@@ -1,7 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::listener::{ListenerId, Outcome, Rank};
+use super::listener::{ListenerId, Rank};
+use super::output::Outcome;
 use super::panics::{Contained, drop_each};
 use super::shared::Listeners;
 use super::turnstile::Turnstile;

@@ -1,65 +1,10 @@
-use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
+use super::output::{BoxError, Outcome};
 use super::panics::drop_pinned;
-
-/// Any error, as a listener may return it.
-pub type BoxError = Box<dyn Error + Send + Sync>;
-
-/// What a listener may return: nothing, a `bool` (such as `write` answers, and which is ignored), or a `Result` whose
-/// `Err` is what an exception is in ReactPHP.
-#[diagnostic::on_unimplemented(
-    message = "a listener cannot return `{Self}`",
-    label = "return `()`, a `bool`, or a `Result<_, E>`",
-    note = "end the closure's body with `;` to throw its value away",
-    note = "where an asynchronous closure does not fit, listeners are synchronous: give `tokio::spawn` what has to wait"
-)]
-pub trait Outcome {
-    /// The error, if there is one.
-    fn outcome(self) -> Result<(), BoxError>;
-}
-
-impl Outcome for () {
-    fn outcome(self) -> Result<(), BoxError> {
-        Ok(())
-    }
-}
-
-impl Outcome for bool {
-    fn outcome(self) -> Result<(), BoxError> {
-        Ok(())
-    }
-}
-
-impl Outcome for ListenerId {
-    fn outcome(self) -> Result<(), BoxError> {
-        Ok(())
-    }
-}
-
-impl<T, E: Into<BoxError>> Outcome for Result<T, E> {
-    fn outcome(self) -> Result<(), BoxError> {
-        self.map(drop).map_err(Into::into)
-    }
-}
-
-/// A closure that never returns, because it always panics, has the type `!`, which cannot be named otherwise.
-#[doc(hidden)]
-pub trait Returns {
-    type Type;
-}
-impl<T> Returns for fn() -> T {
-    type Type = T;
-}
-pub(crate) type Never = <fn() -> ! as Returns>::Type;
-impl Outcome for Never {
-    fn outcome(self) -> Result<(), BoxError> {
-        self
-    }
-}
 
 /// A closure that is cloned for each call: an asynchronous one. Its future may borrow from what the closure captures
 /// (`async move || app.ask().await`), and then the closure is `FnOnce` only.
@@ -97,6 +42,12 @@ impl ListenerId {
 
     pub(crate) fn number(self) -> u64 {
         u64::from(self.upper) << 32 | u64::from(self.lower)
+    }
+}
+
+impl Outcome for ListenerId {
+    fn outcome(self) -> Result<(), BoxError> {
+        Ok(())
     }
 }
 

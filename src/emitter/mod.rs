@@ -13,6 +13,7 @@ mod event_emitter;
 mod listener;
 mod methods;
 mod names;
+mod output;
 mod panics;
 mod shared;
 mod table;
@@ -24,12 +25,12 @@ pub(crate) use concurrent::{Later, Now};
 pub use error::ListenerError;
 pub(crate) use error::expect_fit;
 pub use event_emitter::EventEmitter;
-pub(crate) use listener::{
-    Asynchronous, ClonedForEachCallSoUseArc, EachTime, Events, Listener, Never, Once, Rank, Synchronous,
-};
-pub use listener::{BoxError, ListenerId, Outcome};
+pub use listener::ListenerId;
+pub(crate) use listener::{Asynchronous, ClonedForEachCallSoUseArc, EachTime, Events, Listener, Once, Rank, Synchronous};
 pub(crate) use methods::{listener_methods, listeners_of};
 pub(crate) use names::{EventNames, did_you_mean};
+pub(crate) use output::Never;
+pub use output::{BoxError, Outcome};
 pub(crate) use panics::{Contained, contain, drop_each, output_of, panic_error, poll_to_end};
 pub(crate) use shared::Listeners;
 pub(crate) use table::{Change, Emission, Entry, Table};

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::listener::BoxError;
+use super::output::BoxError;
 
 /// Drops things of an app's. What one of them does is not to keep the others, or who has them dropped, from going on.
 pub(crate) fn drop_each<T>(things: impl IntoIterator<Item = T>) {

@@ -1,6 +1,7 @@
 use parking_lot::Mutex;
 
-use super::listener::{BoxError, ListenerId, Outcome, Rank};
+use super::listener::{ListenerId, Rank};
+use super::output::{BoxError, Outcome};
 use super::panics::{contain, drop_each};
 use crate::runtime::turn::Turn;
 

@@ -1,0 +1,50 @@
+use std::error::Error;
+
+/// Any error, as a listener may return it.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// What a listener may return: nothing, a `bool` (such as `write` answers, and which is ignored), or a `Result` whose
+/// `Err` is what an exception is in ReactPHP.
+#[diagnostic::on_unimplemented(
+    message = "a listener cannot return `{Self}`",
+    label = "return `()`, a `bool`, or a `Result<_, E>`",
+    note = "end the closure's body with `;` to throw its value away",
+    note = "where an asynchronous closure does not fit, listeners are synchronous: give `tokio::spawn` what has to wait"
+)]
+pub trait Outcome {
+    /// The error, if there is one.
+    fn outcome(self) -> Result<(), BoxError>;
+}
+
+impl Outcome for () {
+    fn outcome(self) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+impl Outcome for bool {
+    fn outcome(self) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+impl<T, E: Into<BoxError>> Outcome for Result<T, E> {
+    fn outcome(self) -> Result<(), BoxError> {
+        self.map(drop).map_err(Into::into)
+    }
+}
+
+/// A closure that never returns, because it always panics, has the type `!`, which cannot be named otherwise.
+#[doc(hidden)]
+pub trait Returns {
+    type Type;
+}
+impl<T> Returns for fn() -> T {
+    type Type = T;
+}
+pub(crate) type Never = <fn() -> ! as Returns>::Type;
+impl Outcome for Never {
+    fn outcome(self) -> Result<(), BoxError> {
+        self
+    }
+}
