@@ -6,6 +6,24 @@ use super::{Opcode, ProtocolError};
 /// The longest header a client can send: two bytes, eight of length, four of key.
 pub const HEADER_MAX: usize = 14;
 
+impl TryFrom<u8> for Opcode {
+    type Error = ProtocolError;
+
+    /// From the low four bits of a frame's first byte; the reserved ones are a protocol error.
+    #[inline]
+    fn try_from(opcode: u8) -> Result<Opcode, ProtocolError> {
+        Ok(match opcode {
+            0x0 => Opcode::Continuation,
+            0x1 => Opcode::Text,
+            0x2 => Opcode::Binary,
+            0x8 => Opcode::Close,
+            0x9 => Opcode::Ping,
+            0xA => Opcode::Pong,
+            _ => return Err(ProtocolError::ReservedOpcode { opcode }),
+        })
+    }
+}
+
 /// The header of a frame that a client sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {

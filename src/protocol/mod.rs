@@ -8,7 +8,9 @@
 pub mod accept;
 mod assembler;
 pub mod close;
+pub mod close_code;
 mod error;
+mod event;
 pub mod frame;
 mod limits;
 mod lookahead;
@@ -19,13 +21,13 @@ mod session;
 mod spare;
 mod utf8;
 
-pub use close::close_code;
 pub use error::ProtocolError;
+pub use event::Event;
 pub use limits::Limits;
 pub use lookahead::Lookahead;
 pub use mask::MaskKey;
 pub use opcode::Opcode;
 pub use rate::{Bucket, ControlRate};
-pub use session::{Event, Session};
+pub use session::Session;
 pub use spare::Spare;
 pub(crate) use utf8::check as check_text;

@@ -1,5 +1,3 @@
-use super::ProtocolError;
-
 /// What a frame is for (RFC 6455 §5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -23,23 +21,5 @@ impl Opcode {
     #[inline]
     pub const fn is_control(self) -> bool {
         self as u8 & 0x8 != 0
-    }
-}
-
-impl TryFrom<u8> for Opcode {
-    type Error = ProtocolError;
-
-    /// From the low four bits of a frame's first byte; the reserved ones are a protocol error.
-    #[inline]
-    fn try_from(opcode: u8) -> Result<Opcode, ProtocolError> {
-        Ok(match opcode {
-            0x0 => Opcode::Continuation,
-            0x1 => Opcode::Text,
-            0x2 => Opcode::Binary,
-            0x8 => Opcode::Close,
-            0x9 => Opcode::Ping,
-            0xA => Opcode::Pong,
-            _ => return Err(ProtocolError::ReservedOpcode { opcode }),
-        })
     }
 }
