@@ -170,7 +170,7 @@ impl HttpServer {
         let mut addresses = Vec::new();
         for socket in sockets.into().0 {
             addresses.extend(socket.local_addresses());
-            match socket.into_acceptor() {
+            match Acceptor::new(socket) {
                 Ok(acceptor) => {
                     let accepting = accept(lifetime.enter(), acceptor, self.inner.clone(), lifetime.clone());
                     tokio::spawn(accepting);

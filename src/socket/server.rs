@@ -2,7 +2,6 @@ use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use super::acceptor::Acceptor;
 use super::address::Address;
 use super::error::SocketError;
 use super::options::SocketOptions;
@@ -120,11 +119,6 @@ impl SocketServer {
             #[cfg(unix)]
             Listener::Unix(..) => Vec::new(),
         }
-    }
-
-    /// Begins to accept, on the present runtime.
-    pub(crate) fn into_acceptor(self) -> Result<Acceptor, SocketError> {
-        Acceptor::new(self)
     }
 
     pub(super) fn of(listener: Listener) -> SocketServer {
