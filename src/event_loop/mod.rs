@@ -4,6 +4,7 @@ mod callback;
 mod delay;
 mod enqueued;
 mod queue;
+mod schedule;
 mod signal;
 
 use std::io;
@@ -198,7 +199,7 @@ impl Loop {
         F: FnOnce() -> R + Send + 'static,
         R: Reaction<K>,
     {
-        Queue::current().tick(move || callback().react());
+        enqueued::tick(&Queue::current(), move || callback().react());
     }
 
     /// Calls `callback` for each signal of this kind that the process receives: `addSignal`.
@@ -267,6 +268,8 @@ fn add_timer(delay: Duration, every: Option<Duration>, callback: impl FnOnce(Tim
     // If there is no time, that is to be known here, and not in the loop.
     drop(sleep(Duration::ZERO));
     let timer = Timer { runtime: queue.runtime(), number: next_number() };
-    queue.add_timer(timer.number, delay, every, callback(timer));
+    if queue.add_timer(timer.number, delay, every, callback(timer)) {
+        enqueued::timer(&queue, timer.number);
+    }
     timer
 }
