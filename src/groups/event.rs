@@ -1,6 +1,6 @@
 //! The events of managers and groups.
 
-use super::group::ConnectionGroup;
+use super::handle::ConnectionGroup;
 use crate::emitter::EventNames;
 use crate::websocket::Kept;
 

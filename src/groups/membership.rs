@@ -3,9 +3,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::error::GroupError;
-use super::group::ConnectionGroup;
-use super::manager::GroupManager;
-use crate::websocket::{Text, WebSocketConnection, WebSocketMiddleware};
+use super::handle::ConnectionGroup;
+use crate::websocket::WebSocketConnection;
 
 /// How a connection gets into a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,21 +70,29 @@ impl Membership {
         }
     }
 
-    /// That of a connection, made if there is none.
-    pub(super) fn of(connection: WebSocketConnection) -> Result<Arc<Membership>, GroupError> {
-        connection.get_or_attach(Membership::end).ok_or(GroupError::Closed)
+    /// That of a connection, made if there is none. `ended` is called with it when the connection has ended.
+    pub(super) fn of(
+        connection: WebSocketConnection,
+        ended: fn(&Membership, WebSocketConnection),
+    ) -> Result<Arc<Membership>, GroupError> {
+        connection.get_or_attach(ended).ok_or(GroupError::Closed)
     }
 
-    /// The connection has ended: it leaves all its groups.
-    fn end(&self, connection: WebSocketConnection) {
-        let groups = {
-            let mut state = self.state.lock();
-            state.over = true;
-            state.groups.clone()
-        };
-        for group in groups {
-            group.remove(connection);
-        }
+    /// The connection has ended: nobody can enter any more. Returns the groups that it has to leave.
+    pub(super) fn end(&self) -> Vec<ConnectionGroup> {
+        let mut state = self.state.lock();
+        state.over = true;
+        state.groups.clone()
+    }
+
+    /// The group that `set_group` chose.
+    pub(super) fn current(&self) -> Option<ConnectionGroup> {
+        self.state.lock().current
+    }
+
+    /// All groups that the connection is in.
+    pub(super) fn groups(&self) -> Vec<ConnectionGroup> {
+        self.state.lock().groups.clone()
     }
 }
 
@@ -93,57 +100,5 @@ impl State {
     fn ask_for_room(&self, connection: WebSocketConnection) -> Result<(), GroupError> {
         let limit = connection.max_groups().unwrap_or(usize::MAX);
         if self.groups.len() < limit { Ok(()) } else { Err(GroupError::TooManyGroups { limit }) }
-    }
-}
-
-/// # Groups
-impl WebSocketConnection {
-    /// Puts the connection into one group, ReactPHP's `setGroup`: out of the one that it was put into before, into this one.
-    /// The same name changes nothing, `None` only takes it out. Groups that it [joined](GroupManager::join) otherwise are not
-    /// concerned.
-    ///
-    /// # Errors
-    /// [`GroupError::NoManager`], and those of [`GroupManager::join`]. It is out of the former group even so.
-    pub fn set_group(&self, name: Option<&str>) -> Result<(), GroupError> {
-        let current = self.group();
-        if let (Some(current), Some(name)) = (current, name)
-            && current.name() == name
-        {
-            return Ok(());
-        }
-        if let Some(current) = current {
-            current.remove(*self);
-        }
-        let Some(name) = name else { return Ok(()) };
-        if !self.is_writable() {
-            return Err(GroupError::Closed);
-        }
-        let manager = self.extension::<GroupManager>().ok_or(GroupError::NoManager)?;
-        manager.join_as(name, *self, Choice::TheOne).map(drop)
-    }
-
-    /// The group that [`set_group`](WebSocketConnection::set_group) put the connection into. It still answers in `close`
-    /// listeners.
-    pub fn group(&self) -> Option<ConnectionGroup> {
-        self.get::<Membership>()?.state.lock().current
-    }
-
-    /// The name of that group.
-    pub fn group_name(&self) -> Option<Text> {
-        self.group().map(|group| group.name())
-    }
-
-    /// All groups that the connection is in.
-    pub fn groups(&self) -> Vec<ConnectionGroup> {
-        self.get::<Membership>().map(|membership| membership.state.lock().groups.clone()).unwrap_or_default()
-    }
-}
-
-impl WebSocketMiddleware {
-    /// Gives the connections a manager for [`set_group`](WebSocketConnection::set_group).
-    ///
-    /// Call it before the middleware is cloned: a clone that was made before has no manager.
-    pub fn with_group_manager(self, groups: GroupManager) -> WebSocketMiddleware {
-        self.with_extension(Arc::new(groups))
     }
 }
