@@ -100,12 +100,12 @@ impl<A: 'static> ConcurrentListeners<A> {
     }
 
     /// Removes the listeners of an event, or all.
-    pub(crate) fn remove_all(&self, event: Option<u8>) {
-        self.replace(|listeners| listeners.retain(|listener| event.is_some_and(|event| event != listener.event)));
+    pub(crate) fn remove_all(&self, event: Option<&u8>) {
+        self.replace(|listeners| listeners.retain(|listener| event.is_some_and(|event| *event != listener.event)));
     }
 
-    pub(crate) fn count(&self, event: u8) -> usize {
-        self.snapshot().iter().filter(|listener| listener.event == event).count()
+    pub(crate) fn count(&self, event: &u8) -> usize {
+        self.snapshot().iter().filter(|listener| listener.event == *event).count()
     }
 
     /// The listeners to call, in order: those of `event` for which [`begin`](ConcurrentListener::begin) says something.

@@ -3,9 +3,8 @@ use std::sync::Arc;
 
 use super::listener::{ListenerId, Rank};
 use super::output::Outcome;
-use super::panics::{Contained, drop_each};
-use super::shared::Listeners;
-use super::turnstile::Turnstile;
+use super::panics::Contained;
+use super::shared_emitter::SharedEmitter;
 
 /// An emitter of an app's own events: what Évenement's `EventEmitter`, or a `ThroughStream` that only passes data on, is
 /// in a ReactPHP app.
@@ -34,18 +33,13 @@ use super::turnstile::Turnstile;
 /// assert_eq!(*seen.lock().unwrap(), ["hello"]);
 /// ```
 pub struct EventEmitter<A> {
-    inner: Arc<Inner<A>>,
-}
-
-struct Inner<A> {
-    listeners: Listeners<Box<str>, A>,
-    turnstile: Turnstile<(Box<str>, A)>,
+    inner: Arc<SharedEmitter<Box<str>, A>>,
 }
 
 impl<A> EventEmitter<A> {
     /// An emitter without listeners.
     pub fn new() -> EventEmitter<A> {
-        EventEmitter { inner: Arc::new(Inner { listeners: Listeners::default(), turnstile: Turnstile::default() }) }
+        EventEmitter { inner: Arc::default() }
     }
 
     /// Calls `listener` at every `event` from the next one on. Any name is an event.
@@ -93,11 +87,7 @@ impl<A> EventEmitter<A> {
     /// Calls the listeners of `event` before it returns, unless another emission is under way: then the task of that one calls
     /// them when it is done.
     pub fn emit(&self, event: &str, args: A) {
-        self.inner.turnstile.push((event.into(), args));
-        self.inner.turnstile.pass(|(event, args)| {
-            self.inner.listeners.emit(&event, &args, |_| {});
-            drop_each([args]);
-        });
+        self.inner.emit(event.into(), args, |_, _| {});
     }
 
     #[track_caller]

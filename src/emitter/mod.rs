@@ -2,7 +2,8 @@
 //! and call them.
 //!
 //! * [`Table`] belongs to one task, which alone calls its listeners: `FnMut`, synchronous or asynchronous, no lock.
-//! * [`Listeners`] are shared by many tasks and called by one at a time, see [`Turnstile`]: `FnMut`, synchronous.
+//! * [`Listeners`] are shared by many tasks and called by one at a time, see [`Turnstile`] and [`SharedEmitter`]: `FnMut`,
+//!   synchronous.
 //! * [`ConcurrentListeners`] are shared and called by many at a time: `Fn`, synchronous or asynchronous.
 //!
 //! All keep the rules of Évenement: `on` before `once`, each in the order of registration, on a snapshot.
@@ -16,6 +17,7 @@ mod names;
 mod output;
 mod panics;
 mod shared;
+mod shared_emitter;
 mod table;
 mod turnstile;
 
@@ -27,11 +29,12 @@ pub(crate) use error::expect_fit;
 pub use event_emitter::EventEmitter;
 pub use listener::ListenerId;
 pub(crate) use listener::{Asynchronous, ClonedForEachCallSoUseArc, EachTime, Events, Listener, Once, Rank, Synchronous};
-pub(crate) use methods::{listener_methods, listeners_of};
+pub(crate) use methods::{listener_methods, listeners_of, removal_methods};
 pub(crate) use names::{EventNames, did_you_mean};
 pub(crate) use output::Never;
 pub use output::{BoxError, Outcome};
 pub(crate) use panics::{Contained, contain, drop_each, output_of, panic_error, poll_to_end};
 pub(crate) use shared::Listeners;
+pub(crate) use shared_emitter::SharedEmitter;
 pub(crate) use table::{Change, Emission, Entry, Table};
 pub(crate) use turnstile::Turnstile;

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::body_listener::IntoBodyListener;
-use crate::emitter::{EventNames, ListenerError, ListenerId, Listeners, Once, Rank, Turnstile, expect_fit, listeners_of};
+use crate::emitter::{EventNames, ListenerError, ListenerId, Once, Rank, SharedEmitter, expect_fit, listeners_of};
 use crate::runtime::trace;
 
 const EVENTS: EventNames = EventNames {
@@ -49,8 +49,7 @@ pub(super) struct Inner {
     writers: AtomicUsize,
     /// Notified when there is room again, or nothing more is written. The state changes first.
     room: Notify,
-    listeners: Listeners<u8, BodyWriter>,
-    turnstile: Turnstile<u8>,
+    events: SharedEmitter<u8, BodyWriter>,
 }
 
 #[derive(Default)]
@@ -125,8 +124,7 @@ impl Inner {
             state: Mutex::default(),
             writers: AtomicUsize::new(0),
             room: Notify::new(),
-            listeners: Listeners::default(),
-            turnstile: Turnstile::default(),
+            events: SharedEmitter::default(),
         })
     }
 
@@ -173,14 +171,12 @@ impl Inner {
     }
 
     fn emit(self: &Arc<Inner>, event: u8) {
-        self.turnstile.push(event);
-        self.turnstile.pass(|event| {
-            let name = EVENTS.name(event);
-            self.listeners.emit(&event, &BodyWriter::of(self), |error| trace::listener_failed(name, error));
-            if event == CLOSE {
-                self.listeners.end();
-            }
-        });
+        let (writer, failed) =
+            (BodyWriter::of(self), |event: &u8, error| trace::listener_failed(EVENTS.name(*event), error));
+        match event {
+            CLOSE => self.events.emit_last(event, writer, failed),
+            _ => self.events.emit(event, writer, failed),
+        }
     }
 }
 
@@ -306,7 +302,7 @@ impl BodyWriter {
         self.add_listener(event, Rank::Once, listener.into_body_listener())
     }
 
-    listeners_of! { EVENTS, &BodyWriter, |writer| Some(&writer.inner.listeners) }
+    listeners_of! { EVENTS, &BodyWriter, |writer| Some(&writer.inner.events.listeners) }
 }
 
 impl Clone for BodyWriter {

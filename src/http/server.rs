@@ -22,7 +22,7 @@ use super::pending::Pending;
 use super::response::Response;
 use super::sending::page;
 use super::stats::HttpStats;
-use crate::emitter::{Contained, EventNames, Listeners, Turnstile, drop_each, listener_methods};
+use crate::emitter::{Contained, EventNames, SharedEmitter, listener_methods};
 use crate::runtime::stream::{Stream, canonical};
 use crate::runtime::trace;
 use crate::runtime::turn::{Deferred, Turn};
@@ -66,11 +66,7 @@ pub(super) struct Server {
     events: Arc<ServerEvents>,
 }
 
-#[derive(Default)]
-struct ServerEvents {
-    listeners: Listeners<u8, Arc<HttpError>>,
-    turnstile: Turnstile<Arc<HttpError>>,
-}
+type ServerEvents = SharedEmitter<u8, Arc<HttpError>>;
 
 impl Server {
     pub(super) fn emit_error(&self, error: HttpError) {
@@ -85,11 +81,7 @@ impl Server {
         if !is_reported {
             trace::request_failed(error.cause(), &error, by_app, by_app && events.listeners.count(&ERROR) > 0);
         }
-        events.turnstile.push(Arc::new(error));
-        events.turnstile.pass(|error| {
-            events.listeners.emit(&ERROR, &error, |error| trace::listener_failed("error", error));
-            drop_each([error]);
-        });
+        events.emit(ERROR, Arc::new(error), |_, error| trace::listener_failed("error", error));
     }
 
     /// The page to send for an error: the app's, if it makes one. `plain`: the page that would be sent.

@@ -218,7 +218,7 @@ impl Handshaking {
         if by_app {
             // An exception in a listener is an `error` of the HTTP server in ReactPHP.
             let failed = HttpError::Handler(error.clone().into());
-            let is_reported = is_reported || self.shared.listeners.count(ERROR) > 0;
+            let is_reported = is_reported || self.shared.listeners.count(&ERROR) > 0;
             *page = if is_reported { page.with_reported_error(failed) } else { page.with_error(failed) };
         }
         if let Some(mut state) = self.connection.lock() {

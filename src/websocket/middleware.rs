@@ -12,7 +12,7 @@ use super::stats::WebSocketStats;
 use super::verify::IntoVerifier;
 use crate::emitter::{
     ClonedForEachCallSoUseArc, ConcurrentClosure, Contained, EventNames, Later, ListenerError, ListenerId, Now, Outcome,
-    Rank, Reacting, Reaction, call_once, expect_fit, output_of,
+    Rank, Reacting, Reaction, call_once, expect_fit, output_of, removal_methods,
 };
 use crate::http::{Answer, Middleware, Next, ServerRequest, path_as_requested};
 use crate::protocol::Opcode;
@@ -205,29 +205,7 @@ impl WebSocketMiddleware {
         self.add(event, Rank::Once, call_once(listener))
     }
 
-    /// Removes a listener. One that is not there any more is no error.
-    pub fn remove_listener(&self, id: ListenerId) {
-        self.shared.listeners.remove(id.number());
-    }
-
-    /// Removes the listeners of one event, or with `None` of all.
-    ///
-    /// # Panics
-    /// If there is no such event.
-    #[track_caller]
-    pub fn remove_all_listeners(&self, event: Option<&str>) {
-        let event = expect_fit(event.map(|event| EVENTS.resolve(event)).transpose());
-        self.shared.listeners.remove_all(event);
-    }
-
-    /// How many listeners an event has.
-    ///
-    /// # Panics
-    /// If there is no such event.
-    #[track_caller]
-    pub fn listener_count(&self, event: &str) -> usize {
-        self.shared.listeners.count(expect_fit(EVENTS.resolve(event)))
-    }
+    removal_methods! { EVENTS, |middleware| Some(&middleware.shared.listeners) }
 
     /// The connections that are open now, as Node's `wss.clients`: from when the 101 has left, so that a `connection` listener
     /// does not find its own among them.
