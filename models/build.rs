@@ -33,8 +33,8 @@ const EVERYWHERE: [(&str, &str); 8] = [
 
 const SOME: [Exchange; 23] = [
     // Soon there are too many.
-    exchange("emitter/turnstile.rs", "const CROWD: usize = 256;", "const CROWD: usize = 3;"),
-    exchange("emitter/turnstile.rs", "use std::thread::", "use ::shuttle::thread::"),
+    exchange("emitter/serial_queue.rs", "const CROWD: usize = 256;", "const CROWD: usize = 3;"),
+    exchange("emitter/serial_queue.rs", "use std::thread::", "use ::shuttle::thread::"),
     exchange("event_loop/queue.rs", "use std::thread;", "use ::shuttle::thread;"),
     exchange("event_loop/schedule.rs", "use std::thread::", "use ::shuttle::thread::"),
     exchange("websocket/cork.rs", "const FLUSH_MAX: usize = 256;", "const FLUSH_MAX: usize = 1;"),

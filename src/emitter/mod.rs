@@ -2,7 +2,7 @@
 //! and call them.
 //!
 //! * [`Table`] belongs to one task, which alone calls its listeners: `FnMut`, synchronous or asynchronous, no lock.
-//! * [`Listeners`] are shared by many tasks and called by one at a time, see [`Turnstile`] and [`SharedEmitter`]: `FnMut`,
+//! * [`Listeners`] are shared by many tasks and called by one at a time, see [`SerialQueue`] and [`SharedEmitter`]: `FnMut`,
 //!   synchronous.
 //! * [`ConcurrentListeners`] are shared and called by many at a time: `Fn`, synchronous or asynchronous.
 //!
@@ -16,10 +16,10 @@ mod methods;
 mod names;
 mod output;
 mod panics;
+mod serial_queue;
 mod shared;
 mod shared_emitter;
 mod table;
-mod turnstile;
 
 pub use concurrent::Reaction;
 pub(crate) use concurrent::{ConcurrentClosure, ConcurrentListener, ConcurrentListeners, Reacting, call_once};
@@ -34,7 +34,7 @@ pub(crate) use names::{EventNames, did_you_mean};
 pub(crate) use output::Never;
 pub use output::{BoxError, Outcome};
 pub(crate) use panics::{Contained, contain, drop_each, output_of, panic_error, poll_to_end};
+pub(crate) use serial_queue::SerialQueue;
 pub(crate) use shared::Listeners;
 pub(crate) use shared_emitter::SharedEmitter;
 pub(crate) use table::{Change, Emission, Entry, Table};
-pub(crate) use turnstile::Turnstile;

@@ -6,7 +6,7 @@ use super::panics::{contain, drop_each};
 use crate::runtime::turn::Turn;
 
 /// The listeners of an object that many tasks share, by event. They are called one emission at a time, see
-/// [`Turnstile`](super::Turnstile).
+/// [`SerialQueue`](super::SerialQueue).
 pub(crate) struct Listeners<K, A> {
     inner: Mutex<Inner<K, A>>,
 }
@@ -89,7 +89,7 @@ impl<K: PartialEq, A> Listeners<K, A> {
     /// Calls the listeners that an event has now. A panic or an `Err` goes to `failed`; unlike an exception in PHP it does
     /// not keep the others from being called, who may be other people's.
     ///
-    /// To be called by one at a time: within a [`Turnstile`](super::Turnstile).
+    /// To be called by one at a time: within a [`SerialQueue`](super::SerialQueue).
     pub(crate) fn emit(&self, event: &K, args: &A, mut failed: impl FnMut(BoxError)) {
         let (calls, mut closures) = {
             let mut inner = self.inner.lock();

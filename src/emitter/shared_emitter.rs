@@ -1,12 +1,12 @@
 use super::output::BoxError;
 use super::panics::drop_each;
+use super::serial_queue::SerialQueue;
 use super::shared::Listeners;
-use super::turnstile::Turnstile;
 
 /// Listeners that many tasks share, and the queue of what is emitted to them. All listeners see the events in one order.
 pub(crate) struct SharedEmitter<K, A> {
     pub(crate) listeners: Listeners<K, A>,
-    queue: Turnstile<Emission<K, A>>,
+    queue: SerialQueue<Emission<K, A>>,
 }
 
 struct Emission<K, A> {
@@ -17,7 +17,7 @@ struct Emission<K, A> {
 
 impl<K, A> Default for SharedEmitter<K, A> {
     fn default() -> Self {
-        SharedEmitter { listeners: Listeners::default(), queue: Turnstile::default() }
+        SharedEmitter { listeners: Listeners::default(), queue: SerialQueue::default() }
     }
 }
 
@@ -35,7 +35,7 @@ impl<K: PartialEq, A> SharedEmitter<K, A> {
 
     fn enqueue(&self, emission: Emission<K, A>, mut failed: impl FnMut(&K, BoxError)) {
         self.queue.push(emission);
-        self.queue.pass(|Emission { event, args, is_last }| {
+        self.queue.drain(|Emission { event, args, is_last }| {
             self.listeners.emit(&event, &args, |error| failed(&event, error));
             if is_last {
                 self.listeners.end();

@@ -14,7 +14,7 @@ impl Registry {
     /// Tells what has happened, unless somebody is about it. No lock is held.
     pub(super) fn tell(&self) {
         let counts = &self.counts;
-        self.turnstile.pass(|happening| match happening {
+        self.events.drain(|happening| match happening {
             Happening::Create(group) => {
                 add(&counts.created, 1);
                 self.emit(CREATE, group);

@@ -48,7 +48,7 @@ impl Registry {
             Entry::Vacant(entry) => {
                 let group = ConnectionGroup::begin(entry.key().clone(), self.clone());
                 // Before others find it, so that nothing of it is told before it.
-                self.turnstile.push(Happening::Create(group));
+                self.events.push(Happening::Create(group));
                 entry.insert(group);
                 group
             }

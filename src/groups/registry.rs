@@ -3,7 +3,7 @@ use dashmap::DashMap;
 use super::event::Happening;
 use super::handle::ConnectionGroup;
 use super::stats::Counts;
-use crate::emitter::{Listeners, Turnstile};
+use crate::emitter::{Listeners, SerialQueue};
 use crate::websocket::Text;
 
 /// The groups of a manager, and what has happened in them and not been told yet.
@@ -11,6 +11,6 @@ use crate::websocket::Text;
 pub(super) struct Registry {
     pub(super) groups: DashMap<Text, ConnectionGroup>,
     pub(super) listeners: Listeners<u8, ConnectionGroup>,
-    pub(super) turnstile: Turnstile<Happening>,
+    pub(super) events: SerialQueue<Happening>,
     pub(super) counts: Counts,
 }

@@ -112,7 +112,7 @@ impl State {
             self.untold.fetch_add(1, Ordering::Relaxed);
         }
         if let Some(registry) = &self.registry {
-            registry.turnstile.push(happening);
+            registry.events.push(happening);
         }
     }
 }
