@@ -43,7 +43,7 @@ mod runtime;
 mod socket;
 mod websocket;
 
-pub use emitter::{BoxError, EventEmitter, ListenerError, ListenerId, Outcome, Reaction};
+pub use emitter::{BoxError, EventEmitter, IntoListenerFuture, ListenerError, ListenerId, ListenerOutput};
 pub use error::Error;
 pub use event_loop::{Delay, IntoCallback, IntoOnceCallback, Loop, Signal, SignalListener, Timer};
 pub use groups::{ConnectionGroup, GroupError, GroupManager, GroupStats};

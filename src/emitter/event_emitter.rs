@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::listener::{ListenerId, Rank};
-use super::output::Outcome;
+use super::output::ListenerOutput;
 use super::panics::Contained;
 use super::shared_emitter::SharedEmitter;
 
@@ -50,7 +50,7 @@ impl<A> EventEmitter<A> {
     pub fn on<F, R>(&self, event: &str, listener: F) -> ListenerId
     where
         F: FnMut(&A) -> R + Send + 'static,
-        R: Outcome,
+        R: ListenerOutput,
     {
         self.add(event, Rank::On, listener)
     }
@@ -63,10 +63,10 @@ impl<A> EventEmitter<A> {
     pub fn once<F, R>(&self, event: &str, listener: F) -> ListenerId
     where
         F: FnOnce(&A) -> R + Send + 'static,
-        R: Outcome,
+        R: ListenerOutput,
     {
         let mut listener = Some(listener);
-        self.add(event, Rank::Once, move |args: &A| listener.take().map_or(Ok(()), |listener| listener(args).outcome()))
+        self.add(event, Rank::Once, move |args: &A| listener.take().map_or(Ok(()), |listener| listener(args).into_result()))
     }
 
     /// Removes a listener. One that is not there any more is no error.
@@ -94,7 +94,7 @@ impl<A> EventEmitter<A> {
     fn add<F, R>(&self, event: &str, rank: Rank, listener: F) -> ListenerId
     where
         F: FnMut(&A) -> R + Send + 'static,
-        R: Outcome,
+        R: ListenerOutput,
     {
         let listener = Contained::new(listener);
         assert!(!event.is_empty(), "event name is empty");

@@ -3,7 +3,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-use super::output::{BoxError, Outcome};
+use super::output::{BoxError, ListenerOutput};
 use super::panics::drop_pinned;
 
 /// A closure that is cloned for each call: an asynchronous one. Its future may borrow from what the closure captures
@@ -45,8 +45,8 @@ impl ListenerId {
     }
 }
 
-impl Outcome for ListenerId {
-    fn outcome(self) -> Result<(), BoxError> {
+impl ListenerOutput for ListenerId {
+    fn into_result(self) -> Result<(), BoxError> {
         Ok(())
     }
 }
@@ -123,7 +123,7 @@ impl<E: Events, F, Fut> Listener<E> for Asynchronous<F, Fut>
 where
     // `None` if the arguments are not this listener's, which `on` has excluded.
     F: for<'a> FnMut(&E::Subject, E::Args<'a>) -> Option<Fut> + Send,
-    Fut: Future<Output: Outcome> + Send,
+    Fut: Future<Output: ListenerOutput> + Send,
 {
     fn call(&mut self, subject: &E::Subject, args: &E::Args<'_>) -> Result<(), BoxError> {
         let started = (self.start)(subject, *args);
@@ -141,7 +141,7 @@ where
         let Some(future) = self.running.as_mut().as_pin_mut() else { return Poll::Ready(Ok(())) };
         let Poll::Ready(output) = future.poll(cx) else { return Poll::Pending };
         drop_pinned(self.running.as_mut());
-        Poll::Ready(output.outcome())
+        Poll::Ready(output.into_result())
     }
 }
 

@@ -20,7 +20,7 @@ macro_rules! listener_methods {
         pub fn on<F, R>(&self, event: &str, listener: F) -> $crate::emitter::ListenerId
         where
             F: FnMut($($argument)?) -> R + Send + 'static,
-            R: $crate::emitter::Outcome,
+            R: $crate::emitter::ListenerOutput,
         {
             $crate::emitter::expect_fit(self.try_on(event, listener))
         }
@@ -33,7 +33,7 @@ macro_rules! listener_methods {
         pub fn once<F, R>(&self, event: &str, listener: F) -> $crate::emitter::ListenerId
         where
             F: FnOnce($($argument)?) -> R + Send + 'static,
-            R: $crate::emitter::Outcome,
+            R: $crate::emitter::ListenerOutput,
         {
             $crate::emitter::expect_fit(self.try_once(event, listener))
         }
@@ -49,7 +49,7 @@ macro_rules! listener_methods {
         ) -> Result<$crate::emitter::ListenerId, $crate::emitter::ListenerError>
         where
             F: FnMut($($argument)?) -> R + Send + 'static,
-            R: $crate::emitter::Outcome,
+            R: $crate::emitter::ListenerOutput,
         {
             let mut $listener = listener;
             self.add_listener(event, $crate::emitter::Rank::On, move |$stored: &$type| $call)
@@ -66,11 +66,11 @@ macro_rules! listener_methods {
         ) -> Result<$crate::emitter::ListenerId, $crate::emitter::ListenerError>
         where
             F: FnOnce($($argument)?) -> R + Send + 'static,
-            R: $crate::emitter::Outcome,
+            R: $crate::emitter::ListenerOutput,
         {
             let mut listener = Some(listener);
             self.add_listener(event, $crate::emitter::Rank::Once, move |$stored: &$type| {
-                listener.take().map_or(Ok(()), |$listener| $crate::emitter::Outcome::outcome($call))
+                listener.take().map_or(Ok(()), |$listener| $crate::emitter::ListenerOutput::into_result($call))
             })
         }
 
@@ -84,7 +84,7 @@ macro_rules! listeners_of {
     ($names:expr, &$type:ty, |$object:ident| $listeners:expr $(,)?) => {
         $crate::emitter::removal_methods! { $names, |$object| $listeners }
 
-        fn add_listener<R: $crate::emitter::Outcome>(
+        fn add_listener<R: $crate::emitter::ListenerOutput>(
             &self,
             event: &str,
             rank: $crate::emitter::Rank,

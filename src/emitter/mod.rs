@@ -21,8 +21,8 @@ mod shared;
 mod shared_emitter;
 mod table;
 
-pub use concurrent::Reaction;
-pub(crate) use concurrent::{ConcurrentClosure, ConcurrentListener, ConcurrentListeners, Reacting, call_once};
+pub use concurrent::IntoListenerFuture;
+pub(crate) use concurrent::{ConcurrentClosure, ConcurrentListener, ConcurrentListeners, ListenerCall, call_once};
 pub(crate) use concurrent::{Later, Now};
 pub use error::ListenerError;
 pub(crate) use error::expect_fit;
@@ -32,7 +32,7 @@ pub(crate) use listener::{Asynchronous, ClonedForEachCallSoUseArc, EachTime, Eve
 pub(crate) use methods::{listener_methods, listeners_of, removal_methods};
 pub(crate) use names::{EventNames, did_you_mean};
 pub(crate) use output::Never;
-pub use output::{BoxError, Outcome};
+pub use output::{BoxError, ListenerOutput};
 pub(crate) use panics::{Contained, contain, drop_each, output_of, panic_error, poll_to_end};
 pub(crate) use serial_queue::SerialQueue;
 pub(crate) use shared::Listeners;

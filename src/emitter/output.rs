@@ -11,25 +11,25 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
     note = "end the closure's body with `;` to throw its value away",
     note = "where an asynchronous closure does not fit, listeners are synchronous: give `tokio::spawn` what has to wait"
 )]
-pub trait Outcome {
+pub trait ListenerOutput {
     /// The error, if there is one.
-    fn outcome(self) -> Result<(), BoxError>;
+    fn into_result(self) -> Result<(), BoxError>;
 }
 
-impl Outcome for () {
-    fn outcome(self) -> Result<(), BoxError> {
+impl ListenerOutput for () {
+    fn into_result(self) -> Result<(), BoxError> {
         Ok(())
     }
 }
 
-impl Outcome for bool {
-    fn outcome(self) -> Result<(), BoxError> {
+impl ListenerOutput for bool {
+    fn into_result(self) -> Result<(), BoxError> {
         Ok(())
     }
 }
 
-impl<T, E: Into<BoxError>> Outcome for Result<T, E> {
-    fn outcome(self) -> Result<(), BoxError> {
+impl<T, E: Into<BoxError>> ListenerOutput for Result<T, E> {
+    fn into_result(self) -> Result<(), BoxError> {
         self.map(drop).map_err(Into::into)
     }
 }
@@ -43,8 +43,8 @@ impl<T> Returns for fn() -> T {
     type Type = T;
 }
 pub(crate) type Never = <fn() -> ! as Returns>::Type;
-impl Outcome for Never {
-    fn outcome(self) -> Result<(), BoxError> {
+impl ListenerOutput for Never {
+    fn into_result(self) -> Result<(), BoxError> {
         self
     }
 }

@@ -1,7 +1,7 @@
 use parking_lot::Mutex;
 
 use super::listener::{ListenerId, Rank};
-use super::output::{BoxError, Outcome};
+use super::output::{BoxError, ListenerOutput};
 use super::panics::{contain, drop_each};
 use crate::runtime::turn::Turn;
 
@@ -51,8 +51,13 @@ impl<K, A> Drop for Listeners<K, A> {
 
 impl<K: PartialEq, A> Listeners<K, A> {
     /// Adds a listener and returns its number.
-    pub(crate) fn add<R: Outcome>(&self, event: K, rank: Rank, mut listener: impl FnMut(&A) -> R + Send + 'static) -> u64 {
-        let closure: Closure<A> = Box::new(move |args| listener(args).outcome());
+    pub(crate) fn add<R: ListenerOutput>(
+        &self,
+        event: K,
+        rank: Rank,
+        mut listener: impl FnMut(&A) -> R + Send + 'static,
+    ) -> u64 {
+        let closure: Closure<A> = Box::new(move |args| listener(args).into_result());
         let mut inner = self.inner.lock();
         if inner.has_ended {
             drop(inner);

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 
 use super::queue::Queue;
 use super::schedule::Job;
-use crate::emitter::Reacting;
+use crate::emitter::ListenerCall;
 use crate::runtime::turn::{self, Deferred};
 
 thread_local! {
@@ -23,7 +23,7 @@ struct Enqueued {
 }
 
 /// Enqueues a tick: it is handed over to the queue when the present turn ends, outside of a turn at once.
-pub(super) fn tick(queue: &Arc<Queue>, callback: impl FnOnce() -> Reacting + Send + 'static) {
+pub(super) fn tick(queue: &Arc<Queue>, callback: impl FnOnce() -> ListenerCall + Send + 'static) {
     if let Some(job) = keep(queue, Job::Tick(Box::new(callback)), |enqueued, job| enqueued.jobs.push(job)) {
         queue.accept([job], []);
     }

@@ -19,7 +19,7 @@ use queue::{Queue, next_number};
 pub use signal::Signal;
 use signal::Signals;
 
-use crate::emitter::{BoxError, Outcome, Reaction};
+use crate::emitter::{BoxError, IntoListenerFuture, ListenerOutput};
 
 /// Timers, future ticks and signals under the names of ReactPHP's `React\EventLoop\Loop`.
 ///
@@ -105,8 +105,8 @@ pub struct Timer {
 }
 
 /// So that a listener or callback may end with the call that makes a timer.
-impl Outcome for Timer {
-    fn outcome(self) -> Result<(), BoxError> {
+impl ListenerOutput for Timer {
+    fn into_result(self) -> Result<(), BoxError> {
         Ok(())
     }
 }
@@ -197,9 +197,9 @@ impl Loop {
     pub fn future_tick<F, R, K>(callback: F)
     where
         F: FnOnce() -> R + Send + 'static,
-        R: Reaction<K>,
+        R: IntoListenerFuture<K>,
     {
-        enqueued::tick(&Queue::current(), move || callback().react());
+        enqueued::tick(&Queue::current(), move || callback().into_call());
     }
 
     /// Calls `callback` for each signal of this kind that the process receives: `addSignal`.

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::callback::Callback;
-use crate::emitter::Reacting;
+use crate::emitter::ListenerCall;
 
 /// The callbacks of a loop that have not been called yet, or will be called again.
 #[derive(Default)]
@@ -27,7 +27,7 @@ pub(super) struct Schedule {
 }
 
 pub(super) enum Job {
-    Tick(Box<dyn FnOnce() -> Reacting + Send>),
+    Tick(Box<dyn FnOnce() -> ListenerCall + Send>),
     Signal(u64),
 }
 

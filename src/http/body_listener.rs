@@ -1,5 +1,5 @@
 use super::body_writer::BodyWriter;
-use crate::emitter::{BoxError, EachTime, Once, Outcome};
+use crate::emitter::{BoxError, EachTime, ListenerOutput, Once};
 
 /// A closure that can listen to the events of a [`BodyStream`](crate::BodyStream) or a [`BodyWriter`].
 ///
@@ -30,41 +30,41 @@ use form::{Plain, WithWriter};
 impl<F, R> IntoBodyListener<Plain> for F
 where
     F: FnMut() -> R + Send + 'static,
-    R: Outcome,
+    R: ListenerOutput,
 {
     fn into_body_listener(mut self) -> impl FnMut(&BodyWriter) -> Result<(), BoxError> + Send + 'static {
-        move |_| self().outcome()
+        move |_| self().into_result()
     }
 }
 
 impl<F, R> IntoBodyListener<WithWriter> for F
 where
     F: FnMut(&BodyWriter) -> R + Send + 'static,
-    R: Outcome,
+    R: ListenerOutput,
 {
     fn into_body_listener(mut self) -> impl FnMut(&BodyWriter) -> Result<(), BoxError> + Send + 'static {
-        move |writer| self(writer).outcome()
+        move |writer| self(writer).into_result()
     }
 }
 
 impl<F, R> IntoBodyListener<Plain, Once> for F
 where
     F: FnOnce() -> R + Send + 'static,
-    R: Outcome,
+    R: ListenerOutput,
 {
     fn into_body_listener(self) -> impl FnMut(&BodyWriter) -> Result<(), BoxError> + Send + 'static {
         let mut listener = Some(self);
-        move |_| listener.take().map_or(Ok(()), |listener| listener().outcome())
+        move |_| listener.take().map_or(Ok(()), |listener| listener().into_result())
     }
 }
 
 impl<F, R> IntoBodyListener<WithWriter, Once> for F
 where
     F: FnOnce(&BodyWriter) -> R + Send + 'static,
-    R: Outcome,
+    R: ListenerOutput,
 {
     fn into_body_listener(self) -> impl FnMut(&BodyWriter) -> Result<(), BoxError> + Send + 'static {
         let mut listener = Some(self);
-        move |writer| listener.take().map_or(Ok(()), |listener| listener(writer).outcome())
+        move |writer| listener.take().map_or(Ok(()), |listener| listener(writer).into_result())
     }
 }

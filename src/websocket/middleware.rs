@@ -11,8 +11,8 @@ use super::shared::Shared;
 use super::stats::WebSocketStats;
 use super::verify::IntoVerifier;
 use crate::emitter::{
-    ClonedForEachCallSoUseArc, ConcurrentClosure, Contained, EventNames, Later, ListenerError, ListenerId, Now, Outcome,
-    Rank, Reacting, Reaction, call_once, expect_fit, output_of, removal_methods,
+    ClonedForEachCallSoUseArc, ConcurrentClosure, Contained, EventNames, IntoListenerFuture, Later, ListenerCall,
+    ListenerError, ListenerId, ListenerOutput, Now, Rank, call_once, expect_fit, output_of, removal_methods,
 };
 use crate::http::{Answer, Middleware, Next, ServerRequest, path_as_requested};
 use crate::protocol::Opcode;
@@ -180,7 +180,7 @@ impl WebSocketMiddleware {
     pub fn once<F, R, K>(&self, event: &str, listener: F) -> ListenerId
     where
         F: FnOnce(WebSocketConnection) -> R + Send + 'static,
-        R: Reaction<K>,
+        R: IntoListenerFuture<K>,
     {
         expect_fit(self.try_once(event, listener))
     }
@@ -200,7 +200,7 @@ impl WebSocketMiddleware {
     pub fn try_once<F, R, K>(&self, event: &str, listener: F) -> Result<ListenerId, ListenerError>
     where
         F: FnOnce(WebSocketConnection) -> R + Send + 'static,
-        R: Reaction<K>,
+        R: IntoListenerFuture<K>,
     {
         self.add(event, Rank::Once, call_once(listener))
     }
@@ -321,10 +321,10 @@ pub trait IntoMiddlewareListener<M> {
 impl<F, R> IntoMiddlewareListener<Now> for F
 where
     F: Fn(WebSocketConnection) -> R + Send + Sync + 'static,
-    R: Outcome,
+    R: ListenerOutput,
 {
     fn into_listener(self) -> ConcurrentClosure<WebSocketConnection> {
-        Box::new(move |connection: WebSocketConnection| Reacting::Done(self(connection).outcome()))
+        Box::new(move |connection: WebSocketConnection| ListenerCall::Done(self(connection).into_result()))
     }
 }
 
@@ -338,12 +338,12 @@ where
         + Sync
         + 'static,
     Fut: Future<Output = R> + Send + 'static,
-    R: Outcome,
+    R: ListenerOutput,
 {
     fn into_listener(self) -> ConcurrentClosure<WebSocketConnection> {
         Box::new(move |connection: WebSocketConnection| {
             let running = (self.clone())(connection);
-            Reacting::Later(Box::pin(async move { output_of!(running).outcome() }))
+            ListenerCall::Later(Box::pin(async move { output_of!(running).into_result() }))
         })
     }
 }
