@@ -1,4 +1,4 @@
-use super::spare::Spare;
+use super::buffer_pool::BufferPool;
 use super::utf8::{self, DirectText, TextBuffer};
 use super::{Limits, Opcode, ProtocolError};
 
@@ -46,11 +46,11 @@ impl Assembler {
     }
 
     /// Takes a piece of payload, unmasked.
-    pub(super) fn push(&mut self, piece: &[u8], spare: &mut Spare) -> Result<(), ProtocolError> {
+    pub(super) fn push(&mut self, piece: &[u8], pool: &mut BufferPool) -> Result<(), ProtocolError> {
         match &mut self.body {
-            Body::Text(text) => text.push(piece, spare),
+            Body::Text(text) => text.push(piece, pool),
             Body::DirectText(DirectText { bytes, .. }) | Body::Binary(bytes) => {
-                spare.make_room(bytes, piece.len());
+                pool.make_room(bytes, piece.len());
                 bytes.extend_from_slice(piece);
                 self.check()
             }

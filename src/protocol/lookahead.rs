@@ -100,7 +100,7 @@ impl Lookahead {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Limits, Spare};
+    use crate::protocol::{BufferPool, Limits};
 
     /// A text, a ping "hi", a text of 300, a ping without payload, a Close, a ping too late.
     fn bytes() -> Vec<u8> {
@@ -120,7 +120,7 @@ mod tests {
             let mut first = bytes[..start].to_vec();
             let mut input = &mut first[..];
             let mut received = 0;
-            while let Ok(Some(event)) = session.receive(&mut input, &Limits::default(), &mut Spare::default()) {
+            while let Ok(Some(event)) = session.receive(&mut input, &Limits::default(), &mut BufferPool::default()) {
                 received += usize::from(matches!(event, crate::protocol::Event::Ping(_)));
             }
             for size in [1, 5, 1000] {

@@ -7,6 +7,7 @@
 
 pub mod accept;
 mod assembler;
+mod buffer_pool;
 pub mod close;
 pub mod close_code;
 mod error;
@@ -18,9 +19,9 @@ mod mask;
 mod opcode;
 mod rate;
 mod session;
-mod spare;
 mod utf8;
 
+pub use buffer_pool::BufferPool;
 pub use error::ProtocolError;
 pub use event::Event;
 pub use limits::Limits;
@@ -29,5 +30,4 @@ pub use mask::MaskKey;
 pub use opcode::Opcode;
 pub use rate::{Bucket, ControlRate};
 pub use session::Session;
-pub use spare::Spare;
 pub(crate) use utf8::check as check_text;

@@ -1,10 +1,10 @@
 use std::borrow::Cow;
 
 use super::assembler::{Assembled, Assembler};
+use super::buffer_pool::BufferPool;
 use super::close;
 use super::frame::{FrameHeader, HEADER_MAX};
 use super::mask::MaskKey;
-use super::spare::Spare;
 use super::utf8;
 use super::{Event, Limits, Opcode, ProtocolError};
 
@@ -14,13 +14,13 @@ use super::{Event, Limits, Opcode, ProtocolError};
 /// and answers what comes out. An idle session holds no buffer.
 ///
 /// ```
-/// use react_websocket::protocol::{Event, Limits, Session, Spare};
+/// use react_websocket::protocol::{Event, Limits, Session, BufferPool};
 ///
-/// let (mut session, limits, mut spare) = (Session::default(), Limits::default(), Spare::default());
+/// let (mut session, limits, mut pool) = (Session::default(), Limits::default(), BufferPool::default());
 /// let mut bytes = *b"\x81\x82\x00\x00\x00\x00hi";
 /// let mut input = &mut bytes[..];
-/// assert_eq!(session.receive(&mut input, &limits, &mut spare), Ok(Some(Event::Text("hi".into()))));
-/// assert_eq!(session.receive(&mut input, &limits, &mut spare), Ok(None));
+/// assert_eq!(session.receive(&mut input, &limits, &mut pool), Ok(Some(Event::Text("hi".into()))));
+/// assert_eq!(session.receive(&mut input, &limits, &mut pool), Ok(None));
 /// ```
 #[derive(Debug, Default)]
 pub struct Session {
@@ -66,8 +66,8 @@ impl Session {
     /// The next event in `input`, which is unmasked in place and moved forward over what has been used up.
     ///
     /// `None` when all of `input` is used up, which is always the case after [`Event::Close`] and after an error.
-    /// `limits` decide what is accepted; `spare` lends the buffers for messages that do not come whole, and gets them
-    /// back by [`Spare::give`] when the caller has used an owned event.
+    /// `limits` decide what is accepted; `pool` lends the buffers for messages that do not come whole, and gets them
+    /// back by [`BufferPool::give`] when the caller has used an owned event.
     ///
     /// # Errors
     /// The first rule that the peer broke. Memory is used for what has arrived, never for what was announced.
@@ -76,9 +76,9 @@ impl Session {
         &mut self,
         input: &mut &'a mut [u8],
         limits: &Limits,
-        spare: &mut Spare,
+        pool: &mut BufferPool,
     ) -> Result<Option<Event<'a>>, ProtocolError> {
-        let received = self.next_event(input, limits, spare);
+        let received = self.next_event(input, limits, pool);
         if !matches!(received, Ok(Some(Event::Text(_) | Event::Binary(_) | Event::Ping(_) | Event::Pong(_)))) {
             self.settle(input, &received);
         }
@@ -88,16 +88,16 @@ impl Session {
     /// Where the rest of a large message may be read to without a detour: the buffer that it is put together in, and how many
     /// bytes may be appended to it. Afterwards call [`receive_direct`](Session::receive_direct).
     #[inline]
-    pub fn direct(&mut self, spare: &mut Spare) -> Option<(&mut Vec<u8>, usize)> {
+    pub fn direct(&mut self, pool: &mut BufferPool) -> Option<(&mut Vec<u8>, usize)> {
         // Mostly nothing is unfinished, and asking costs no more than this.
-        self.partial.as_deref_mut()?.direct(spare)
+        self.partial.as_deref_mut()?.direct(pool)
     }
 
     /// Takes note of the `count` bytes that were appended to the buffer of [`direct`](Session::direct).
     ///
     /// Besides the event, if the message is complete, it returns the bytes that follow the frame and still have to be
     /// [received](Session::receive): nearly always none. The buffer is moved to `message` then, which the event borrows from;
-    /// [give](Spare::give) it back afterwards.
+    /// [give](BufferPool::give) it back afterwards.
     ///
     /// # Errors
     /// The text is none.
@@ -186,14 +186,14 @@ impl Session {
         &mut self,
         input: &mut &'a mut [u8],
         limits: &Limits,
-        spare: &mut Spare,
+        pool: &mut BufferPool,
     ) -> Result<Option<Event<'a>>, ProtocolError> {
         loop {
             if self.over {
                 return Ok(None);
             }
             if self.partial.as_ref().is_some_and(|partial| partial.frame.is_some()) {
-                match self.fill(input, spare)? {
+                match self.fill(input, pool)? {
                     Some(event) => return Ok(Some(event)),
                     None if input.is_empty() => return Ok(None),
                     None => continue,
@@ -267,7 +267,7 @@ impl Session {
     }
 
     /// Takes what has arrived of the frame under way.
-    fn fill<'a>(&mut self, input: &mut &'a mut [u8], spare: &mut Spare) -> Result<Option<Event<'a>>, ProtocolError> {
+    fn fill<'a>(&mut self, input: &mut &'a mut [u8], pool: &mut BufferPool) -> Result<Option<Event<'a>>, ProtocolError> {
         let Some(partial) = self.partial.as_deref_mut() else { return Ok(None) };
         let Some(frame) = &mut partial.frame else { return Ok(None) };
         let length = usize::try_from(frame.remaining).unwrap_or(usize::MAX).min(input.len());
@@ -276,7 +276,7 @@ impl Session {
         frame.mask.apply(piece);
         frame.remaining = frame.remaining.saturating_sub(length as u64);
         match &mut partial.message {
-            Some(message) if !frame.opcode.is_control() => message.push(piece, spare)?,
+            Some(message) if !frame.opcode.is_control() => message.push(piece, pool)?,
             _ => partial.control.extend_from_slice(piece),
         }
         if frame.remaining > 0 { Ok(None) } else { self.end_of_frame() }
@@ -346,7 +346,7 @@ impl Session {
 
 impl Partial {
     #[inline(never)]
-    fn direct(&mut self, spare: &mut Spare) -> Option<(&mut Vec<u8>, usize)> {
+    fn direct(&mut self, pool: &mut BufferPool) -> Option<(&mut Vec<u8>, usize)> {
         let (frame, message) = (self.frame?, self.message.as_mut()?);
         let remaining = usize::try_from(frame.remaining).ok()?;
         let least = if message.is_copied_text() { DIRECT_TEXT_MIN } else { DIRECT_MIN };
@@ -359,8 +359,8 @@ impl Partial {
         let buffer = message.buffer()?;
         let room = remaining.saturating_add(SLACK);
         // Memory is asked for only as much again as has arrived already.
-        spare.make_exact_room(buffer, room.min(buffer.len()));
-        // A spare buffer may have more, which is there already and may as well be filled.
+        pool.make_exact_room(buffer, room.min(buffer.len()));
+        // A buffer of the pool may have more, which is there already and may as well be filled.
         let room = room.min(buffer.capacity().saturating_sub(buffer.len()));
         Some((buffer, room))
     }

@@ -13,7 +13,7 @@ use super::driver::{Budget, Driver};
 use super::error::ConnectionError;
 use super::event::{self, Args};
 use super::slot::{CUT, DEAF, HELD_UP, MAIL, PAUSED};
-use crate::protocol::{ControlRate, Event, Opcode, ProtocolError, Spare, check_text, frame};
+use crate::protocol::{BufferPool, ControlRate, Event, Opcode, ProtocolError, check_text, frame};
 use crate::runtime::clock::Moment;
 
 /// Frames that are read ahead while a listener runs.
@@ -107,7 +107,7 @@ impl Driver {
 
     /// Has what has been read delivered.
     #[inline(always)]
-    fn received(&mut self, mut bytes: &mut [u8], spare: &mut Spare, cx: &mut Context<'_>, budget: &mut Budget) {
+    fn received(&mut self, mut bytes: &mut [u8], spare: &mut BufferPool, cx: &mut Context<'_>, budget: &mut Budget) {
         self.progress.heard = true;
         budget.bytes = budget.bytes.wrapping_sub_unsigned(bytes.len());
         self.slot().received.add_bytes(bytes.len());
@@ -219,7 +219,7 @@ impl Driver {
 
     /// Has messages delivered until there are no more in `input`, or no more can be delivered now.
     #[inline(never)]
-    fn feed_all(&mut self, input: &mut &mut [u8], spare: &mut Spare, cx: &mut Context<'_>, budget: &mut Budget) {
+    fn feed_all(&mut self, input: &mut &mut [u8], spare: &mut BufferPool, cx: &mut Context<'_>, budget: &mut Budget) {
         while self.delivery.is_free() && !budget.is_spent() && !self.is_held_up() {
             if self.feed_quickly(input, cx, budget) {
                 continue;
@@ -278,7 +278,7 @@ impl Driver {
 
     /// One thing that the peer has said.
     #[inline]
-    fn take(&mut self, event: Event<'_>, spare: &mut Spare, cx: &mut Context<'_>, budget: &mut Budget) {
+    fn take(&mut self, event: Event<'_>, spare: &mut BufferPool, cx: &mut Context<'_>, budget: &mut Budget) {
         budget.frames = budget.frames.saturating_sub(1);
         match event {
             Event::Text(text) => {
