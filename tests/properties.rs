@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{RngSeed, TestError, TestRunner};
 use react_websocket::protocol::frame::{self as wire, EncodedHeader, FrameHeader};
-use react_websocket::protocol::{BufferPool, Event, Limits, Lookahead, MaskKey, Opcode, Session, close, close_code};
+use react_websocket::protocol::{BufferPool, Event, Limits, MaskKey, Opcode, PingScanner, Session, close, close_code};
 use react_websocket::{
     HttpServer, ProtocolError, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
 };
@@ -359,7 +359,7 @@ fn nothing_is_received_after_a_close_or_a_failure() {
             let more = [after.concat(), text("more")].concat();
             let result = receiver.receive(&mut more.clone(), &cuts, |event| panic!("{event:?} after the end"));
             assert_eq!(result, Ok(()));
-            Lookahead::new(&receiver.session).walk(&more, |ping| panic!("a ping {ping:?} after the end"));
+            PingScanner::new(&receiver.session).scan(&more, |ping| panic!("a ping {ping:?} after the end"));
         }
     });
 }
@@ -643,9 +643,9 @@ fn a_ping_is_found_ahead_exactly_if_it_is_received_later() {
             return;
         }
         let mut found = Vec::new();
-        let mut lookahead = Lookahead::new(&receiver.session);
+        let mut scanner = PingScanner::new(&receiver.session);
         for range in pieces(bytes.len() - start, &cuts) {
-            lookahead.walk(&bytes[start..][range], |ping| found.push(Event::Ping(ping.to_vec().into())));
+            scanner.scan(&bytes[start..][range], |ping| found.push(Event::Ping(ping.to_vec().into())));
         }
         let (mut all, result) = verdict(&bytes, &UNCUT, Limits::default(), Way::Plain);
         all.retain(is_ping);
