@@ -67,8 +67,8 @@ const SOME: [Exchange; 23] = [
 
 /// Statics, each of which begins anew in every execution.
 const STATICS: [(&str, &str); 7] = [
-    ("websocket/slot.rs", "static SLOTS: Slots<Slot> = Slots::new();"),
-    ("groups/slot.rs", "static SLOTS: Slots<Slot> = Slots::new();"),
+    ("websocket/slot.rs", "static SLOTS: Slab<Slot> = Slab::new();"),
+    ("groups/slot.rs", "static SLOTS: Slab<Slot> = Slab::new();"),
     ("websocket/cork.rs", "static NEXT: AtomicU32 = AtomicU32::new(1);"),
     ("emitter/listener.rs", "static NEXT: AtomicU64 = AtomicU64::new(0);"),
     ("http/lifetime.rs", "static NEXT: AtomicU64 = AtomicU64::new(0);"),
@@ -134,7 +134,7 @@ fn exchange_everywhere(source: &str) -> String {
 
 /// What is new in the source and has to be exchanged is not overlooked.
 fn assert_nothing_left(path: &Path) {
-    const KINDS: [&str; 6] = [": Slots<", ": Atomic", ": Mutex<", ": RwLock<", ": OnceLock<", ": LazyLock<"];
+    const KINDS: [&str; 6] = [": Slab<", ": Atomic", ": Mutex<", ": RwLock<", ": OnceLock<", ": LazyLock<"];
     // A date that is written once a second is nobody's race, and what is only for the real system is not compiled.
     let may_have_locals = path.ends_with("http/date.rs");
     // What this asks of the system is not compiled.

@@ -8,7 +8,7 @@ use super::event::Happening;
 use super::handle::ConnectionGroup;
 use super::registry::Registry;
 use crate::emitter::Listeners;
-use crate::runtime::slab::Slots;
+use crate::runtime::slab::Slab;
 use crate::websocket::{Order, SlowMemberPolicy, Text, WebSocketConnection};
 
 /// What a handle points to. As with connections, slots are used again and never freed, and a number that no two groups of a
@@ -20,7 +20,7 @@ pub(super) struct Slot {
     pub(super) order: Order,
 }
 
-static SLOTS: Slots<Slot> = Slots::new();
+static SLOTS: Slab<Slot> = Slab::new();
 
 #[derive(Default)]
 pub(super) struct State {

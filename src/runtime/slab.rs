@@ -16,7 +16,7 @@ const CHUNKS: usize = 1 << 13;
 ///
 /// A handle could hold a reference instead. But then it would have, to a linter's eyes, interior mutability, and everybody
 /// who keeps handles in a `HashSet` would be warned that their keys may change.
-pub(crate) struct Slots<T: 'static> {
+pub(crate) struct Slab<T: 'static> {
     chunks: [OnceLock<Box<[T; PER_CHUNK]>>; CHUNKS],
     unused: Mutex<Unused>,
     /// What an index points to that was never given out.
@@ -31,9 +31,9 @@ struct Unused {
     next: u32,
 }
 
-impl<T: Default> Slots<T> {
-    pub(crate) const fn new() -> Slots<T> {
-        Slots {
+impl<T: Default> Slab<T> {
+    pub(crate) const fn new() -> Slab<T> {
+        Slab {
             chunks: [const { OnceLock::new() }; CHUNKS],
             unused: Mutex::new(Unused { free: Vec::new(), next: 0 }),
             nowhere: OnceLock::new(),
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn slots_are_used_again_under_another_number() {
-        static SLOTS: Slots<AtomicU64> = Slots::new();
+        static SLOTS: Slab<AtomicU64> = Slab::new();
         let taken: Vec<_> = (0..1000).map(|_| SLOTS.take()).collect();
         for (index, number) in &taken {
             SLOTS.get(*index).store(number.get(), Ordering::Relaxed);
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn an_index_that_was_never_given_out_points_to_what_nobody_owns() {
-        static SLOTS: Slots<AtomicU64> = Slots::new();
+        static SLOTS: Slab<AtomicU64> = Slab::new();
         let (index, _) = SLOTS.take();
         SLOTS.get(u32::MAX).store(7, Ordering::Relaxed);
         assert_eq!(SLOTS.get(index).load(Ordering::Relaxed), 0);

@@ -19,7 +19,7 @@ use super::writer::Streaming;
 use crate::emitter::{Change, ListenerId, drop_each};
 use crate::http::{Lifetime, Response, ServerRequest};
 use crate::runtime::clock::Alarm;
-use crate::runtime::slab::Slots;
+use crate::runtime::slab::Slab;
 use crate::runtime::trace;
 use crate::runtime::turn;
 
@@ -158,7 +158,7 @@ pub(super) struct WaitingPong {
     pub(super) behind: u64,
 }
 
-static SLOTS: Slots<Slot> = Slots::new();
+static SLOTS: Slab<Slot> = Slab::new();
 
 impl Slot {
     /// A connection in a free slot.
