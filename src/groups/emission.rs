@@ -8,7 +8,7 @@ use super::registry::Registry;
 use super::stats::add;
 use crate::runtime::trace;
 use crate::runtime::watchdog;
-use crate::websocket::Kept;
+use crate::websocket::SlotGuard;
 
 impl Registry {
     /// Tells what has happened, unless somebody is about it. No lock is held.
@@ -58,7 +58,7 @@ impl Registry {
 
 impl ConnectionGroup {
     /// Calls the listeners of an event. No lock is held.
-    fn tell(&self, event: u8, kept: Kept) {
+    fn tell(&self, event: u8, kept: SlotGuard) {
         let member = kept.connection();
         if let Some(state) = self.read() {
             let listeners = state.listeners.clone();

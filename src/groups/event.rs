@@ -2,7 +2,7 @@
 
 use super::handle::ConnectionGroup;
 use crate::emitter::EventNames;
-use crate::websocket::Kept;
+use crate::websocket::SlotGuard;
 
 pub(super) const MANAGER: EventNames = EventNames {
     object: "a GroupManager",
@@ -28,9 +28,9 @@ pub(super) const DROP: u8 = 2;
 /// ended when it is told.
 pub(super) enum Happening {
     Create(ConnectionGroup),
-    Join(ConnectionGroup, Kept),
-    Leave(ConnectionGroup, Kept),
-    Drop(ConnectionGroup, Kept),
+    Join(ConnectionGroup, SlotGuard),
+    Leave(ConnectionGroup, SlotGuard),
+    Drop(ConnectionGroup, SlotGuard),
     /// The last member has left. When that has been told, the group ends, unless somebody has come.
     Emptied(ConnectionGroup),
 }

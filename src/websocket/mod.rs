@@ -45,7 +45,7 @@ pub use message::{Message, Text};
 pub use middleware::{IntoMiddlewareListener, WebSocketMiddleware};
 pub use options::WebSocketOptions;
 pub use origins::Origins;
-pub(crate) use slot::Kept;
+pub(crate) use slot::SlotGuard;
 pub use stats::WebSocketStats;
 pub use verify::{IntoVerdict, IntoVerifier};
 pub use writer::{BinaryPayload, MessageWriter, Payload, TextPayload};

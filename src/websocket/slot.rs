@@ -232,24 +232,24 @@ impl Slot {
 }
 
 /// A connection whose slot is kept, and with it what the app has attached, also when it has ended.
-pub(crate) struct Kept(WebSocketConnection);
+pub(crate) struct SlotGuard(WebSocketConnection);
 
 impl WebSocketConnection {
-    pub(crate) fn keep(self) -> Kept {
+    pub(crate) fn keep(self) -> SlotGuard {
         if let Some(_state) = self.lock() {
             self.slot().kept.fetch_add(1, Ordering::Relaxed);
         }
-        Kept(self)
+        SlotGuard(self)
     }
 }
 
-impl Kept {
+impl SlotGuard {
     pub(crate) fn connection(&self) -> WebSocketConnection {
         self.0
     }
 }
 
-impl Drop for Kept {
+impl Drop for SlotGuard {
     fn drop(&mut self) {
         let Some(state) = self.0.lock() else { return };
         let slot = self.0.slot();
