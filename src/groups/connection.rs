@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::error::GroupError;
 use super::handle::ConnectionGroup;
 use super::manager::GroupManager;
-use super::membership::{Choice, Membership};
+use super::membership::{JoinKind, Membership};
 use crate::websocket::{Text, WebSocketConnection, WebSocketMiddleware};
 
 /// # Groups
@@ -29,7 +29,7 @@ impl WebSocketConnection {
             return Err(GroupError::Closed);
         }
         let manager = self.extension::<GroupManager>().ok_or(GroupError::NoManager)?;
-        manager.registry.join_as(name, *self, Choice::TheOne).map(drop)
+        manager.registry.join_as(name, *self, JoinKind::Exclusive).map(drop)
     }
 
     /// The group that [`set_group`](WebSocketConnection::set_group) put the connection into. It still answers in `close`

@@ -2,7 +2,7 @@ use std::sync::atomic::Ordering;
 
 use dashmap::mapref::entry::Entry;
 
-use super::event::{CREATE, DESTROY, DROP, GROUP, Happening, JOIN, LEAVE, MANAGER};
+use super::event::{CREATE, DESTROY, DROP, GROUP, GroupEvent, JOIN, LEAVE, MANAGER};
 use super::handle::ConnectionGroup;
 use super::registry::Registry;
 use super::stats::add;
@@ -11,24 +11,24 @@ use crate::runtime::watchdog;
 use crate::websocket::SlotGuard;
 
 impl Registry {
-    /// Tells what has happened, unless somebody is about it. No lock is held.
-    pub(super) fn tell(&self) {
+    /// Emits the events that have been enqueued, unless another thread is emitting them. No lock is held meanwhile.
+    pub(super) fn emit_pending(&self) {
         let counts = &self.counts;
-        self.events.drain(|happening| match happening {
-            Happening::Create(group) => {
+        self.events.drain(|event| match event {
+            GroupEvent::Create(group) => {
                 add(&counts.created, 1);
                 self.emit(CREATE, group);
             }
-            Happening::Join(group, member) => {
+            GroupEvent::Join(group, member) => {
                 add(&counts.joined, 1);
-                group.tell(JOIN, member);
+                group.emit(JOIN, member);
             }
-            Happening::Leave(group, member) => {
+            GroupEvent::Leave(group, member) => {
                 add(&counts.left, 1);
-                group.tell(LEAVE, member);
+                group.emit(LEAVE, member);
             }
-            Happening::Drop(group, member) => group.tell(DROP, member),
-            Happening::Emptied(group) => {
+            GroupEvent::Drop(group, member) => group.emit(DROP, member),
+            GroupEvent::Emptied(group) => {
                 if self.unlist(group) {
                     add(&counts.destroyed, 1);
                     self.emit(DESTROY, group);
@@ -45,10 +45,10 @@ impl Registry {
         });
     }
 
-    /// Takes a group that nobody is in, and nobody is expected in, from the list.
+    /// Removes a group without members from the registry, unless a connection is about to join.
     fn unlist(&self, group: ConnectionGroup) -> bool {
         let Entry::Occupied(entry) = self.groups.entry(group.name()) else { return false };
-        let is_over = *entry.get() == group && group.close_if_empty();
+        let is_over = *entry.get() == group && group.destroy_if_empty();
         if is_over {
             entry.remove();
         }
@@ -58,11 +58,11 @@ impl Registry {
 
 impl ConnectionGroup {
     /// Calls the listeners of an event. No lock is held.
-    fn tell(&self, event: u8, kept: SlotGuard) {
+    fn emit(&self, event: u8, kept: SlotGuard) {
         let member = kept.connection();
         if let Some(state) = self.read() {
             let listeners = state.listeners.clone();
-            state.untold.fetch_sub(1, Ordering::Relaxed);
+            state.pending.fetch_sub(1, Ordering::Relaxed);
             drop(state);
             watchdog::in_event(GROUP.name(event), || {
                 listeners.emit(&event, &member, |error| member.listener_failed(error));

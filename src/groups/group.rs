@@ -2,9 +2,9 @@ use std::fmt;
 use std::sync::atomic::Ordering;
 
 use super::error::GroupError;
-use super::event::{GROUP, Happening};
+use super::event::{GROUP, GroupEvent};
 use super::handle::ConnectionGroup;
-use super::membership::Choice;
+use super::membership::JoinKind;
 use super::stats::add;
 use crate::emitter::listener_methods;
 use crate::protocol::Opcode;
@@ -21,8 +21,8 @@ impl ConnectionGroup {
     /// # Errors
     /// [`GroupError::Gone`]; [`GroupError::Closed`] and [`GroupError::TooManyGroups`] of the connection.
     pub fn add(&self, connection: WebSocketConnection) -> Result<(), GroupError> {
-        self.write_state().filter(|state| !state.over).ok_or(GroupError::Gone)?.expected += 1;
-        self.admit(connection, Choice::OneMore)
+        self.write_state().filter(|state| !state.is_over).ok_or(GroupError::Gone)?.joining += 1;
+        self.admit(connection, JoinKind::Additional)
     }
 
     /// Takes a connection out. `false` if it was not in.
@@ -174,11 +174,11 @@ impl ConnectionGroup {
                 add(&registry.counts.dropped, dropped);
             }
             for (member, _) in missed {
-                state.has_happened(Happening::Drop(*self, member.keep()));
+                state.push_event(GroupEvent::Drop(*self, member.keep()));
             }
             drop(state);
             if let Some(registry) = registry {
-                registry.tell();
+                registry.emit_pending();
             }
         });
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::error::GroupError;
 use super::event::MANAGER;
 use super::handle::ConnectionGroup;
-use super::membership::Choice;
+use super::membership::JoinKind;
 use super::registry::Registry;
 use super::stats::GroupStats;
 use crate::emitter::{Contained, listener_methods};
@@ -54,7 +54,7 @@ impl GroupManager {
     /// [`GroupError::Closed`], [`GroupError::TooManyGroups`], [`GroupError::NameTooLong`].
     pub fn join(&self, name: impl Into<Text>, connection: WebSocketConnection) -> Result<ConnectionGroup, GroupError> {
         let name = Contained::new(name.into());
-        self.registry.join_as(&name, connection, Choice::OneMore)
+        self.registry.join_as(&name, connection, JoinKind::Additional)
     }
 
     /// Takes a connection out of the group of that name. `false` if it was not in.

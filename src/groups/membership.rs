@@ -6,16 +6,16 @@ use super::error::GroupError;
 use super::handle::ConnectionGroup;
 use crate::websocket::WebSocketConnection;
 
-/// How a connection gets into a group.
+/// How a connection joins a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Choice {
-    /// By `join` or `add`: beside the others.
-    OneMore,
-    /// By `set_group`: instead of the one that was chosen so before.
-    TheOne,
+pub(super) enum JoinKind {
+    /// By `join` or `add`: in addition to its other groups.
+    Additional,
+    /// By `set_group`: instead of the group of the last `set_group`.
+    Exclusive,
 }
 
-/// The groups of a connection. It is attached to the connection as an app's data is, and told of its end by `close`.
+/// The groups of a connection. They are attached to the connection like an app's data. A listener of `close` ends them.
 #[derive(Default)]
 pub(super) struct Membership {
     state: Mutex<State>,
@@ -24,44 +24,44 @@ pub(super) struct Membership {
 #[derive(Default)]
 struct State {
     groups: Vec<ConnectionGroup>,
-    /// The one that `set_group` chose.
+    /// The group of the last `set_group`.
     current: Option<ConnectionGroup>,
-    /// The connection has ended: nobody can enter any more.
-    over: bool,
+    /// The connection has ended: it cannot join any more.
+    is_over: bool,
 }
 
 impl Membership {
-    /// Takes note that a connection is in a group, or, if it `is_in` already, that it is the chosen one. To be called under the
-    /// lock of the group. Returns the group that was chosen before and has to be left.
+    /// Notes that the connection is in a group, or if it `is_in` already, only that the group is the current one. The caller holds
+    /// the lock of the group. Returns the former current group, which the connection has to leave.
     pub(super) fn enter(
         &self,
         connection: WebSocketConnection,
         group: ConnectionGroup,
         is_in: bool,
-        choice: Choice,
+        kind: JoinKind,
     ) -> Result<Option<ConnectionGroup>, GroupError> {
         let mut state = self.state.lock();
-        if state.over || !connection.is_writable() {
+        if state.is_over || !connection.is_writable() {
             return Err(GroupError::Closed);
         }
         if !is_in {
-            state.ask_for_room(connection)?;
-            // Few are in more than one: room for each, none to spare.
+            state.check_room(connection)?;
+            // Few connections are in more than one group: room for each, none to spare.
             state.groups.reserve_exact(1);
             state.groups.push(group);
         }
-        match choice {
-            Choice::OneMore => Ok(None),
-            Choice::TheOne => Ok(state.current.replace(group).filter(|former| *former != group)),
+        match kind {
+            JoinKind::Additional => Ok(None),
+            JoinKind::Exclusive => Ok(state.current.replace(group).filter(|former| *former != group)),
         }
     }
 
-    /// Whether the connection may be in one more group.
-    pub(super) fn ask_for_room(&self, connection: WebSocketConnection) -> Result<(), GroupError> {
-        self.state.lock().ask_for_room(connection)
+    /// Checks whether the connection may be in one more group.
+    pub(super) fn check_room(&self, connection: WebSocketConnection) -> Result<(), GroupError> {
+        self.state.lock().check_room(connection)
     }
 
-    /// Takes note that a connection is out of a group.
+    /// Notes that a connection is not in a group any more.
     pub(super) fn forget(connection: WebSocketConnection, group: ConnectionGroup) {
         if let Some(membership) = connection.get::<Membership>() {
             let mut state = membership.state.lock();
@@ -70,7 +70,7 @@ impl Membership {
         }
     }
 
-    /// That of a connection, made if there is none. `ended` is called with it when the connection has ended.
+    /// The membership of a connection, which is made if there is none. `ended` is called with it when the connection has ended.
     pub(super) fn of(
         connection: WebSocketConnection,
         ended: fn(&Membership, WebSocketConnection),
@@ -78,14 +78,14 @@ impl Membership {
         connection.get_or_attach(ended).ok_or(GroupError::Closed)
     }
 
-    /// The connection has ended: nobody can enter any more. Returns the groups that it has to leave.
+    /// Notes that the connection has ended and cannot join any more. Returns the groups that it has to leave.
     pub(super) fn end(&self) -> Vec<ConnectionGroup> {
         let mut state = self.state.lock();
-        state.over = true;
+        state.is_over = true;
         state.groups.clone()
     }
 
-    /// The group that `set_group` chose.
+    /// The group of the last `set_group`.
     pub(super) fn current(&self) -> Option<ConnectionGroup> {
         self.state.lock().current
     }
@@ -97,7 +97,7 @@ impl Membership {
 }
 
 impl State {
-    fn ask_for_room(&self, connection: WebSocketConnection) -> Result<(), GroupError> {
+    fn check_room(&self, connection: WebSocketConnection) -> Result<(), GroupError> {
         let limit = connection.max_groups().unwrap_or(usize::MAX);
         if self.groups.len() < limit { Ok(()) } else { Err(GroupError::TooManyGroups { limit }) }
     }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use indexmap::IndexSet;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::event::Happening;
+use super::event::GroupEvent;
 use super::handle::ConnectionGroup;
 use super::registry::Registry;
 use crate::emitter::Listeners;
@@ -16,7 +16,7 @@ use crate::websocket::{Order, SlowMemberPolicy, Text, WebSocketConnection};
 #[derive(Default)]
 pub(super) struct Slot {
     state: RwLock<State>,
-    /// Of what is written to all members. Locked after the state.
+    /// The order of messages to all members. Locked after the state.
     pub(super) order: Order,
 }
 
@@ -28,26 +28,26 @@ pub(super) struct State {
     pub(super) number: u64,
     pub(super) name: Text,
     pub(super) members: IndexSet<WebSocketConnection>,
-    /// Connections that are about to join: `create` is being told first. The group does not end before they are in.
-    pub(super) expected: usize,
-    /// What has happened in the group and not been told yet.
-    pub(super) untold: AtomicUsize,
-    /// `destroy` is being told: nobody can enter any more.
-    pub(super) over: bool,
+    /// The number of connections that are about to join, while `create` is emitted first. The group is not destroyed before.
+    pub(super) joining: usize,
+    /// The number of events of the group that have not been emitted yet.
+    pub(super) pending: AtomicUsize,
+    /// `destroy` is being emitted: no connection can join any more.
+    pub(super) is_over: bool,
     pub(super) policy: SlowMemberPolicy,
     pub(super) dropped: AtomicU64,
-    /// Those of its manager, which lives as long as it has groups.
+    /// The groups of its manager. They are kept as long as one of them exists.
     pub(super) registry: Option<Arc<Registry>>,
     pub(super) listeners: Arc<Listeners<u8, WebSocketConnection>>,
 }
 
 impl ConnectionGroup {
-    /// A group in a free slot, that nobody is in and one is expected in.
+    /// Makes a group in a free slot. It has no members, and one connection is about to join.
     pub(super) fn begin(name: Text, registry: Arc<Registry>) -> ConnectionGroup {
         let (slot, number) = SLOTS.take();
         if slot != u32::MAX {
             *SLOTS.get(slot).state.write() =
-                State { number: number.get(), name, expected: 1, registry: Some(registry), ..State::default() };
+                State { number: number.get(), name, joining: 1, registry: Some(registry), ..State::default() };
         }
         ConnectionGroup { slot, number }
     }
@@ -57,33 +57,34 @@ impl ConnectionGroup {
         let Some(mut state) = self.write_state() else { return };
         let before = std::mem::take(&mut *state);
         drop(state);
-        // Outside of the lock: what listeners captured may do anything when it is dropped.
+        // Outside of the lock: destructors of what listeners captured may do anything.
         drop(before);
         SLOTS.give_back(self.slot);
     }
 
-    /// Expects one more connection to be admitted, and returns the group.
-    pub(super) fn expect_one(&self) -> ConnectionGroup {
+    /// Notes that one more connection is about to join. Returns the group.
+    pub(super) fn expect_join(&self) -> ConnectionGroup {
         if let Some(mut state) = self.write_state() {
-            state.expected += 1;
+            state.joining += 1;
         }
         *self
     }
 
-    /// Notes that nobody is in, if so. Returns where it has to be told.
-    pub(super) fn end_if_empty(&self, state: RwLockWriteGuard<'static, State>) -> Option<Arc<Registry>> {
+    /// Unlocks the group, after noting whether it is empty. Returns the registry that emits the events.
+    pub(super) fn push_emptied(&self, state: RwLockWriteGuard<'static, State>) -> Option<Arc<Registry>> {
         if state.members.is_empty() {
-            state.has_happened(Happening::Emptied(*self));
+            state.push_event(GroupEvent::Emptied(*self));
         }
         state.registry.clone()
     }
 
-    /// Begins the end, if nobody is in and nobody is expected. To be called under the lock of the list.
-    pub(super) fn close_if_empty(&self) -> bool {
+    /// Ends the group for joins, if it has no members and no connection is about to join. Returns whether it did. The caller holds
+    /// the lock of the group's entry in the registry.
+    pub(super) fn destroy_if_empty(&self) -> bool {
         let Some(mut state) = self.write_state() else { return false };
-        // Who came and went since is told of first; that leave is followed by another look.
-        state.over = state.members.is_empty() && state.expected == 0 && state.untold.load(Ordering::Relaxed) == 0;
-        state.over
+        // A member that has joined and left since has events to be emitted first. Another `Emptied` follows its `Leave`.
+        state.is_over = state.members.is_empty() && state.joining == 0 && state.pending.load(Ordering::Relaxed) == 0;
+        state.is_over
     }
 
     pub(super) fn listeners(&self) -> Option<Arc<Listeners<u8, WebSocketConnection>>> {
@@ -106,13 +107,13 @@ impl ConnectionGroup {
 }
 
 impl State {
-    /// Notes what has happened, under the lock that it happened under, so that the order of telling is that of happening.
-    pub(super) fn has_happened(&self, happening: Happening) {
-        if !matches!(happening, Happening::Emptied(_)) {
-            self.untold.fetch_add(1, Ordering::Relaxed);
+    /// Enqueues an event, under the lock of the change that caused it, so that events are emitted in the order of changes.
+    pub(super) fn push_event(&self, event: GroupEvent) {
+        if !matches!(event, GroupEvent::Emptied(_)) {
+            self.pending.fetch_add(1, Ordering::Relaxed);
         }
         if let Some(registry) = &self.registry {
-            registry.events.push(happening);
+            registry.events.push(event);
         }
     }
 }
