@@ -6,7 +6,7 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
 pub mod accept;
-mod assembler;
+
 mod buffer_pool;
 pub mod close;
 pub mod close_code;
@@ -15,6 +15,7 @@ mod event;
 pub mod frame;
 mod limits;
 mod mask;
+mod message;
 mod opcode;
 mod ping_scanner;
 mod rate;

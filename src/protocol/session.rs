@@ -1,10 +1,10 @@
 use std::borrow::Cow;
 
-use super::assembler::{Assembled, Assembler};
 use super::buffer_pool::BufferPool;
 use super::close;
 use super::frame::{FrameHeader, HEADER_MAX};
 use super::mask::MaskKey;
+use super::message::{Assembled, MessageAssembler};
 use super::utf8;
 use super::{Event, Limits, Opcode, ProtocolError};
 
@@ -36,7 +36,7 @@ pub struct Session {
 #[derive(Debug, Default)]
 struct Partial {
     /// The message whose last frame has not ended.
-    message: Option<Assembler>,
+    message: Option<MessageAssembler>,
     /// The frame whose payload has not all arrived.
     frame: Option<Frame>,
     /// What has arrived of a control frame's payload.
@@ -258,7 +258,7 @@ impl Session {
                 (Opcode::Continuation, None) => return Err(ProtocolError::UnexpectedContinuation),
                 (Opcode::Continuation, Some(message)) => message,
                 (opcode, Some(_)) => return Err(ProtocolError::ExpectedContinuation { opcode }),
-                (opcode, message) => message.insert(Assembler::new(opcode)),
+                (opcode, message) => message.insert(MessageAssembler::new(opcode)),
             };
             message.admit(payload_length, limits)?;
         }
@@ -294,7 +294,7 @@ impl Session {
                 _ => close_event(&payload)?,
             })
         } else if frame.fin {
-            match partial.message.take().map(Assembler::finish).transpose()? {
+            match partial.message.take().map(MessageAssembler::finish).transpose()? {
                 Some(Assembled::Text(text)) => Some(Event::Text(Cow::Owned(text))),
                 Some(Assembled::Binary(binary)) => Some(Event::Binary(Cow::Owned(binary))),
                 None => None,
