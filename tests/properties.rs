@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{RngSeed, TestError, TestRunner};
 use react_websocket::protocol::frame::{self as wire, EncodedHeader, FrameHeader};
-use react_websocket::protocol::{BufferPool, Event, Limits, MaskKey, Opcode, PingScanner, Session, close, close_code};
+use react_websocket::protocol::{BufferPool, Connection, Event, Limits, MaskKey, Opcode, PingScanner, close, close_code};
 use react_websocket::{
     HttpServer, ProtocolError, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
 };
@@ -194,7 +194,7 @@ const WAYS: [Way; 3] = [Way::Plain, Way::Short, Way::Direct];
 
 /// A session and whoever reads for it.
 struct Receiver {
-    session: Session,
+    session: Connection,
     spare: BufferPool,
     limits: Limits,
     way: Way,
@@ -204,7 +204,7 @@ struct Receiver {
 
 impl Receiver {
     fn new(limits: Limits, way: Way) -> Receiver {
-        Receiver { session: Session::default(), spare: BufferPool::default(), limits, way, direct: 0 }
+        Receiver { session: Connection::default(), spare: BufferPool::default(), limits, way, direct: 0 }
     }
 
     /// Receives bytes in pieces, to the first error.

@@ -6,10 +6,10 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
 pub mod accept;
-
 mod buffer_pool;
 pub mod close;
 pub mod close_code;
+mod connection;
 mod error;
 mod event;
 pub mod frame;
@@ -19,10 +19,10 @@ mod message;
 mod opcode;
 mod ping_scanner;
 mod rate;
-mod session;
 mod utf8;
 
 pub use buffer_pool::BufferPool;
+pub use connection::Connection;
 pub use error::ProtocolError;
 pub use event::Event;
 pub use limits::Limits;
@@ -30,5 +30,4 @@ pub use mask::MaskKey;
 pub use opcode::Opcode;
 pub use ping_scanner::PingScanner;
 pub use rate::{Bucket, ControlRate};
-pub use session::Session;
 pub(crate) use utf8::check as check_text;

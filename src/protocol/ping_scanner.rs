@@ -1,11 +1,11 @@
+use super::connection::Connection;
 use super::frame::{FrameHeader, HEADER_MAX};
-use super::session::Session;
 use super::{MaskKey, Opcode};
 
-/// Finds pings in bytes that have arrived and cannot be [received](Session::receive) yet, because the app still handles an earlier
+/// Finds pings in bytes that have arrived and cannot be [received](Connection::receive) yet, because the app still handles an earlier
 /// message. So a peer's pings are answered meanwhile.
 ///
-/// The scanner goes from frame to frame and keeps none of them. A scan ends at a frame that breaks a rule: the session reports the
+/// The scanner goes from frame to frame and keeps none of them. A scan ends at a frame that breaks a rule: the connection reports the
 /// error later.
 #[derive(Debug)]
 pub struct PingScanner {
@@ -22,15 +22,15 @@ pub struct PingScanner {
 }
 
 impl PingScanner {
-    /// A scanner of the bytes that follow those that the session has received.
-    pub fn new(session: &Session) -> PingScanner {
-        let (header, remaining) = session.position();
+    /// A scanner of the bytes that follow those that the connection has received.
+    pub fn new(connection: &Connection) -> PingScanner {
+        let (header, remaining) = connection.position();
         let mut scanner = PingScanner {
             header: [0; HEADER_MAX],
             header_length: 0,
             remaining,
             ping: None,
-            over: session.is_over() || session.is_in_close(),
+            over: connection.is_over() || connection.is_in_close(),
             frames: 0,
             data_frames: 0,
         };
@@ -113,22 +113,22 @@ mod tests {
     }
 
     #[test]
-    fn pings_are_found_wherever_the_session_stands_and_however_the_bytes_come() {
+    fn pings_are_found_wherever_the_connection_stands_and_however_the_bytes_come() {
         let bytes = bytes();
         for start in 0..bytes.len() {
-            let mut session = Session::default();
+            let mut connection = Connection::default();
             let mut first = bytes[..start].to_vec();
             let mut input = &mut first[..];
             let mut received = 0;
-            while let Ok(Some(event)) = session.receive(&mut input, &Limits::default(), &mut BufferPool::default()) {
+            while let Ok(Some(event)) = connection.receive(&mut input, &Limits::default(), &mut BufferPool::default()) {
                 received += usize::from(matches!(event, crate::protocol::Event::Ping(_)));
             }
             for size in [1, 5, 1000] {
-                let mut scanner = PingScanner::new(&session);
+                let mut scanner = PingScanner::new(&connection);
                 let mut pings = Vec::new();
                 bytes[start..].chunks(size).for_each(|piece| scanner.scan(piece, |ping| pings.push(ping.to_vec())));
                 let all = [b"hi".to_vec(), vec![]];
-                // One whose header had arrived is the session's to answer.
+                // A ping whose header had arrived is the connection's to answer.
                 assert!(all[received..].ends_with(&pings), "{pings:?} from {start}");
                 if start == 0 {
                     assert_eq!(pings, all);
@@ -140,14 +140,14 @@ mod tests {
 
     #[test]
     fn control_frames_are_no_data_frames() {
-        let mut scanner = PingScanner::new(&Session::default());
+        let mut scanner = PingScanner::new(&Connection::default());
         scanner.scan(&[[0x81, 0x80, 0, 0, 0, 0], [0x89, 0x80, 0, 0, 0, 0], [0x8A, 0x80, 0, 0, 0, 0]].concat(), |_| {});
         assert_eq!((scanner.frames(), scanner.data_frames()), (3, 1));
     }
 
     #[test]
     fn a_scan_ends_at_what_is_no_frame() {
-        let mut scanner = PingScanner::new(&Session::default());
+        let mut scanner = PingScanner::new(&Connection::default());
         scanner.scan(&[0xFF, 0x89, 0x80, 1, 2, 3, 4], |_| panic!("not a ping"));
     }
 }

@@ -17,7 +17,7 @@ use super::shared::Shared;
 use super::slot::{ALARM, ATTEND, BLOCKED, CUT, DEAF, DRAINED, HELD_UP, PAUSED, Phase, Slot};
 use crate::emitter::panic_error;
 use crate::http::{Place, Upgraded};
-use crate::protocol::{Bucket, Session, close_code};
+use crate::protocol::{Bucket, Connection, close_code};
 use crate::runtime::clock::{Coarse, Moment};
 use crate::runtime::stream::ReadHalf;
 use crate::runtime::trace;
@@ -32,7 +32,7 @@ pub(super) struct Driver {
     pub(super) shared: Arc<Shared>,
     /// None when the socket has been let go.
     pub(super) read: Option<ReadHalf>,
-    pub(super) session: Session,
+    pub(super) session: Connection,
     pub(super) delivery: Delivery,
     pub(super) inbox: Inbox,
     pub(super) deadlines: Deadlines,
@@ -133,7 +133,7 @@ impl Driver {
         inbox.push(&read_ahead);
         Driver {
             read: Some(read),
-            session: Session::default(),
+            session: Connection::default(),
             delivery: Delivery::new(connection),
             inbox,
             deadlines: Deadlines::new(&shared.options, clock),

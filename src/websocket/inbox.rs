@@ -1,7 +1,7 @@
 use std::cell::Cell;
 
 use super::buffers::{self, Buffer};
-use crate::protocol::{PingScanner, Session};
+use crate::protocol::{Connection, PingScanner};
 
 /// What has arrived and cannot be delivered yet: because a listener is not done, reading is paused, the turn is over, or it
 /// came with the handshake. Nothing is allocated while there is none.
@@ -60,7 +60,7 @@ impl Inbox {
 
     /// Adds what has been read while a listener runs, and hands out the pings in all that waits. Whether there were frames of
     /// messages among it.
-    pub(super) fn push_and_look(&mut self, bytes: &[u8], session: &Session, ping: impl FnMut(&[u8])) -> bool {
+    pub(super) fn push_and_look(&mut self, bytes: &[u8], session: &Connection, ping: impl FnMut(&[u8])) -> bool {
         self.push(bytes);
         let Some(kept) = &mut self.0 else { return false };
         let fresh = match &kept.lookahead {

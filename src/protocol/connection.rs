@@ -8,22 +8,22 @@ use super::message::{Assembled, MessageAssembler};
 use super::utf8;
 use super::{Event, Limits, Opcode, ProtocolError};
 
-/// The receiving half of a WebSocket, as a pure object: bytes go in, events come out (RFC 6455 §5).
+/// What has been received on a connection, without its socket: bytes go in, events come out (RFC 6455 section 5).
 ///
-/// Whoever drives it reads bytes into a buffer, hands them to [`receive`](Session::receive) until that returns `None`,
-/// and answers what comes out. An idle session holds no buffer.
+/// The caller reads bytes into a buffer, passes them to [`receive`](Connection::receive) until that returns `None`, and answers the
+/// events. An idle connection holds no buffer.
 ///
 /// ```
-/// use react_websocket::protocol::{Event, Limits, Session, BufferPool};
+/// use react_websocket::protocol::{BufferPool, Connection, Event, Limits};
 ///
-/// let (mut session, limits, mut pool) = (Session::default(), Limits::default(), BufferPool::default());
+/// let (mut connection, limits, mut pool) = (Connection::default(), Limits::default(), BufferPool::default());
 /// let mut bytes = *b"\x81\x82\x00\x00\x00\x00hi";
 /// let mut input = &mut bytes[..];
-/// assert_eq!(session.receive(&mut input, &limits, &mut pool), Ok(Some(Event::Text("hi".into()))));
-/// assert_eq!(session.receive(&mut input, &limits, &mut pool), Ok(None));
+/// assert_eq!(connection.receive(&mut input, &limits, &mut pool), Ok(Some(Event::Text("hi".into()))));
+/// assert_eq!(connection.receive(&mut input, &limits, &mut pool), Ok(None));
 /// ```
 #[derive(Debug, Default)]
-pub struct Session {
+pub struct Connection {
     /// The start of a frame header whose end has not arrived.
     header: [u8; HEADER_MAX],
     header_length: u8,
@@ -62,7 +62,7 @@ const DIRECT_TEXT_MIN: usize = 256 * 1024;
 /// more room than the frame needs.
 const SLACK: usize = 64;
 
-impl Session {
+impl Connection {
     /// The next event in `input`, which is unmasked in place and moved forward over what has been used up.
     ///
     /// `None` when all of `input` is used up, which is always the case after [`Event::Close`] and after an error.
@@ -86,17 +86,17 @@ impl Session {
     }
 
     /// Where the rest of a large message may be read to without a detour: the buffer that it is put together in, and how many
-    /// bytes may be appended to it. Afterwards call [`receive_direct`](Session::receive_direct).
+    /// bytes may be appended to it. Afterwards call [`receive_direct`](Connection::receive_direct).
     #[inline]
     pub fn direct(&mut self, pool: &mut BufferPool) -> Option<(&mut Vec<u8>, usize)> {
         // Mostly nothing is unfinished, and asking costs no more than this.
         self.partial.as_deref_mut()?.direct(pool)
     }
 
-    /// Takes note of the `count` bytes that were appended to the buffer of [`direct`](Session::direct).
+    /// Takes note of the `count` bytes that were appended to the buffer of [`direct`](Connection::direct).
     ///
     /// Besides the event, if the message is complete, it returns the bytes that follow the frame and still have to be
-    /// [received](Session::receive): nearly always none. The buffer is moved to `message` then, which the event borrows from;
+    /// [received](Connection::receive): nearly always none. The buffer is moved to `message` then, which the event borrows from;
     /// [give](BufferPool::give) it back afterwards.
     ///
     /// # Errors
@@ -149,7 +149,7 @@ impl Session {
     }
 
     /// Whether the next byte begins a frame, and that frame a message: [`frame::take_whole_message`](super::frame::take_whole_message)
-    /// may be asked before [`receive`](Session::receive).
+    /// may be asked before [`receive`](Connection::receive).
     #[inline]
     pub fn is_between_messages(&self) -> bool {
         self.partial.is_none() && self.header_length == 0 && !self.over
@@ -225,7 +225,7 @@ impl Session {
         }
     }
 
-    /// Whether a data frame is a message by itself and within the limits. If not, [`begin`](Session::begin) finds out why.
+    /// Whether a data frame is a message by itself and within the limits. If not, [`begin`](Connection::begin) finds out why.
     #[inline]
     fn fits(&self, header: &FrameHeader, limits: &Limits) -> bool {
         self.partial.is_none()
