@@ -5,7 +5,6 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
-pub mod accept;
 mod buffer_pool;
 pub mod close;
 pub mod close_code;
@@ -13,6 +12,7 @@ mod connection;
 mod error;
 mod event;
 pub mod frame;
+pub mod handshake;
 mod limits;
 mod mask;
 mod message;

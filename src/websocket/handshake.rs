@@ -10,7 +10,7 @@ use super::error::HandshakeError;
 use super::options::WebSocketOptions;
 use super::subprotocol;
 use crate::http::{Response, ServerRequest};
-use crate::protocol::accept;
+use crate::protocol::handshake;
 
 /// A handshake that is in order, as far as the protocol is concerned.
 #[derive(Debug)]
@@ -63,14 +63,14 @@ pub(super) fn check(request: &ServerRequest, options: &WebSocketOptions) -> Resu
     if only(headers, SEC_WEBSOCKET_VERSION) != Some(b"13") {
         return Err(HandshakeError::Version);
     }
-    let key = only(headers, SEC_WEBSOCKET_KEY).filter(|key| accept::is_valid_key(key)).ok_or(HandshakeError::Key)?;
+    let key = only(headers, SEC_WEBSOCKET_KEY).filter(|key| handshake::is_valid_key(key)).ok_or(HandshakeError::Key)?;
     options
         .origins
         .check(headers, || request.host())
         .map_err(|origin| HandshakeError::Origin { origin, host: request.host().unwrap_or_default().to_owned() })?;
     let subprotocol = subprotocol::select(request, options)?;
     // Base64 has no character that a header could not have.
-    let accept = HeaderValue::try_from(accept::accept_key(key)).map_err(|_| HandshakeError::Key)?;
+    let accept = HeaderValue::try_from(handshake::accept_key(key)).map_err(|_| HandshakeError::Key)?;
     Ok(Handshake { accept, subprotocol })
 }
 
