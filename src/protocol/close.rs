@@ -76,6 +76,29 @@ mod tests {
         assert_eq!(parse(b"\x03\xe8\xff"), Err(ProtocolError::InvalidCloseReason));
     }
 
+    /// RFC 6455 section 7.4.1 and the IANA registry: 1005, 1006 and 1015 are never sent.
+    #[test]
+    fn all_named_codes_but_three_may_be_sent() {
+        use close_code::*;
+        for code in [
+            NORMAL,
+            GOING_AWAY,
+            PROTOCOL,
+            UNSUPPORTED,
+            INVALID_PAYLOAD,
+            POLICY,
+            TOO_LARGE,
+            MANDATORY_EXTENSION,
+            INTERNAL,
+            SERVICE_RESTART,
+            TRY_AGAIN_LATER,
+            BAD_GATEWAY,
+        ] {
+            assert!(is_valid_on_the_wire(code), "{code}");
+        }
+        assert_eq!([NO_STATUS, ABNORMAL, TLS_HANDSHAKE].map(is_valid_on_the_wire), [false; 3]);
+    }
+
     #[test]
     fn only_codes_that_may_be_sent_are_sent() {
         for code in 0..=u16::MAX {
