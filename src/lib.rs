@@ -55,7 +55,8 @@ pub use http::{
 // What requests, responses and messages are made of, so that an app need not depend on the crates they are from.
 pub use ::bytes::Bytes;
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
-pub use protocol::{ControlRate, Limits, ProtocolError, close_code};
+pub use protocol::rate::ControlRate;
+pub use protocol::{ProtocolError, close_code};
 pub use socket::{SocketError, SocketOptions, SocketServer};
 pub use websocket::{
     BinaryPayload, Closed, ConnectionError, ConnectionListener, HandshakeError, IntoListener, IntoMiddlewareListener,

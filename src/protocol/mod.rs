@@ -18,7 +18,7 @@ mod mask;
 mod message;
 mod opcode;
 mod ping_scanner;
-mod rate;
+pub(crate) mod rate;
 mod utf8;
 
 pub use buffer_pool::BufferPool;
@@ -29,5 +29,5 @@ pub use limits::Limits;
 pub use mask::MaskKey;
 pub use opcode::Opcode;
 pub use ping_scanner::PingScanner;
-pub use rate::{Bucket, ControlRate};
+pub(crate) use rate::{Bucket, ControlRate};
 pub(crate) use utf8::check as check_text;
