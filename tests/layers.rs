@@ -166,7 +166,7 @@ fn imports_of(module: Vec<String>, code: &str) -> Vec<Import> {
                 Some(name) if within.contains(name) => module.clone(),
                 _ => continue,
             };
-            while let Some(&(name @ ("crate" | "super"))) = names.peek() {
+            while let Some(&name @ ("crate" | "super")) = names.peek() {
                 if name == "super" {
                     base.pop();
                 }
