@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use libfuzzer_sys::fuzz_target;
 use react_websocket::ProtocolError;
 use react_websocket::protocol::frame::take_whole_message;
-use react_websocket::protocol::{Event, Limits, Opcode, Connection, BufferPool};
+use react_websocket::protocol::{BufferPool, Connection, Event, Limits, Opcode};
 use react_websocket_fuzz::frames::{LARGE, frames};
 use react_websocket_fuzz::input::{Cuts, Input};
 use tungstenite::protocol::frame::coding::CloseCode;
