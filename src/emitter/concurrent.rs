@@ -7,7 +7,8 @@ use super::listener::{ListenerId, Rank};
 use super::output::{BoxError, ListenerOutput};
 use super::panics::{Contained, output_of};
 
-/// What a listener or callback returns that may be synchronous or asynchronous: a [`ListenerOutput`], or a future of one.
+/// What a listener or callback returns that may be synchronous or asynchronous: a
+/// [`ListenerOutput`], or a future of one.
 ///
 /// `K` tells the two apart; the compiler infers it.
 #[diagnostic::on_unimplemented(

@@ -6,17 +6,19 @@ use super::output::ListenerOutput;
 use super::panics::Contained;
 use super::shared_emitter::SharedEmitter;
 
-/// An emitter of an app's own events: what Évenement's `EventEmitter`, or a `ThroughStream` that only passes data on, is
-/// in a ReactPHP app.
+/// An emitter of an app's own events: Évenement's `EventEmitter`, or a `ThroughStream` that only
+/// passes data on.
 ///
-/// Events are named by the app and all carry an `A`. Any number of tasks may use it, and clones are the same emitter.
-/// Listeners are synchronous, see the arguments by reference, and are called one after the other, `on` before `once`, in
-/// one order for everybody. A listener that panics or returns `Err` keeps no other listener from being called; its error is
-/// dropped, an app that wants it catches it in the listener.
+/// The app names its events. All events have an argument of the type `A`. Any number of tasks may
+/// use an emitter, and clones are the same emitter. Listeners are synchronous and get the argument
+/// by reference. They are called one after the other, `on` before `once`, and all listeners see the
+/// events in one order. If a listener panics or returns `Err`, the other listeners are called all
+/// the same, and the error is dropped.
 ///
-/// An event that is emitted while listeners run, by one of them or by another task, is emitted when the listeners of the
-/// present event have been called. In PHP, `emit` inside a listener calls the other listeners before it returns. Here a listener
-/// may change what it captured (`FnMut`), so it is never called within itself.
+/// An event that is emitted while listeners run, by one of them or by another task, is emitted
+/// after the listeners of the present event. In PHP, `emit` inside a listener calls the other
+/// listeners before it returns. Here a listener may change what it captured (`FnMut`), so a
+/// listener is never called within itself.
 ///
 /// ```
 /// use react_websocket::EventEmitter;
@@ -29,7 +31,7 @@ use super::shared_emitter::SharedEmitter;
 /// });
 /// channel.emit("data", "hello".to_owned());
 /// channel.remove_listener(id);
-/// channel.emit("data", "nobody hears this".to_owned());
+/// channel.emit("data", "no listener is left".to_owned());
 /// assert_eq!(*seen.lock().unwrap(), ["hello"]);
 /// ```
 pub struct EventEmitter<A> {

@@ -63,7 +63,8 @@ pub enum Once {}
 pub(crate) enum Rank {
     On,
     Once,
-    /// The crate's own: after everybody, and not removed by `remove_all_listeners`.
+    /// The crate's own listeners: they are called after all others, and `remove_all_listeners` does
+    /// not remove them.
     Last,
 }
 

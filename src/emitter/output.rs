@@ -1,10 +1,10 @@
 use std::error::Error;
 
-/// Any error, as a listener may return it.
+/// The error that a listener returns.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// What a listener may return: nothing, a `bool` (such as `write` answers, and which is ignored), or a `Result` whose
-/// `Err` is what an exception is in ReactPHP.
+/// What a listener may return: `()`, a `bool` (as `write` returns it; it is ignored), or a
+/// `Result`. An `Err` is what an exception is in ReactPHP.
 #[diagnostic::on_unimplemented(
     message = "a listener cannot return `{Self}`",
     label = "return `()`, a `bool`, or a `Result<_, E>`",
@@ -12,7 +12,7 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
     note = "where an asynchronous closure does not fit, listeners are synchronous: give `tokio::spawn` what has to wait"
 )]
 pub trait ListenerOutput {
-    /// The error, if there is one.
+    /// `Err` if the listener has failed.
     fn into_result(self) -> Result<(), BoxError>;
 }
 

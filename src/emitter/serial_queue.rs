@@ -9,13 +9,15 @@ use crate::runtime::turn::hold_up;
 
 /// A queue of jobs, of which one thread at a time runs one after the other.
 ///
-/// With it the listeners of objects that many tasks share are as simple as those of one task. The first thread to
-/// [drain](SerialQueue::drain) the queue runs all queued jobs, until none is left. Other threads enqueue their jobs and return. So
-/// no two jobs run at the same time, no job runs within another one, all jobs have one order, and no lock is held meanwhile.
+/// With it the listeners of objects that many tasks share are as simple as those of one task. The
+/// first thread to [drain](SerialQueue::drain) the queue runs all queued jobs, until none is left.
+/// Other threads enqueue their jobs and return. So no two jobs run at the same time, no job runs
+/// within another one, all jobs have one order, and no lock is held meanwhile.
 ///
-/// If jobs come faster than they are run, a thread that enqueues more waits a moment, and then relieves the draining thread. So the
-/// queue grows slowly, and no thread drains for as long as others enqueue. A thread that has waited, or has drained for long,
-/// ends the [turn](crate::runtime::turn::HELD_UP) of its connection.
+/// If jobs come faster than they are run, a thread that enqueues more waits a moment, and then
+/// relieves the draining thread. So the queue grows slowly, and no thread drains for as long as
+/// others enqueue. A thread that has waited, or has drained for long, ends the
+/// [turn](crate::runtime::turn::HELD_UP) of its connection.
 pub(crate) struct SerialQueue<J> {
     queue: Mutex<Queue<J>>,
     changed: Condvar,
@@ -38,10 +40,12 @@ struct Queue<J> {
 /// From this number of queued jobs on, or of jobs that one thread has run, the queue is crowded.
 const CROWD: usize = 256;
 
-/// The longest wait of a thread at a crowded queue. It is short, since the running job may wait for a lock that this thread holds.
+/// The longest wait of a thread at a crowded queue. It is short, since the running job may wait for
+/// a lock that this thread holds.
 const PATIENCE: Duration = Duration::from_millis(1);
 
-/// The draining thread is relieved when so many threads have waited in vain, even if it has run few jobs: such jobs take long.
+/// The draining thread is relieved when so many threads have waited in vain, even if it has run few
+/// jobs: such jobs take long.
 const IN_VAIN_MAX: usize = 8;
 
 /// The longest pause of a connection whose thread has waited in vain.
@@ -61,7 +65,8 @@ impl<J> Drop for SerialQueue<J> {
 }
 
 impl<J> SerialQueue<J> {
-    /// Enqueues a job. The next call of [`drain`](SerialQueue::drain) runs it, or the thread that is draining already.
+    /// Enqueues a job. The next call of [`drain`](SerialQueue::drain) runs it, or the thread that
+    /// is draining already.
     pub(crate) fn push(&self, job: J) {
         self.queue.lock().jobs.push_back(job);
     }
@@ -104,7 +109,8 @@ impl<J> SerialQueue<J> {
         is_needed
     }
 
-    /// The next job for the draining thread. `None` if it is relieved, or has left because the queue is empty.
+    /// The next job for the draining thread. `None` if it is relieved, or has left because the
+    /// queue is empty.
     fn next(&self) -> Option<J> {
         let mut queue = self.queue.lock();
         let is_kept = queue.run >= CROWD || queue.in_vain >= IN_VAIN_MAX;

@@ -92,9 +92,9 @@ impl<K: PartialEq, A> Listeners<K, A> {
     }
 
     /// Calls the listeners that an event has now. A panic or an `Err` goes to `failed`; unlike an exception in PHP it does
-    /// not keep the others from being called, who may be other people's.
+    /// not keep the other listeners from being called.
     ///
-    /// To be called by one at a time: within a [`SerialQueue`](super::SerialQueue).
+    /// Only one call at a time is allowed: call it within a [`SerialQueue`](super::SerialQueue).
     pub(crate) fn emit(&self, event: &K, args: &A, mut failed: impl FnMut(BoxError)) {
         let (calls, mut closures) = {
             let mut inner = self.inner.lock();

@@ -22,7 +22,8 @@ struct Enqueued {
     timers: Vec<u64>,
 }
 
-/// Enqueues a tick: it is handed over to the queue when the present turn ends, outside of a turn at once.
+/// Enqueues a tick: it is handed over to the queue when the present turn ends, outside of a turn at
+/// once.
 pub(super) fn tick(queue: &Arc<Queue>, callback: impl FnOnce() -> ListenerCall + Send + 'static) {
     if let Some(job) = keep(queue, Job::Tick(Box::new(callback)), |enqueued, job| enqueued.jobs.push(job)) {
         queue.accept([job], []);

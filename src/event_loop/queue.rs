@@ -69,8 +69,9 @@ impl Queue {
         self.runtime
     }
 
-    /// Adds a timer that is due after `delay`, from now on. With `every` it is due again and again. It counts as enqueued when
-    /// it is [accepted](Queue::accept). Returns whether it was added: it is dropped if the runtime has ended.
+    /// Adds a timer that is due after `delay`, from now on. With `every` it is due again and again.
+    /// It counts as enqueued when it is [accepted](Queue::accept). Returns whether it was added: it
+    /// is dropped if the runtime has ended.
     pub(super) fn add_timer(&self, number: u64, delay: Duration, every: Option<Duration>, callback: Callback) -> bool {
         let kind = Kind::Timer { due: Instant::now().checked_add(delay), round: 0, every };
         self.add(number, callback, kind)

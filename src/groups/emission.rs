@@ -11,7 +11,8 @@ use crate::runtime::watchdog;
 use crate::websocket::SlotGuard;
 
 impl Registry {
-    /// Emits the events that have been enqueued, unless another thread is emitting them. No lock is held meanwhile.
+    /// Emits the events that have been enqueued, unless another thread is emitting them. No lock is
+    /// held meanwhile.
     pub(super) fn emit_pending(&self) {
         let counts = &self.counts;
         self.events.drain(|event| match event {

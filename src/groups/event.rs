@@ -25,14 +25,15 @@ pub(super) const DROP: u8 = 2;
 
 /// An event of a group that has not been emitted yet.
 ///
-/// All groups of a manager share one queue of events. So `create` is emitted before the first `join`, and the last `leave` before
-/// `destroy`, whichever threads caused them. The slots of members are guarded, since a member may have ended when its event is
-/// emitted.
+/// All groups of a manager share one queue of events. So `create` is emitted before the first
+/// `join`, and the last `leave` before `destroy`, whichever threads caused them. The slots of
+/// members are guarded, since a member may have ended when its event is emitted.
 pub(super) enum GroupEvent {
     Create(ConnectionGroup),
     Join(ConnectionGroup, SlotGuard),
     Leave(ConnectionGroup, SlotGuard),
     Drop(ConnectionGroup, SlotGuard),
-    /// The last member has left. When this event is handled the group is destroyed, unless a member has joined since.
+    /// The last member has left. When this event is handled the group is destroyed, unless a member
+    /// has joined since.
     Emptied(ConnectionGroup),
 }

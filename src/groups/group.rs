@@ -40,7 +40,7 @@ impl ConnectionGroup {
         self.read().map_or(0, |state| state.members.len())
     }
 
-    /// Whether nobody is in: the group is about to begin or to end, or gone.
+    /// Whether the group has no members: it is about to begin or to end, or gone.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -50,8 +50,8 @@ impl ConnectionGroup {
         self.read().map(|state| state.members.iter().copied().collect()).unwrap_or_default()
     }
 
-    /// Sends a text message to all members. It is encoded once, and waits for nobody: a member that reads too slowly meets
-    /// its own limit.
+    /// Sends a text message to all members. It is encoded once and never waits: a member that is a
+    /// slow consumer reaches its own limit.
     ///
     /// All members get the messages of their group in one order, whichever threads write them.
     pub fn write(&self, text: impl AsRef<str>) {
@@ -158,7 +158,8 @@ impl ConnectionGroup {
     }
 
     fn broadcast(&self, opcode: Opcode, payload: &[u8], except: Option<WebSocketConnection>) {
-        // The members stay locked while they are written to, which calls nobody, but not while sockets are.
+        // The members stay locked while messages are added to their outboxes, which calls no
+        // listener, but not during flushes.
         cork(|| {
             let Some(state) = self.read() else { return };
             let members = state.members.iter().copied().filter(|member| Some(*member) != except);

@@ -3,8 +3,9 @@ use std::num::NonZeroU64;
 
 /// A group of connections, as an address: `Copy`, 16 bytes, usable from any thread. ReactPHP's `ConnectionGroup`.
 ///
-/// A group exists exactly while it has members: the first that joins makes it, the last that leaves ends it, and its name
-/// can then be made anew. A handle that outlives its group answers that nobody is in it; it never reaches a later group.
+/// A group exists exactly while it has members. The first connection that joins creates it, and the
+/// last one that leaves destroys it. Then a new group can have its name. A handle that outlives its
+/// group is that of an empty group: it never reaches a later group.
 ///
 /// | Event | Listeners take | Fires |
 /// |---|---|---|
@@ -12,9 +13,10 @@ use std::num::NonZeroU64;
 /// | `leave` | `WebSocketConnection` | once for each `join`, when it is out: by itself, or because it closed; what is [attached](crate::WebSocketConnection::get) to it is still there |
 /// | `drop` | `WebSocketConnection` | for each message by which a member has missed something, see [`SlowMemberPolicy`](crate::SlowMemberPolicy) |
 ///
-/// Listeners are usually registered in the manager's `create` listener, so that they miss nobody. They are synchronous, run
-/// where the change was made, and one at a time for all groups of a manager; what a listener itself changes is told after
-/// it. A listener that panics or returns `Err` fails the member's connection.
+/// Listeners are usually registered in the manager's `create` listener, so that they miss no
+/// member. They are synchronous, run on the thread that changed the group, and one at a time for
+/// all groups of a manager. The events of a change that a listener makes are emitted after it. A
+/// listener that panics or returns `Err` fails the member's connection.
 ///
 /// ```
 /// use react_websocket::GroupManager;

@@ -60,7 +60,8 @@ impl Registry {
 impl ConnectionGroup {
     /// Adds a connection that was expected. If that fails, the group does not expect it any more.
     pub(super) fn admit(&self, connection: WebSocketConnection, kind: JoinKind) -> Result<(), GroupError> {
-        // Before the group is locked: a connection that has just ended leaves its other groups here.
+        // Before the group is locked: a connection that has just ended leaves its other groups
+        // here.
         let membership = Membership::of(connection, leave_all);
         let mut state = self.write_state().ok_or(GroupError::Gone)?;
         state.joining = state.joining.saturating_sub(1);
@@ -70,8 +71,8 @@ impl ConnectionGroup {
             state.push_event(GroupEvent::Join(*self, connection.keep()));
         }
         let registry = self.push_emptied(state);
-        // Another thread has put the connection into this group at the same time. It leaves before a listener can call
-        // `set_group` again.
+        // Another thread has put the connection into this group at the same time. It leaves before
+        // a listener can call `set_group` again.
         if let Ok(Some(former)) = &admitted {
             former.leave(connection);
         }
@@ -87,7 +88,8 @@ impl ConnectionGroup {
         if !state.members.swap_remove(&connection) {
             return false;
         }
-        // First: once the membership is forgotten, the end of the connection does not reach this group any more.
+        // First: once the membership is forgotten, the end of the connection does not reach this
+        // group any more.
         let kept = connection.keep();
         Membership::forget(connection, *self);
         state.push_event(GroupEvent::Leave(*self, kept));

@@ -21,7 +21,7 @@ use crate::websocket::{Text, WebSocketConnection, cork};
 ///
 /// `created` and `destroyed` are accepted for the same events. Listeners are synchronous and run where the change was made,
 /// one at a time for the manager and all its groups; what a listener itself changes, or another thread meanwhile, is told
-/// after it. One that panics or returns `Err` keeps nobody else from being told.
+/// after it. If a listener panics or returns `Err`, the other listeners are called all the same.
 ///
 /// ```
 /// use react_websocket::{GroupManager, WebSocketConnection, WebSocketMiddleware};
@@ -87,14 +87,16 @@ impl GroupManager {
         self.registry.counts.stats(self.len())
     }
 
-    /// Sends a text message to all in the group of that name; to nobody if there is none.
+    /// Sends a text message to all members of the group of that name. Does nothing if there is no
+    /// such group.
     pub fn write(&self, name: &str, text: impl AsRef<str>) {
         if let Some(group) = self.get(name) {
             group.write(text);
         }
     }
 
-    /// Sends a binary message to all in the group of that name; to nobody if there is none.
+    /// Sends a binary message to all members of the group of that name. Does nothing if there is no
+    /// such group.
     pub fn write_binary(&self, name: &str, bytes: impl AsRef<[u8]>) {
         if let Some(group) = self.get(name) {
             group.write_binary(bytes);

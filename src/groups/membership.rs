@@ -15,7 +15,8 @@ pub(super) enum JoinKind {
     Exclusive,
 }
 
-/// The groups of a connection. They are attached to the connection like an app's data. A listener of `close` ends them.
+/// The groups of a connection. They are attached to the connection like an app's data. A listener
+/// of `close` ends them.
 #[derive(Default)]
 pub(super) struct Membership {
     state: Mutex<State>,
@@ -31,8 +32,9 @@ struct State {
 }
 
 impl Membership {
-    /// Notes that the connection is in a group, or if it `is_in` already, only that the group is the current one. The caller holds
-    /// the lock of the group. Returns the former current group, which the connection has to leave.
+    /// Notes that the connection is in a group, or if it `is_in` already, only that the group is
+    /// the current one. The caller holds the lock of the group. Returns the former current group,
+    /// which the connection has to leave.
     pub(super) fn enter(
         &self,
         connection: WebSocketConnection,
@@ -70,7 +72,8 @@ impl Membership {
         }
     }
 
-    /// The membership of a connection, which is made if there is none. `ended` is called with it when the connection has ended.
+    /// The membership of a connection, which is made if there is none. `ended` is called with it
+    /// when the connection has ended.
     pub(super) fn of(
         connection: WebSocketConnection,
         ended: fn(&Membership, WebSocketConnection),
@@ -78,7 +81,8 @@ impl Membership {
         connection.get_or_attach(ended).ok_or(GroupError::Closed)
     }
 
-    /// Notes that the connection has ended and cannot join any more. Returns the groups that it has to leave.
+    /// Notes that the connection has ended and cannot join any more. Returns the groups that it has
+    /// to leave.
     pub(super) fn end(&self) -> Vec<ConnectionGroup> {
         let mut state = self.state.lock();
         state.is_over = true;

@@ -28,7 +28,8 @@ pub(super) struct State {
     pub(super) number: u64,
     pub(super) name: Text,
     pub(super) members: IndexSet<WebSocketConnection>,
-    /// The number of connections that are about to join, while `create` is emitted first. The group is not destroyed before.
+    /// The number of connections that are about to join, while `create` is emitted first. The group
+    /// is not destroyed before.
     pub(super) joining: usize,
     /// The number of events of the group that have not been emitted yet.
     pub(super) pending: AtomicUsize,
@@ -70,7 +71,8 @@ impl ConnectionGroup {
         *self
     }
 
-    /// Unlocks the group, after noting whether it is empty. Returns the registry that emits the events.
+    /// Unlocks the group, after noting whether it is empty. Returns the registry that emits the
+    /// events.
     pub(super) fn push_emptied(&self, state: RwLockWriteGuard<'static, State>) -> Option<Arc<Registry>> {
         if state.members.is_empty() {
             state.push_event(GroupEvent::Emptied(*self));
@@ -78,11 +80,12 @@ impl ConnectionGroup {
         state.registry.clone()
     }
 
-    /// Ends the group for joins, if it has no members and no connection is about to join. Returns whether it did. The caller holds
-    /// the lock of the group's entry in the registry.
+    /// Ends the group for joins, if it has no members and no connection is about to join. Returns
+    /// whether it did. The caller holds the lock of the group's entry in the registry.
     pub(super) fn destroy_if_empty(&self) -> bool {
         let Some(mut state) = self.write_state() else { return false };
-        // A member that has joined and left since has events to be emitted first. Another `Emptied` follows its `Leave`.
+        // A member that has joined and left since has events to be emitted first. Another `Emptied`
+        // follows its `Leave`.
         state.is_over = state.members.is_empty() && state.joining == 0 && state.pending.load(Ordering::Relaxed) == 0;
         state.is_over
     }
@@ -107,7 +110,8 @@ impl ConnectionGroup {
 }
 
 impl State {
-    /// Enqueues an event, under the lock of the change that caused it, so that events are emitted in the order of changes.
+    /// Enqueues an event, under the lock of the change that caused it, so that events are emitted
+    /// in the order of changes.
     pub(super) fn push_event(&self, event: GroupEvent) {
         if !matches!(event, GroupEvent::Emptied(_)) {
             self.pending.fetch_add(1, Ordering::Relaxed);

@@ -1,5 +1,5 @@
-/// Buffers of messages that came in pieces, kept for the next messages. The last one in is the first one out, while it is in the
-/// cache.
+/// Buffers of messages that came in pieces, kept for the next messages. The last one in is the
+/// first one out, while it is in the cache.
 ///
 /// One per thread is enough, since a buffer is needed only while its message is put together.
 #[derive(Debug, Default)]

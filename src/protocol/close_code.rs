@@ -24,7 +24,8 @@ pub const MANDATORY_EXTENSION: u16 = 1010;
 pub const INTERNAL: u16 = 1011;
 /// 1012: the server restarts. A client may connect again, after a random delay of 5 to 30 seconds.
 pub const SERVICE_RESTART: u16 = 1012;
-/// 1013: the server is overloaded, or the peer is a slow consumer. A client may connect again later.
+/// 1013: the server is overloaded, or the peer is a slow consumer. A client may connect again
+/// later.
 pub const TRY_AGAIN_LATER: u16 = 1013;
 /// 1014: the server is a gateway, and the server behind it sent an invalid response.
 pub const BAD_GATEWAY: u16 = 1014;

@@ -8,10 +8,11 @@ use super::message::{Assembled, MessageAssembler};
 use super::utf8;
 use super::{Event, Limits, Opcode, ProtocolError};
 
-/// What has been received on a connection, without its socket: bytes go in, events come out (RFC 6455 section 5).
+/// What has been received on a connection, without its socket: bytes go in, events come out (RFC
+/// 6455 section 5).
 ///
-/// The caller reads bytes into a buffer, passes them to [`receive`](Connection::receive) until that returns `None`, and answers the
-/// events. An idle connection holds no buffer.
+/// The caller reads bytes into a buffer, passes them to [`receive`](Connection::receive) until that
+/// returns `None`, and answers the events. An idle connection holds no buffer.
 ///
 /// ```
 /// use react_websocket::protocol::{BufferPool, Connection, Event, Limits};
@@ -65,9 +66,10 @@ const SLACK: usize = 64;
 impl Connection {
     /// The next event in `input`, which is unmasked in place and moved forward over what has been used up.
     ///
-    /// `None` when all of `input` is used up, which is always the case after [`Event::Close`] and after an error.
-    /// `limits` decide what is accepted; `pool` lends the buffers for messages that do not come whole, and gets them
-    /// back by [`BufferPool::give`] when the caller has used an owned event.
+    /// `None` when all of `input` is used up, which is always the case after [`Event::Close`] and
+    /// after an error. `limits` decide what is accepted; `pool` lends the buffers for messages that
+    /// do not come whole, and gets them back by [`BufferPool::give`] when the caller has used an
+    /// owned event.
     ///
     /// # Errors
     /// The first rule that the peer broke. Memory is used for what has arrived, never for what was announced.
@@ -93,11 +95,13 @@ impl Connection {
         self.partial.as_deref_mut()?.direct(pool)
     }
 
-    /// Takes note of the `count` bytes that were appended to the buffer of [`direct`](Connection::direct).
+    /// Takes note of the `count` bytes that were appended to the buffer of
+    /// [`direct`](Connection::direct).
     ///
-    /// Besides the event, if the message is complete, it returns the bytes that follow the frame and still have to be
-    /// [received](Connection::receive): nearly always none. The buffer is moved to `message` then, which the event borrows from;
-    /// [give](BufferPool::give) it back afterwards.
+    /// Besides the event, if the message is complete, it returns the bytes that follow the frame
+    /// and still have to be [received](Connection::receive): nearly always none. The buffer is
+    /// moved to `message` then, which the event borrows from; [give](BufferPool::give) it back
+    /// afterwards.
     ///
     /// # Errors
     /// The text is none.
@@ -225,7 +229,8 @@ impl Connection {
         }
     }
 
-    /// Whether a data frame is a message by itself and within the limits. If not, [`begin`](Connection::begin) finds out why.
+    /// Whether a data frame is a message by itself and within the limits. If not,
+    /// [`begin`](Connection::begin) finds out why.
     #[inline]
     fn fits(&self, header: &FrameHeader, limits: &Limits) -> bool {
         self.partial.is_none()

@@ -95,8 +95,9 @@ impl FrameHeader {
 /// Takes a message from the start of `input` that is one data frame, all there, of at most `limit` bytes of payload, and
 /// unmasks it: its opcode (text or binary) and its payload.
 ///
-/// Nearly every message is such a one, and this is the short way for it. Anything else, mistakes included, is `None`, and left
-/// as it is for [`Connection::receive`](super::Connection::receive); so are payloads of 64 KiB and more, whose bytes are what costs.
+/// Nearly every message is such a one, and this is the short way for it. Anything else, mistakes
+/// included, is `None`, and left as it is for [`Connection::receive`](super::Connection::receive);
+/// so are payloads of 64 KiB and more, whose bytes are what costs.
 #[inline(always)]
 pub fn take_whole_message<'a>(input: &mut &'a mut [u8], limit: usize) -> Option<(Opcode, &'a mut [u8])> {
     let &[first @ (0x81 | 0x82), second @ 0x80..=0xFE, ref after @ ..] = &**input else { return None };

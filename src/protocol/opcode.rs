@@ -8,11 +8,11 @@ pub enum Opcode {
     Text = 0x1,
     /// A binary message, or its first fragment.
     Binary = 0x2,
-    /// The close handshake.
+    /// A frame of the closing handshake.
     Close = 0x8,
-    /// A question that a [`Pong`](Opcode::Pong) answers.
+    /// A ping, which a [`Pong`](Opcode::Pong) answers.
     Ping = 0x9,
-    /// The answer to a [`Ping`](Opcode::Ping), or a sign of life nobody asked for.
+    /// The answer to a [`Ping`](Opcode::Ping), or an unsolicited pong (RFC 6455 section 5.5.3).
     Pong = 0xA,
 }
 

@@ -6,28 +6,28 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-/// So many slots are made at a time.
+/// The number of slots that are allocated at a time.
 const PER_CHUNK: usize = 1024;
 
 /// For eight million slots.
 const CHUNKS: usize = 1 << 13;
 
-/// Slots, each known by an index.
+/// Slots that are known by an index.
 ///
-/// A handle could hold a reference instead. But then it would have, to a linter's eyes, interior mutability, and everybody
-/// who keeps handles in a `HashSet` would be warned that their keys may change.
+/// A handle could hold a reference instead. But then clippy would see interior mutability in it,
+/// and warn apps that keep handles in a `HashSet` that their keys may change.
 pub(crate) struct Slab<T: 'static> {
     chunks: [OnceLock<Box<[T; PER_CHUNK]>>; CHUNKS],
     unused: Mutex<Unused>,
-    /// What an index points to that was never given out.
+    /// The slot of an index that was never returned.
     nowhere: OnceLock<T>,
     numbers: AtomicU64,
 }
 
 struct Unused {
-    /// Those that are free again.
+    /// Slots that are free again.
     free: Vec<u32>,
-    /// Those from here on were never taken.
+    /// Slots from this index on were never taken.
     next: u32,
 }
 
@@ -41,9 +41,11 @@ impl<T: Default> Slab<T> {
         }
     }
 
-    /// A free slot, and a number that was never given out before, for who uses it now to be told from who used it then.
+    /// Takes a free slot. Returns its index, and a number that was never returned before, which
+    /// tells its users apart.
     ///
-    /// Should there ever be none, the slot is one that nobody owns: a handle to it is that of something that is gone.
+    /// If no slot is free, the index is that of a slot without an owner: a handle to it is one to
+    /// something that is gone.
     pub(crate) fn take(&self) -> (u32, NonZeroU64) {
         let number = NonZeroU64::new(self.numbers.fetch_add(1, Ordering::Relaxed)).unwrap_or(NonZeroU64::MAX);
         let mut unused = self.unused.lock();
@@ -67,7 +69,7 @@ impl<T: Default> Slab<T> {
         }
     }
 
-    /// Frees a slot. Whatever it is filled with is left to the caller.
+    /// Frees a slot. The caller has emptied it.
     pub(crate) fn give_back(&self, index: u32) {
         self.unused.lock().free.push(index);
     }

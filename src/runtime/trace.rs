@@ -40,8 +40,9 @@ macro_rules! limited {
     }};
 }
 
-/// A failure: an error if the app is at fault, information if the peer is. Without the feature `tracing` only failures of the app
-/// that no listener is called with are reported, by a line that names the event to listen to.
+/// A failure: an error if the app is at fault, information if the peer is. Without the feature
+/// `tracing` only failures of the app that no listener is called with are reported, by a line that
+/// names the event to listen to.
 macro_rules! failed {
     ($cause:expr, $error:expr, $by_app:expr, $is_heard:expr, $by_app_is:literal, $by_peer_is:literal, $event:literal) => {{
         let (cause, error, by_app, is_heard) = ($cause, Words($error), $by_app, $is_heard);
