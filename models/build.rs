@@ -31,11 +31,12 @@ const EVERYWHERE: [(&str, &str); 8] = [
     ("tokio::", "crate::model::tokio::"),
 ];
 
-const SOME: [Exchange; 22] = [
+const SOME: [Exchange; 23] = [
     // Soon there are too many.
-    exchange("emitter/turnstile.rs", "const CROWD: usize = 256;", "const CROWD: usize = 3;"),
-    exchange("emitter/turnstile.rs", "use std::thread::", "use ::shuttle::thread::"),
-    exchange("event_loop/queue.rs", "use std::thread::", "use ::shuttle::thread::"),
+    exchange("emitter/serial_queue.rs", "const CROWD: usize = 256;", "const CROWD: usize = 3;"),
+    exchange("emitter/serial_queue.rs", "use std::thread::", "use ::shuttle::thread::"),
+    exchange("event_loop/queue.rs", "use std::thread;", "use ::shuttle::thread;"),
+    exchange("event_loop/schedule.rs", "use std::thread::", "use ::shuttle::thread::"),
     exchange("websocket/state/cork.rs", "const FLUSH_MAX: usize = 256;", "const FLUSH_MAX: usize = 1;"),
     // A slot is made and dropped in each execution, so there are few. It also lets them run out.
     exchange("runtime/slab.rs", "const PER_CHUNK: usize = 1024;", "const PER_CHUNK: usize = 2;"),
@@ -45,8 +46,8 @@ const SOME: [Exchange; 22] = [
     // In the model all that is accepted is acknowledged.
     exchange("runtime/acknowledged.rs", "target_os = \"linux\"", "target_os = \"none\""),
     // A FIN is not a segment in the model.
-    exchange("runtime/stream.rs", "target_os = \"linux\"", "target_os = \"none\""),
-    exchange("runtime/stream.rs", "socket2::SockRef::from(stream).set_linger", "stream.set_linger"),
+    exchange("runtime/stream/halves.rs", "target_os = \"linux\"", "target_os = \"none\""),
+    exchange("runtime/stream/mod.rs", "socket2::SockRef::from(stream).set_linger", "stream.set_linger"),
     // No turn takes long: real time has no part in a schedule.
     exchange("runtime/clock/coarse.rs", "#[cfg(unix)]", "#[cfg(any())]"),
     exchange("runtime/clock/coarse.rs", "#[cfg(not(unix))]", "#[cfg(unix)]"),
@@ -66,8 +67,8 @@ const SOME: [Exchange; 22] = [
 
 /// Statics, each of which begins anew in every execution.
 const STATICS: [(&str, &str); 7] = [
-    ("websocket/state/slot.rs", "static SLOTS: Slots<Slot> = Slots::new();"),
-    ("groups/group.rs", "static SLOTS: Slots<Slot> = Slots::new();"),
+    ("websocket/state/slot.rs", "static SLOTS: Slab<Slot> = Slab::new();"),
+    ("groups/slot.rs", "static SLOTS: Slab<Slot> = Slab::new();"),
     ("websocket/state/cork.rs", "static NEXT: AtomicU32 = AtomicU32::new(1);"),
     ("emitter/listener.rs", "static NEXT: AtomicU64 = AtomicU64::new(0);"),
     ("http/lifecycle/shutdown.rs", "static NEXT: AtomicU64 = AtomicU64::new(0);"),
@@ -133,7 +134,7 @@ fn exchange_everywhere(source: &str) -> String {
 
 /// What is new in the source and has to be exchanged is not overlooked.
 fn assert_nothing_left(path: &Path) {
-    const KINDS: [&str; 6] = [": Slots<", ": Atomic", ": Mutex<", ": RwLock<", ": OnceLock<", ": LazyLock<"];
+    const KINDS: [&str; 6] = [": Slab<", ": Atomic", ": Mutex<", ": RwLock<", ": OnceLock<", ": LazyLock<"];
     // A date that is written once a second is nobody's race, and what is only for the real system is not compiled.
     let may_have_locals = path.ends_with("http/h1/date.rs");
     // What this asks of the system is not compiled.

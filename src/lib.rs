@@ -43,7 +43,7 @@ mod runtime;
 mod socket;
 mod websocket;
 
-pub use emitter::{BoxError, EventEmitter, ListenerError, ListenerId, Outcome, Reaction};
+pub use emitter::{BoxError, EventEmitter, IntoListenerFuture, ListenerError, ListenerId, ListenerOutput};
 pub use error::Error;
 pub use event_loop::{Delay, IntoCallback, IntoOnceCallback, Loop, Signal, SignalListener, Timer};
 pub use groups::{ConnectionGroup, GroupError, GroupManager, GroupStats};
@@ -56,7 +56,8 @@ pub use http::{
 // What requests, responses and messages are made of, so that an app need not depend on the crates they are from.
 pub use ::bytes::Bytes;
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
-pub use protocol::{ControlRate, Limits, ProtocolError, close_code};
+pub use protocol::rate::ControlRate;
+pub use protocol::{ProtocolError, close_code};
 pub use socket::{SocketError, SocketOptions, SocketServer};
 pub use websocket::{
     BinaryPayload, Closed, ConnectionError, ConnectionListener, HandshakeError, IntoListener, IntoMiddlewareListener,

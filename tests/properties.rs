@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{RngSeed, TestError, TestRunner};
 use react_websocket::protocol::frame::{self as wire, EncodedHeader, FrameHeader};
-use react_websocket::protocol::{Event, Limits, Lookahead, MaskKey, Opcode, Session, Spare, close, close_code};
+use react_websocket::protocol::{BufferPool, Connection, Event, Limits, MaskKey, Opcode, PingScanner, close, close_code};
 use react_websocket::{
     HttpServer, ProtocolError, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
 };
@@ -194,8 +194,8 @@ const WAYS: [Way; 3] = [Way::Plain, Way::Short, Way::Direct];
 
 /// A session and whoever reads for it.
 struct Receiver {
-    session: Session,
-    spare: Spare,
+    session: Connection,
+    spare: BufferPool,
     limits: Limits,
     way: Way,
     /// Bytes that were read directly.
@@ -204,7 +204,7 @@ struct Receiver {
 
 impl Receiver {
     fn new(limits: Limits, way: Way) -> Receiver {
-        Receiver { session: Session::default(), spare: Spare::default(), limits, way, direct: 0 }
+        Receiver { session: Connection::default(), spare: BufferPool::default(), limits, way, direct: 0 }
     }
 
     /// Receives bytes in pieces, to the first error.
@@ -355,11 +355,11 @@ fn nothing_is_received_after_a_close_or_a_failure() {
             }
             assert!(receiver.session.is_over());
             assert!(!receiver.session.is_amid_message() && !receiver.session.is_between_messages());
-            assert!(receiver.session.direct(&mut Spare::default()).is_none());
+            assert!(receiver.session.direct(&mut BufferPool::default()).is_none());
             let more = [after.concat(), text("more")].concat();
             let result = receiver.receive(&mut more.clone(), &cuts, |event| panic!("{event:?} after the end"));
             assert_eq!(result, Ok(()));
-            Lookahead::new(&receiver.session).walk(&more, |ping| panic!("a ping {ping:?} after the end"));
+            PingScanner::new(&receiver.session).scan(&more, |ping| panic!("a ping {ping:?} after the end"));
         }
     });
 }
@@ -606,7 +606,7 @@ fn memory_grows_with_what_has_arrived_and_not_with_what_was_announced() {
         let arrived: usize = sent.iter().map(Vec::len).sum();
         let count = sent.len();
         for way in WAYS {
-            let (mut spare, mut sent) = (Spare::default(), sent.clone());
+            let (mut spare, mut sent) = (BufferPool::default(), sent.clone());
             let mut sessions = Vec::with_capacity(count);
             let used = allocation_counter::measure(|| {
                 for bytes in &mut sent {
@@ -643,9 +643,9 @@ fn a_ping_is_found_ahead_exactly_if_it_is_received_later() {
             return;
         }
         let mut found = Vec::new();
-        let mut lookahead = Lookahead::new(&receiver.session);
+        let mut scanner = PingScanner::new(&receiver.session);
         for range in pieces(bytes.len() - start, &cuts) {
-            lookahead.walk(&bytes[start..][range], |ping| found.push(Event::Ping(ping.to_vec().into())));
+            scanner.scan(&bytes[start..][range], |ping| found.push(Event::Ping(ping.to_vec().into())));
         }
         let (mut all, result) = verdict(&bytes, &UNCUT, Limits::default(), Way::Plain);
         all.retain(is_ping);

@@ -6,7 +6,7 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use react_websocket::EventEmitter;
 use react_websocket::protocol::frame::{self, FrameHeader};
-use react_websocket::protocol::{Event, Limits, MaskKey, Opcode, Session, Spare};
+use react_websocket::protocol::{BufferPool, Connection, Event, Limits, MaskKey, Opcode};
 use std::hint::black_box;
 
 criterion_group!(benches, header, unmask, text, burst, encode, broadcast, dispatch);
@@ -62,11 +62,11 @@ fn burst(criterion: &mut Criterion) {
 }
 
 fn receive_all(bencher: &mut criterion::Bencher<'_>, bytes: &mut [u8], messages: usize) {
-    let (mut session, limits, mut spare) = (Session::default(), Limits::default(), Spare::default());
+    let (mut connection, limits, mut pool) = (Connection::default(), Limits::default(), BufferPool::default());
     bencher.iter(|| {
         let mut input = black_box(&mut *bytes);
         let mut count = 0;
-        while let Ok(Some(event)) = session.receive(&mut input, &limits, &mut spare) {
+        while let Ok(Some(event)) = connection.receive(&mut input, &limits, &mut pool) {
             count += usize::from(matches!(black_box(event), Event::Text(_) | Event::Binary(_)));
         }
         assert_eq!(count, messages);

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use libfuzzer_sys::fuzz_target;
 use react_websocket::ProtocolError;
 use react_websocket::protocol::frame::take_whole_message;
-use react_websocket::protocol::{Event, Limits, Opcode, Session, Spare};
+use react_websocket::protocol::{BufferPool, Connection, Event, Limits, Opcode};
 use react_websocket_fuzz::frames::{LARGE, frames};
 use react_websocket_fuzz::input::{Cuts, Input};
 use tungstenite::protocol::frame::coding::CloseCode;
@@ -105,7 +105,7 @@ enum Way {
 type Received = (Vec<Event<'static>>, Result<(), ProtocolError>);
 
 fn received(bytes: &[u8], cuts: &Cuts, limits: Limits, way: Way) -> Received {
-    let (mut session, mut spare, mut events) = (Session::default(), Spare::default(), Vec::new());
+    let (mut session, mut spare, mut events) = (Connection::default(), BufferPool::default(), Vec::new());
     let mut bytes = bytes.to_vec();
     let mut rest = &mut bytes[..];
     for number in 0.. {
@@ -144,11 +144,11 @@ fn received(bytes: &[u8], cuts: &Cuts, limits: Limits, way: Way) -> Received {
 }
 
 fn receive(
-    session: &mut Session,
+    session: &mut Connection,
     mut input: &mut [u8],
     limits: Limits,
     way: Way,
-    spare: &mut Spare,
+    spare: &mut BufferPool,
     events: &mut Vec<Event<'static>>,
 ) -> Result<(), ProtocolError> {
     loop {

@@ -3,27 +3,30 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
-use super::listener::{BoxError, ListenerId, Outcome, Rank};
+use super::listener::{ListenerId, Rank};
+use super::output::{BoxError, ListenerOutput};
 use super::panics::{Contained, output_of};
 
-/// What a callback that may be synchronous or asynchronous returns: what a listener may return (see [`Outcome`]), or a
-/// future of it. `K` tells the two apart; the compiler infers it.
+/// What a listener or callback returns that may be synchronous or asynchronous: a
+/// [`ListenerOutput`], or a future of one.
+///
+/// `K` tells the two apart; the compiler infers it.
 #[diagnostic::on_unimplemented(
     message = "a listener cannot return `{Self}`",
     label = "return `()`, a `bool`, a `Result<_, E>`, or a future of one of these",
     note = "end the closure's body with `;` to throw its value away"
 )]
-pub trait Reaction<K> {
+pub trait IntoListenerFuture<K> {
     #[doc(hidden)]
-    fn react(self) -> Reacting;
+    fn into_call(self) -> ListenerCall;
 }
 
-/// A reaction under way.
+/// A call of a listener.
 #[doc(hidden)]
-pub enum Reacting {
-    /// It is over.
+pub enum ListenerCall {
+    /// The listener has returned.
     Done(Result<(), BoxError>),
-    /// It goes on.
+    /// The listener is asynchronous: the rest of the call.
     Later(Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>),
 }
 
@@ -32,33 +35,33 @@ pub enum Now {}
 #[doc(hidden)]
 pub enum Later {}
 
-impl<T: Outcome> Reaction<Now> for T {
-    fn react(self) -> Reacting {
-        Reacting::Done(self.outcome())
+impl<T: ListenerOutput> IntoListenerFuture<Now> for T {
+    fn into_call(self) -> ListenerCall {
+        ListenerCall::Done(self.into_result())
     }
 }
 
-impl<F> Reaction<Later> for F
+impl<F> IntoListenerFuture<Later> for F
 where
-    F: Future<Output: Outcome> + Send + 'static,
+    F: Future<Output: ListenerOutput> + Send + 'static,
 {
-    fn react(self) -> Reacting {
-        Reacting::Later(Box::pin(async move { output_of!(self).outcome() }))
+    fn into_call(self) -> ListenerCall {
+        ListenerCall::Later(Box::pin(async move { output_of!(self).into_result() }))
     }
 }
 
 /// A closure that many tasks call at the same time.
-pub(crate) type ConcurrentClosure<A> = Box<dyn Fn(A) -> Reacting + Send + Sync>;
+pub(crate) type ConcurrentClosure<A> = Box<dyn Fn(A) -> ListenerCall + Send + Sync>;
 
 /// A closure that can be called once, as one that does nothing when it is called again.
 pub(crate) fn call_once<A: 'static, R, K>(closure: impl FnOnce(A) -> R + Send + 'static) -> ConcurrentClosure<A>
 where
-    R: Reaction<K>,
+    R: IntoListenerFuture<K>,
 {
     let closure = Mutex::new(Some(closure));
     Box::new(move |args| {
         let closure = closure.lock().take();
-        closure.map_or(Reacting::Done(Ok(())), |closure| closure(args).react())
+        closure.map_or(ListenerCall::Done(Ok(())), |closure| closure(args).into_call())
     })
 }
 
@@ -99,12 +102,12 @@ impl<A: 'static> ConcurrentListeners<A> {
     }
 
     /// Removes the listeners of an event, or all.
-    pub(crate) fn remove_all(&self, event: Option<u8>) {
-        self.replace(|listeners| listeners.retain(|listener| event.is_some_and(|event| event != listener.event)));
+    pub(crate) fn remove_all(&self, event: Option<&u8>) {
+        self.replace(|listeners| listeners.retain(|listener| event.is_some_and(|event| *event != listener.event)));
     }
 
-    pub(crate) fn count(&self, event: u8) -> usize {
-        self.snapshot().iter().filter(|listener| listener.event == event).count()
+    pub(crate) fn count(&self, event: &u8) -> usize {
+        self.snapshot().iter().filter(|listener| listener.event == *event).count()
     }
 
     /// The listeners to call, in order: those of `event` for which [`begin`](ConcurrentListener::begin) says something.
@@ -125,7 +128,7 @@ impl<A: 'static> ConcurrentListeners<A> {
 
 impl<A: 'static> ConcurrentListeners<A> {
     /// Calls one of a snapshot, if it listens to `event`.
-    pub(crate) fn call(&self, listener: &ConcurrentListener<A>, event: u8, args: A) -> Option<Reacting> {
+    pub(crate) fn call(&self, listener: &ConcurrentListener<A>, event: u8, args: A) -> Option<ListenerCall> {
         if listener.event != event {
             return None;
         }

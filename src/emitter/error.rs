@@ -32,7 +32,8 @@ fn behind(hint: &Option<String>) -> String {
     hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default()
 }
 
-/// What a mistake in a registration does: it panics at the line of whoever called, which a closure could not.
+/// Panics at the line of the caller if a listener could not be registered. A closure could not do
+/// that.
 #[track_caller]
 pub(crate) fn expect_fit<T>(result: Result<T, ListenerError>) -> T {
     match result {

@@ -1,22 +1,24 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::listener::{ListenerId, Outcome, Rank};
-use super::panics::{Contained, drop_each};
-use super::shared::Listeners;
-use super::turnstile::Turnstile;
+use super::listener::{ListenerId, Rank};
+use super::output::ListenerOutput;
+use super::panics::Contained;
+use super::shared_emitter::SharedEmitter;
 
-/// An emitter of an app's own events: what Évenement's `EventEmitter`, or a `ThroughStream` that only passes data on, is
-/// in a ReactPHP app.
+/// An emitter of an app's own events: Évenement's `EventEmitter`, or a `ThroughStream` that only
+/// passes data on.
 ///
-/// Events are named by the app and all carry an `A`. Any number of tasks may use it, and clones are the same emitter.
-/// Listeners are synchronous, see the arguments by reference, and are called one after the other, `on` before `once`, in
-/// one order for everybody. A listener that panics or returns `Err` keeps no other listener from being called; its error is
-/// dropped, an app that wants it catches it in the listener.
+/// The app names its events. All events have an argument of the type `A`. Any number of tasks may
+/// use an emitter, and clones are the same emitter. Listeners are synchronous and get the argument
+/// by reference. They are called one after the other, `on` before `once`, and all listeners see the
+/// events in one order. If a listener panics or returns `Err`, the other listeners are called all
+/// the same, and the error is dropped.
 ///
-/// An event that is emitted while listeners run, by one of them or by another task, is emitted when the listeners of the
-/// present event have been called. In PHP, `emit` inside a listener calls the other listeners before it returns. Here a listener
-/// may change what it captured (`FnMut`), so it is never called within itself.
+/// An event that is emitted while listeners run, by one of them or by another task, is emitted
+/// after the listeners of the present event. In PHP, `emit` inside a listener calls the other
+/// listeners before it returns. Here a listener may change what it captured (`FnMut`), so a
+/// listener is never called within itself.
 ///
 /// ```
 /// use react_websocket::EventEmitter;
@@ -29,22 +31,17 @@ use super::turnstile::Turnstile;
 /// });
 /// channel.emit("data", "hello".to_owned());
 /// channel.remove_listener(id);
-/// channel.emit("data", "nobody hears this".to_owned());
+/// channel.emit("data", "no listener is left".to_owned());
 /// assert_eq!(*seen.lock().unwrap(), ["hello"]);
 /// ```
 pub struct EventEmitter<A> {
-    inner: Arc<Inner<A>>,
-}
-
-struct Inner<A> {
-    listeners: Listeners<Box<str>, A>,
-    turnstile: Turnstile<(Box<str>, A)>,
+    inner: Arc<SharedEmitter<Box<str>, A>>,
 }
 
 impl<A> EventEmitter<A> {
     /// An emitter without listeners.
     pub fn new() -> EventEmitter<A> {
-        EventEmitter { inner: Arc::new(Inner { listeners: Listeners::default(), turnstile: Turnstile::default() }) }
+        EventEmitter { inner: Arc::default() }
     }
 
     /// Calls `listener` at every `event` from the next one on. Any name is an event.
@@ -55,7 +52,7 @@ impl<A> EventEmitter<A> {
     pub fn on<F, R>(&self, event: &str, listener: F) -> ListenerId
     where
         F: FnMut(&A) -> R + Send + 'static,
-        R: Outcome,
+        R: ListenerOutput,
     {
         self.add(event, Rank::On, listener)
     }
@@ -68,10 +65,10 @@ impl<A> EventEmitter<A> {
     pub fn once<F, R>(&self, event: &str, listener: F) -> ListenerId
     where
         F: FnOnce(&A) -> R + Send + 'static,
-        R: Outcome,
+        R: ListenerOutput,
     {
         let mut listener = Some(listener);
-        self.add(event, Rank::Once, move |args: &A| listener.take().map_or(Ok(()), |listener| listener(args).outcome()))
+        self.add(event, Rank::Once, move |args: &A| listener.take().map_or(Ok(()), |listener| listener(args).into_result()))
     }
 
     /// Removes a listener. One that is not there any more is no error.
@@ -92,18 +89,14 @@ impl<A> EventEmitter<A> {
     /// Calls the listeners of `event` before it returns, unless another emission is under way: then the task of that one calls
     /// them when it is done.
     pub fn emit(&self, event: &str, args: A) {
-        self.inner.turnstile.push((event.into(), args));
-        self.inner.turnstile.pass(|(event, args)| {
-            self.inner.listeners.emit(&event, &args, |_| {});
-            drop_each([args]);
-        });
+        self.inner.emit(event.into(), args, |_, _| {});
     }
 
     #[track_caller]
     fn add<F, R>(&self, event: &str, rank: Rank, listener: F) -> ListenerId
     where
         F: FnMut(&A) -> R + Send + 'static,
-        R: Outcome,
+        R: ListenerOutput,
     {
         let listener = Contained::new(listener);
         assert!(!event.is_empty(), "event name is empty");

@@ -1,65 +1,10 @@
-use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
+use super::output::{BoxError, ListenerOutput};
 use super::panics::drop_pinned;
-
-/// Any error, as a listener may return it.
-pub type BoxError = Box<dyn Error + Send + Sync>;
-
-/// What a listener may return: nothing, a `bool` (such as `write` answers, and which is ignored), or a `Result` whose
-/// `Err` is what an exception is in ReactPHP.
-#[diagnostic::on_unimplemented(
-    message = "a listener cannot return `{Self}`",
-    label = "return `()`, a `bool`, or a `Result<_, E>`",
-    note = "end the closure's body with `;` to throw its value away",
-    note = "where an asynchronous closure does not fit, listeners are synchronous: give `tokio::spawn` what has to wait"
-)]
-pub trait Outcome {
-    /// The error, if there is one.
-    fn outcome(self) -> Result<(), BoxError>;
-}
-
-impl Outcome for () {
-    fn outcome(self) -> Result<(), BoxError> {
-        Ok(())
-    }
-}
-
-impl Outcome for bool {
-    fn outcome(self) -> Result<(), BoxError> {
-        Ok(())
-    }
-}
-
-impl Outcome for ListenerId {
-    fn outcome(self) -> Result<(), BoxError> {
-        Ok(())
-    }
-}
-
-impl<T, E: Into<BoxError>> Outcome for Result<T, E> {
-    fn outcome(self) -> Result<(), BoxError> {
-        self.map(drop).map_err(Into::into)
-    }
-}
-
-/// A closure that never returns, because it always panics, has the type `!`, which cannot be named otherwise.
-#[doc(hidden)]
-pub trait Returns {
-    type Type;
-}
-impl<T> Returns for fn() -> T {
-    type Type = T;
-}
-pub(crate) type Never = <fn() -> ! as Returns>::Type;
-impl Outcome for Never {
-    fn outcome(self) -> Result<(), BoxError> {
-        self
-    }
-}
 
 /// A closure that is cloned for each call: an asynchronous one. Its future may borrow from what the closure captures
 /// (`async move || app.ask().await`), and then the closure is `FnOnce` only.
@@ -100,6 +45,12 @@ impl ListenerId {
     }
 }
 
+impl ListenerOutput for ListenerId {
+    fn into_result(self) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
 /// The listener of `on`, for traits that tell closures apart.
 #[doc(hidden)]
 pub enum EachTime {}
@@ -112,7 +63,8 @@ pub enum Once {}
 pub(crate) enum Rank {
     On,
     Once,
-    /// The crate's own: after everybody, and not removed by `remove_all_listeners`.
+    /// The crate's own listeners: they are called after all others, and `remove_all_listeners` does
+    /// not remove them.
     Last,
 }
 
@@ -172,7 +124,7 @@ impl<E: Events, F, Fut> Listener<E> for Asynchronous<F, Fut>
 where
     // `None` if the arguments are not this listener's, which `on` has excluded.
     F: for<'a> FnMut(&E::Subject, E::Args<'a>) -> Option<Fut> + Send,
-    Fut: Future<Output: Outcome> + Send,
+    Fut: Future<Output: ListenerOutput> + Send,
 {
     fn call(&mut self, subject: &E::Subject, args: &E::Args<'_>) -> Result<(), BoxError> {
         let started = (self.start)(subject, *args);
@@ -190,7 +142,7 @@ where
         let Some(future) = self.running.as_mut().as_pin_mut() else { return Poll::Ready(Ok(())) };
         let Poll::Ready(output) = future.poll(cx) else { return Poll::Pending };
         drop_pinned(self.running.as_mut());
-        Poll::Ready(output.outcome())
+        Poll::Ready(output.into_result())
     }
 }
 

@@ -20,7 +20,7 @@ macro_rules! listener_methods {
         pub fn on<F, R>(&self, event: &str, listener: F) -> $crate::emitter::ListenerId
         where
             F: FnMut($($argument)?) -> R + Send + 'static,
-            R: $crate::emitter::Outcome,
+            R: $crate::emitter::ListenerOutput,
         {
             $crate::emitter::expect_fit(self.try_on(event, listener))
         }
@@ -33,7 +33,7 @@ macro_rules! listener_methods {
         pub fn once<F, R>(&self, event: &str, listener: F) -> $crate::emitter::ListenerId
         where
             F: FnOnce($($argument)?) -> R + Send + 'static,
-            R: $crate::emitter::Outcome,
+            R: $crate::emitter::ListenerOutput,
         {
             $crate::emitter::expect_fit(self.try_once(event, listener))
         }
@@ -49,7 +49,7 @@ macro_rules! listener_methods {
         ) -> Result<$crate::emitter::ListenerId, $crate::emitter::ListenerError>
         where
             F: FnMut($($argument)?) -> R + Send + 'static,
-            R: $crate::emitter::Outcome,
+            R: $crate::emitter::ListenerOutput,
         {
             let mut $listener = listener;
             self.add_listener(event, $crate::emitter::Rank::On, move |$stored: &$type| $call)
@@ -66,11 +66,11 @@ macro_rules! listener_methods {
         ) -> Result<$crate::emitter::ListenerId, $crate::emitter::ListenerError>
         where
             F: FnOnce($($argument)?) -> R + Send + 'static,
-            R: $crate::emitter::Outcome,
+            R: $crate::emitter::ListenerOutput,
         {
             let mut listener = Some(listener);
             self.add_listener(event, $crate::emitter::Rank::Once, move |$stored: &$type| {
-                listener.take().map_or(Ok(()), |$listener| $crate::emitter::Outcome::outcome($call))
+                listener.take().map_or(Ok(()), |$listener| $crate::emitter::ListenerOutput::into_result($call))
             })
         }
 
@@ -79,9 +79,31 @@ macro_rules! listener_methods {
 }
 pub(crate) use listener_methods;
 
-/// The methods that have nothing to do with how a listener is called, and `add_listener` for those that have.
+/// [`removal_methods`], and `add_listener` for the methods that have to do with how a listener is called.
 macro_rules! listeners_of {
     ($names:expr, &$type:ty, |$object:ident| $listeners:expr $(,)?) => {
+        $crate::emitter::removal_methods! { $names, |$object| $listeners }
+
+        fn add_listener<R: $crate::emitter::ListenerOutput>(
+            &self,
+            event: &str,
+            rank: $crate::emitter::Rank,
+            listener: impl FnMut(&$type) -> R + Send + 'static,
+        ) -> Result<$crate::emitter::ListenerId, $crate::emitter::ListenerError> {
+            let listener = $crate::emitter::Contained::new(listener);
+            let event = $names.resolve(event)?;
+            let $object = self;
+            let Some(listeners) = $listeners else { return Ok($crate::emitter::ListenerId::new(event)) };
+            let number = listeners.add(event, rank, listener.into_inner());
+            Ok($crate::emitter::ListenerId::of(event, number))
+        }
+    };
+}
+pub(crate) use listeners_of;
+
+/// The methods that have nothing to do with how a listener is called.
+macro_rules! removal_methods {
+    ($names:expr, |$object:ident| $listeners:expr $(,)?) => {
         /// Removes a listener. One that is not there any more is no error.
         pub fn remove_listener(&self, id: $crate::emitter::ListenerId) {
             let $object = self;
@@ -113,20 +135,6 @@ macro_rules! listeners_of {
             let $object = self;
             $listeners.map_or(0, |listeners| listeners.count(&event))
         }
-
-        fn add_listener<R: $crate::emitter::Outcome>(
-            &self,
-            event: &str,
-            rank: $crate::emitter::Rank,
-            listener: impl FnMut(&$type) -> R + Send + 'static,
-        ) -> Result<$crate::emitter::ListenerId, $crate::emitter::ListenerError> {
-            let listener = $crate::emitter::Contained::new(listener);
-            let event = $names.resolve(event)?;
-            let $object = self;
-            let Some(listeners) = $listeners else { return Ok($crate::emitter::ListenerId::new(event)) };
-            let number = listeners.add(event, rank, listener.into_inner());
-            Ok($crate::emitter::ListenerId::of(event, number))
-        }
     };
 }
-pub(crate) use listeners_of;
+pub(crate) use removal_methods;

@@ -1,7 +1,7 @@
-//! What an app's code panics with stays where that code was called.
+//! Panics of an app's code do not leave the call of that code.
 //!
-//! That goes for what an app's values do when they are dropped, too. Each is dropped by itself: a panic while another panic
-//! unwinds ends the process, and nobody could contain it.
+//! The same holds for destructors of an app's values. Each value is dropped by itself: a panic
+//! while another panic unwinds would end the process.
 
 use std::any::Any;
 use std::ops::{Deref, DerefMut};
@@ -9,9 +9,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::listener::BoxError;
+use super::output::BoxError;
 
-/// Drops things of an app's. What one of them does is not to keep the others, or who has them dropped, from going on.
+/// Drops values of an app. A panic of one destructor affects neither the other values nor the
+/// caller.
 pub(crate) fn drop_each<T>(things: impl IntoIterator<Item = T>) {
     for thing in things {
         let _ = contain(|| {

@@ -1,11 +1,12 @@
 use parking_lot::Mutex;
 
-use super::listener::{BoxError, ListenerId, Outcome, Rank};
+use super::listener::{ListenerId, Rank};
+use super::output::{BoxError, ListenerOutput};
 use super::panics::{contain, drop_each};
 use crate::runtime::turn::Turn;
 
 /// The listeners of an object that many tasks share, by event. They are called one emission at a time, see
-/// [`Turnstile`](super::Turnstile).
+/// [`SerialQueue`](super::SerialQueue).
 pub(crate) struct Listeners<K, A> {
     inner: Mutex<Inner<K, A>>,
 }
@@ -50,8 +51,13 @@ impl<K, A> Drop for Listeners<K, A> {
 
 impl<K: PartialEq, A> Listeners<K, A> {
     /// Adds a listener and returns its number.
-    pub(crate) fn add<R: Outcome>(&self, event: K, rank: Rank, mut listener: impl FnMut(&A) -> R + Send + 'static) -> u64 {
-        let closure: Closure<A> = Box::new(move |args| listener(args).outcome());
+    pub(crate) fn add<R: ListenerOutput>(
+        &self,
+        event: K,
+        rank: Rank,
+        mut listener: impl FnMut(&A) -> R + Send + 'static,
+    ) -> u64 {
+        let closure: Closure<A> = Box::new(move |args| listener(args).into_result());
         let mut inner = self.inner.lock();
         if inner.has_ended {
             drop(inner);
@@ -86,9 +92,9 @@ impl<K: PartialEq, A> Listeners<K, A> {
     }
 
     /// Calls the listeners that an event has now. A panic or an `Err` goes to `failed`; unlike an exception in PHP it does
-    /// not keep the others from being called, who may be other people's.
+    /// not keep the other listeners from being called.
     ///
-    /// To be called by one at a time: within a [`Turnstile`](super::Turnstile).
+    /// Only one call at a time is allowed: call it within a [`SerialQueue`](super::SerialQueue).
     pub(crate) fn emit(&self, event: &K, args: &A, mut failed: impl FnMut(BoxError)) {
         let (calls, mut closures) = {
             let mut inner = self.inner.lock();

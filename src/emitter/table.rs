@@ -1,6 +1,7 @@
 use std::task::{Context, Poll};
 
-use super::listener::{BoxError, Events, Listener, ListenerId, Rank};
+use super::listener::{Events, Listener, ListenerId, Rank};
+use super::output::BoxError;
 use super::panics::drop_each;
 
 /// The listeners of an object that one task owns.

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use crate::emitter::{BoxError, Outcome, Reacting, Reaction, contain, drop_each};
+use crate::emitter::{BoxError, IntoListenerFuture, ListenerCall, ListenerOutput, contain, drop_each};
 use crate::runtime::trace;
 use crate::runtime::turn::Turn;
 
@@ -48,7 +48,7 @@ pub trait IntoOnceCallback<A, M> {
 }
 
 /// A closure with its argument.
-pub struct Callback(Box<dyn FnMut() -> Reacting + Send>);
+pub struct Callback(Box<dyn FnMut() -> ListenerCall + Send>);
 
 /// The markers that tell the forms of closures apart.
 #[doc(hidden)]
@@ -63,13 +63,13 @@ pub(super) mod form {
 use form::{Asynchronous, Plain, Synchronous, WithArgument};
 
 impl Callback {
-    fn new(call: impl FnMut() -> Reacting + Send + 'static) -> Callback {
+    fn new(call: impl FnMut() -> ListenerCall + Send + 'static) -> Callback {
         Callback(Box::new(call))
     }
 
-    fn once(call: impl FnOnce() -> Reacting + Send + 'static) -> Callback {
+    fn once(call: impl FnOnce() -> ListenerCall + Send + 'static) -> Callback {
         let mut call = Some(call);
-        Callback::new(move || call.take().map_or(Reacting::Done(Ok(())), |call| call()))
+        Callback::new(move || call.take().map_or(ListenerCall::Done(Ok(())), |call| call()))
     }
 
     /// Calls the closure. See [`call`].
@@ -81,10 +81,10 @@ impl Callback {
 impl<A, F, R> IntoCallback<A, Plain<Synchronous>> for F
 where
     F: FnMut() -> R + Send + 'static,
-    R: Outcome,
+    R: ListenerOutput,
 {
     fn into_callback(mut self, _argument: A) -> Callback {
-        Callback::new(move || Reacting::Done(self().outcome()))
+        Callback::new(move || ListenerCall::Done(self().into_result()))
     }
 }
 
@@ -92,10 +92,10 @@ impl<A, F, R> IntoCallback<A, WithArgument<Synchronous>> for F
 where
     A: Copy + Send + 'static,
     F: FnMut(A) -> R + Send + 'static,
-    R: Outcome,
+    R: ListenerOutput,
 {
     fn into_callback(mut self, argument: A) -> Callback {
-        Callback::new(move || Reacting::Done(self(argument).outcome()))
+        Callback::new(move || ListenerCall::Done(self(argument).into_result()))
     }
 }
 
@@ -104,10 +104,10 @@ impl<A, F, Fut, R> IntoCallback<A, Plain<Asynchronous>> for F
 where
     F: AsyncFn() -> R + FnOnce() -> Fut + Clone + Send + 'static,
     Fut: Future<Output = R> + Send + 'static,
-    R: Outcome,
+    R: ListenerOutput,
 {
     fn into_callback(self, _argument: A) -> Callback {
-        Callback::new(move || (self.clone())().react())
+        Callback::new(move || (self.clone())().into_call())
     }
 }
 
@@ -116,20 +116,20 @@ where
     A: Copy + Send + 'static,
     F: AsyncFn(A) -> R + FnOnce(A) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = R> + Send + 'static,
-    R: Outcome,
+    R: ListenerOutput,
 {
     fn into_callback(self, argument: A) -> Callback {
-        Callback::new(move || (self.clone())(argument).react())
+        Callback::new(move || (self.clone())(argument).into_call())
     }
 }
 
 impl<A, F, R, K> IntoOnceCallback<A, Plain<K>> for F
 where
     F: FnOnce() -> R + Send + 'static,
-    R: Reaction<K>,
+    R: IntoListenerFuture<K>,
 {
     fn into_once_callback(self, _argument: A) -> Callback {
-        Callback::once(move || self().react())
+        Callback::once(move || self().into_call())
     }
 }
 
@@ -137,10 +137,10 @@ impl<A, F, R, K> IntoOnceCallback<A, WithArgument<K>> for F
 where
     A: Copy + Send + 'static,
     F: FnOnce(A) -> R + Send + 'static,
-    R: Reaction<K>,
+    R: IntoListenerFuture<K>,
 {
     fn into_once_callback(self, argument: A) -> Callback {
-        Callback::once(move || self(argument).react())
+        Callback::once(move || self(argument).into_call())
     }
 }
 
@@ -149,15 +149,15 @@ pub(super) type Running = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Se
 
 /// Calls a closure in a turn of its own. If the closure is asynchronous it runs up to its first
 /// `await`, and what is left of the call is returned.
-pub(super) fn call(callback: impl FnOnce() -> Reacting) -> Option<Running> {
+pub(super) fn call(callback: impl FnOnce() -> ListenerCall) -> Option<Running> {
     let _turn = Turn::begin();
     // A panic has been reported by the panic hook.
     match contain(|| Ok(callback())).ok()? {
-        Reacting::Done(outcome) => {
-            report(outcome);
+        ListenerCall::Done(result) => {
+            report(result);
             None
         }
-        Reacting::Later(mut running) => {
+        ListenerCall::Later(mut running) => {
             // The task that goes on with the call polls it with a waker of its own.
             let is_pending = poll(&mut running, &mut Context::from_waker(Waker::noop())).is_pending();
             let (rest, over) = if is_pending { (Some(running), None) } else { (None, Some(running)) };
@@ -180,14 +180,14 @@ pub(super) async fn go_on(mut running: Running) {
 fn poll(running: &mut Running, cx: &mut Context<'_>) -> Poll<()> {
     match contain(|| Ok(running.as_mut().poll(cx))) {
         Ok(Poll::Pending) => return Poll::Pending,
-        Ok(Poll::Ready(outcome)) => report(outcome),
+        Ok(Poll::Ready(result)) => report(result),
         Err(_) => {}
     }
     Poll::Ready(())
 }
 
-fn report(outcome: Result<(), BoxError>) {
-    if let Err(error) = outcome {
+fn report(result: Result<(), BoxError>) {
+    if let Err(error) = result {
         trace::callback_failed(&error);
         drop_each([error]);
     }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use super::queue::{Job, Queue};
+use super::queue::Queue;
+use super::schedule::Job;
+use crate::emitter::ListenerCall;
 use crate::runtime::turn::{self, Deferred};
 
 thread_local! {
@@ -20,16 +22,22 @@ struct Enqueued {
     timers: Vec<u64>,
 }
 
-/// Keeps a job until the present turn ends. Returns it outside of a turn.
-pub(super) fn keep_job(queue: &Arc<Queue>, job: Job) -> Option<Job> {
-    keep(queue, job, |enqueued, job| enqueued.jobs.push(job))
+/// Enqueues a tick: it is handed over to the queue when the present turn ends, outside of a turn at
+/// once.
+pub(super) fn tick(queue: &Arc<Queue>, callback: impl FnOnce() -> ListenerCall + Send + 'static) {
+    if let Some(job) = keep(queue, Job::Tick(Box::new(callback)), |enqueued, job| enqueued.jobs.push(job)) {
+        queue.accept([job], []);
+    }
 }
 
-/// Keeps the number of a timer until the present turn ends. Returns it outside of a turn.
-pub(super) fn keep_timer(queue: &Arc<Queue>, number: u64) -> Option<u64> {
-    keep(queue, number, |enqueued, number| enqueued.timers.push(number))
+/// Enqueues a timer that was added to the queue, in the same way.
+pub(super) fn timer(queue: &Arc<Queue>, number: u64) {
+    if let Some(number) = keep(queue, number, |enqueued, number| enqueued.timers.push(number)) {
+        queue.accept([], [number]);
+    }
 }
 
+/// Keeps something until the present turn ends. Returns it outside of a turn.
 fn keep<T>(queue: &Arc<Queue>, what: T, mut add: impl FnMut(&mut Enqueued, T)) -> Option<T> {
     if !turn::defer(hand_over) {
         return Some(what);

@@ -4,6 +4,7 @@ mod callback;
 mod delay;
 mod enqueued;
 mod queue;
+mod schedule;
 mod signal;
 
 use std::io;
@@ -18,7 +19,7 @@ use queue::{Queue, next_number};
 pub use signal::Signal;
 use signal::Signals;
 
-use crate::emitter::{BoxError, Outcome, Reaction};
+use crate::emitter::{BoxError, IntoListenerFuture, ListenerOutput};
 
 /// Timers, future ticks and signals under the names of ReactPHP's `React\EventLoop\Loop`.
 ///
@@ -104,8 +105,8 @@ pub struct Timer {
 }
 
 /// So that a listener or callback may end with the call that makes a timer.
-impl Outcome for Timer {
-    fn outcome(self) -> Result<(), BoxError> {
+impl ListenerOutput for Timer {
+    fn into_result(self) -> Result<(), BoxError> {
         Ok(())
     }
 }
@@ -196,9 +197,9 @@ impl Loop {
     pub fn future_tick<F, R, K>(callback: F)
     where
         F: FnOnce() -> R + Send + 'static,
-        R: Reaction<K>,
+        R: IntoListenerFuture<K>,
     {
-        Queue::current().tick(move || callback().react());
+        enqueued::tick(&Queue::current(), move || callback().into_call());
     }
 
     /// Calls `callback` for each signal of this kind that the process receives: `addSignal`.
@@ -267,6 +268,8 @@ fn add_timer(delay: Duration, every: Option<Duration>, callback: impl FnOnce(Tim
     // If there is no time, that is to be known here, and not in the loop.
     drop(sleep(Duration::ZERO));
     let timer = Timer { runtime: queue.runtime(), number: next_number() };
-    queue.add_timer(timer.number, delay, every, callback(timer));
+    if queue.add_timer(timer.number, delay, every, callback(timer)) {
+        enqueued::timer(&queue, timer.number);
+    }
     timer
 }

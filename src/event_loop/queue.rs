@@ -1,10 +1,9 @@
 //! The queue of one runtime: future ticks, timers and signals, whose callbacks are called one at a
 //! time.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::{self, ThreadId};
+use std::thread;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -14,8 +13,8 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 use super::callback::{Callback, Running, call, go_on};
-use super::enqueued::{keep_job, keep_timer};
-use crate::emitter::{Reacting, drop_each};
+use super::schedule::{Entry, Job, Kind, Schedule};
+use crate::emitter::drop_each;
 
 /// The queues of all runtimes that have one.
 static LOOPS: RwLock<Vec<Arc<Queue>>> = RwLock::new(Vec::new());
@@ -24,57 +23,11 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 
 pub(super) struct Queue {
     runtime: Id,
-    state: Mutex<State>,
+    state: Mutex<Schedule>,
     /// The driver has something to do, or an earlier deadline than the one it sleeps for.
     changed: Notify,
     /// The last round that has ended.
     ended: watch::Sender<u64>,
-}
-
-#[derive(Default)]
-struct State {
-    /// What the next round begins with, in the order of enqueuing.
-    jobs: VecDeque<Job>,
-    /// Timers by the moments at which they are due, equal moments by the order of insertion.
-    due: BTreeSet<(Instant, u64)>,
-    entries: HashMap<u64, Entry>,
-    /// The last round that has begun.
-    begun: u64,
-    /// The thread that runs it, if it has not ended.
-    runs_on: Option<ThreadId>,
-    /// The runtime has ended, or is about to.
-    is_over: bool,
-}
-
-pub(super) enum Job {
-    Tick(Box<dyn FnOnce() -> Reacting + Send>),
-    Signal(u64),
-}
-
-/// A timer, or a listener for a signal.
-struct Entry {
-    /// Away while it is being called.
-    callback: Option<Callback>,
-    /// An asynchronous call has begun and not ended.
-    is_running: bool,
-    kind: Kind,
-}
-
-enum Kind {
-    Timer {
-        /// None if the moment does not come within the reach of the clock.
-        due: Option<Instant>,
-        /// The first round that may call it. Ticks that were enqueued before it are called before
-        /// it.
-        round: u64,
-        every: Option<Duration>,
-    },
-    Signal {
-        /// The signal was received while a call was running.
-        is_pending: bool,
-        /// Ends the task that receives the signal, when it is dropped.
-        _receiving: oneshot::Sender<()>,
-    },
 }
 
 /// A number that no other timer or listener for a signal has.
@@ -116,20 +69,12 @@ impl Queue {
         self.runtime
     }
 
-    pub(super) fn tick(self: &Arc<Self>, callback: impl FnOnce() -> Reacting + Send + 'static) {
-        if let Some(job) = keep_job(self, Job::Tick(Box::new(callback))) {
-            self.accept([job], []);
-        }
-    }
-
     /// Adds a timer that is due after `delay`, from now on. With `every` it is due again and again.
-    pub(super) fn add_timer(self: &Arc<Self>, number: u64, delay: Duration, every: Option<Duration>, callback: Callback) {
+    /// It counts as enqueued when it is [accepted](Queue::accept). Returns whether it was added: it
+    /// is dropped if the runtime has ended.
+    pub(super) fn add_timer(&self, number: u64, delay: Duration, every: Option<Duration>, callback: Callback) -> bool {
         let kind = Kind::Timer { due: Instant::now().checked_add(delay), round: 0, every };
-        if self.add(number, callback, kind)
-            && let Some(number) = keep_timer(self, number)
-        {
-            self.accept([], [number]);
-        }
+        self.add(number, callback, kind)
     }
 
     /// Adds a listener for a signal. The task that receives the signal ends when the returned
@@ -294,62 +239,9 @@ impl Queue {
 
     fn end(&self) {
         LOOPS.write().retain(|queue| !std::ptr::eq(&**queue, self));
-        let state = std::mem::replace(&mut *self.state.lock(), State { is_over: true, ..State::default() });
+        let state = std::mem::replace(&mut *self.state.lock(), Schedule { is_over: true, ..Schedule::default() });
         drop_each(state.jobs);
         drop_each(state.entries);
-    }
-}
-
-impl State {
-    /// The present moment, and the timers that are due and that a round may call.
-    fn due_in(&self, round: u64) -> (Instant, Vec<(Instant, u64)>) {
-        let now = Instant::now();
-        let may_be_called = |(_, number): &&(Instant, u64)| match self.entries.get(number) {
-            Some(Entry { kind: Kind::Timer { round: first, .. }, .. }) => *first <= round,
-            _ => false,
-        };
-        (now, self.due.range(..=(now, u64::MAX)).filter(may_be_called).copied().collect())
-    }
-
-    /// Takes the callback of a timer that is due, if it has not been cancelled, and sets a periodic
-    /// one anew.
-    fn begin(&mut self, timer: (Instant, u64), now: Instant) -> Option<Callback> {
-        if !self.due.remove(&timer) {
-            return None;
-        }
-        let number = timer.1;
-        let entry = self.entries.get_mut(&number)?;
-        let Kind::Timer { due, every: Some(every), .. } = &mut entry.kind else {
-            return self.take(number)?.callback;
-        };
-        *due = now.checked_add(*every);
-        self.due.extend(due.map(|due| (due, number)));
-        entry.begin()
-    }
-
-    fn take(&mut self, number: u64) -> Option<Entry> {
-        let entry = self.entries.remove(&number)?;
-        if let Kind::Timer { due: Some(due), .. } = entry.kind {
-            self.due.remove(&(due, number));
-        }
-        if self.entries.capacity() > 4 * self.entries.len().max(64) {
-            self.entries.shrink_to(2 * self.entries.len());
-        }
-        Some(entry)
-    }
-}
-
-impl Entry {
-    /// The callback, unless an asynchronous call is running: a timer skips this one, a signal is
-    /// handled when it has ended.
-    fn begin(&mut self) -> Option<Callback> {
-        if !self.is_running {
-            return self.callback.take();
-        }
-        if let Kind::Signal { is_pending, .. } = &mut self.kind {
-            *is_pending = true;
-        }
-        None
     }
 }
 

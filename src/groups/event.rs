@@ -1,8 +1,8 @@
 //! The events of managers and groups.
 
-use super::group::ConnectionGroup;
+use super::handle::ConnectionGroup;
 use crate::emitter::EventNames;
-use crate::websocket::Kept;
+use crate::websocket::SlotGuard;
 
 pub(super) const MANAGER: EventNames = EventNames {
     object: "a GroupManager",
@@ -23,14 +23,17 @@ pub(super) const JOIN: u8 = 0;
 pub(super) const LEAVE: u8 = 1;
 pub(super) const DROP: u8 = 2;
 
-/// What has happened, to be told in order. All groups of a manager share one queue, so that `create` is told before the
-/// first `join` and the last `leave` before `destroy`, whichever threads made them. Members are kept, since they may have
-/// ended when it is told.
-pub(super) enum Happening {
+/// An event of a group that has not been emitted yet.
+///
+/// All groups of a manager share one queue of events. So `create` is emitted before the first
+/// `join`, and the last `leave` before `destroy`, whichever threads caused them. The slots of
+/// members are guarded, since a member may have ended when its event is emitted.
+pub(super) enum GroupEvent {
     Create(ConnectionGroup),
-    Join(ConnectionGroup, Kept),
-    Leave(ConnectionGroup, Kept),
-    Drop(ConnectionGroup, Kept),
-    /// The last member has left. When that has been told, the group ends, unless somebody has come.
+    Join(ConnectionGroup, SlotGuard),
+    Leave(ConnectionGroup, SlotGuard),
+    Drop(ConnectionGroup, SlotGuard),
+    /// The last member has left. When this event is handled the group is destroyed, unless a member
+    /// has joined since.
     Emptied(ConnectionGroup),
 }

@@ -1,33 +1,7 @@
 //! The payload of a Close frame (RFC 6455 §5.5.1, §7.4).
 
 use super::frame::{self, EncodedHeader};
-use super::{Opcode, ProtocolError};
-
-/// Close codes by name (RFC 6455 §7.4.1 and the IANA registry).
-pub mod close_code {
-    /// The work is done.
-    pub const NORMAL: u16 = 1000;
-    /// The server stops, or the visitor leaves the page.
-    pub const GOING_AWAY: u16 = 1001;
-    /// The peer broke the protocol.
-    pub const PROTOCOL: u16 = 1002;
-    /// The peer sent a kind of data that is not accepted.
-    pub const UNSUPPORTED: u16 = 1003;
-    /// Never on the wire: the Close frame carried no code.
-    pub const NO_STATUS: u16 = 1005;
-    /// Never on the wire: the connection ended without a Close frame.
-    pub const ABNORMAL: u16 = 1006;
-    /// Text that is not UTF-8.
-    pub const INVALID_PAYLOAD: u16 = 1007;
-    /// The peer broke a rule of this server.
-    pub const POLICY: u16 = 1008;
-    /// A message too large to take.
-    pub const TOO_LARGE: u16 = 1009;
-    /// The server failed at something, for example in a listener.
-    pub const INTERNAL: u16 = 1011;
-    /// The server is overloaded, or the peer reads too slowly.
-    pub const TRY_AGAIN_LATER: u16 = 1013;
-}
+use super::{Opcode, ProtocolError, close_code};
 
 /// The longest reason that fits: 125 bytes of a control frame less two of code.
 pub const REASON_MAX: usize = 123;
@@ -100,6 +74,29 @@ mod tests {
         assert_eq!(parse(b"\x03\xe8"), Ok(Some((1000, ""))));
         assert_eq!(parse(b"\x0f\xa1bye"), Ok(Some((4001, "bye"))));
         assert_eq!(parse(b"\x03\xe8\xff"), Err(ProtocolError::InvalidCloseReason));
+    }
+
+    /// RFC 6455 section 7.4.1 and the IANA registry: 1005, 1006 and 1015 are never sent.
+    #[test]
+    fn all_named_codes_but_three_may_be_sent() {
+        use close_code::*;
+        for code in [
+            NORMAL,
+            GOING_AWAY,
+            PROTOCOL,
+            UNSUPPORTED,
+            INVALID_PAYLOAD,
+            POLICY,
+            TOO_LARGE,
+            MANDATORY_EXTENSION,
+            INTERNAL,
+            SERVICE_RESTART,
+            TRY_AGAIN_LATER,
+            BAD_GATEWAY,
+        ] {
+            assert!(is_valid_on_the_wire(code), "{code}");
+        }
+        assert_eq!([NO_STATUS, ABNORMAL, TLS_HANDSHAKE].map(is_valid_on_the_wire), [false; 3]);
     }
 
     #[test]

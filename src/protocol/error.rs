@@ -88,7 +88,7 @@ pub enum ProtocolError {
         /// What is allowed.
         limit: u32,
     },
-    /// Pings exceed the [`ControlRate`](super::ControlRate).
+    /// Pings exceed the [`ControlRate`](crate::ControlRate).
     #[error("more than {burst} pings at once, or {per_second} per second after that")]
     TooManyPings {
         /// Pings that may come at once.

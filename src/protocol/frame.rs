@@ -6,6 +6,24 @@ use super::{Opcode, ProtocolError};
 /// The longest header a client can send: two bytes, eight of length, four of key.
 pub const HEADER_MAX: usize = 14;
 
+impl TryFrom<u8> for Opcode {
+    type Error = ProtocolError;
+
+    /// From the low four bits of a frame's first byte; the reserved ones are a protocol error.
+    #[inline]
+    fn try_from(opcode: u8) -> Result<Opcode, ProtocolError> {
+        Ok(match opcode {
+            0x0 => Opcode::Continuation,
+            0x1 => Opcode::Text,
+            0x2 => Opcode::Binary,
+            0x8 => Opcode::Close,
+            0x9 => Opcode::Ping,
+            0xA => Opcode::Pong,
+            _ => return Err(ProtocolError::ReservedOpcode { opcode }),
+        })
+    }
+}
+
 /// The header of a frame that a client sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
@@ -77,8 +95,9 @@ impl FrameHeader {
 /// Takes a message from the start of `input` that is one data frame, all there, of at most `limit` bytes of payload, and
 /// unmasks it: its opcode (text or binary) and its payload.
 ///
-/// Nearly every message is such a one, and this is the short way for it. Anything else, mistakes included, is `None`, and left
-/// as it is for [`Session::receive`](super::Session::receive); so are payloads of 64 KiB and more, whose bytes are what costs.
+/// Nearly every message is such a one, and this is the short way for it. Anything else, mistakes
+/// included, is `None`, and left as it is for [`Connection::receive`](super::Connection::receive);
+/// so are payloads of 64 KiB and more, whose bytes are what costs.
 #[inline(always)]
 pub fn take_whole_message<'a>(input: &mut &'a mut [u8], limit: usize) -> Option<(Opcode, &'a mut [u8])> {
     let &[first @ (0x81 | 0x82), second @ 0x80..=0xFE, ref after @ ..] = &**input else { return None };

@@ -1,17 +1,19 @@
 /// How much of a peer's messages is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes in one message, all its fragments together. Past it: [`ProtocolError::MessageTooLarge`], decided when a
-    /// frame's header has arrived.
+    /// Maximum size of a message in bytes, all its fragments together. A frame whose header exceeds
+    /// it is a [`ProtocolError::MessageTooLarge`].
     ///
     /// [`ProtocolError::MessageTooLarge`]: super::ProtocolError::MessageTooLarge
     pub max_message_size: usize,
-    /// Bytes in one frame. Past it: [`ProtocolError::FrameTooLarge`], decided when its header has arrived.
+    /// Maximum size of a frame in bytes. A header that exceeds it is a
+    /// [`ProtocolError::FrameTooLarge`].
     ///
     /// [`ProtocolError::FrameTooLarge`]: super::ProtocolError::FrameTooLarge
     pub max_frame_size: usize,
-    /// Frames in one message, empty ones counted: they cost us work and the peer six bytes.
-    /// Past it: [`ProtocolError::TooManyFragments`].
+    /// Maximum number of frames of a message. Empty frames count, too: a server has work with them,
+    /// and they cost the peer six bytes. A frame that exceeds it is a
+    /// [`ProtocolError::TooManyFragments`].
     ///
     /// [`ProtocolError::TooManyFragments`]: super::ProtocolError::TooManyFragments
     pub max_fragments: u32,

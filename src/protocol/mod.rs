@@ -5,29 +5,31 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
-pub mod accept;
-mod assembler;
+mod buffer_pool;
 pub mod close;
+pub mod close_code;
 mod closing;
+mod connection;
 mod error;
+mod event;
 pub mod frame;
+pub mod handshake;
 mod limits;
-mod lookahead;
 mod mask;
+mod message;
 mod opcode;
-mod rate;
-mod session;
-mod spare;
+mod ping_scanner;
+pub(crate) mod rate;
 mod utf8;
 
-pub use close::close_code;
+pub use buffer_pool::BufferPool;
 pub(crate) use closing::{Closing, Facts, Outcome, Step};
+pub use connection::Connection;
 pub use error::ProtocolError;
+pub use event::Event;
 pub use limits::Limits;
-pub use lookahead::Lookahead;
 pub use mask::MaskKey;
 pub use opcode::Opcode;
-pub use rate::{Bucket, ControlRate};
-pub use session::{Event, Session};
-pub use spare::Spare;
+pub use ping_scanner::PingScanner;
+pub(crate) use rate::{Bucket, ControlRate};
 pub(crate) use utf8::check as check_text;

@@ -1,5 +1,3 @@
-use super::ProtocolError;
-
 /// What a frame is for (RFC 6455 §5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -10,11 +8,11 @@ pub enum Opcode {
     Text = 0x1,
     /// A binary message, or its first fragment.
     Binary = 0x2,
-    /// The close handshake.
+    /// A frame of the closing handshake.
     Close = 0x8,
-    /// A question that a [`Pong`](Opcode::Pong) answers.
+    /// A ping, which a [`Pong`](Opcode::Pong) answers.
     Ping = 0x9,
-    /// The answer to a [`Ping`](Opcode::Ping), or a sign of life nobody asked for.
+    /// The answer to a [`Ping`](Opcode::Ping), or an unsolicited pong (RFC 6455 section 5.5.3).
     Pong = 0xA,
 }
 
@@ -23,23 +21,5 @@ impl Opcode {
     #[inline]
     pub const fn is_control(self) -> bool {
         self as u8 & 0x8 != 0
-    }
-}
-
-impl TryFrom<u8> for Opcode {
-    type Error = ProtocolError;
-
-    /// From the low four bits of a frame's first byte; the reserved ones are a protocol error.
-    #[inline]
-    fn try_from(opcode: u8) -> Result<Opcode, ProtocolError> {
-        Ok(match opcode {
-            0x0 => Opcode::Continuation,
-            0x1 => Opcode::Text,
-            0x2 => Opcode::Binary,
-            0x8 => Opcode::Close,
-            0x9 => Opcode::Ping,
-            0xA => Opcode::Pong,
-            _ => return Err(ProtocolError::ReservedOpcode { opcode }),
-        })
     }
 }

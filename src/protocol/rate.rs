@@ -18,7 +18,7 @@ impl Default for ControlRate {
 
 /// A bucket that holds `burst` tokens and gets `per_second` new ones each second.
 #[derive(Clone, Copy, Debug)]
-pub struct Bucket {
+pub(crate) struct Bucket {
     /// Thousandths of a token that have been taken and not come back.
     taken: u64,
     /// Milliseconds at the last change.
@@ -27,14 +27,14 @@ pub struct Bucket {
 
 impl Bucket {
     /// A full bucket at `now`, in milliseconds of any clock that does not run backwards.
-    pub const fn full(now: u64) -> Bucket {
+    pub(crate) const fn full(now: u64) -> Bucket {
         Bucket { taken: 0, since: now }
     }
 
     /// Takes a token. `Err` says after how many milliseconds there will be one.
     ///
     /// With `per_second` 0 nothing ever comes back.
-    pub fn take(&mut self, now: u64, burst: u32, per_second: u32) -> Result<(), u64> {
+    pub(crate) fn take(&mut self, now: u64, burst: u32, per_second: u32) -> Result<(), u64> {
         let back = now.saturating_sub(self.since).saturating_mul(u64::from(per_second));
         self.taken = self.taken.saturating_sub(back);
         self.since = now;
@@ -48,7 +48,7 @@ impl Bucket {
     }
 
     /// Takes a token, there or not, and says after how many milliseconds there will be another.
-    pub fn spend(&mut self, now: u64, burst: u32, per_second: u32) -> u64 {
+    pub(crate) fn spend(&mut self, now: u64, burst: u32, per_second: u32) -> u64 {
         if self.take(now, burst, per_second).is_err() {
             self.taken = self.taken.saturating_add(1000);
         }

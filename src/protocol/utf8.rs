@@ -1,5 +1,5 @@
 use super::ProtocolError;
-use super::spare::Spare;
+use super::buffer_pool::BufferPool;
 
 /// Checks text that is all there.
 #[inline]
@@ -25,8 +25,8 @@ impl TextBuffer {
     }
 
     /// Takes the next piece.
-    pub(super) fn push(&mut self, mut piece: &[u8], spare: &mut Spare) -> Result<(), ProtocolError> {
-        spare.make_room_in_text(&mut self.text, piece.len().saturating_add(self.unfinished.len()));
+    pub(super) fn push(&mut self, mut piece: &[u8], pool: &mut BufferPool) -> Result<(), ProtocolError> {
+        pool.make_room_in_text(&mut self.text, piece.len().saturating_add(self.unfinished.len()));
         while self.unfinished_length > 0 {
             let Some((byte, rest)) = piece.split_first() else { return Ok(()) };
             piece = rest;
@@ -119,7 +119,7 @@ mod tests {
     fn verdict(pieces: &[&[u8]]) -> Result<String, ProtocolError> {
         let mut text = TextBuffer::default();
         for piece in pieces {
-            text.push(piece, &mut Spare::default())?;
+            text.push(piece, &mut BufferPool::default())?;
         }
         text.finish()
     }
@@ -153,9 +153,9 @@ mod tests {
     #[test]
     fn the_first_impossible_byte_fails() {
         let mut text = TextBuffer::default();
-        assert!(text.push(b"\xf4", &mut Spare::default()).is_ok());
-        assert_eq!(text.push(b"\x90", &mut Spare::default()), Err(ProtocolError::InvalidUtf8));
+        assert!(text.push(b"\xf4", &mut BufferPool::default()).is_ok());
+        assert_eq!(text.push(b"\x90", &mut BufferPool::default()), Err(ProtocolError::InvalidUtf8));
         let mut text = TextBuffer::default();
-        assert_eq!(text.push(b"a\xed\xa0", &mut Spare::default()), Err(ProtocolError::InvalidUtf8));
+        assert_eq!(text.push(b"a\xed\xa0", &mut BufferPool::default()), Err(ProtocolError::InvalidUtf8));
     }
 }

@@ -6,34 +6,34 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-/// So many slots are made at a time.
+/// The number of slots that are allocated at a time.
 const PER_CHUNK: usize = 1024;
 
 /// For eight million slots.
 const CHUNKS: usize = 1 << 13;
 
-/// Slots, each known by an index.
+/// Slots that are known by an index.
 ///
-/// A handle could hold a reference instead. But then it would have, to a linter's eyes, interior mutability, and everybody
-/// who keeps handles in a `HashSet` would be warned that their keys may change.
-pub(crate) struct Slots<T: 'static> {
+/// A handle could hold a reference instead. But then clippy would see interior mutability in it,
+/// and warn apps that keep handles in a `HashSet` that their keys may change.
+pub(crate) struct Slab<T: 'static> {
     chunks: [OnceLock<Box<[T; PER_CHUNK]>>; CHUNKS],
     unused: Mutex<Unused>,
-    /// What an index points to that was never given out.
+    /// The slot of an index that was never returned.
     nowhere: OnceLock<T>,
     numbers: AtomicU64,
 }
 
 struct Unused {
-    /// Those that are free again.
+    /// Slots that are free again.
     free: Vec<u32>,
-    /// Those from here on were never taken.
+    /// Slots from this index on were never taken.
     next: u32,
 }
 
-impl<T: Default> Slots<T> {
-    pub(crate) const fn new() -> Slots<T> {
-        Slots {
+impl<T: Default> Slab<T> {
+    pub(crate) const fn new() -> Slab<T> {
+        Slab {
             chunks: [const { OnceLock::new() }; CHUNKS],
             unused: Mutex::new(Unused { free: Vec::new(), next: 0 }),
             nowhere: OnceLock::new(),
@@ -41,9 +41,11 @@ impl<T: Default> Slots<T> {
         }
     }
 
-    /// A free slot, and a number that was never given out before, for who uses it now to be told from who used it then.
+    /// Takes a free slot. Returns its index, and a number that was never returned before, which
+    /// tells its users apart.
     ///
-    /// Should there ever be none, the slot is one that nobody owns: a handle to it is that of something that is gone.
+    /// If no slot is free, the index is that of a slot without an owner: a handle to it is one to
+    /// something that is gone.
     pub(crate) fn take(&self) -> (u32, NonZeroU64) {
         let number = NonZeroU64::new(self.numbers.fetch_add(1, Ordering::Relaxed)).unwrap_or(NonZeroU64::MAX);
         let mut unused = self.unused.lock();
@@ -67,7 +69,7 @@ impl<T: Default> Slots<T> {
         }
     }
 
-    /// Frees a slot. Whatever it is filled with is left to the caller.
+    /// Frees a slot. The caller has emptied it.
     pub(crate) fn give_back(&self, index: u32) {
         self.unused.lock().free.push(index);
     }
@@ -95,7 +97,7 @@ mod tests {
 
     #[test]
     fn slots_are_used_again_under_another_number() {
-        static SLOTS: Slots<AtomicU64> = Slots::new();
+        static SLOTS: Slab<AtomicU64> = Slab::new();
         let taken: Vec<_> = (0..1000).map(|_| SLOTS.take()).collect();
         for (index, number) in &taken {
             SLOTS.get(*index).store(number.get(), Ordering::Relaxed);
@@ -112,7 +114,7 @@ mod tests {
 
     #[test]
     fn an_index_that_was_never_given_out_points_to_what_nobody_owns() {
-        static SLOTS: Slots<AtomicU64> = Slots::new();
+        static SLOTS: Slab<AtomicU64> = Slab::new();
         let (index, _) = SLOTS.take();
         SLOTS.get(u32::MAX).store(7, Ordering::Relaxed);
         assert_eq!(SLOTS.get(index).load(Ordering::Relaxed), 0);

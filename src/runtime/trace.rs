@@ -40,6 +40,31 @@ macro_rules! limited {
     }};
 }
 
+/// A failure: an error if the app is at fault, information if the peer is. Without the feature
+/// `tracing` only failures of the app that no listener is called with are reported, by a line that
+/// names the event to listen to.
+macro_rules! failed {
+    ($cause:expr, $error:expr, $by_app:expr, $is_heard:expr, $by_app_is:literal, $by_peer_is:literal, $event:literal) => {{
+        let (cause, error, by_app, is_heard) = ($cause, Words($error), $by_app, $is_heard);
+        #[cfg(feature = "tracing")]
+        {
+            let _ = is_heard;
+            if by_app {
+                limited!(error, cause, %error, $by_app_is);
+            } else {
+                limited!(info, cause, %error, $by_peer_is);
+            }
+        }
+        #[cfg(not(feature = "tracing"))]
+        {
+            let _ = cause;
+            if by_app && !is_heard {
+                limited!("{}: {error}; handle it in a listener of {}", $by_app_is, $event);
+            }
+        }
+    }};
+}
+
 /// A connection was not taken.
 pub(crate) fn connection_refused(cause: &'static str, remote: Option<SocketAddr>) {
     #[cfg(feature = "tracing")]
@@ -50,35 +75,12 @@ pub(crate) fn connection_refused(cause: &'static str, remote: Option<SocketAddr>
 
 /// A request got an error page, or none. `by_app`: it is not the client's fault. `is_heard`: listeners are called with it.
 pub(crate) fn request_failed(cause: &'static str, error: &dyn Display, by_app: bool, is_heard: bool) {
-    let error = Words(error);
-    #[cfg(feature = "tracing")]
-    if by_app {
-        limited!(error, cause, %error, "request failed");
-    } else {
-        limited!(info, cause, %error, "request refused");
-    }
-    #[cfg(feature = "tracing")]
-    let _ = is_heard;
-    #[cfg(not(feature = "tracing"))]
-    if by_app && !is_heard {
-        limited!("request failed: {error}; handle it in a listener of the server's `error` event");
-    }
-    #[cfg(not(feature = "tracing"))]
-    let _ = cause;
+    failed!(cause, error, by_app, is_heard, "request failed", "request refused", "the server's `error` event");
 }
 
 /// A handshake was refused. `by_app`: it is not the client's fault. Returns whether it was reported.
 pub(crate) fn handshake_failed(cause: &'static str, error: &dyn Display, by_app: bool) -> bool {
-    #[cfg(feature = "tracing")]
-    let error = Words(error);
-    #[cfg(feature = "tracing")]
-    if by_app {
-        limited!(error, cause, %error, "handshake failed");
-    } else {
-        limited!(info, cause, %error, "handshake refused");
-    }
-    #[cfg(not(feature = "tracing"))]
-    let _ = (cause, error, by_app);
+    failed!(cause, error, by_app, true, "handshake failed", "handshake refused", "the middleware's `error` event");
     cfg!(feature = "tracing")
 }
 
@@ -97,21 +99,7 @@ pub(crate) fn not_upgraded(cause: &'static str, remote: Option<SocketAddr>) {
 
 /// A connection has a fault. `by_app`: it is not the peer's. `is_heard`: a listener of `error` learns of it.
 pub(crate) fn connection_failed(cause: &'static str, error: &dyn Display, by_app: bool, is_heard: bool) {
-    let error = Words(error);
-    #[cfg(feature = "tracing")]
-    if by_app {
-        limited!(error, cause, %error, "connection failed");
-    } else {
-        limited!(info, cause, %error, "connection failed");
-    }
-    #[cfg(feature = "tracing")]
-    let _ = is_heard;
-    #[cfg(not(feature = "tracing"))]
-    if by_app && !is_heard {
-        limited!("connection failed: {error}; handle it in a listener of the connection's `error` event");
-    }
-    #[cfg(not(feature = "tracing"))]
-    let _ = cause;
+    failed!(cause, error, by_app, is_heard, "connection failed", "connection failed", "the connection's `error` event");
 }
 
 /// A connection has ended. Who wants to know of each asks for the level of debugging, and gets all of them.

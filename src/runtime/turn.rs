@@ -50,8 +50,8 @@ impl Turn {
         Turn { is_outermost: !THREAD.with(|thread| thread.in_turn.replace(true)) }
     }
 
-    /// Ends the turn. Whoever goes on with what comes after the deferred work waits for the
-    /// returned future first.
+    /// Ends the turn. The caller awaits the returned future before it does what comes after the
+    /// deferred work.
     #[inline]
     pub(crate) fn end(self) -> Option<Deferred> {
         let deferred = self.leave();
@@ -79,7 +79,7 @@ impl Thread {
 }
 
 impl Drop for Turn {
-    /// Also ends the turn, for those who wait for nothing.
+    /// Ends the turn, for callers that wait for nothing.
     #[inline]
     fn drop(&mut self) {
         self.leave();
@@ -87,7 +87,7 @@ impl Drop for Turn {
 }
 
 /// Has `at_end` called when the present turn has ended. Returns `false` outside of a turn. Within
-/// one turn everybody has to give the same function, which is called once.
+/// one turn all callers give the same function, which is called once.
 pub(crate) fn defer(at_end: AtEnd) -> bool {
     THREAD.with(|thread| {
         let in_turn = thread.in_turn.get();

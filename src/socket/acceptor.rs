@@ -35,7 +35,8 @@ enum Accepting {
 struct Listeners(Vec<(TcpListener, LocalAddress)>);
 
 impl Acceptor {
-    pub(super) fn new(socket: SocketServer) -> Result<Acceptor, SocketError> {
+    /// Begins to accept on the present runtime.
+    pub(crate) fn new(socket: SocketServer) -> Result<Acceptor, SocketError> {
         let name = socket.local_address().map_or_else(|| "a Unix socket".to_owned(), |address| format!("tcp://{address}"));
         let listener = match socket.listener {
             Listener::Tcp(listeners) => {
@@ -209,7 +210,7 @@ mod tests {
         let foreign = || SocketServer::from(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
         for socket in [ours(), foreign()] {
             let address = socket.local_address().unwrap();
-            let mut acceptor = socket.into_acceptor().unwrap();
+            let mut acceptor = Acceptor::new(socket).unwrap();
             for _ in 0..2 {
                 let _client = TcpStream::connect(address).await.unwrap();
                 let accepted = acceptor.accept().await.transport;
@@ -224,7 +225,7 @@ mod tests {
         let listeners =
             ["127.0.0.1:0", "127.0.0.2:0", "127.0.0.3:0"].map(|address| std::net::TcpListener::bind(address).unwrap());
         let addresses: Vec<_> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
-        let mut acceptor = SocketServer::of(Listener::Tcp(listeners.into())).into_acceptor().unwrap();
+        let mut acceptor = Acceptor::new(SocketServer::of(Listener::Tcp(listeners.into()))).unwrap();
         let mut clients = Vec::new();
         for address in &addresses {
             for _ in 0..3 {

@@ -2,14 +2,13 @@ use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use super::acceptor::Acceptor;
 use super::address::Address;
 use super::error::SocketError;
 use super::options::SocketOptions;
 use super::tcp;
 #[cfg(unix)]
 use super::unix_path::UnixPath;
-use crate::emitter::{EventNames, Listeners, Turnstile, listener_methods};
+use crate::emitter::{EventNames, SharedEmitter, listener_methods};
 use crate::runtime::trace;
 
 const EVENTS: EventNames = EventNames {
@@ -49,17 +48,11 @@ pub(super) enum Listener {
 
 /// The listeners of a socket's events, which go on when the socket is being served.
 #[derive(Default)]
-pub(super) struct SocketEvents {
-    listeners: Listeners<u8, Arc<SocketError>>,
-    turnstile: Turnstile<Arc<SocketError>>,
-}
+pub(super) struct SocketEvents(SharedEmitter<u8, Arc<SocketError>>);
 
 impl SocketEvents {
     pub(super) fn emit_error(&self, error: SocketError) {
-        self.turnstile.push(Arc::new(error));
-        self.turnstile.pass(|error| {
-            self.listeners.emit(&ERROR, &error, |error| trace::listener_failed("error", error));
-        });
+        self.0.emit(ERROR, Arc::new(error), |_, error| trace::listener_failed("error", error));
     }
 }
 
@@ -122,11 +115,6 @@ impl SocketServer {
         }
     }
 
-    /// Begins to accept, on the present runtime.
-    pub(crate) fn into_acceptor(self) -> Result<Acceptor, SocketError> {
-        Acceptor::new(self)
-    }
-
     pub(super) fn of(listener: Listener) -> SocketServer {
         SocketServer { listener, events: Arc::default() }
     }
@@ -182,7 +170,7 @@ impl SocketServer {
         EVENTS,
         FnMut(&SocketError),
         |listener, error: &Arc<SocketError>| listener(error),
-        |socket| Some(&socket.events.listeners),
+        |socket| Some(&socket.events.0.listeners),
     }
 }
 

@@ -3,8 +3,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::emitter::{
-    ClonedForEachCallSoUseArc, ConcurrentClosure, Contained, EventNames, Later, ListenerError, ListenerId, Now, Outcome,
-    Rank, Reacting, Reaction, call_once, expect_fit, output_of,
+    ClonedForEachCallSoUseArc, ConcurrentClosure, Contained, EventNames, IntoListenerFuture, Later, ListenerCall,
+    ListenerError, ListenerId, ListenerOutput, Now, Rank, call_once, expect_fit, output_of, removal_methods,
 };
 use crate::http::{Middleware, Next, ResponseFuture, ServerRequest, path_as_requested};
 use crate::protocol::Opcode;
@@ -180,7 +180,7 @@ impl WebSocketMiddleware {
     pub fn once<F, R, K>(&self, event: &str, listener: F) -> ListenerId
     where
         F: FnOnce(WebSocketConnection) -> R + Send + 'static,
-        R: Reaction<K>,
+        R: IntoListenerFuture<K>,
     {
         expect_fit(self.try_once(event, listener))
     }
@@ -200,34 +200,12 @@ impl WebSocketMiddleware {
     pub fn try_once<F, R, K>(&self, event: &str, listener: F) -> Result<ListenerId, ListenerError>
     where
         F: FnOnce(WebSocketConnection) -> R + Send + 'static,
-        R: Reaction<K>,
+        R: IntoListenerFuture<K>,
     {
         self.add(event, Rank::Once, call_once(listener))
     }
 
-    /// Removes a listener. One that is not there any more is no error.
-    pub fn remove_listener(&self, id: ListenerId) {
-        self.shared.listeners.remove(id.number());
-    }
-
-    /// Removes the listeners of one event, or with `None` of all.
-    ///
-    /// # Panics
-    /// If there is no such event.
-    #[track_caller]
-    pub fn remove_all_listeners(&self, event: Option<&str>) {
-        let event = expect_fit(event.map(|event| EVENTS.resolve(event)).transpose());
-        self.shared.listeners.remove_all(event);
-    }
-
-    /// How many listeners an event has.
-    ///
-    /// # Panics
-    /// If there is no such event.
-    #[track_caller]
-    pub fn listener_count(&self, event: &str) -> usize {
-        self.shared.listeners.count(expect_fit(EVENTS.resolve(event)))
-    }
+    removal_methods! { EVENTS, |middleware| Some(&middleware.shared.listeners) }
 
     /// The connections that are open now, as Node's `wss.clients`: from when the 101 has left, so that a `connection` listener
     /// does not find its own among them.
@@ -343,10 +321,10 @@ pub trait IntoMiddlewareListener<M> {
 impl<F, R> IntoMiddlewareListener<Now> for F
 where
     F: Fn(WebSocketConnection) -> R + Send + Sync + 'static,
-    R: Outcome,
+    R: ListenerOutput,
 {
     fn into_listener(self) -> ConcurrentClosure<WebSocketConnection> {
-        Box::new(move |connection: WebSocketConnection| Reacting::Done(self(connection).outcome()))
+        Box::new(move |connection: WebSocketConnection| ListenerCall::Done(self(connection).into_result()))
     }
 }
 
@@ -360,12 +338,12 @@ where
         + Sync
         + 'static,
     Fut: Future<Output = R> + Send + 'static,
-    R: Outcome,
+    R: ListenerOutput,
 {
     fn into_listener(self) -> ConcurrentClosure<WebSocketConnection> {
         Box::new(move |connection: WebSocketConnection| {
             let running = (self.clone())(connection);
-            Reacting::Later(Box::pin(async move { output_of!(running).outcome() }))
+            ListenerCall::Later(Box::pin(async move { output_of!(running).into_result() }))
         })
     }
 }

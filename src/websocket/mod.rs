@@ -24,5 +24,5 @@ pub use state::event::ConnectionListener;
 pub use state::handle::WebSocketConnection;
 pub use state::held::SlowMemberPolicy;
 pub(crate) use state::order::Order;
-pub(crate) use state::slot::Kept;
+pub(crate) use state::slot::SlotGuard;
 pub use stats::WebSocketStats;

@@ -1,10 +1,10 @@
-//! The emitter that many tasks share, and its turnstile.
+//! The emitter that many tasks share, and its queue.
 
 use shuttle::thread;
 
 use super::{Notes, check, check_all, let_others};
 use crate::EventEmitter;
-use crate::emitter::Turnstile;
+use crate::emitter::SerialQueue;
 
 /// A listener that notes that it begins and ends, and lets others run in between.
 fn listener(name: &'static str, notes: &Notes<(&'static str, u32)>) -> impl FnMut(&u32) + Send + 'static {
@@ -26,21 +26,21 @@ fn calls(notes: &Notes<(&'static str, u32)>) -> Vec<(&'static str, u32)> {
 }
 
 #[test]
-fn every_job_is_run_once_and_by_one_at_a_time_whoever_is_inside() {
+fn every_job_is_run_once_and_one_at_a_time() {
     check_all(|| {
-        let (turnstile, notes) = (shuttle::sync::Arc::new(Turnstile::default()), Notes::new());
-        let pass = {
-            let (turnstile, notes) = (turnstile.clone(), notes.clone());
+        let (queue, notes) = (shuttle::sync::Arc::new(SerialQueue::default()), Notes::new());
+        let enqueue = {
+            let (queue, notes) = (queue.clone(), notes.clone());
             move |job: u32| {
-                turnstile.push(job);
-                turnstile.pass(|job| listener("job", &notes)(&job));
+                queue.push(job);
+                queue.drain(|job| listener("job", &notes)(&job));
             }
         };
         let other = thread::spawn({
-            let pass = pass.clone();
-            move || pass(1)
+            let enqueue = enqueue.clone();
+            move || enqueue(1)
         });
-        pass(2);
+        enqueue(2);
         other.join().expect("no panic");
         let mut calls = calls(&notes);
         calls.sort_unstable();
@@ -51,14 +51,14 @@ fn every_job_is_run_once_and_by_one_at_a_time_whoever_is_inside() {
 #[test]
 fn the_jobs_of_each_are_run_in_their_order_whoever_runs_them() {
     check(10, || {
-        let (turnstile, notes) = (shuttle::sync::Arc::new(Turnstile::default()), Notes::new());
+        let (queue, notes) = (shuttle::sync::Arc::new(SerialQueue::default()), Notes::new());
         let threads: Vec<_> = [10, 20, 30]
             .map(|first| {
-                let (turnstile, notes) = (turnstile.clone(), notes.clone());
+                let (queue, notes) = (queue.clone(), notes.clone());
                 thread::spawn(move || {
                     for job in first..first + 3 {
-                        turnstile.push(job);
-                        turnstile.pass(|job| listener("job", &notes)(&job));
+                        queue.push(job);
+                        queue.drain(|job| listener("job", &notes)(&job));
                     }
                 })
             })

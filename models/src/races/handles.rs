@@ -8,13 +8,13 @@ use shuttle::thread;
 use super::peer::{self, Kind, Room};
 use super::{Notes, check, seen};
 use crate::GroupError;
-use crate::runtime::slab::Slots;
+use crate::runtime::slab::Slab;
 use crate::websocket::inside;
 
 #[test]
 fn a_slot_has_one_owner_at_a_time_and_each_owner_another_number() {
     check(10, || {
-        let (slots, numbers) = (Arc::new(Slots::<AtomicU64>::new()), Notes::new());
+        let (slots, numbers) = (Arc::new(Slab::<AtomicU64>::new()), Notes::new());
         let threads: Vec<_> = (0..3)
             .map(|_| {
                 let (slots, numbers) = (slots.clone(), numbers.clone());

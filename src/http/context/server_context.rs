@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::options::HttpOptions;
-use crate::emitter::{Contained, Listeners, Turnstile, drop_each};
+use crate::emitter::{Contained, SharedEmitter};
 use crate::http::HttpError;
 use crate::http::handlers::Chain;
 use crate::http::lifecycle::{Admission, Admitted, Pending};
@@ -19,11 +19,7 @@ pub(crate) struct ServerContext {
     pub(crate) events: Arc<ServerEvents>,
 }
 
-#[derive(Default)]
-pub(crate) struct ServerEvents {
-    pub(crate) listeners: Listeners<u8, Arc<HttpError>>,
-    turnstile: Turnstile<Arc<HttpError>>,
-}
+pub(crate) type ServerEvents = SharedEmitter<u8, Arc<HttpError>>;
 
 impl ServerContext {
     /// Lets a connection from `remote` in, if there is room for it.
@@ -44,11 +40,7 @@ impl ServerContext {
         if !is_reported {
             trace::request_failed(error.cause(), &error, by_app, by_app && events.listeners.count(&ERROR) > 0);
         }
-        events.turnstile.push(Arc::new(error));
-        events.turnstile.pass(|error| {
-            events.listeners.emit(&ERROR, &error, |error| trace::listener_failed("error", error));
-            drop_each([error]);
-        });
+        events.emit(ERROR, Arc::new(error), |_, error| trace::listener_failed("error", error));
     }
 
     /// The response that the client is to get for a handler's: an error page if the handler failed or the response cannot be

@@ -1,5 +1,5 @@
 use super::body_writer::{BodyWriter, EVENTS};
-use crate::emitter::{BoxError, EachTime, ListenerError, ListenerId, Once, Outcome, Rank, expect_fit, listeners_of};
+use crate::emitter::{BoxError, EachTime, ListenerError, ListenerId, ListenerOutput, Once, Rank, expect_fit, listeners_of};
 
 /// A closure that can listen to the events of a [`BodyStream`](crate::BodyStream) or a [`BodyWriter`].
 ///
@@ -30,42 +30,42 @@ use form::{Plain, WithWriter};
 impl<F, R> IntoBodyListener<Plain> for F
 where
     F: FnMut() -> R + Send + 'static,
-    R: Outcome,
+    R: ListenerOutput,
 {
     fn into_body_listener(mut self) -> impl FnMut(&BodyWriter) -> Result<(), BoxError> + Send + 'static {
-        move |_| self().outcome()
+        move |_| self().into_result()
     }
 }
 
 impl<F, R> IntoBodyListener<WithWriter> for F
 where
     F: FnMut(&BodyWriter) -> R + Send + 'static,
-    R: Outcome,
+    R: ListenerOutput,
 {
     fn into_body_listener(mut self) -> impl FnMut(&BodyWriter) -> Result<(), BoxError> + Send + 'static {
-        move |writer| self(writer).outcome()
+        move |writer| self(writer).into_result()
     }
 }
 
 impl<F, R> IntoBodyListener<Plain, Once> for F
 where
     F: FnOnce() -> R + Send + 'static,
-    R: Outcome,
+    R: ListenerOutput,
 {
     fn into_body_listener(self) -> impl FnMut(&BodyWriter) -> Result<(), BoxError> + Send + 'static {
         let mut listener = Some(self);
-        move |_| listener.take().map_or(Ok(()), |listener| listener().outcome())
+        move |_| listener.take().map_or(Ok(()), |listener| listener().into_result())
     }
 }
 
 impl<F, R> IntoBodyListener<WithWriter, Once> for F
 where
     F: FnOnce(&BodyWriter) -> R + Send + 'static,
-    R: Outcome,
+    R: ListenerOutput,
 {
     fn into_body_listener(self) -> impl FnMut(&BodyWriter) -> Result<(), BoxError> + Send + 'static {
         let mut listener = Some(self);
-        move |writer| listener.take().map_or(Ok(()), |listener| listener(writer).outcome())
+        move |writer| listener.take().map_or(Ok(()), |listener| listener(writer).into_result())
     }
 }
 
@@ -110,5 +110,5 @@ impl BodyWriter {
         self.add_listener(event, Rank::Once, listener.into_body_listener())
     }
 
-    listeners_of! { EVENTS, &BodyWriter, |writer| Some(&writer.inner.listeners) }
+    listeners_of! { EVENTS, &BodyWriter, |writer| Some(&writer.inner.events.listeners) }
 }

@@ -8,7 +8,7 @@ use std::task::Waker;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::emitter::{EventNames, Listeners, Turnstile};
+use crate::emitter::{EventNames, SharedEmitter};
 use crate::runtime::trace;
 
 pub(super) const EVENTS: EventNames = EventNames {
@@ -48,8 +48,7 @@ pub(crate) struct Inner {
     writers: AtomicUsize,
     /// Notified when there is room again, or nothing more is written. The state changes first.
     room: Notify,
-    pub(super) listeners: Listeners<u8, BodyWriter>,
-    turnstile: Turnstile<u8>,
+    pub(super) events: SharedEmitter<u8, BodyWriter>,
 }
 
 #[derive(Default)]
@@ -124,8 +123,7 @@ impl Inner {
             state: Mutex::default(),
             writers: AtomicUsize::new(0),
             room: Notify::new(),
-            listeners: Listeners::default(),
-            turnstile: Turnstile::default(),
+            events: SharedEmitter::default(),
         })
     }
 
@@ -172,14 +170,12 @@ impl Inner {
     }
 
     fn emit(self: &Arc<Inner>, event: u8) {
-        self.turnstile.push(event);
-        self.turnstile.pass(|event| {
-            let name = EVENTS.name(event);
-            self.listeners.emit(&event, &BodyWriter::of(self), |error| trace::listener_failed(name, error));
-            if event == CLOSE {
-                self.listeners.end();
-            }
-        });
+        let (writer, failed) =
+            (BodyWriter::of(self), |event: &u8, error| trace::listener_failed(EVENTS.name(*event), error));
+        match event {
+            CLOSE => self.events.emit_last(event, writer, failed),
+            _ => self.events.emit(event, writer, failed),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use crate::http::handlers::{Chain, IntoChain};
 use crate::http::lifecycle::{HttpStats, Shutdown};
 use crate::http::message::{Response, ServerRequest};
 use crate::runtime::stream::{Stream, canonical};
+use crate::socket::Acceptor;
 
 const EVENTS: EventNames = EventNames {
     object: "an HttpServer",
@@ -113,7 +114,7 @@ impl HttpServer {
         let mut addresses = Vec::new();
         for socket in sockets.into().0 {
             addresses.extend(socket.local_addresses());
-            match socket.into_acceptor() {
+            match Acceptor::new(socket) {
                 Ok(acceptor) => {
                     let accepting = accept(shutdown.track_task(), acceptor, self.inner.clone(), shutdown.clone());
                     tokio::spawn(accepting);

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::emitter::{
-    Asynchronous, BoxError, ClonedForEachCallSoUseArc, Contained, EachTime, Once, Outcome, Synchronous, output_of,
+    Asynchronous, BoxError, ClonedForEachCallSoUseArc, Contained, EachTime, ListenerOutput, Once, Synchronous, output_of,
 };
 use crate::websocket::error::ConnectionError;
 use crate::websocket::message::{Message, Text};
@@ -82,7 +82,7 @@ where
 fn later<F, Fut>(shape: Shape, closure: F) -> ConnectionListener
 where
     F: for<'a> FnMut(&WebSocketConnection, Args<'a>) -> Option<Fut> + Send + 'static,
-    Fut: Future<Output: Outcome> + Send + 'static,
+    Fut: Future<Output: ListenerOutput> + Send + 'static,
 {
     ConnectionListener { shape, listener: Contained::new(Box::new(Asynchronous::new(closure))) }
 }
@@ -104,11 +104,11 @@ macro_rules! synchronous {
         impl<F, R> IntoListener<$marker> for F
         where
             F: FnMut($($arg),*) -> R + Send + 'static,
-            R: Outcome,
+            R: ListenerOutput,
         {
             fn into_listener(mut self) -> ConnectionListener {
                 now(Shape::$shape, move |$connection: &WebSocketConnection, args: Args<'_>| match args {
-                    $pattern => self($($value),*).outcome(),
+                    $pattern => self($($value),*).into_result(),
                     #[allow(unreachable_patterns, reason = "`||` takes anything")]
                     _ => Ok(()),
                 })
@@ -118,12 +118,12 @@ macro_rules! synchronous {
         impl<F, R> IntoListener<$marker, Once> for F
         where
             F: FnOnce($($arg),*) -> R + Send + 'static,
-            R: Outcome,
+            R: ListenerOutput,
         {
             fn into_listener(self) -> ConnectionListener {
                 let mut closure = Some(self);
                 now(Shape::$shape, move |$connection: &WebSocketConnection, args: Args<'_>| match args {
-                    $pattern => closure.take().map_or(Ok(()), |closure| closure($($value),*).outcome()),
+                    $pattern => closure.take().map_or(Ok(()), |closure| closure($($value),*).into_result()),
                     #[allow(unreachable_patterns, reason = "`||` takes anything")]
                     _ => Ok(()),
                 })
@@ -161,7 +161,7 @@ macro_rules! asynchronous {
         where
             F: AsyncFn($($arg),*) -> R + FnOnce($($arg),*) -> Fut + ClonedForEachCallSoUseArc + Send + 'static,
             Fut: Future<Output = R> + Send + 'static,
-            R: Outcome,
+            R: ListenerOutput,
         {
             fn into_listener(self) -> ConnectionListener {
                 later(Shape::$shape, move |$connection: &WebSocketConnection, args: Args<'_>| match args {
@@ -176,7 +176,7 @@ macro_rules! asynchronous {
         where
             F: FnOnce($($arg),*) -> Fut + Send + 'static,
             Fut: Future<Output = R> + Send + 'static,
-            R: Outcome,
+            R: ListenerOutput,
         {
             fn into_listener(self) -> ConnectionListener {
                 let mut closure = Some(self);
@@ -203,14 +203,14 @@ asynchronous!(CodeAndReason: Close (u16, Text) <- Args::Closed(code, reason) => 
 #[doc(hidden)]
 pub trait BorrowingCall<'a, A: ?Sized + 'a>: FnOnce(&'a A) -> Self::Running {
     type Running: Future<Output = Self::Returned> + Send + 'a;
-    type Returned: Outcome;
+    type Returned: ListenerOutput;
 }
 
 impl<'a, A, F, Fut> BorrowingCall<'a, A> for F
 where
     A: ?Sized + 'a,
     F: FnOnce(&'a A) -> Fut,
-    Fut: Future<Output: Outcome> + Send + 'a,
+    Fut: Future<Output: ListenerOutput> + Send + 'a,
 {
     type Running = Fut;
     type Returned = Fut::Output;
@@ -220,14 +220,14 @@ where
 #[doc(hidden)]
 pub trait BorrowingCallWith<'a, A: ?Sized + 'a>: FnOnce(&'a WebSocketConnection, &'a A) -> Self::Running {
     type Running: Future<Output = Self::Returned> + Send + 'a;
-    type Returned: Outcome;
+    type Returned: ListenerOutput;
 }
 
 impl<'a, A, F, Fut> BorrowingCallWith<'a, A> for F
 where
     A: ?Sized + 'a,
     F: FnOnce(&'a WebSocketConnection, &'a A) -> Fut,
-    Fut: Future<Output: Outcome> + Send + 'a,
+    Fut: Future<Output: ListenerOutput> + Send + 'a,
 {
     type Running = Fut;
     type Returned = Fut::Output;
@@ -239,7 +239,7 @@ where
     A: ?Sized,
     F: for<'a> BorrowingCall<'a, A>,
 {
-    output_of!(closure(owned.as_ref())).outcome()
+    output_of!(closure(owned.as_ref())).into_result()
 }
 
 async fn call_with<A, F>(closure: F, connection: WebSocketConnection, owned: impl AsRef<A>) -> Result<(), BoxError>
@@ -247,7 +247,7 @@ where
     A: ?Sized,
     F: for<'a> BorrowingCallWith<'a, A>,
 {
-    output_of!(closure(&connection, owned.as_ref())).outcome()
+    output_of!(closure(&connection, owned.as_ref())).into_result()
 }
 
 macro_rules! borrowing {
@@ -268,7 +268,7 @@ macro_rules! borrowing {
         impl<F, R> IntoListener<$marker> for F
         where
             F: AsyncFn($($arg),*) -> R + for<'a> $bound + ClonedForEachCallSoUseArc + Send + 'static,
-            R: Outcome,
+            R: ListenerOutput,
         {
             fn into_listener(self) -> ConnectionListener {
                 later(Shape::$shape, move |$connection: &WebSocketConnection, args: Args<'_>| match args {
@@ -284,7 +284,7 @@ macro_rules! borrowing {
         impl<F, R> IntoListener<$marker, Once> for F
         where
             F: AsyncFnOnce($($arg),*) -> R + for<'a> $bound + Send + 'static,
-            R: Outcome,
+            R: ListenerOutput,
         {
             fn into_listener(self) -> ConnectionListener {
                 let mut closure = Some(self);

@@ -3,7 +3,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use crate::emitter::{
-    Change, ClonedForEachCallSoUseArc, Entry, Listener, ListenerError, ListenerId, Once, Outcome, Rank, drop_each,
+    Change, ClonedForEachCallSoUseArc, Entry, Listener, ListenerError, ListenerId, ListenerOutput, Once, Rank, drop_each,
     expect_fit,
 };
 use crate::websocket::connection::into_listener::IntoListener;
@@ -92,47 +92,47 @@ impl WebSocketConnection {
     }
 
     /// `on("text", …)`, the name and the argument checked by the compiler, the argument's type inferred.
-    pub fn on_text<R: Outcome>(&self, listener: impl FnMut(&str) -> R + Send + 'static) -> ListenerId {
+    pub fn on_text<R: ListenerOutput>(&self, listener: impl FnMut(&str) -> R + Send + 'static) -> ListenerId {
         self.add_typed(TEXT, listener)
     }
 
     /// `on("binary", …)`, as [`on_text`](WebSocketConnection::on_text).
-    pub fn on_binary<R: Outcome>(&self, listener: impl FnMut(&[u8]) -> R + Send + 'static) -> ListenerId {
+    pub fn on_binary<R: ListenerOutput>(&self, listener: impl FnMut(&[u8]) -> R + Send + 'static) -> ListenerId {
         self.add_typed(BINARY, listener)
     }
 
     /// `on("message", …)`, as [`on_text`](WebSocketConnection::on_text).
-    pub fn on_message<R: Outcome>(&self, listener: impl FnMut(Message) -> R + Send + 'static) -> ListenerId {
+    pub fn on_message<R: ListenerOutput>(&self, listener: impl FnMut(Message) -> R + Send + 'static) -> ListenerId {
         self.add_typed(MESSAGE, listener)
     }
 
     /// `on("ping", …)`, as [`on_text`](WebSocketConnection::on_text).
-    pub fn on_ping<R: Outcome>(&self, listener: impl FnMut(&[u8]) -> R + Send + 'static) -> ListenerId {
+    pub fn on_ping<R: ListenerOutput>(&self, listener: impl FnMut(&[u8]) -> R + Send + 'static) -> ListenerId {
         self.add_typed(PING, listener)
     }
 
     /// `on("pong", …)`, as [`on_text`](WebSocketConnection::on_text).
-    pub fn on_pong<R: Outcome>(&self, listener: impl FnMut(&[u8]) -> R + Send + 'static) -> ListenerId {
+    pub fn on_pong<R: ListenerOutput>(&self, listener: impl FnMut(&[u8]) -> R + Send + 'static) -> ListenerId {
         self.add_typed(PONG, listener)
     }
 
     /// `on("drain", …)`, as [`on_text`](WebSocketConnection::on_text).
-    pub fn on_drain<R: Outcome>(&self, listener: impl FnMut() -> R + Send + 'static) -> ListenerId {
+    pub fn on_drain<R: ListenerOutput>(&self, listener: impl FnMut() -> R + Send + 'static) -> ListenerId {
         self.add_typed(DRAIN, listener)
     }
 
     /// `on("end", …)`, as [`on_text`](WebSocketConnection::on_text).
-    pub fn on_end<R: Outcome>(&self, listener: impl FnMut() -> R + Send + 'static) -> ListenerId {
+    pub fn on_end<R: ListenerOutput>(&self, listener: impl FnMut() -> R + Send + 'static) -> ListenerId {
         self.add_typed(END, listener)
     }
 
     /// `on("error", …)`, as [`on_text`](WebSocketConnection::on_text).
-    pub fn on_error<R: Outcome>(&self, listener: impl FnMut(&ConnectionError) -> R + Send + 'static) -> ListenerId {
+    pub fn on_error<R: ListenerOutput>(&self, listener: impl FnMut(&ConnectionError) -> R + Send + 'static) -> ListenerId {
         self.add_typed(ERROR, listener)
     }
 
     /// `on("close", …)`, as [`on_text`](WebSocketConnection::on_text).
-    pub fn on_close<R: Outcome>(&self, listener: impl FnMut(u16, &str) -> R + Send + 'static) -> ListenerId {
+    pub fn on_close<R: ListenerOutput>(&self, listener: impl FnMut(u16, &str) -> R + Send + 'static) -> ListenerId {
         self.add_typed(CLOSE, listener)
     }
 
@@ -141,7 +141,7 @@ impl WebSocketConnection {
     where
         F: AsyncFn(Text) -> R + FnOnce(Text) -> Fut + ClonedForEachCallSoUseArc + Send + 'static,
         Fut: Future<Output = R> + Send + 'static,
-        R: Outcome,
+        R: ListenerOutput,
     {
         self.add_typed(TEXT, listener)
     }
@@ -151,7 +151,7 @@ impl WebSocketConnection {
     where
         F: AsyncFn(Bytes) -> R + FnOnce(Bytes) -> Fut + ClonedForEachCallSoUseArc + Send + 'static,
         Fut: Future<Output = R> + Send + 'static,
-        R: Outcome,
+        R: ListenerOutput,
     {
         self.add_typed(BINARY, listener)
     }
@@ -161,7 +161,7 @@ impl WebSocketConnection {
     where
         F: AsyncFn(Message) -> R + FnOnce(Message) -> Fut + ClonedForEachCallSoUseArc + Send + 'static,
         Fut: Future<Output = R> + Send + 'static,
-        R: Outcome,
+        R: ListenerOutput,
     {
         self.add_typed(MESSAGE, listener)
     }

@@ -1,6 +1,6 @@
 use std::cell::Cell;
 
-use crate::protocol::{Lookahead, Session};
+use crate::protocol::{Connection, PingScanner};
 use crate::websocket::state::buffers::{self, Buffer};
 
 /// What has arrived and cannot be delivered yet: because a listener is not done, reading is paused, the turn is over, or it
@@ -15,7 +15,7 @@ struct Kept {
     /// Those that are done with have been received.
     buffer: Option<Box<Buffer>>,
     /// How far pings have been looked for, if they have.
-    lookahead: Option<Lookahead>,
+    lookahead: Option<PingScanner>,
     /// Pings that have been answered and not been received.
     answered: usize,
     /// Before those comes one that has begun to be received, and has not been answered.
@@ -46,7 +46,7 @@ impl Inbox {
 
     /// Frames that pings have been looked for in.
     pub(crate) fn frames(&self) -> usize {
-        self.0.as_ref().and_then(|kept| kept.lookahead.as_ref()).map_or(0, Lookahead::frames)
+        self.0.as_ref().and_then(|kept| kept.lookahead.as_ref()).map_or(0, PingScanner::frames)
     }
 
     /// Adds what has been read.
@@ -60,7 +60,7 @@ impl Inbox {
 
     /// Adds what has been read while a listener runs, and hands out the pings in all that waits. Whether there were frames of
     /// messages among it.
-    pub(crate) fn push_and_look(&mut self, bytes: &[u8], session: &Session, ping: impl FnMut(&[u8])) -> bool {
+    pub(crate) fn push_and_look(&mut self, bytes: &[u8], session: &Connection, ping: impl FnMut(&[u8])) -> bool {
         self.push(bytes);
         let Some(kept) = &mut self.0 else { return false };
         let fresh = match &kept.lookahead {
@@ -72,10 +72,10 @@ impl Inbox {
         let is_in_ping = &mut kept.is_in_ping;
         let lookahead = kept.lookahead.get_or_insert_with(|| {
             *is_in_ping = session.is_in_ping();
-            Lookahead::new(session)
+            PingScanner::new(session)
         });
         let data_frames = lookahead.data_frames();
-        lookahead.walk(fresh, |payload| {
+        lookahead.scan(fresh, |payload| {
             answered += 1;
             ping(payload);
         });

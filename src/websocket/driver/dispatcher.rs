@@ -244,20 +244,20 @@ impl Delivery {
             let (event, place) = (running.event, running.place);
             self.slot.event.store(event, Ordering::Relaxed);
             let polled = contain(|| Ok(self.listeners.poll(place, cx)));
-            let Poll::Ready(outcome) = polled.unwrap_or_else(|error| Poll::Ready(Err(error))) else { return };
+            let Poll::Ready(result) = polled.unwrap_or_else(|error| Poll::Ready(Err(error))) else { return };
             // Taken, and put back for the next one: the arguments are borrowed meanwhile.
             let Some(mut running) = self.running.take() else { return };
             running.active = false;
             let args = std::mem::take(&mut running.args);
             self.running = Some(running);
             if event == ERROR || event == CLOSE {
-                if let Err(error) = outcome {
+                if let Err(error) = result {
                     trace::listener_failed(NAMES.name(event), error);
                 }
                 self.emit_to_each(event, place + 1, args.as_args(), cx);
                 continue;
             }
-            if let Err(error) = outcome {
+            if let Err(error) = result {
                 self.failure = Some(error);
                 continue;
             }

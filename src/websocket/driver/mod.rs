@@ -16,7 +16,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::emitter::panic_error;
 use crate::http::{ConnectionPermit, Upgraded};
-use crate::protocol::{Bucket, Closing, Session, close_code};
+use crate::protocol::{Bucket, Closing, Connection, close_code};
 use crate::runtime::clock::{Coarse, Moment};
 use crate::runtime::stream::ReadHalf;
 use crate::runtime::turn;
@@ -40,7 +40,7 @@ pub(crate) struct Driver {
     pub(crate) shared: Arc<Shared>,
     /// None when the socket has been let go.
     pub(crate) read: Option<ReadHalf>,
-    pub(crate) session: Session,
+    pub(crate) session: Connection,
     pub(crate) delivery: Delivery,
     pub(crate) inbox: Inbox,
     pub(crate) deadlines: Deadlines,
@@ -133,7 +133,7 @@ impl Driver {
         inbox.push(&read_ahead);
         Driver {
             read: Some(read),
-            session: Session::default(),
+            session: Connection::default(),
             delivery: Delivery::new(connection),
             inbox,
             deadlines: Deadlines::new(&shared.options, clock),

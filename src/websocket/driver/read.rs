@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::BufMut;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
-use crate::protocol::{ControlRate, Event, Opcode, ProtocolError, Spare, check_text, frame};
+use crate::protocol::{BufferPool, ControlRate, Event, Opcode, ProtocolError, check_text, frame};
 use crate::runtime::clock::Moment;
 use crate::websocket::driver::scratch::Desk;
 use crate::websocket::driver::{Budget, Driver};
@@ -107,7 +107,7 @@ impl Driver {
 
     /// Has what has been read delivered.
     #[inline(always)]
-    fn received(&mut self, mut bytes: &mut [u8], spare: &mut Spare, cx: &mut Context<'_>, budget: &mut Budget) {
+    fn received(&mut self, mut bytes: &mut [u8], spare: &mut BufferPool, cx: &mut Context<'_>, budget: &mut Budget) {
         self.progress.heard = true;
         budget.bytes = budget.bytes.wrapping_sub_unsigned(bytes.len());
         self.slot().received.add_bytes(bytes.len());
@@ -220,7 +220,7 @@ impl Driver {
 
     /// Has messages delivered until there are no more in `input`, or no more can be delivered now.
     #[inline(never)]
-    fn feed_all(&mut self, input: &mut &mut [u8], spare: &mut Spare, cx: &mut Context<'_>, budget: &mut Budget) {
+    fn feed_all(&mut self, input: &mut &mut [u8], spare: &mut BufferPool, cx: &mut Context<'_>, budget: &mut Budget) {
         while self.delivery.is_free() && !budget.is_spent() && !self.is_held_up() {
             if self.feed_quickly(input, cx, budget) {
                 continue;
@@ -282,7 +282,7 @@ impl Driver {
 
     /// One thing that the peer has said.
     #[inline]
-    fn take(&mut self, event: Event<'_>, spare: &mut Spare, cx: &mut Context<'_>, budget: &mut Budget) {
+    fn take(&mut self, event: Event<'_>, spare: &mut BufferPool, cx: &mut Context<'_>, budget: &mut Budget) {
         budget.frames = budget.frames.saturating_sub(1);
         match event {
             Event::Text(text) => {

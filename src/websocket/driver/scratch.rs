@@ -1,12 +1,12 @@
 use std::cell::Cell;
 use std::mem::MaybeUninit;
 
-use crate::protocol::Spare;
+use crate::protocol::BufferPool;
 
 /// What a thread needs to read, for whichever connection has its turn. Due to this an idle connection owns no buffer.
 pub(crate) struct Desk {
     pub(crate) scratch: Box<[MaybeUninit<u8>]>,
-    pub(crate) spare: Spare,
+    pub(crate) spare: BufferPool,
 }
 
 /// A message of 64 KiB and its header come in one read, and do not fill it to the last byte, which would take another read
@@ -24,7 +24,7 @@ impl Desk {
         DESK.try_with(Cell::take)
             .ok()
             .flatten()
-            .unwrap_or_else(|| Box::new(Desk { scratch: Box::new_uninit_slice(SCRATCH), spare: Spare::default() }))
+            .unwrap_or_else(|| Box::new(Desk { scratch: Box::new_uninit_slice(SCRATCH), spare: BufferPool::default() }))
     }
 
     pub(crate) fn put_back(self: Box<Desk>) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::emitter::{BoxError, ConcurrentListener, Contained, Reacting, contain};
+use crate::emitter::{BoxError, ConcurrentListener, Contained, ListenerCall, contain};
 use crate::http::{HttpError, Response, ResponseFuture, ServerRequest, Upgrade, Upgraded};
 use crate::runtime::clock::Coarse;
 use crate::runtime::trace;
@@ -126,12 +126,12 @@ impl Handshaking {
         let listeners = self.shared.listeners.snapshot();
         for (place, listener) in listeners.iter().enumerate() {
             match self.call(listener, CONNECTION) {
-                Reacting::Done(outcome) => {
-                    if let Err(refusal) = self.verdict(outcome) {
+                ListenerCall::Done(result) => {
+                    if let Err(refusal) = self.verdict(result) {
                         return self.refuse(refusal);
                     }
                 }
-                Reacting::Later(running) => {
+                ListenerCall::Later(running) => {
                     let running = Contained::new(running);
                     return ResponseFuture::new(self.decide_later(handshake, deadline, listeners, place, running));
                 }
@@ -152,11 +152,11 @@ impl Handshaking {
         let decide = async {
             self.verdict(contain_future(running).await)?;
             for listener in listeners.iter().skip(place + 1) {
-                let outcome = match self.call(listener, CONNECTION) {
-                    Reacting::Done(outcome) => outcome,
-                    Reacting::Later(running) => contain_future(Contained::new(running)).await,
+                let result = match self.call(listener, CONNECTION) {
+                    ListenerCall::Done(result) => result,
+                    ListenerCall::Later(running) => contain_future(Contained::new(running)).await,
                 };
-                self.verdict(outcome)?;
+                self.verdict(result)?;
             }
             Ok(())
         };
@@ -167,13 +167,13 @@ impl Handshaking {
     }
 
     /// What a listener has decided.
-    fn verdict(&self, outcome: Result<(), BoxError>) -> Result<(), Refusal> {
-        outcome?;
+    fn verdict(&self, result: Result<(), BoxError>) -> Result<(), Refusal> {
+        result?;
         let rejection = self.connection.lock().and_then(|mut state| state.existing_extras()?.rejection.take());
         rejection.map_or(Ok(()), |page| Err(page.into()))
     }
 
-    fn call(&self, listener: &ConcurrentListener<WebSocketConnection>, event: u8) -> Reacting {
+    fn call(&self, listener: &ConcurrentListener<WebSocketConnection>, event: u8) -> ListenerCall {
         let begun = Coarse::now();
         let watched = watchdog::begin_turn(begun, self.connection.index(), self.connection.id());
         let name = if event == CONNECTION { "connection" } else { "error" };
@@ -182,8 +182,8 @@ impl Handshaking {
         watched.end_turn();
         self.shared.note_time(begun);
         match called {
-            Ok(reacting) => reacting.unwrap_or(Reacting::Done(Ok(()))),
-            Err(error) => Reacting::Done(Err(error)),
+            Ok(call) => call.unwrap_or(ListenerCall::Done(Ok(()))),
+            Err(error) => ListenerCall::Done(Err(error)),
         }
     }
 
@@ -218,7 +218,7 @@ impl Handshaking {
         if by_app {
             // An exception in a listener is an `error` of the HTTP server in ReactPHP.
             let failed = HttpError::Handler(error.clone().into());
-            let is_reported = is_reported || self.shared.listeners.count(ERROR) > 0;
+            let is_reported = is_reported || self.shared.listeners.count(&ERROR) > 0;
             *page = if is_reported { page.with_reported_error(failed) } else { page.with_error(failed) };
         }
         if let Some(mut state) = self.connection.lock() {
@@ -229,9 +229,9 @@ impl Handshaking {
         let mut running = Vec::new();
         for listener in listeners.iter() {
             match self.call(listener, ERROR) {
-                Reacting::Later(later) => running.push(Contained::new(later)),
-                Reacting::Done(Err(error)) => trace::listener_failed("error", error),
-                Reacting::Done(Ok(())) => {}
+                ListenerCall::Later(later) => running.push(Contained::new(later)),
+                ListenerCall::Done(Err(error)) => trace::listener_failed("error", error),
+                ListenerCall::Done(Ok(())) => {}
             }
         }
         if running.is_empty() {

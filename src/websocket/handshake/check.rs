@@ -7,7 +7,7 @@ use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET
 use http::{Method, Version};
 
 use crate::http::{Response, ServerRequest};
-use crate::protocol::accept;
+use crate::protocol::handshake;
 use crate::websocket::error::HandshakeError;
 use crate::websocket::options::WebSocketOptions;
 use crate::websocket::options::subprotocol::offered;
@@ -63,14 +63,14 @@ pub(crate) fn check(request: &ServerRequest, options: &WebSocketOptions) -> Resu
     if only(headers, SEC_WEBSOCKET_VERSION) != Some(b"13") {
         return Err(HandshakeError::Version);
     }
-    let key = only(headers, SEC_WEBSOCKET_KEY).filter(|key| accept::is_valid_key(key)).ok_or(HandshakeError::Key)?;
+    let key = only(headers, SEC_WEBSOCKET_KEY).filter(|key| handshake::is_valid_key(key)).ok_or(HandshakeError::Key)?;
     options
         .origins
         .check(headers, || request.host())
         .map_err(|origin| HandshakeError::Origin { origin, host: request.host().unwrap_or_default().to_owned() })?;
     let subprotocol = select_subprotocol(request, options)?;
     // Base64 has no character that a header could not have.
-    let accept = HeaderValue::try_from(accept::accept_key(key)).map_err(|_| HandshakeError::Key)?;
+    let accept = HeaderValue::try_from(handshake::accept_key(key)).map_err(|_| HandshakeError::Key)?;
     Ok(Handshake { accept, subprotocol })
 }
 

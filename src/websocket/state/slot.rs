@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use crate::emitter::{Change, ListenerId, drop_each};
 use crate::http::{Response, ServerRequest, Shutdown};
 use crate::runtime::clock::Alarm;
-use crate::runtime::slab::Slots;
+use crate::runtime::slab::Slab;
 use crate::runtime::trace;
 use crate::runtime::turn;
 use crate::websocket::error::ConnectionError;
@@ -158,7 +158,7 @@ pub(crate) struct WaitingPong {
     pub(crate) behind: u64,
 }
 
-static SLOTS: Slots<Slot> = Slots::new();
+static SLOTS: Slab<Slot> = Slab::new();
 
 impl Slot {
     /// A connection in a free slot.
@@ -261,24 +261,24 @@ impl WebSocketConnection {
 }
 
 /// A connection whose slot is kept, and with it what the app has attached, also when it has ended.
-pub(crate) struct Kept(WebSocketConnection);
+pub(crate) struct SlotGuard(WebSocketConnection);
 
 impl WebSocketConnection {
-    pub(crate) fn keep(self) -> Kept {
+    pub(crate) fn keep(self) -> SlotGuard {
         if let Some(_state) = self.lock() {
             self.slot().kept.fetch_add(1, Ordering::Relaxed);
         }
-        Kept(self)
+        SlotGuard(self)
     }
 }
 
-impl Kept {
+impl SlotGuard {
     pub(crate) fn connection(&self) -> WebSocketConnection {
         self.0
     }
 }
 
-impl Drop for Kept {
+impl Drop for SlotGuard {
     fn drop(&mut self) {
         let Some(state) = self.0.lock() else { return };
         let slot = self.0.slot();

@@ -1,158 +1,24 @@
-//! The byte streams that connections run on: TCP, Unix sockets, or anything that reads and writes.
+//! The halves of a stream, so that a socket can be written by others than its reader.
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
 #[cfg(target_os = "linux")]
 use std::os::fd::AsFd;
-use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 #[cfg(target_os = "linux")]
 use rustix::net::{RecvFlags, SendFlags};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::{TcpStream, tcp};
 #[cfg(unix)]
-use tokio::net::{UnixStream, unix};
+use tokio::net::unix;
+use tokio::net::{TcpStream, tcp};
 
 use crate::runtime::acknowledged::{Acknowledged, keep_little_unsent};
 
 /// What a connection can run on besides a socket: TLS, a pipe in a test, anything that reads and writes.
 pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> ByteStream for T {}
-
-/// One accepted connection, with the addresses of its ends where the transport has any.
-pub(crate) struct Stream {
-    pub(crate) transport: Transport,
-    pub(crate) remote: Option<SocketAddr>,
-    /// Shared, since most connections of a server have come to the same address.
-    pub(crate) local: Option<Arc<SocketAddr>>,
-}
-
-/// The address by which a client is known, whatever socket it came to: a socket that listens on
-/// `[::]` says `::ffff:192.0.2.1` of an IPv4 client (RFC 4291 section 2.5.5.2).
-pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
-    match address.ip().to_canonical() {
-        ip if ip == address.ip() => address,
-        ip => SocketAddr::new(ip, address.port()),
-    }
-}
-
-/// The two kinds of socket that can be written from any thread, and the rest.
-pub(crate) enum Transport {
-    Tcp(TcpStream),
-    #[cfg(unix)]
-    Unix(UnixStream),
-    Other(Box<dyn ByteStream>),
-}
-
-impl Stream {
-    /// A stream without addresses.
-    pub(crate) fn other(stream: impl ByteStream) -> Stream {
-        Stream { transport: Transport::Other(Box::new(stream)), remote: None, local: None }
-    }
-
-    /// Whether the peer has sent its FIN, or is gone, be it behind bytes that have not been read. `None` for streams of other
-    /// kinds, of which it is not known.
-    pub(crate) fn has_ended(&self) -> Option<bool> {
-        let mut cx = Context::from_waker(Waker::noop());
-        let ready = match &self.transport {
-            Transport::Tcp(stream) => pin!(stream.ready(Interest::READABLE)).poll(&mut cx),
-            #[cfg(unix)]
-            Transport::Unix(stream) => pin!(stream.ready(Interest::READABLE)).poll(&mut cx),
-            Transport::Other(_) => return None,
-        };
-        Some(matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed()))
-    }
-
-    /// Whether closing the connection is to reset it, however it comes to be closed, so that nobody takes the bytes sent so far
-    /// for all there is. Only TCP has that.
-    pub(crate) fn reset_on_close(&self, on: bool) {
-        if let Transport::Tcp(stream) = &self.transport {
-            // If it fails, the connection is over anyhow.
-            let _ = socket2::SockRef::from(stream).set_linger(on.then_some(Duration::ZERO));
-        }
-    }
-
-    /// What the peer has acknowledged of the `written` bytes that the stream has accepted.
-    pub(crate) fn acknowledged(&self, written: u64) -> Acknowledged {
-        match &self.transport {
-            Transport::Tcp(stream) => Acknowledged::of_tcp(stream, written),
-            #[cfg(unix)]
-            Transport::Unix(stream) => Acknowledged::of_unix(stream, written),
-            Transport::Other(_) => Acknowledged::accepted(written),
-        }
-    }
-
-    /// The peer has been found slow: has the kernel keep little for it, so that what is unsent is known.
-    pub(crate) fn keep_little_unsent(&self) {
-        if let Transport::Tcp(stream) = &self.transport {
-            keep_little_unsent(stream);
-        }
-    }
-
-    /// Takes the stream apart, so that a socket can be written by others than its reader.
-    pub(crate) fn into_halves(self) -> (ReadHalf, WriteHalf) {
-        match self.transport {
-            Transport::Tcp(stream) => {
-                let (read, write) = stream.into_split();
-                (ReadHalf::Tcp(read), WriteHalf::Tcp(write))
-            }
-            #[cfg(unix)]
-            Transport::Unix(stream) => {
-                let (read, write) = stream.into_split();
-                (ReadHalf::Unix(read), WriteHalf::Unix(write))
-            }
-            Transport::Other(stream) => (ReadHalf::Other(stream), WriteHalf::Owner),
-        }
-    }
-}
-
-macro_rules! each_transport {
-    ($self:expr, $stream:ident => $what:expr) => {
-        match &mut $self.get_mut().transport {
-            Transport::Tcp($stream) => $what,
-            #[cfg(unix)]
-            Transport::Unix($stream) => $what,
-            Transport::Other($stream) => $what,
-        }
-    };
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        each_transport!(self, stream => Pin::new(stream).poll_read(cx, buf))
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        each_transport!(self, stream => Pin::new(stream).poll_write(cx, bytes))
-    }
-
-    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        each_transport!(self, stream => Pin::new(stream).poll_write_vectored(cx, slices))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match &self.transport {
-            Transport::Tcp(stream) => stream.is_write_vectored(),
-            #[cfg(unix)]
-            Transport::Unix(stream) => stream.is_write_vectored(),
-            Transport::Other(stream) => stream.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each_transport!(self, stream => Pin::new(stream).poll_flush(cx))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each_transport!(self, stream => Pin::new(stream).poll_shutdown(cx))
-    }
-}
 
 /// The half that the connection's own task keeps.
 pub(crate) enum ReadHalf {
@@ -367,6 +233,8 @@ fn receive<'a>(
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests {
+    use std::task::Waker;
+
     use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
 
@@ -376,9 +244,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (accepted, _) = listener.accept().await.unwrap();
-        let stream = Stream { transport: Transport::Tcp(accepted), remote: None, local: None };
-        let (read, write) = stream.into_halves();
-        (client, read, write)
+        let (read, write) = accepted.into_split();
+        (client, ReadHalf::Tcp(read), WriteHalf::Tcp(write))
     }
 
     #[tokio::test]

@@ -7,69 +7,74 @@ use parking_lot::{Condvar, Mutex};
 use super::panics::drop_each;
 use crate::runtime::turn::hold_up;
 
-/// Lets one caller at a time through and keeps the others' work for it, in order.
+/// A queue of jobs, of which one thread at a time runs one after the other.
 ///
-/// This is what makes the listeners of objects that many tasks share as simple as those of one task: whoever finds
-/// nobody inside runs what is queued until nothing is; whoever finds somebody inside leaves its job and goes on. So
-/// nothing runs at the same time, nothing is re-entered, there is one order for everybody, and no lock is held meanwhile.
+/// With it the listeners of objects that many tasks share are as simple as those of one task. The
+/// first thread to [drain](SerialQueue::drain) the queue runs all queued jobs, until none is left.
+/// Other threads enqueue their jobs and return. So no two jobs run at the same time, no job runs
+/// within another one, all jobs have one order, and no lock is held meanwhile.
 ///
-/// If jobs come faster than they are run, who brings more waits a moment, and relieves who is inside: neither does the queue
-/// grow as fast as it might, nor is anybody kept for as long as others bring something. A turn that has waited or was kept is
-/// [over](crate::runtime::turn::HELD_UP).
-pub(crate) struct Turnstile<J> {
+/// If jobs come faster than they are run, a thread that enqueues more waits a moment, and then
+/// relieves the draining thread. So the queue grows slowly, and no thread drains for as long as
+/// others enqueue. A thread that has waited, or has drained for long, ends the
+/// [turn](crate::runtime::turn::HELD_UP) of its connection.
+pub(crate) struct SerialQueue<J> {
     queue: Mutex<Queue<J>>,
     changed: Condvar,
 }
 
 struct Queue<J> {
     jobs: VecDeque<J>,
-    /// Who runs them.
-    inside: Option<ThreadId>,
-    /// How many it has run.
+    /// The thread that runs the jobs.
+    draining: Option<ThreadId>,
+    /// The number of jobs that it has run.
     run: usize,
-    /// How many wait to relieve it.
+    /// The number of threads that wait to relieve it.
     waiting: usize,
-    /// How many have waited in vain since it is inside.
+    /// The number of threads that have waited in vain since it began.
     in_vain: usize,
-    /// It has left in the middle, for one of those.
+    /// It has left before the queue was empty, for one of the waiting threads.
     is_relieved: bool,
 }
 
-/// So many jobs that wait, or that one caller has run, are too many.
+/// From this number of queued jobs on, or of jobs that one thread has run, the queue is crowded.
 const CROWD: usize = 256;
 
-/// How long others wait then. No longer, since the job that is being run may wait for something that they hold.
+/// The longest wait of a thread at a crowded queue. It is short, since the running job may wait for
+/// a lock that this thread holds.
 const PATIENCE: Duration = Duration::from_millis(1);
 
-/// Whoever is inside is relieved when so many have waited in vain, even if it has run few jobs: those take long.
+/// The draining thread is relieved when so many threads have waited in vain, even if it has run few
+/// jobs: such jobs take long.
 const IN_VAIN_MAX: usize = 8;
 
-/// The longest pause of a connection that has waited in vain.
+/// The longest pause of a connection whose thread has waited in vain.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-impl<J> Default for Turnstile<J> {
+impl<J> Default for SerialQueue<J> {
     fn default() -> Self {
-        let queue = Queue { jobs: VecDeque::new(), inside: None, run: 0, waiting: 0, in_vain: 0, is_relieved: false };
-        Turnstile { queue: Mutex::new(queue), changed: Condvar::new() }
+        let queue = Queue { jobs: VecDeque::new(), draining: None, run: 0, waiting: 0, in_vain: 0, is_relieved: false };
+        SerialQueue { queue: Mutex::new(queue), changed: Condvar::new() }
     }
 }
 
-impl<J> Drop for Turnstile<J> {
+impl<J> Drop for SerialQueue<J> {
     fn drop(&mut self) {
         drop_each(self.queue.get_mut().jobs.drain(..));
     }
 }
 
-impl<J> Turnstile<J> {
-    /// Queues a job. It is run by the next [`pass`](Turnstile::pass), or by whoever is inside.
+impl<J> SerialQueue<J> {
+    /// Enqueues a job. The next call of [`drain`](SerialQueue::drain) runs it, or the thread that
+    /// is draining already.
     pub(crate) fn push(&self, job: J) {
         self.queue.lock().jobs.push_back(job);
     }
 
-    /// Runs all queued jobs, unless somebody is about it already.
-    pub(crate) fn pass(&self, mut run: impl FnMut(J)) {
+    /// Runs all queued jobs, unless another call is doing so already.
+    pub(crate) fn drain(&self, mut run: impl FnMut(J)) {
         /// Also if `run` panics.
-        struct Leave<'a, J>(&'a Turnstile<J>);
+        struct Leave<'a, J>(&'a SerialQueue<J>);
         impl<J> Drop for Leave<'_, J> {
             fn drop(&mut self) {
                 self.0.leave(&mut self.0.queue.lock());
@@ -85,11 +90,11 @@ impl<J> Turnstile<J> {
         std::mem::forget(leave);
     }
 
-    /// Whether the caller is to run the jobs.
+    /// Whether the caller is the thread that runs the jobs.
     fn enter(&self) -> bool {
         let me = thread::current().id();
         let mut queue = self.queue.lock();
-        if queue.is_crowded() && queue.inside != Some(me) {
+        if queue.is_crowded() && queue.draining != Some(me) {
             queue.waiting += 1;
             self.changed.wait_while_for(&mut queue, |queue| queue.is_crowded() && !queue.is_relieved, PATIENCE);
             queue.waiting -= 1;
@@ -97,14 +102,15 @@ impl<J> Turnstile<J> {
             queue.in_vain += usize::from(is_in_vain);
             hold_up(if is_in_vain { queue.pause() } else { Duration::ZERO });
         }
-        let is_needed = queue.is_relieved || queue.inside.is_none() && !queue.jobs.is_empty();
+        let is_needed = queue.is_relieved || queue.draining.is_none() && !queue.jobs.is_empty();
         if is_needed {
-            (queue.inside, queue.run, queue.in_vain, queue.is_relieved) = (Some(me), 0, 0, false);
+            (queue.draining, queue.run, queue.in_vain, queue.is_relieved) = (Some(me), 0, 0, false);
         }
         is_needed
     }
 
-    /// The next job, for who is inside. None if it has left.
+    /// The next job for the draining thread. `None` if it is relieved, or has left because the
+    /// queue is empty.
     fn next(&self) -> Option<J> {
         let mut queue = self.queue.lock();
         let is_kept = queue.run >= CROWD || queue.in_vain >= IN_VAIN_MAX;
@@ -126,7 +132,7 @@ impl<J> Turnstile<J> {
     }
 
     fn leave(&self, queue: &mut Queue<J>) {
-        queue.inside = None;
+        queue.draining = None;
         if queue.waiting > 0 {
             self.changed.notify_all();
         }
@@ -135,7 +141,7 @@ impl<J> Turnstile<J> {
 
 impl<J> Queue<J> {
     fn is_crowded(&self) -> bool {
-        self.inside.is_some() && (self.jobs.len() >= CROWD || self.run >= CROWD)
+        self.draining.is_some() && (self.jobs.len() >= CROWD || self.run >= CROWD)
     }
 
     fn pause(&self) -> Duration {
@@ -154,13 +160,13 @@ mod tests {
 
     #[test]
     fn a_job_pushed_by_a_job_follows_it() {
-        let (turnstile, log) = (Turnstile::default(), Mutex::new(Vec::new()));
-        turnstile.push(1);
-        turnstile.pass(|job| {
+        let (queue, log) = (SerialQueue::default(), Mutex::new(Vec::new()));
+        queue.push(1);
+        queue.drain(|job| {
             log.lock().push(format!("begin {job}"));
             if job < 3 {
-                turnstile.push(job + 1);
-                turnstile.pass(|_| unreachable!("nobody passes while somebody is inside"));
+                queue.push(job + 1);
+                queue.drain(|_| unreachable!("no job runs within another one"));
             }
             log.lock().push(format!("end {job}"));
         });
@@ -168,29 +174,29 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_inside_does_not_bar_the_turnstile() {
-        let turnstile = Turnstile::default();
-        turnstile.push(1);
-        assert!(catch_unwind(AssertUnwindSafe(|| turnstile.pass(|_| panic!("inside")))).is_err());
+    fn a_job_that_panics_does_not_block_the_queue() {
+        let queue = SerialQueue::default();
+        queue.push(1);
+        assert!(catch_unwind(AssertUnwindSafe(|| queue.drain(|_| panic!("inside")))).is_err());
         let mut ran = Vec::new();
-        turnstile.push(2);
-        turnstile.pass(|job| ran.push(job));
+        queue.push(2);
+        queue.drain(|job| ran.push(job));
         assert_eq!(ran, [2]);
     }
 
     #[test]
-    fn who_is_inside_is_relieved_by_those_who_bring_more() {
-        let (turnstile, brought, is_over) = (Turnstile::default(), AtomicUsize::new(0), AtomicBool::new(false));
+    fn the_draining_thread_is_relieved_by_a_thread_that_enqueues_more() {
+        let (queue, brought, is_over) = (SerialQueue::default(), AtomicUsize::new(0), AtomicBool::new(false));
         std::thread::scope(|scope| {
-            turnstile.push(());
+            queue.push(());
             let (mut run, other) = (0, std::cell::OnceCell::new());
-            turnstile.pass(|()| {
+            queue.drain(|()| {
                 other.get_or_init(|| {
                     scope.spawn(|| {
                         while !is_over.load(Ordering::SeqCst) && brought.load(Ordering::SeqCst) < 20 * CROWD {
-                            turnstile.push(());
+                            queue.push(());
                             brought.fetch_add(1, Ordering::SeqCst);
-                            turnstile.pass(drop);
+                            queue.drain(drop);
                         }
                     })
                 });
@@ -204,7 +210,7 @@ mod tests {
             is_over.store(true, Ordering::SeqCst);
         });
         let mut left = 0;
-        turnstile.pass(|()| left += 1);
+        queue.drain(|()| left += 1);
         assert_eq!(left, 0, "all have been run");
     }
 
@@ -212,17 +218,17 @@ mod tests {
     fn a_turn_that_has_waited_or_was_kept_is_over() {
         static FLAGS: AtomicU16 = AtomicU16::new(1);
         let is_raised = || FLAGS.swap(1, Ordering::Relaxed) == 1 | HELD_UP;
-        let turnstile = Turnstile::default();
+        let queue = SerialQueue::default();
         turn::begin(&FLAGS);
-        (0..CROWD).for_each(|job| turnstile.push(job));
-        turnstile.pass(|job| {
+        (0..CROWD).for_each(|job| queue.push(job));
+        queue.drain(|job| {
             if job == 0 {
                 assert!(!is_raised());
                 std::thread::scope(|scope| {
                     scope.spawn(|| {
                         turn::begin(&FLAGS);
-                        turnstile.push(CROWD);
-                        turnstile.pass(|_| unreachable!("somebody is inside"));
+                        queue.push(CROWD);
+                        queue.drain(|_| unreachable!("another thread is draining"));
                         assert!(!take_pause().is_zero(), "it has waited in vain");
                     });
                 });
@@ -231,28 +237,28 @@ mod tests {
             assert_eq!(is_raised(), job == CROWD);
         });
         assert!(is_raised(), "who has run so many");
-        turnstile.push(0);
-        turnstile.pass(drop);
+        queue.push(0);
+        queue.drain(drop);
         assert!(!is_raised());
         turn::end();
-        (0..=CROWD).for_each(|job| turnstile.push(job));
-        turnstile.pass(drop);
+        (0..=CROWD).for_each(|job| queue.push(job));
+        queue.drain(drop);
         assert!(!is_raised(), "it is nobody's turn");
         assert!(take_pause().is_zero());
     }
 
     #[test]
-    fn who_is_inside_is_relieved_after_few_jobs_that_take_long() {
-        let (turnstile, waits, is_over) = (Turnstile::default(), AtomicUsize::new(0), AtomicBool::new(false));
-        (0..CROWD).for_each(|_| turnstile.push(()));
+    fn the_draining_thread_is_relieved_after_few_jobs_that_take_long() {
+        let (queue, waits, is_over) = (SerialQueue::default(), AtomicUsize::new(0), AtomicBool::new(false));
+        (0..CROWD).for_each(|_| queue.push(()));
         std::thread::scope(|scope| {
             let (mut run, other) = (0, std::cell::OnceCell::new());
-            turnstile.pass(|()| {
+            queue.drain(|()| {
                 other.get_or_init(|| {
                     scope.spawn(|| {
                         while !is_over.load(Ordering::SeqCst) {
-                            turnstile.push(());
-                            turnstile.pass(|()| is_over.store(true, Ordering::SeqCst));
+                            queue.push(());
+                            queue.drain(|()| is_over.store(true, Ordering::SeqCst));
                             waits.fetch_add(1, Ordering::SeqCst);
                         }
                     })
@@ -272,14 +278,14 @@ mod tests {
 
     #[test]
     fn threads_share_one_order_and_never_run_at_the_same_time() {
-        let (turnstile, inside, log) = (Turnstile::default(), AtomicU16::new(0), Mutex::new(Vec::new()));
+        let (queue, inside, log) = (SerialQueue::default(), AtomicU16::new(0), Mutex::new(Vec::new()));
         std::thread::scope(|scope| {
             for thread in 0..4 {
-                let (turnstile, inside, log) = (&turnstile, &inside, &log);
+                let (queue, inside, log) = (&queue, &inside, &log);
                 scope.spawn(move || {
                     for n in 0..1000 {
-                        turnstile.push((thread, n));
-                        turnstile.pass(|job| {
+                        queue.push((thread, n));
+                        queue.drain(|job| {
                             assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
                             log.lock().push(job);
                             inside.fetch_sub(1, Ordering::SeqCst);

@@ -21,16 +21,16 @@ type Verdict = (Vec<Event<'static>>, Option<ProtocolError>);
 
 /// What comes out when the bytes come in pieces of `size`.
 fn transcript(bytes: &[u8], size: usize, limits: &Limits) -> Verdict {
-    let (mut session, mut spare, mut events) = (Session::default(), Spare::default(), Vec::new());
+    let (mut connection, mut pool, mut events) = (Connection::default(), BufferPool::default(), Vec::new());
     for piece in bytes.to_vec().chunks_mut(size) {
         let mut input = piece;
         loop {
-            match session.receive(&mut input, limits, &mut spare) {
+            match connection.receive(&mut input, limits, &mut pool) {
                 Ok(Some(event)) => events.push(event.into_owned()),
                 Ok(None) => break,
                 Err(error) => {
                     let mut more = frame(0x81, b"more");
-                    assert_eq!(session.receive(&mut &mut more[..], limits, &mut spare), Ok(None), "over is over");
+                    assert_eq!(connection.receive(&mut &mut more[..], limits, &mut pool), Ok(None), "over is over");
                     return (events, Some(error));
                 }
             }
@@ -155,9 +155,9 @@ fn limits_at_the_bound_and_one_past_it() {
 
 #[test]
 fn the_announced_length_decides_before_any_payload() {
-    let mut session = Session::default();
+    let mut connection = Connection::default();
     let mut header = [0x82, 0xFF, 0x3F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1, 2, 3, 4];
-    let received = session.receive(&mut &mut header[..], &Limits::default(), &mut Spare::default());
+    let received = connection.receive(&mut &mut header[..], &Limits::default(), &mut BufferPool::default());
     assert_eq!(received, Err(ProtocolError::FrameTooLarge { length: (1 << 62) - 1, limit: 1 << 20 }));
 }
 
@@ -178,18 +178,18 @@ fn a_large_message_is_read_straight_into_its_buffer() {
 
 fn read_directly(first: u8, payload: &[u8], whole: Event<'_>) {
     let bytes = [frame(first, payload), frame(0x81, b"next")].concat();
-    let (mut session, limits, mut spare) = (Session::default(), Limits::default(), Spare::default());
+    let (mut connection, limits, mut pool) = (Connection::default(), Limits::default(), BufferPool::default());
     let (first, mut rest) = bytes.split_at(40_000);
-    assert_eq!(session.receive(&mut &mut first.to_vec()[..], &limits, &mut spare), Ok(None));
+    assert_eq!(connection.receive(&mut &mut first.to_vec()[..], &limits, &mut pool), Ok(None));
     let mut reads = 0;
     let mut message = Vec::new();
     let (event, mut following) = loop {
-        let Some((buffer, room)) = session.direct(&mut spare) else { panic!("a large message is under way") };
+        let Some((buffer, room)) = connection.direct(&mut pool) else { panic!("a large message is under way") };
         let (now, later) = rest.split_at(room.min(rest.len()));
         assert!(room <= buffer.len(), "room for what arrived, not for what was announced");
         buffer.extend_from_slice(now);
         (rest, reads) = (later, reads + 1);
-        match session.receive_direct(now.len(), &mut message).unwrap() {
+        match connection.receive_direct(now.len(), &mut message).unwrap() {
             (None, following) => assert!(following.is_empty()),
             (event, following) => break (event.map(Event::into_owned), following),
         }
@@ -198,7 +198,7 @@ fn read_directly(first: u8, payload: &[u8], whole: Event<'_>) {
     assert_eq!(message, payload, "the buffer to be given back");
     assert_eq!(reads, 4);
     following.extend_from_slice(rest);
-    assert_eq!(session.receive(&mut &mut following[..], &limits, &mut spare), Ok(Some(text("next"))));
+    assert_eq!(connection.receive(&mut &mut following[..], &limits, &mut pool), Ok(Some(text("next"))));
 }
 
 #[test]
@@ -219,68 +219,68 @@ fn text_that_is_read_straight_into_its_buffer_fails_at_the_first_impossible_byte
         bytes.truncate(bytes.len() - to_come);
         let start = bytes.len() - piece.len();
         let (first, piece) = bytes.split_at_mut(start);
-        let (mut session, mut spare) = (Session::default(), Spare::default());
-        spare.give(Vec::with_capacity(400_000));
-        assert_eq!(session.receive(&mut &mut *first, &Limits::default(), &mut spare), Ok(None));
-        let Some((buffer, room)) = session.direct(&mut spare) else { panic!("a large message is under way") };
+        let (mut connection, mut pool) = (Connection::default(), BufferPool::default());
+        pool.give(Vec::with_capacity(400_000));
+        assert_eq!(connection.receive(&mut &mut *first, &Limits::default(), &mut pool), Ok(None));
+        let Some((buffer, room)) = connection.direct(&mut pool) else { panic!("a large message is under way") };
         assert!(piece.len() <= room);
         buffer.extend_from_slice(piece);
         let mut message = Vec::new();
-        let received = session.receive_direct(piece.len(), &mut message).map(|(event, _)| event.is_some());
+        let received = connection.receive_direct(piece.len(), &mut message).map(|(event, _)| event.is_some());
         assert_eq!(received, if is_text { Ok(is_last) } else { Err(ProtocolError::InvalidUtf8) }, "{end:x?} {is_last}");
-        assert_eq!(session.is_over(), !is_text);
+        assert_eq!(connection.is_over(), !is_text);
     }
 }
 
 #[test]
 fn text_that_is_read_straight_into_its_buffer_may_go_on_and_end_in_other_ways() {
     let words = large_text(369_999);
-    let (mut session, limits, mut spare) = (Session::default(), Limits::default(), Spare::default());
-    spare.give(Vec::with_capacity(500_000));
+    let (mut connection, limits, mut pool) = (Connection::default(), Limits::default(), BufferPool::default());
+    pool.give(Vec::with_capacity(500_000));
     let mut fragment = frame(0x01, &words.as_bytes()[..369_998]);
     let (first, rest) = fragment.split_at_mut(35_000);
-    assert_eq!(session.receive(&mut &mut *first, &limits, &mut spare), Ok(None));
+    assert_eq!(connection.receive(&mut &mut *first, &limits, &mut pool), Ok(None));
     // What is left is less than what is worth a read of its own, but the rest goes the way that it has begun to go.
     for piece in [&rest[..334_000], &rest[334_000..], &[]] {
-        let Some((buffer, room)) = session.direct(&mut spare) else {
+        let Some((buffer, room)) = connection.direct(&mut pool) else {
             assert!(piece.is_empty());
             continue;
         };
         assert!(piece.len() <= room);
         buffer.extend_from_slice(piece);
-        assert_eq!(session.receive_direct(piece.len(), &mut Vec::new()), Ok((None, vec![])));
+        assert_eq!(connection.receive_direct(piece.len(), &mut Vec::new()), Ok((None, vec![])));
     }
     let mut ping = frame(0x89, b"between");
     let (begun, ended) = ping.split_at_mut(8);
-    assert_eq!(session.receive(&mut &mut *begun, &limits, &mut spare), Ok(None));
-    assert!(session.direct(&mut spare).is_none(), "a ping is no part of the message");
+    assert_eq!(connection.receive(&mut &mut *begun, &limits, &mut pool), Ok(None));
+    assert!(connection.direct(&mut pool).is_none(), "a ping is no part of the message");
     let mut last = [ended, &mut frame(0x80, &words.as_bytes()[369_998..])].concat();
     let input = &mut &mut last[..];
-    assert_eq!(session.receive(input, &limits, &mut spare), Ok(Some(Event::Ping(b"between"[..].into()))));
-    assert_eq!(session.receive(input, &limits, &mut spare), Ok(Some(text(&words))));
+    assert_eq!(connection.receive(input, &limits, &mut pool), Ok(Some(Event::Ping(b"between"[..].into()))));
+    assert_eq!(connection.receive(input, &limits, &mut pool), Ok(Some(text(&words))));
 
     // A frame's end that is not the message's is checked, too.
     let mut fragment = frame(0x01, &[words.as_bytes(), b"\xFF"].concat());
     let (first, rest) = fragment.split_at_mut(36_000);
-    assert_eq!(session.receive(&mut &mut *first, &limits, &mut spare), Ok(None));
-    let Some((buffer, _)) = session.direct(&mut spare) else { panic!("a large message is under way") };
+    assert_eq!(connection.receive(&mut &mut *first, &limits, &mut pool), Ok(None));
+    let Some((buffer, _)) = connection.direct(&mut pool) else { panic!("a large message is under way") };
     buffer.extend_from_slice(rest);
-    assert_eq!(session.receive_direct(rest.len(), &mut Vec::new()), Err(ProtocolError::InvalidUtf8));
+    assert_eq!(connection.receive_direct(rest.len(), &mut Vec::new()), Err(ProtocolError::InvalidUtf8));
 }
 
 #[test]
 fn a_spare_buffer_is_read_into_as_far_as_it_goes() {
     let bytes = frame(0x82, &vec![7; 200_000]);
-    let (mut session, mut spare) = (Session::default(), Spare::default());
-    spare.give(Vec::with_capacity(150_000));
+    let (mut connection, mut pool) = (Connection::default(), BufferPool::default());
+    pool.give(Vec::with_capacity(150_000));
     let mut first = bytes[..40_014].to_vec();
-    assert_eq!(session.receive(&mut &mut first[..], &Limits::default(), &mut spare), Ok(None));
-    let Some((buffer, room)) = session.direct(&mut spare) else { panic!("a large message is under way") };
+    assert_eq!(connection.receive(&mut &mut first[..], &Limits::default(), &mut pool), Ok(None));
+    let Some((buffer, room)) = connection.direct(&mut pool) else { panic!("a large message is under way") };
     assert_eq!((buffer.capacity(), room), (150_000, 110_000));
     buffer.extend_from_slice(&bytes[40_014..150_014]);
-    assert_eq!(session.receive_direct(room, &mut Vec::new()), Ok((None, vec![])));
+    assert_eq!(connection.receive_direct(room, &mut Vec::new()), Ok((None, vec![])));
     // Where it ends, there is room for what is to come, and a little more.
-    let Some((buffer, room)) = session.direct(&mut spare) else { panic!("a large message is under way") };
+    let Some((buffer, room)) = connection.direct(&mut pool) else { panic!("a large message is under way") };
     assert_eq!((buffer.len(), room), (150_000, 50_064));
 }
 
@@ -298,14 +298,14 @@ fn a_read_of_its_own_begins_when_32_kib_have_come_and_enough_is_to_come() {
     ] {
         let mut bytes = frame(first, &vec![7; arrived + to_come]);
         bytes.truncate(bytes.len() - to_come);
-        let (mut session, mut spare) = (Session::default(), Spare::default());
-        assert_eq!(session.receive(&mut &mut bytes[..], &Limits::default(), &mut spare), Ok(None));
-        assert_eq!(session.direct(&mut spare).is_some(), is_offered, "{arrived} bytes of which {to_come} are to come");
+        let (mut connection, mut pool) = (Connection::default(), BufferPool::default());
+        assert_eq!(connection.receive(&mut &mut bytes[..], &Limits::default(), &mut pool), Ok(None));
+        assert_eq!(connection.direct(&mut pool).is_some(), is_offered, "{arrived} bytes of which {to_come} are to come");
     }
 }
 
 #[test]
-fn a_session_tells_what_it_is_amid() {
+fn a_connection_tells_what_it_is_amid() {
     // Whether what has come is between messages, amid a message, in a Close; where the next byte falls.
     type Told = ([bool; 3], (&'static [u8], u64));
     let cases: [(&[u8], Told); 10] = [
@@ -321,27 +321,31 @@ fn a_session_tells_what_it_is_amid() {
         (b"\xff", ([false, false, false], (b"", 0))),
     ];
     for (bytes, (is, position)) in cases {
-        let (mut session, mut bytes) = (Session::default(), bytes.to_vec());
+        let (mut connection, mut bytes) = (Connection::default(), bytes.to_vec());
         let mut input = &mut bytes[..];
-        while let Ok(Some(_)) = session.receive(&mut input, &Limits::default(), &mut Spare::default()) {}
-        assert_eq!([session.is_between_messages(), session.is_amid_message(), session.is_in_close()], is, "{bytes:x?}");
-        assert_eq!(session.position(), position, "{bytes:x?}");
+        while let Ok(Some(_)) = connection.receive(&mut input, &Limits::default(), &mut BufferPool::default()) {}
+        assert_eq!(
+            [connection.is_between_messages(), connection.is_amid_message(), connection.is_in_close()],
+            is,
+            "{bytes:x?}"
+        );
+        assert_eq!(connection.position(), position, "{bytes:x?}");
     }
 }
 
 #[test]
-fn an_idle_session_is_small_and_holds_nothing() {
-    let (mut session, limits, mut spare) = (Session::default(), Limits::default(), Spare::default());
+fn an_idle_connection_is_small_and_holds_nothing() {
+    let (mut connection, limits, mut pool) = (Connection::default(), Limits::default(), BufferPool::default());
     let bytes = [frame(0x01, b"a"), frame(0x80, b"b")].concat();
     for byte in bytes {
-        let _ = session.receive(&mut &mut [byte][..], &limits, &mut spare);
+        let _ = connection.receive(&mut &mut [byte][..], &limits, &mut pool);
     }
-    assert!(session.partial.is_none());
-    assert!(size_of::<Session>() <= 24);
+    assert!(connection.partial.is_none());
+    assert!(size_of::<Connection>() <= 24);
 }
 
 #[test]
-fn the_short_way_takes_what_the_session_would_and_nothing_else() {
+fn the_short_way_takes_what_receive_would_and_nothing_else() {
     let limits = Limits { max_message_size: 70_000, max_frame_size: 70_000, max_fragments: 4096 };
     for first in 0..=0xFF {
         for length in [0, 1, 5, 125, 126, 127, 1000, 65_535, 65_536, 70_000, 70_001] {
@@ -350,7 +354,7 @@ fn the_short_way_takes_what_the_session_would_and_nothing_else() {
             let taken =
                 crate::protocol::frame::take_whole_message(&mut &mut short[..], limits.max_whole_message().unwrap());
             let mut input = &mut long[..];
-            let received = Session::default().receive(&mut input, &limits, &mut Spare::default());
+            let received = Connection::default().receive(&mut input, &limits, &mut BufferPool::default());
             match (taken, received) {
                 (Some((Opcode::Text, taken)), Ok(Some(Event::Text(text)))) => assert_eq!(taken, text.as_bytes()),
                 (Some((Opcode::Binary, taken)), Ok(Some(Event::Binary(bytes)))) => assert_eq!(taken, &*bytes),

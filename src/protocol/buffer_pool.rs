@@ -1,8 +1,9 @@
-/// Buffers of messages that came in pieces, kept for the next ones: last in, first out, while they are in the cache.
+/// Buffers of messages that came in pieces, kept for the next messages. The last one in is the
+/// first one out, while it is in the cache.
 ///
 /// One per thread is enough, since a buffer is needed only while its message is put together.
 #[derive(Debug, Default)]
-pub struct Spare {
+pub struct BufferPool {
     buffers: Vec<Vec<u8>>,
 }
 
@@ -20,7 +21,7 @@ const HELD_MAX: usize = 8 << 20;
 /// little. 16: the 64 KiB of a first read may take the buffer of the megabyte message before.
 const TIMES_ARRIVED: usize = 16;
 
-impl Spare {
+impl BufferPool {
     /// Takes a buffer back when its message has been delivered.
     pub fn give(&mut self, mut buffer: Vec<u8>) {
         let is_wanted = (1..=CAPACITY_MAX).contains(&buffer.capacity());
@@ -90,62 +91,62 @@ mod tests {
 
     #[test]
     fn a_buffer_comes_back_if_it_is_not_much_too_large() {
-        let mut spare = Spare::default();
-        spare.give(Vec::with_capacity(16_000));
+        let mut pool = BufferPool::default();
+        pool.give(Vec::with_capacity(16_000));
         let mut small = vec![1; 999];
-        spare.make_room(&mut small, 0);
-        spare.make_room(&mut small, 1);
+        pool.make_room(&mut small, 0);
+        pool.make_room(&mut small, 1);
         assert_eq!((small.len(), small.capacity()), (999, 16_000));
 
-        let mut spare = Spare::default();
-        spare.give(Vec::with_capacity(16_001));
+        let mut pool = BufferPool::default();
+        pool.give(Vec::with_capacity(16_001));
         let mut small = vec![1; 999];
-        spare.make_room(&mut small, 1);
+        pool.make_room(&mut small, 1);
         assert!((1_000..=2_000).contains(&small.capacity()));
     }
 
     #[test]
     fn exact_room_is_for_what_comes_and_no_more() {
         let mut buffer = vec![1; 1_000];
-        Spare::default().make_exact_room(&mut buffer, 500);
+        BufferPool::default().make_exact_room(&mut buffer, 500);
         assert!((1_500..2_000).contains(&buffer.capacity()));
     }
 
     #[test]
     fn text_gets_a_spare_buffer_when_it_has_no_room_and_gives_its_own_back() {
-        let mut spare = Spare::default();
-        spare.give(Vec::with_capacity(100));
+        let mut pool = BufferPool::default();
+        pool.give(Vec::with_capacity(100));
         let mut text = String::with_capacity(10);
         text.push_str("0123456");
-        spare.make_room_in_text(&mut text, 3);
+        pool.make_room_in_text(&mut text, 3);
         assert_eq!((text.as_str(), text.capacity()), ("0123456", 10));
-        spare.make_room_in_text(&mut text, 4);
+        pool.make_room_in_text(&mut text, 4);
         assert_eq!((text.as_str(), text.capacity()), ("0123456", 100));
-        assert_eq!(spare.buffers.iter().map(Vec::capacity).collect::<Vec<_>>(), [10]);
-        spare.make_room_in_text(&mut text, 94);
+        assert_eq!(pool.buffers.iter().map(Vec::capacity).collect::<Vec<_>>(), [10]);
+        pool.make_room_in_text(&mut text, 94);
         assert!(text.capacity() >= 101);
     }
 
     #[test]
     fn a_buffer_without_memory_is_not_kept() {
-        let mut spare = Spare::default();
-        spare.give(Vec::new());
-        assert!(spare.buffers.is_empty());
+        let mut pool = BufferPool::default();
+        pool.give(Vec::new());
+        assert!(pool.buffers.is_empty());
     }
 
     #[test]
     fn what_is_held_is_bounded() {
         for (capacity, kept) in [(CAPACITY_MAX, 4), (1 << 20, 8), (1000, BUFFERS_MAX)] {
-            let mut spare = Spare::default();
+            let mut pool = BufferPool::default();
             for _ in 0..BUFFERS_MAX + 4 {
-                spare.give(Vec::with_capacity(capacity));
-                spare.give(Vec::with_capacity(CAPACITY_MAX + 1));
+                pool.give(Vec::with_capacity(capacity));
+                pool.give(Vec::with_capacity(CAPACITY_MAX + 1));
             }
-            assert_eq!(spare.buffers.iter().map(Vec::capacity).collect::<Vec<_>>(), vec![capacity; kept]);
+            assert_eq!(pool.buffers.iter().map(Vec::capacity).collect::<Vec<_>>(), vec![capacity; kept]);
         }
-        let mut spare = Spare::default();
-        spare.give(Vec::with_capacity(1));
-        (0..10).for_each(|_| spare.give(Vec::with_capacity(CAPACITY_MAX)));
-        assert!(spare.held() < HELD_MAX + CAPACITY_MAX);
+        let mut pool = BufferPool::default();
+        pool.give(Vec::with_capacity(1));
+        (0..10).for_each(|_| pool.give(Vec::with_capacity(CAPACITY_MAX)));
+        assert!(pool.held() < HELD_MAX + CAPACITY_MAX);
     }
 }

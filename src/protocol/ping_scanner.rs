@@ -1,14 +1,14 @@
+use super::connection::Connection;
 use super::frame::{FrameHeader, HEADER_MAX};
-use super::session::Session;
 use super::{MaskKey, Opcode};
 
-/// Looks for pings in bytes that have arrived and cannot be [received](Session::receive) yet, because what came before is
-/// still being worked on: a peer that asks whether we are alive is answered all the same.
+/// Finds pings in bytes that have arrived and cannot be [received](Connection::receive) yet,
+/// because the app still handles an earlier message. So a peer's pings are answered meanwhile.
 ///
-/// It walks from frame to frame and keeps nothing of them. What is wrong with a frame is for the session to say, later: here
-/// the walk just ends.
+/// The scanner goes from frame to frame and keeps none of them. A scan ends at a frame that breaks
+/// a rule: the connection reports the error later.
 #[derive(Debug)]
-pub struct Lookahead {
+pub struct PingScanner {
     header: [u8; HEADER_MAX],
     header_length: usize,
     /// Payload of the present frame that is still to come.
@@ -21,37 +21,38 @@ pub struct Lookahead {
     data_frames: usize,
 }
 
-impl Lookahead {
-    /// Begins where the session stands.
-    pub fn new(session: &Session) -> Lookahead {
-        let (header, remaining) = session.position();
-        let mut lookahead = Lookahead {
+impl PingScanner {
+    /// A scanner of the bytes that follow those that the connection has received.
+    pub fn new(connection: &Connection) -> PingScanner {
+        let (header, remaining) = connection.position();
+        let mut scanner = PingScanner {
             header: [0; HEADER_MAX],
             header_length: 0,
             remaining,
             ping: None,
-            over: session.is_over() || session.is_in_close(),
+            over: connection.is_over() || connection.is_in_close(),
             frames: 0,
             data_frames: 0,
         };
         for byte in header {
-            lookahead.add_to_header(*byte);
+            scanner.add_to_header(*byte);
         }
-        lookahead
+        scanner
     }
 
-    /// Frames that have begun in the bytes walked over.
+    /// The number of frames that have begun in the scanned bytes.
     pub fn frames(&self) -> usize {
         self.frames
     }
 
-    /// How many of them are part of a message.
+    /// The number of these frames that are part of a message.
     pub fn data_frames(&self) -> usize {
         self.data_frames
     }
 
-    /// Walks over the bytes that follow those of the last call, and hands out the payloads of the pings that are complete.
-    pub fn walk(&mut self, bytes: &[u8], mut ping: impl FnMut(&[u8])) {
+    /// Scans the bytes that follow those of the last call, and calls `ping` with the payload of
+    /// each ping that is complete.
+    pub fn scan(&mut self, bytes: &[u8], mut ping: impl FnMut(&[u8])) {
         let mut rest = bytes;
         while !self.over {
             if self.remaining > 0 || self.ping.is_some() {
@@ -100,7 +101,7 @@ impl Lookahead {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Limits, Spare};
+    use crate::protocol::{BufferPool, Limits};
 
     /// A text, a ping "hi", a text of 300, a ping without payload, a Close, a ping too late.
     fn bytes() -> Vec<u8> {
@@ -113,26 +114,26 @@ mod tests {
     }
 
     #[test]
-    fn pings_are_found_wherever_the_session_stands_and_however_the_bytes_come() {
+    fn pings_are_found_wherever_the_connection_stands_and_however_the_bytes_come() {
         let bytes = bytes();
         for start in 0..bytes.len() {
-            let mut session = Session::default();
+            let mut connection = Connection::default();
             let mut first = bytes[..start].to_vec();
             let mut input = &mut first[..];
             let mut received = 0;
-            while let Ok(Some(event)) = session.receive(&mut input, &Limits::default(), &mut Spare::default()) {
+            while let Ok(Some(event)) = connection.receive(&mut input, &Limits::default(), &mut BufferPool::default()) {
                 received += usize::from(matches!(event, crate::protocol::Event::Ping(_)));
             }
             for size in [1, 5, 1000] {
-                let mut lookahead = Lookahead::new(&session);
+                let mut scanner = PingScanner::new(&connection);
                 let mut pings = Vec::new();
-                bytes[start..].chunks(size).for_each(|piece| lookahead.walk(piece, |ping| pings.push(ping.to_vec())));
+                bytes[start..].chunks(size).for_each(|piece| scanner.scan(piece, |ping| pings.push(ping.to_vec())));
                 let all = [b"hi".to_vec(), vec![]];
-                // One whose header had arrived is the session's to answer.
+                // A ping whose header had arrived is the connection's to answer.
                 assert!(all[received..].ends_with(&pings), "{pings:?} from {start}");
                 if start == 0 {
                     assert_eq!(pings, all);
-                    assert_eq!((lookahead.frames(), lookahead.data_frames()), (4, 2));
+                    assert_eq!((scanner.frames(), scanner.data_frames()), (4, 2));
                 }
             }
         }
@@ -140,14 +141,14 @@ mod tests {
 
     #[test]
     fn control_frames_are_no_data_frames() {
-        let mut lookahead = Lookahead::new(&Session::default());
-        lookahead.walk(&[[0x81, 0x80, 0, 0, 0, 0], [0x89, 0x80, 0, 0, 0, 0], [0x8A, 0x80, 0, 0, 0, 0]].concat(), |_| {});
-        assert_eq!((lookahead.frames(), lookahead.data_frames()), (3, 1));
+        let mut scanner = PingScanner::new(&Connection::default());
+        scanner.scan(&[[0x81, 0x80, 0, 0, 0, 0], [0x89, 0x80, 0, 0, 0, 0], [0x8A, 0x80, 0, 0, 0, 0]].concat(), |_| {});
+        assert_eq!((scanner.frames(), scanner.data_frames()), (3, 1));
     }
 
     #[test]
-    fn a_walk_ends_at_what_is_no_frame() {
-        let mut lookahead = Lookahead::new(&Session::default());
-        lookahead.walk(&[0xFF, 0x89, 0x80, 1, 2, 3, 4], |_| panic!("not a ping"));
+    fn a_scan_ends_at_what_is_no_frame() {
+        let mut scanner = PingScanner::new(&Connection::default());
+        scanner.scan(&[0xFF, 0x89, 0x80, 1, 2, 3, 4], |_| panic!("not a ping"));
     }
 }

@@ -1,10 +1,10 @@
-use super::spare::Spare;
+use super::buffer_pool::BufferPool;
 use super::utf8::{self, DirectText, TextBuffer};
 use super::{Limits, Opcode, ProtocolError};
 
 /// A message that did not come whole in one frame and one read.
 #[derive(Debug)]
-pub(super) struct Assembler {
+pub(super) struct MessageAssembler {
     body: Body,
     fragments: u32,
 }
@@ -22,14 +22,14 @@ pub(super) enum Assembled {
     Binary(Vec<u8>),
 }
 
-impl Assembler {
+impl MessageAssembler {
     /// Begins a message; `opcode` is that of its first frame.
-    pub(super) fn new(opcode: Opcode) -> Assembler {
+    pub(super) fn new(opcode: Opcode) -> MessageAssembler {
         let body = match opcode {
             Opcode::Text => Body::Text(TextBuffer::default()),
             _ => Body::Binary(Vec::new()),
         };
-        Assembler { body, fragments: 0 }
+        MessageAssembler { body, fragments: 0 }
     }
 
     /// Says whether one more frame of `payload_length` bytes is accepted. Nothing is stored for it yet.
@@ -46,25 +46,25 @@ impl Assembler {
     }
 
     /// Takes a piece of payload, unmasked.
-    pub(super) fn push(&mut self, piece: &[u8], spare: &mut Spare) -> Result<(), ProtocolError> {
+    pub(super) fn push(&mut self, piece: &[u8], pool: &mut BufferPool) -> Result<(), ProtocolError> {
         match &mut self.body {
-            Body::Text(text) => text.push(piece, spare),
+            Body::Text(text) => text.push(piece, pool),
             Body::DirectText(DirectText { bytes, .. }) | Body::Binary(bytes) => {
-                spare.make_room(bytes, piece.len());
+                pool.make_room(bytes, piece.len());
                 bytes.extend_from_slice(piece);
                 self.check()
             }
         }
     }
 
-    /// From now on it is read straight into its [buffer](Assembler::buffer).
+    /// From now on it is read straight into its [buffer](MessageAssembler::buffer).
     pub(super) fn begin_direct(&mut self) {
         if let Body::Text(text) = &mut self.body {
             self.body = Body::DirectText(std::mem::take(text).into());
         }
     }
 
-    /// The buffer to read into, of text only once that has [begun](Assembler::begin_direct).
+    /// The buffer to read into, of text only once that has [begun](MessageAssembler::begin_direct).
     pub(super) fn buffer(&mut self) -> Option<&mut Vec<u8>> {
         match &mut self.body {
             Body::DirectText(DirectText { bytes, .. }) | Body::Binary(bytes) => Some(bytes),
@@ -82,7 +82,7 @@ impl Assembler {
         matches!(self.body, Body::DirectText(_))
     }
 
-    /// Checks what was added to the [buffer](Assembler::buffer).
+    /// Checks what was added to the [buffer](MessageAssembler::buffer).
     pub(super) fn check(&mut self) -> Result<(), ProtocolError> {
         match &mut self.body {
             Body::DirectText(text) => text.check(),

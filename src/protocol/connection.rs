@@ -1,57 +1,30 @@
 use std::borrow::Cow;
 
-use super::assembler::{Assembled, Assembler};
+use super::buffer_pool::BufferPool;
 use super::close;
 use super::frame::{FrameHeader, HEADER_MAX};
 use super::mask::MaskKey;
-use super::spare::Spare;
+use super::message::{Assembled, MessageAssembler};
 use super::utf8;
-use super::{Limits, Opcode, ProtocolError};
+use super::{Event, Limits, Opcode, ProtocolError};
 
-/// What a peer said. A message that came whole in one read borrows from the bytes it came in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event<'a> {
-    /// A complete text message.
-    Text(Cow<'a, str>),
-    /// A complete binary message.
-    Binary(Cow<'a, [u8]>),
-    /// A ping, to be answered with a pong of the same payload (RFC 6455 §5.5.2).
-    Ping(Cow<'a, [u8]>),
-    /// A pong, asked for or not.
-    Pong(Cow<'a, [u8]>),
-    /// The peer's Close: its code and reason, `None` if it was empty. Nothing follows it.
-    Close(Option<(u16, String)>),
-}
-
-impl Event<'_> {
-    /// The same, for as long as one likes: what is borrowed is copied.
-    pub fn into_owned(self) -> Event<'static> {
-        match self {
-            Event::Text(text) => Event::Text(text.into_owned().into()),
-            Event::Binary(binary) => Event::Binary(binary.into_owned().into()),
-            Event::Ping(payload) => Event::Ping(payload.into_owned().into()),
-            Event::Pong(payload) => Event::Pong(payload.into_owned().into()),
-            Event::Close(close) => Event::Close(close),
-        }
-    }
-}
-
-/// The receiving half of a WebSocket, as a pure object: bytes go in, events come out (RFC 6455 §5).
+/// What has been received on a connection, without its socket: bytes go in, events come out (RFC
+/// 6455 section 5).
 ///
-/// Whoever drives it reads bytes into a buffer, hands them to [`receive`](Session::receive) until that returns `None`,
-/// and answers what comes out. An idle session holds no buffer.
+/// The caller reads bytes into a buffer, passes them to [`receive`](Connection::receive) until that
+/// returns `None`, and answers the events. An idle connection holds no buffer.
 ///
 /// ```
-/// use react_websocket::protocol::{Event, Limits, Session, Spare};
+/// use react_websocket::protocol::{BufferPool, Connection, Event, Limits};
 ///
-/// let (mut session, limits, mut spare) = (Session::default(), Limits::default(), Spare::default());
+/// let (mut connection, limits, mut pool) = (Connection::default(), Limits::default(), BufferPool::default());
 /// let mut bytes = *b"\x81\x82\x00\x00\x00\x00hi";
 /// let mut input = &mut bytes[..];
-/// assert_eq!(session.receive(&mut input, &limits, &mut spare), Ok(Some(Event::Text("hi".into()))));
-/// assert_eq!(session.receive(&mut input, &limits, &mut spare), Ok(None));
+/// assert_eq!(connection.receive(&mut input, &limits, &mut pool), Ok(Some(Event::Text("hi".into()))));
+/// assert_eq!(connection.receive(&mut input, &limits, &mut pool), Ok(None));
 /// ```
 #[derive(Debug, Default)]
-pub struct Session {
+pub struct Connection {
     /// The start of a frame header whose end has not arrived.
     header: [u8; HEADER_MAX],
     header_length: u8,
@@ -64,7 +37,7 @@ pub struct Session {
 #[derive(Debug, Default)]
 struct Partial {
     /// The message whose last frame has not ended.
-    message: Option<Assembler>,
+    message: Option<MessageAssembler>,
     /// The frame whose payload has not all arrived.
     frame: Option<Frame>,
     /// What has arrived of a control frame's payload.
@@ -90,12 +63,13 @@ const DIRECT_TEXT_MIN: usize = 256 * 1024;
 /// more room than the frame needs.
 const SLACK: usize = 64;
 
-impl Session {
+impl Connection {
     /// The next event in `input`, which is unmasked in place and moved forward over what has been used up.
     ///
-    /// `None` when all of `input` is used up, which is always the case after [`Event::Close`] and after an error.
-    /// `limits` decide what is accepted; `spare` lends the buffers for messages that do not come whole, and gets them
-    /// back by [`Spare::give`] when the caller has used an owned event.
+    /// `None` when all of `input` is used up, which is always the case after [`Event::Close`] and
+    /// after an error. `limits` decide what is accepted; `pool` lends the buffers for messages that
+    /// do not come whole, and gets them back by [`BufferPool::give`] when the caller has used an
+    /// owned event.
     ///
     /// # Errors
     /// The first rule that the peer broke. Memory is used for what has arrived, never for what was announced.
@@ -104,9 +78,9 @@ impl Session {
         &mut self,
         input: &mut &'a mut [u8],
         limits: &Limits,
-        spare: &mut Spare,
+        pool: &mut BufferPool,
     ) -> Result<Option<Event<'a>>, ProtocolError> {
-        let received = self.next_event(input, limits, spare);
+        let received = self.next_event(input, limits, pool);
         if !matches!(received, Ok(Some(Event::Text(_) | Event::Binary(_) | Event::Ping(_) | Event::Pong(_)))) {
             self.settle(input, &received);
         }
@@ -114,18 +88,20 @@ impl Session {
     }
 
     /// Where the rest of a large message may be read to without a detour: the buffer that it is put together in, and how many
-    /// bytes may be appended to it. Afterwards call [`receive_direct`](Session::receive_direct).
+    /// bytes may be appended to it. Afterwards call [`receive_direct`](Connection::receive_direct).
     #[inline]
-    pub fn direct(&mut self, spare: &mut Spare) -> Option<(&mut Vec<u8>, usize)> {
+    pub fn direct(&mut self, pool: &mut BufferPool) -> Option<(&mut Vec<u8>, usize)> {
         // Mostly nothing is unfinished, and asking costs no more than this.
-        self.partial.as_deref_mut()?.direct(spare)
+        self.partial.as_deref_mut()?.direct(pool)
     }
 
-    /// Takes note of the `count` bytes that were appended to the buffer of [`direct`](Session::direct).
+    /// Takes note of the `count` bytes that were appended to the buffer of
+    /// [`direct`](Connection::direct).
     ///
-    /// Besides the event, if the message is complete, it returns the bytes that follow the frame and still have to be
-    /// [received](Session::receive): nearly always none. The buffer is moved to `message` then, which the event borrows from;
-    /// [give](Spare::give) it back afterwards.
+    /// Besides the event, if the message is complete, it returns the bytes that follow the frame
+    /// and still have to be [received](Connection::receive): nearly always none. The buffer is
+    /// moved to `message` then, which the event borrows from; [give](BufferPool::give) it back
+    /// afterwards.
     ///
     /// # Errors
     /// The text is none.
@@ -177,7 +153,7 @@ impl Session {
     }
 
     /// Whether the next byte begins a frame, and that frame a message: [`frame::take_whole_message`](super::frame::take_whole_message)
-    /// may be asked before [`receive`](Session::receive).
+    /// may be asked before [`receive`](Connection::receive).
     #[inline]
     pub fn is_between_messages(&self) -> bool {
         self.partial.is_none() && self.header_length == 0 && !self.over
@@ -214,14 +190,14 @@ impl Session {
         &mut self,
         input: &mut &'a mut [u8],
         limits: &Limits,
-        spare: &mut Spare,
+        pool: &mut BufferPool,
     ) -> Result<Option<Event<'a>>, ProtocolError> {
         loop {
             if self.over {
                 return Ok(None);
             }
             if self.partial.as_ref().is_some_and(|partial| partial.frame.is_some()) {
-                match self.fill(input, spare)? {
+                match self.fill(input, pool)? {
                     Some(event) => return Ok(Some(event)),
                     None if input.is_empty() => return Ok(None),
                     None => continue,
@@ -253,7 +229,8 @@ impl Session {
         }
     }
 
-    /// Whether a data frame is a message by itself and within the limits. If not, [`begin`](Session::begin) finds out why.
+    /// Whether a data frame is a message by itself and within the limits. If not,
+    /// [`begin`](Connection::begin) finds out why.
     #[inline]
     fn fits(&self, header: &FrameHeader, limits: &Limits) -> bool {
         self.partial.is_none()
@@ -286,7 +263,7 @@ impl Session {
                 (Opcode::Continuation, None) => return Err(ProtocolError::UnexpectedContinuation),
                 (Opcode::Continuation, Some(message)) => message,
                 (opcode, Some(_)) => return Err(ProtocolError::ExpectedContinuation { opcode }),
-                (opcode, message) => message.insert(Assembler::new(opcode)),
+                (opcode, message) => message.insert(MessageAssembler::new(opcode)),
             };
             message.admit(payload_length, limits)?;
         }
@@ -295,7 +272,7 @@ impl Session {
     }
 
     /// Takes what has arrived of the frame under way.
-    fn fill<'a>(&mut self, input: &mut &'a mut [u8], spare: &mut Spare) -> Result<Option<Event<'a>>, ProtocolError> {
+    fn fill<'a>(&mut self, input: &mut &'a mut [u8], pool: &mut BufferPool) -> Result<Option<Event<'a>>, ProtocolError> {
         let Some(partial) = self.partial.as_deref_mut() else { return Ok(None) };
         let Some(frame) = &mut partial.frame else { return Ok(None) };
         let length = usize::try_from(frame.remaining).unwrap_or(usize::MAX).min(input.len());
@@ -304,7 +281,7 @@ impl Session {
         frame.mask.apply(piece);
         frame.remaining = frame.remaining.saturating_sub(length as u64);
         match &mut partial.message {
-            Some(message) if !frame.opcode.is_control() => message.push(piece, spare)?,
+            Some(message) if !frame.opcode.is_control() => message.push(piece, pool)?,
             _ => partial.control.extend_from_slice(piece),
         }
         if frame.remaining > 0 { Ok(None) } else { self.end_of_frame() }
@@ -322,7 +299,7 @@ impl Session {
                 _ => close_event(&payload)?,
             })
         } else if frame.fin {
-            match partial.message.take().map(Assembler::finish).transpose()? {
+            match partial.message.take().map(MessageAssembler::finish).transpose()? {
                 Some(Assembled::Text(text)) => Some(Event::Text(Cow::Owned(text))),
                 Some(Assembled::Binary(binary)) => Some(Event::Binary(Cow::Owned(binary))),
                 None => None,
@@ -374,7 +351,7 @@ impl Session {
 
 impl Partial {
     #[inline(never)]
-    fn direct(&mut self, spare: &mut Spare) -> Option<(&mut Vec<u8>, usize)> {
+    fn direct(&mut self, pool: &mut BufferPool) -> Option<(&mut Vec<u8>, usize)> {
         let (frame, message) = (self.frame?, self.message.as_mut()?);
         let remaining = usize::try_from(frame.remaining).ok()?;
         let least = if message.is_copied_text() { DIRECT_TEXT_MIN } else { DIRECT_MIN };
@@ -387,8 +364,8 @@ impl Partial {
         let buffer = message.buffer()?;
         let room = remaining.saturating_add(SLACK);
         // Memory is asked for only as much again as has arrived already.
-        spare.make_exact_room(buffer, room.min(buffer.len()));
-        // A spare buffer may have more, which is there already and may as well be filled.
+        pool.make_exact_room(buffer, room.min(buffer.len()));
+        // A buffer of the pool may have more, which is there already and may as well be filled.
         let room = room.min(buffer.capacity().saturating_sub(buffer.len()));
         Some((buffer, room))
     }

@@ -1,0 +1,29 @@
+use std::borrow::Cow;
+
+/// What a peer said. A message that came whole in one read borrows from the bytes it came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// A complete text message.
+    Text(Cow<'a, str>),
+    /// A complete binary message.
+    Binary(Cow<'a, [u8]>),
+    /// A ping, to be answered with a pong of the same payload (RFC 6455 §5.5.2).
+    Ping(Cow<'a, [u8]>),
+    /// A pong, asked for or not.
+    Pong(Cow<'a, [u8]>),
+    /// The peer's Close: its code and reason, `None` if it was empty. Nothing follows it.
+    Close(Option<(u16, String)>),
+}
+
+impl Event<'_> {
+    /// The same, for as long as one likes: what is borrowed is copied.
+    pub fn into_owned(self) -> Event<'static> {
+        match self {
+            Event::Text(text) => Event::Text(text.into_owned().into()),
+            Event::Binary(binary) => Event::Binary(binary.into_owned().into()),
+            Event::Ping(payload) => Event::Ping(payload.into_owned().into()),
+            Event::Pong(payload) => Event::Pong(payload.into_owned().into()),
+            Event::Close(close) => Event::Close(close),
+        }
+    }
+}
