@@ -45,7 +45,7 @@ impl WebSocketConnection {
         state.messages_out += 1;
         if state.streaming {
             let log = log.read();
-            state.extras().stream.push_encoded(log.get(start as usize..end as usize).unwrap_or_default());
+            state.cold().stream.push_encoded(log.get(start as usize..end as usize).unwrap_or_default());
             self.room(&mut state);
             return;
         }
@@ -82,10 +82,10 @@ impl WebSocketConnection {
             state.holds = true;
             let log = log.read();
             let frame = log.get(start as usize..end as usize).unwrap_or_default();
-            state.extras().held.push(group, frame, policy == SlowMemberPolicy::KeepLatest, limit)
+            state.cold().held.push(group, frame, policy == SlowMemberPolicy::KeepLatest, limit)
         };
         if dropped > 0 {
-            state.extras().dropped += dropped;
+            state.cold().dropped += dropped;
         }
         dropped
     }
@@ -96,18 +96,18 @@ impl WebSocketConnection {
         let says_drain = std::mem::take(&mut state.has_drained);
         let limit = state.soft_limit;
         while state.holds && state.is_writable() && state.unsent() < limit {
-            let Some(frame) = state.extras().held.pop() else {
+            let Some(frame) = state.cold().held.pop() else {
                 state.holds = false;
                 break;
             };
             state.messages_out += 1;
             if state.streaming {
-                state.extras().stream.push_encoded(&frame);
+                state.cold().stream.push_encoded(&frame);
             } else {
                 state.outbox.own().extend_from_slice(&frame);
             }
         }
-        state.trim_extras();
+        state.trim_cold();
         if state.outbox.unsent() > 0 {
             self.touched_without_answer(state);
         }

@@ -7,7 +7,7 @@ use crate::http::Response;
 use crate::protocol::{Opcode, close, close_code};
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::handle::WebSocketConnection;
-use crate::websocket::state::slot::{ATTEND, CUT, DEAF, HEARD_OUT, PAUSED, Phase, State};
+use crate::websocket::state::slot::{DISCARD_INPUT, PAUSED, PEER_CLOSED, Phase, STATE_CHANGED, State, TERMINATED};
 
 /// # Ending
 impl WebSocketConnection {
@@ -44,8 +44,8 @@ impl WebSocketConnection {
     pub fn terminate(&self) {
         if let Some(mut state) = self.lock().filter(|state| state.phase < Phase::Closed) {
             state.phase = Phase::Closing;
-            state.extras().terminated = true;
-            self.slot().signal(&state, ATTEND | DEAF | CUT);
+            state.cold().terminated = true;
+            self.slot().signal(&state, STATE_CHANGED | DISCARD_INPUT | TERMINATED);
         }
     }
 
@@ -67,12 +67,12 @@ impl WebSocketConnection {
     /// ```
     pub fn reject(&self, response: Response) -> bool {
         let Some(mut state) = self.lock() else { return false };
-        let is_rejected = state.existing_extras().is_some_and(|extras| extras.rejection.is_some());
+        let is_rejected = state.cold_if_any().is_some_and(|cold| cold.rejection.is_some());
         if state.phase != Phase::Handshake && !is_rejected {
             return false;
         }
         state.phase = Phase::Closing;
-        let before = state.extras().rejection.replace(response);
+        let before = state.cold().rejection.replace(response);
         drop(state);
         drop_each(before);
         true
@@ -89,13 +89,13 @@ impl WebSocketConnection {
     pub fn resume(&self) {
         if let Some(state) = self.lock() {
             self.slot().flags.fetch_and(!PAUSED, Ordering::Release);
-            self.slot().signal(&state, ATTEND);
+            self.slot().signal(&state, STATE_CHANGED);
         }
     }
 
     /// Whether messages of the peer may still be delivered, now or after [`resume`](WebSocketConnection::resume).
     pub fn is_readable(&self) -> bool {
-        let says_something = || self.slot().flags.load(Ordering::Relaxed) & (DEAF | HEARD_OUT) == 0;
+        let says_something = || self.slot().flags.load(Ordering::Relaxed) & (DISCARD_INPUT | PEER_CLOSED) == 0;
         self.lock().is_some_and(|state| state.phase < Phase::Closed && says_something())
     }
 }
@@ -106,8 +106,8 @@ impl WebSocketConnection {
     pub(crate) fn cut(&self) {
         self.terminate();
         if let Some(mut state) = self.lock() {
-            state.extras().hurried = true;
-            self.slot().signal(&state, ATTEND);
+            state.cold().skip_async = true;
+            self.slot().signal(&state, STATE_CHANGED);
         }
     }
 
@@ -126,9 +126,8 @@ impl WebSocketConnection {
 
     #[cold]
     pub(crate) fn fail_locked(&self, mut state: MutexGuard<'static, State>, error: ConnectionError) -> bool {
-        let is_known = state
-            .existing_extras()
-            .is_some_and(|extras| extras.fault.is_some() || extras.error.is_some() || extras.terminated);
+        let is_known =
+            state.cold_if_any().is_some_and(|cold| cold.fault.is_some() || cold.error.is_some() || cold.terminated);
         if is_known || state.phase == Phase::Closed {
             // Before the error is dropped, which may be an app's that does anything then.
             drop(state);
@@ -139,8 +138,8 @@ impl WebSocketConnection {
         if state.is_writable() && !matches!(error, ConnectionError::Listener(_)) {
             self.queue_close(&mut state, error.close_code(), &error.public_reason());
         }
-        state.extras().fault = Some(error);
-        self.slot().signal(&state, ATTEND | DEAF);
+        state.cold().fault = Some(error);
+        self.slot().signal(&state, STATE_CHANGED | DISCARD_INPUT);
         self.touched_without_answer(state);
         true
     }
@@ -148,7 +147,7 @@ impl WebSocketConnection {
     fn begin_close(&self, code: u16, reason: &str, deaf: bool) {
         let Some(mut state) = self.lock().filter(|state| state.phase < Phase::Closed) else { return };
         if deaf {
-            self.slot().signal(&state, ATTEND | DEAF);
+            self.slot().signal(&state, STATE_CHANGED | DISCARD_INPUT);
         }
         if state.phase == Phase::Closing {
             return;
@@ -157,8 +156,8 @@ impl WebSocketConnection {
         let reason = if code == close_code::NO_STATUS { "" } else { close::sendable_reason(reason) };
         state.let_out_held();
         self.queue_close(&mut state, code, reason);
-        state.extras().closing = Some((code, reason.to_owned()));
-        self.slot().signal(&state, ATTEND);
+        state.cold().closing = Some((code, reason.to_owned()));
+        self.slot().signal(&state, STATE_CHANGED);
         self.touched_without_answer(state);
     }
 
@@ -168,11 +167,11 @@ impl WebSocketConnection {
         state.phase = Phase::Closing;
         if state.streaming {
             state.streaming = false;
-            let stream = std::mem::take(&mut state.extras().stream);
+            let stream = std::mem::take(&mut state.cold().stream);
             stream.give_up(state.outbox.own());
         }
         // The answer to a ping that came before.
-        if let Some(pong) = state.existing_extras().and_then(|extras| extras.pong.take()) {
+        if let Some(pong) = state.cold_if_any().and_then(|cold| cold.pong.take()) {
             state.outbox.push(true, Opcode::Pong, &pong.payload);
         }
         if code != close_code::ABNORMAL {

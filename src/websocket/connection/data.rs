@@ -30,7 +30,7 @@ impl WebSocketConnection {
     /// What was [set](WebSocketConnection::set) of this type.
     pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         let mut state = self.lock()?;
-        let data = &state.existing_belongings()?.data;
+        let data = &state.app_state_if_any()?.data;
         let found = data.iter().find(|value| value.is::<T>())?.clone();
         drop(state);
         found.downcast().ok()
@@ -39,7 +39,7 @@ impl WebSocketConnection {
     /// Takes back what was [set](WebSocketConnection::set) of this type.
     pub fn take<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         let mut state = self.lock()?;
-        let data = &mut state.existing_belongings()?.data;
+        let data = &mut state.app_state_if_any()?.data;
         let place = data.iter().position(|value| value.is::<T>())?;
         let taken = data.swap_remove(place);
         drop(state);
@@ -57,14 +57,14 @@ impl WebSocketConnection {
     {
         // Both within one lock: nobody finds it who could do with it what its end does not hear of.
         let mut state = self.lock().filter(|state| state.phase < Phase::Closed)?;
-        if let Some(found) = state.existing_belongings().and_then(|own| own.data.iter().find(|value| value.is::<T>())) {
+        if let Some(found) = state.app_state_if_any().and_then(|own| own.data.iter().find(|value| value.is::<T>())) {
             return found.clone().downcast().ok();
         }
         let made = Arc::new(T::default());
         let told = made.clone();
         let listener = move |connection: &WebSocketConnection| last(&told, *connection);
         self.add_to(&mut state, CLOSE, Rank::Last, IntoListener::<_, Once>::into_listener(listener).fit(CLOSE).ok()?);
-        let data = &mut state.belongings().data;
+        let data = &mut state.app_state().data;
         // Few have more than one: room for each, none to spare.
         data.reserve_exact(1);
         data.push(made.clone());
@@ -81,7 +81,7 @@ impl WebSocketConnection {
             drop_each([value]);
             return false;
         };
-        let data = &mut state.belongings().data;
+        let data = &mut state.app_state().data;
         let kind = (*value).type_id();
         let before = match data.iter_mut().find(|other| (***other).type_id() == kind) {
             Some(other) => Some(std::mem::replace(other, value)),

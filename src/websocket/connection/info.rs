@@ -24,12 +24,12 @@ impl WebSocketConnection {
     /// Messages of groups that this connection has missed, because it read too slowly and the group's
     /// [policy](crate::SlowMemberPolicy) is to drop them then.
     pub fn dropped(&self) -> u64 {
-        self.lock().and_then(|mut state| Some(state.existing_extras()?.dropped)).unwrap_or(0)
+        self.lock().and_then(|mut state| Some(state.cold_if_any()?.dropped)).unwrap_or(0)
     }
 
     /// The fault that ended the connection: in listeners of `error` and `close`, and in those of the middleware's `error`.
     pub fn error(&self) -> Option<ConnectionError> {
-        self.lock()?.existing_extras()?.error.clone()
+        self.lock()?.cold_if_any()?.error.clone()
     }
 }
 

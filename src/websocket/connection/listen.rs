@@ -13,7 +13,7 @@ use crate::websocket::state::event::{
     BINARY, CLOSE, ConnectionEvents, DRAIN, END, ERROR, MESSAGE, NAMES, PING, PONG, TEXT,
 };
 use crate::websocket::state::handle::WebSocketConnection;
-use crate::websocket::state::slot::{ATTEND, MAIL, Phase, State};
+use crate::websocket::state::slot::{PENDING_CHANGES, Phase, STATE_CHANGED, State};
 
 /// # Listeners
 impl WebSocketConnection {
@@ -195,9 +195,9 @@ impl WebSocketConnection {
             state.registered.push(id);
         }
         // Until the first message it is where they are.
-        state.mail.reserve_exact(1);
-        state.mail.push(Change::Add(Entry::new(id, rank, listener)));
-        self.slot().flags.fetch_or(MAIL, Ordering::Release);
+        state.pending_changes.reserve_exact(1);
+        state.pending_changes.push(Change::Add(Entry::new(id, rank, listener)));
+        self.slot().flags.fetch_or(PENDING_CHANGES, Ordering::Release);
         id
     }
 
@@ -216,12 +216,12 @@ impl WebSocketConnection {
         let removed = before - state.registered.len();
         // Those that have not come to the task.
         let is_gone = |change: &mut Change<ConnectionEvents>| matches!(change, Change::Add(entry) if entry.rank != Rank::Last && concerns(&entry.id));
-        let gone: Vec<_> = state.mail.extract_if(.., is_gone).collect();
+        let gone: Vec<_> = state.pending_changes.extract_if(.., is_gone).collect();
         if gone.len() < removed {
-            state.mail.push(change);
-            self.slot().flags.fetch_or(MAIL, Ordering::Release);
+            state.pending_changes.push(change);
+            self.slot().flags.fetch_or(PENDING_CHANGES, Ordering::Release);
             // What the closures have captured is not kept until the next event.
-            self.slot().signal(&state, ATTEND);
+            self.slot().signal(&state, STATE_CHANGED);
         }
         drop(state);
         // Outside of the lock: what they have captured may do anything when it is dropped.

@@ -180,7 +180,7 @@ impl WebSocketConnection {
         let Some(mut state) = self.lock_for_message() else { return false };
         state.messages_out += 1;
         if state.streaming {
-            state.extras().stream.push_behind(opcode, payload);
+            state.cold().stream.push_behind(opcode, payload);
             return self.room(&mut state);
         }
         if payload.len() < LARGE || state.blocked {
@@ -211,7 +211,7 @@ impl WebSocketConnection {
             return Ok(None);
         }
         state.wants_drain = true;
-        Ok(Some(state.extras().senders.get_or_insert_default().clone().notified_owned()))
+        Ok(Some(state.cold().senders.get_or_insert_default().clone().notified_owned()))
     }
 
     fn write_control(&self, opcode: Opcode, payload: &[u8]) -> bool {
@@ -231,7 +231,7 @@ impl WebSocketConnection {
         let Some(mut state) = self.lock().filter(|state| state.is_writable()) else { return };
         if state.blocked || may_wait {
             let behind = if state.blocked { state.outbox.written() + state.outbox.unsent() as u64 } else { 0 };
-            let pong = state.extras().pong.get_or_insert_with(|| WaitingPong { payload: Vec::new(), behind });
+            let pong = state.cold().pong.get_or_insert_with(|| WaitingPong { payload: Vec::new(), behind });
             pong.payload = payload.to_vec();
         } else {
             state.outbox.push(true, Opcode::Pong, payload);
@@ -251,29 +251,29 @@ impl WebSocketConnection {
     pub(crate) fn begin_stream(&self) -> u64 {
         self.lock().filter(|state| state.is_writable()).map_or(0, |mut state| {
             state.streaming = true;
-            state.extras().stream.begin()
+            state.cold().stream.begin()
         })
     }
 
     pub(crate) fn write_fragment(&self, ticket: u64, fin: bool, opcode: Opcode, payload: &[u8]) -> bool {
         let Some(mut state) = self.lock_for_message() else { return false };
         state.messages_out += u64::from(fin);
-        let mut stream = std::mem::take(&mut state.extras().stream);
+        let mut stream = std::mem::take(&mut state.cold().stream);
         stream.push_fragment(state.outbox.own(), ticket, fin, opcode, payload);
         self.put_back(state, stream)
     }
 
     pub(crate) fn forget_stream(&self, ticket: u64) {
         let Some(mut state) = self.lock() else { return };
-        let mut stream = std::mem::take(&mut state.extras().stream);
+        let mut stream = std::mem::take(&mut state.cold().stream);
         stream.forget(state.outbox.own(), ticket);
         self.put_back(state, stream);
     }
 
     fn put_back(&self, mut state: MutexGuard<'static, State>, stream: Streaming) -> bool {
         state.streaming = !stream.is_idle();
-        state.extras().stream = stream;
-        state.trim_extras();
+        state.cold().stream = stream;
+        state.trim_cold();
         self.touched(state)
     }
 

@@ -8,7 +8,7 @@ use crate::websocket::state::buffers::{self, Buffer};
 ///
 /// The bytes are kept as they came. Pings among them are answered all the same.
 #[derive(Debug, Default)]
-pub(crate) struct Inbox(Option<Box<Kept>>);
+pub(crate) struct Backlog(Option<Box<Kept>>);
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -33,7 +33,7 @@ impl Kept {
     }
 }
 
-impl Inbox {
+impl Backlog {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none() || self.len() == 0
@@ -93,7 +93,7 @@ impl Inbox {
         true
     }
 
-    /// Takes out the bytes, to be received. What is left then is [put back](Inbox::put_back).
+    /// Takes out the bytes, to be received. What is left then is [put back](Backlog::put_back).
     pub(crate) fn take(&mut self) -> Option<Box<Buffer>> {
         self.0.as_mut()?.buffer.take()
     }

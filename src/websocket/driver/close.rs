@@ -12,26 +12,26 @@ use crate::runtime::trace;
 use crate::websocket::driver::Driver;
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::event::{self, Args};
-use crate::websocket::state::slot::{ATTEND, BLOCKED, HEARD_OUT, Phase};
+use crate::websocket::state::slot::{BLOCKED, PEER_CLOSED, Phase, STATE_CHANGED};
 
 /// How a connection comes to its end.
 impl Driver {
     /// The peer has said Close (RFC 6455 §5.5.1): answers it, unless it is the answer to ours.
     pub(crate) fn answer_close(&mut self, close: Option<(u16, String)>, cx: &mut Context<'_>) {
         let Some(mut state) = self.connection().lock() else { return };
-        if state.existing_extras().is_some_and(|extras| extras.closing.is_some()) {
+        if state.cold_if_any().is_some_and(|cold| cold.closing.is_some()) {
             self.closing.close();
         }
         self.closing.receive_close();
-        self.slot().flags.fetch_or(HEARD_OUT, Ordering::Relaxed);
+        self.slot().flags.fetch_or(PEER_CLOSED, Ordering::Relaxed);
         if state.is_writable() {
             let (code, reason) = close.as_ref().map_or((close_code::NO_STATUS, ""), |(code, reason)| (*code, reason));
             self.connection().queue_close(&mut state, code, reason);
             // It is sent when the task looks at the state, which it does next.
-            self.slot().signal(&state, ATTEND);
+            self.slot().signal(&state, STATE_CHANGED);
         }
         drop(state);
-        self.progress.is_calm = false;
+        self.progress.is_fast = false;
         self.peer_close = close.map(Box::new);
         self.emit(event::END, Args::Nothing, cx);
     }
@@ -51,7 +51,7 @@ impl Driver {
                 }
                 self.closing.close();
             }
-            let all_delivered = self.inbox.is_empty() && self.delivery.is_free();
+            let all_delivered = self.backlog.is_empty() && self.dispatcher.is_free();
             match self.closing.next(Facts { all_sent: self.is_flushed(), all_delivered }) {
                 Step::Release if self.shut_down_stream(cx) => self.hang_up(),
                 Step::ShutDown => {
@@ -66,7 +66,7 @@ impl Driver {
         let cause = self.cause();
         self.shared.connections.begin_to_end(self.connection(), cause);
         trace::connection_closed(cause, code, &reason);
-        self.delivery.close(code, reason);
+        self.dispatcher.close(code, reason);
         true
     }
 
@@ -77,7 +77,7 @@ impl Driver {
         if !connection.is_writable() {
             return false;
         }
-        if self.delivery.has_told_error()
+        if self.dispatcher.has_told_error()
             && let Some(error) = connection.error()
         {
             connection.close_with(error.close_code(), error.public_reason());
@@ -116,7 +116,7 @@ impl Driver {
 
     /// Lets the socket go.
     pub(crate) fn hang_up(&mut self) {
-        self.inbox.clear();
+        self.backlog.clear();
         self.writing = None;
         if let Some(mut state) = self.connection().lock() {
             state.phase = state.phase.max(Phase::Closing);
@@ -126,7 +126,7 @@ impl Driver {
         }
         // The stream may be an app's, and do anything then.
         drop_each(self.read.take());
-        self.progress.is_calm = false;
+        self.progress.is_fast = false;
         self.begin_to_end();
     }
 
@@ -137,7 +137,7 @@ impl Driver {
         } else {
             self.closing.fail();
         }
-        self.progress.is_calm = false;
+        self.progress.is_fast = false;
     }
 
     /// From now on there is a time by which it has to be over.
@@ -161,7 +161,7 @@ impl Driver {
 
     /// What `close` says: the fault, or what the side said that began to close; 1006 if none did, or it got no answer.
     pub(crate) fn close_args(&self) -> (u16, String) {
-        let ours = self.connection().lock().and_then(|mut state| state.existing_extras()?.closing.clone());
+        let ours = self.connection().lock().and_then(|mut state| state.cold_if_any()?.closing.clone());
         if let Some(error) = self.connection().error() {
             let default = (error.close_code(), error.public_reason());
             if let (ConnectionError::Listener(_), Some(ours)) = (&error, ours)

@@ -3,15 +3,16 @@ use std::task::{Context, Poll, Waker};
 
 use crate::emitter::{BoxError, Change, Emission, Table, contain};
 use crate::runtime::trace;
+use crate::websocket::driver::pending_events::{Due, Running};
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::event::{
     Args, BINARY, CLOSE, ConnectionEvents, DRAIN, ERROR, MESSAGE, NAMES, OwnedArgs, TEXT,
 };
 use crate::websocket::state::handle::WebSocketConnection;
-use crate::websocket::state::slot::{DEAF, MAIL, Phase, Slot};
+use crate::websocket::state::slot::{DISCARD_INPUT, PENDING_CHANGES, Phase, Slot};
 
 /// Calls a connection's listeners: one at a time, an asynchronous one to its end before the next.
-pub(crate) struct Delivery {
+pub(crate) struct Dispatcher {
     connection: WebSocketConnection,
     slot: &'static Slot,
     listeners: Table<ConnectionEvents>,
@@ -22,31 +23,9 @@ pub(crate) struct Delivery {
     failure: Option<BoxError>,
 }
 
-/// An emission that waits for an asynchronous listener.
-struct Running {
-    active: bool,
-    event: u8,
-    place: usize,
-    /// For the listeners that follow.
-    args: OwnedArgs,
-}
-
-/// Events that wait for the listener that runs. They do not come from the wire, so their order is their own: `drain`,
-/// `error`, `close`.
-#[derive(Default)]
-struct Due {
-    drain: bool,
-    error: Option<ConnectionError>,
-    close: Option<(u16, String)>,
-    /// All has been emitted.
-    done: bool,
-    /// Nobody waits for asynchronous listeners any more.
-    hurry: bool,
-}
-
-impl Delivery {
-    pub(crate) fn new(connection: WebSocketConnection) -> Delivery {
-        Delivery {
+impl Dispatcher {
+    pub(crate) fn new(connection: WebSocketConnection) -> Dispatcher {
+        Dispatcher {
             connection,
             slot: connection.slot(),
             listeners: Table::default(),
@@ -77,17 +56,17 @@ impl Delivery {
         self.is_free() && self.due.as_ref().is_some_and(|due| due.done)
     }
 
-    /// Whether there is nothing that [`poll`](Delivery::poll) would go on with.
+    /// Whether there is nothing that [`poll`](Dispatcher::poll) would go on with.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         self.is_free() && self.due.is_none()
     }
 
     /// Emits an event, unless a listener is running. `false` if a listener returned an error, which is to be
-    /// [taken](Delivery::take_failure).
+    /// [taken](Dispatcher::take_failure).
     #[inline]
     pub(crate) fn emit(&mut self, event: u8, args: Args<'_>, cx: &mut Context<'_>) -> bool {
-        self.read_mail();
+        self.apply_pending();
         if self.listeners.listens_to(event) {
             self.emit_from(event, 0, args, cx);
         }
@@ -110,10 +89,10 @@ impl Delivery {
         matches!(emission, Emission::Done)
             && !self.listeners.has_once(event)
             && !self.listeners.listens_to(MESSAGE)
-            && self.flags() & MAIL == 0
+            && self.flags() & PENDING_CHANGES == 0
     }
 
-    /// The rest of [`emit_quickly`](Delivery::emit_quickly).
+    /// The rest of [`emit_quickly`](Dispatcher::emit_quickly).
     #[inline(never)]
     fn emit_rest(&mut self, event: u8, mut emission: Emission, args: Args<'_>, cx: &mut Context<'_>) -> bool {
         if let Emission::Started(place) = emission {
@@ -140,7 +119,7 @@ impl Delivery {
 
     /// Whether a listener of the app's learns of faults.
     pub(crate) fn listens_to_errors(&mut self) -> bool {
-        self.read_mail();
+        self.apply_pending();
         self.listeners.listens_to(ERROR)
     }
 
@@ -155,23 +134,23 @@ impl Delivery {
     }
 
     /// From now on asynchronous listeners are polled once, and not waited for.
-    pub(crate) fn hurry(&mut self) {
-        self.due().hurry = true;
+    pub(crate) fn skip_async(&mut self) {
+        self.due().skip_async = true;
         self.abandon();
     }
 
     /// Says what is due here and now, where there is no task any more to wait in.
     pub(crate) fn finish(&mut self) {
-        self.hurry();
+        self.skip_async();
         self.due().drain = false;
         // What is said contains its panics, and nothing is waited for.
         let _ = self.poll(&mut Context::from_waker(Waker::noop()));
     }
 
     /// Ends a connection that never was: only those of the crate are told, who have to clean up.
-    pub(crate) fn vanish(mut self) {
+    pub(crate) fn discard(mut self) {
         self.begin_to_close(true);
-        self.read_mail();
+        self.apply_pending();
         self.listeners.apply(Change::RemoveAll(None));
         let mut cx = Context::from_waker(Waker::noop());
         self.emit_to_each(CLOSE, 0, Args::Nothing, &mut cx);
@@ -209,29 +188,29 @@ impl Delivery {
             if !self.is_free() {
                 return Poll::Pending;
             }
-            self.read_mail();
+            self.apply_pending();
             let Some(due) = &mut self.due else { return Poll::Ready(()) };
-            if self.failure.is_some() && !due.hurry {
+            if self.failure.is_some() && !due.skip_async {
                 // It makes a fault of it, which is told first.
                 return Poll::Ready(());
             }
             if std::mem::take(&mut due.drain) {
                 self.emit(DRAIN, Args::Nothing, cx);
             } else if let Some(error) = due.error.take() {
-                self.read_mail();
+                self.apply_pending();
                 self.emit_to_each(ERROR, 0, Args::Failed(&error), cx);
             } else if let Some((code, reason)) = due.close.take() {
-                let hurry = due.hurry;
-                if !self.begin_to_close(hurry) {
+                let skip_async = due.skip_async;
+                if !self.begin_to_close(skip_async) {
                     self.close(code, reason);
                     return Poll::Ready(());
                 }
                 self.due().done = true;
                 // Those that were registered until then hear of it.
-                self.read_mail();
+                self.apply_pending();
                 self.emit_to_each(CLOSE, 0, Args::Closed(code, &reason), cx);
             } else {
-                if !due.done && !due.hurry {
+                if !due.done && !due.skip_async {
                     self.due = None;
                 }
                 return Poll::Ready(());
@@ -271,8 +250,12 @@ impl Delivery {
     /// After `text` and `binary`: `message`, to those who listen by then.
     #[inline(never)]
     fn emit_message(&mut self, event: u8, args: Args<'_>, cx: &mut Context<'_>) {
-        if (event == TEXT || event == BINARY) && self.is_free() && self.failure.is_none() && self.flags() & DEAF == 0 {
-            self.read_mail();
+        if (event == TEXT || event == BINARY)
+            && self.is_free()
+            && self.failure.is_none()
+            && self.flags() & DISCARD_INPUT == 0
+        {
+            self.apply_pending();
             self.emit_from(MESSAGE, 0, args, cx);
         }
     }
@@ -336,7 +319,7 @@ impl Delivery {
             let called = called.unwrap_or_else(|error| Poll::Ready(Err(error)));
             if let Poll::Ready(Err(error)) = called {
                 trace::listener_failed(NAMES.name(event), error);
-            } else if called.is_pending() && !self.due.as_ref().is_some_and(|due| due.hurry) {
+            } else if called.is_pending() && !self.due.as_ref().is_some_and(|due| due.skip_async) {
                 return self.run(event, place, args);
             }
         }
@@ -366,30 +349,30 @@ impl Delivery {
 
     /// Applies what others changed in the listeners: nothing but a look at a flag if there was nothing.
     #[inline]
-    pub(crate) fn read_mail(&mut self) {
-        if self.flags() & MAIL != 0 {
-            self.apply_mail();
+    pub(crate) fn apply_pending(&mut self) {
+        if self.flags() & PENDING_CHANGES != 0 {
+            self.apply_changes();
         }
     }
 
     #[cold]
-    fn apply_mail(&mut self) {
+    fn apply_changes(&mut self) {
         let Some(mut state) = self.connection.lock() else { return };
-        self.slot.flags.fetch_and(!MAIL, Ordering::Relaxed);
-        let mail = std::mem::take(&mut state.mail);
+        self.slot.flags.fetch_and(!PENDING_CHANGES, Ordering::Relaxed);
+        let pending_changes = std::mem::take(&mut state.pending_changes);
         drop(state);
-        self.listeners.apply_all(mail);
+        self.listeners.apply_all(pending_changes);
     }
 
     /// Nothing is written or registered any more, and no fault is found: after `close` none could be told. `false` if there is one
     /// that the task does not know of, unless there is no time for it.
-    fn begin_to_close(&mut self, hurry: bool) -> bool {
+    fn begin_to_close(&mut self, skip_async: bool) -> bool {
         let Some(mut state) = self.connection.lock() else { return true };
-        if !hurry && state.existing_extras().is_some_and(|extras| extras.fault.is_some()) {
+        if !skip_async && state.cold_if_any().is_some_and(|cold| cold.fault.is_some()) {
             return false;
         }
         state.phase = Phase::Closed;
-        let senders = state.existing_extras().and_then(|extras| extras.senders.take());
+        let senders = state.cold_if_any().and_then(|cold| cold.senders.take());
         drop(state);
         if let Some(senders) = senders {
             senders.notify_waiters();

@@ -4,6 +4,7 @@ pub(crate) mod close;
 pub(crate) mod deadlines;
 pub(crate) mod dispatcher;
 pub(crate) mod overdue;
+pub(crate) mod pending_events;
 pub(crate) mod read;
 pub(crate) mod scratch;
 pub(crate) mod write;
@@ -21,16 +22,18 @@ use crate::runtime::clock::{Coarse, Moment};
 use crate::runtime::stream::ReadHalf;
 use crate::runtime::turn;
 use crate::runtime::watchdog;
-use crate::websocket::driver::backlog::Inbox;
+use crate::websocket::driver::backlog::Backlog;
 use crate::websocket::driver::deadlines::Deadlines;
-use crate::websocket::driver::dispatcher::Delivery;
-use crate::websocket::driver::scratch::Desk;
+use crate::websocket::driver::dispatcher::Dispatcher;
+use crate::websocket::driver::scratch::ReadScratch;
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::buffers::Buffer;
 use crate::websocket::state::cork::Turn;
 use crate::websocket::state::handle::WebSocketConnection;
 use crate::websocket::state::shared::Shared;
-use crate::websocket::state::slot::{ALARM, ATTEND, BLOCKED, CUT, DEAF, DRAINED, HELD_UP, PAUSED, Phase, Slot};
+use crate::websocket::state::slot::{
+    ALARM, BLOCKED, DISCARD_INPUT, DRAINED, HELD_UP, PAUSED, Phase, STATE_CHANGED, Slot, TERMINATED,
+};
 
 /// The task of one connection: it reads, has what it read delivered, and writes what others could not.
 ///
@@ -41,8 +44,8 @@ pub(crate) struct Driver {
     /// None when the socket has been let go.
     pub(crate) read: Option<ReadHalf>,
     pub(crate) session: Connection,
-    pub(crate) delivery: Delivery,
-    pub(crate) inbox: Inbox,
+    pub(crate) dispatcher: Dispatcher,
+    pub(crate) backlog: Backlog,
     pub(crate) deadlines: Deadlines,
     /// Made by the first ping, or the first message if those have a rate.
     pub(crate) rates: Option<Box<Rates>>,
@@ -75,9 +78,9 @@ impl Default for Rates {
 #[derive(Default)]
 pub(crate) struct Progress {
     /// The task's waker is where others find it.
-    pub(crate) introduced: bool,
+    pub(crate) waker_registered: bool,
     /// The connection has begun, and nothing of its end.
-    pub(crate) is_calm: bool,
+    pub(crate) is_fast: bool,
     /// The socket is full, and the task is told when it is not.
     pub(crate) waits_for_socket: bool,
     /// All that has arrived has been read, and the task is told when there is more.
@@ -117,7 +120,7 @@ impl Driver {
             state.phase = state.phase.max(Phase::Open);
             state.lifetime = Some(permit.shutdown().clone());
             // What has been written so far is to leave with the first turn.
-            connection.slot().signal(&state, ATTEND);
+            connection.slot().signal(&state, STATE_CHANGED);
         }
         shared.connections.insert(connection);
         permit.shutdown().register(shared.connections.clone());
@@ -129,13 +132,13 @@ impl Driver {
         }
         let clock = permit.clock();
         let is_counted = shared.options.idle_timeout.is_some() || shared.options.message_rate.is_some();
-        let mut inbox = Inbox::default();
-        inbox.push(&read_ahead);
+        let mut backlog = Backlog::default();
+        backlog.push(&read_ahead);
         Driver {
             read: Some(read),
             session: Connection::default(),
-            delivery: Delivery::new(connection),
-            inbox,
+            dispatcher: Dispatcher::new(connection),
+            backlog,
             deadlines: Deadlines::new(&shared.options, clock),
             rates: None,
             writing: None,
@@ -149,24 +152,24 @@ impl Driver {
 
     /// A connection whose listeners have been called and whose 101 did not leave: all that is left of it is its `close`.
     pub(crate) fn never_started(connection: WebSocketConnection) {
-        let mut delivery = Delivery::new(connection);
-        delivery.close(close_code::ABNORMAL, String::new());
-        delivery.finish();
+        let mut dispatcher = Dispatcher::new(connection);
+        dispatcher.close(close_code::ABNORMAL, String::new());
+        dispatcher.finish();
         connection.retire();
     }
 
     #[inline(always)]
     pub(crate) fn connection(&self) -> WebSocketConnection {
-        self.delivery.connection()
+        self.dispatcher.connection()
     }
 
     #[inline(always)]
     pub(crate) fn slot(&self) -> &'static Slot {
-        self.delivery.slot()
+        self.dispatcher.slot()
     }
 
     #[inline]
-    fn turns(&mut self, turn: &Turn, desk: &mut Desk, cx: &mut Context<'_>) -> Poll<()> {
+    fn turns(&mut self, turn: &Turn, scratch: &mut ReadScratch, cx: &mut Context<'_>) -> Poll<()> {
         let (frames, bytes) = self.shared.options.turn_budget;
         let mut budget = Budget { frames, bytes, is_dry: false };
         // What is asked for is done before more is read. Yet a listener of `drain` that writes may be asked for again and
@@ -176,22 +179,22 @@ impl Driver {
         // What has arrived since the last turn may not have been read.
         self.progress.waits_for_peer = false;
         loop {
-            let is_calm = self.is_calm();
-            if !is_calm {
+            let is_fast = self.is_fast();
+            if !is_fast {
                 may_be_timed = true;
                 self.attend(cx);
                 if std::mem::take(&mut self.progress.has_unread) {
-                    self.read_unknown(desk, cx, &mut budget);
+                    self.read_unknown(scratch, cx, &mut budget);
                 }
-                if self.delivery.poll(cx).is_ready() {
-                    if self.delivery.is_over() {
+                if self.dispatcher.poll(cx).is_ready() {
+                    if self.dispatcher.is_over() {
                         return Poll::Ready(());
                     }
                     if self.note_failure() {
                         // What is due waits for it to be known, which it may be already.
                         continue;
                     }
-                    self.deliver_inbox(desk, cx, &mut budget);
+                    self.deliver_backlog(scratch, cx, &mut budget);
                 }
                 turn.flush();
                 if self.flags() & HELD_UP != 0 {
@@ -211,10 +214,10 @@ impl Driver {
                 cx.waker().wake_by_ref();
                 break;
             }
-            if is_calm || self.may_read() {
-                if self.poll_read(desk, cx, &mut budget).is_ready() {
+            if is_fast || self.may_read() {
+                if self.poll_read(scratch, cx, &mut budget).is_ready() {
                     // If the end has begun, not before it is known whether this is the last.
-                    if self.progress.is_calm {
+                    if self.progress.is_fast {
                         turn.flush();
                     }
                     continue;
@@ -245,11 +248,11 @@ impl Driver {
 
     /// Whether there is nothing to do but to read.
     #[inline]
-    fn is_calm(&self) -> bool {
-        self.flags() & (DRAINED | ALARM | ATTEND | BLOCKED | PAUSED | DEAF | CUT | HELD_UP) == 0
-            && self.progress.is_calm
-            && self.delivery.is_idle()
-            && self.inbox.is_empty()
+    fn is_fast(&self) -> bool {
+        self.flags() & (DRAINED | ALARM | STATE_CHANGED | BLOCKED | PAUSED | DISCARD_INPUT | TERMINATED | HELD_UP) == 0
+            && self.progress.is_fast
+            && self.dispatcher.is_idle()
+            && self.backlog.is_empty()
             && self.deadlines.message == Moment::NEVER
     }
 
@@ -262,14 +265,14 @@ impl Driver {
     #[inline]
     fn needs_attention(&self) -> bool {
         let flags = self.flags();
-        flags & (DRAINED | ALARM | ATTEND) != 0 || flags & BLOCKED != 0 && !self.progress.waits_for_socket
+        flags & (DRAINED | ALARM | STATE_CHANGED) != 0 || flags & BLOCKED != 0 && !self.progress.waits_for_socket
     }
 
     /// Does what others ask for.
     #[inline]
     fn attend(&mut self, cx: &mut Context<'_>) {
         self.progress.waits_for_socket = false;
-        if self.flags() & (DRAINED | ALARM | ATTEND | BLOCKED) != 0 || !self.progress.introduced {
+        if self.flags() & (DRAINED | ALARM | STATE_CHANGED | BLOCKED) != 0 || !self.progress.waker_registered {
             self.attend_now(cx);
         }
     }
@@ -277,7 +280,7 @@ impl Driver {
     /// Makes an error that a listener returned the connection's. Whether there was one.
     #[inline]
     pub(crate) fn note_failure(&mut self) -> bool {
-        let failure = self.delivery.take_failure();
+        let failure = self.dispatcher.take_failure();
         let has_failed = failure.is_some();
         if let Some(error) = failure {
             self.connection().fail(ConnectionError::Listener(error.into()));
@@ -295,26 +298,26 @@ impl Future for Driver {
         let watched = watchdog::begin_turn(begun, driver.connection().index(), driver.connection().id());
         let turn = Turn::begin();
         turn::begin(&driver.slot().flags);
-        let mut desk = Desk::take();
+        let mut scratch = ReadScratch::take();
         let mut panics = 0;
         let polled = loop {
-            match catch_unwind(AssertUnwindSafe(|| driver.turns(&turn, &mut desk, cx))) {
+            match catch_unwind(AssertUnwindSafe(|| driver.turns(&turn, &mut scratch, cx))) {
                 Ok(polled) => break polled,
                 Err(panic) => {
                     // A listener panicked, and what it was called with is lost. It ends this connection only.
                     panics += 1;
                     driver.begin_to_fail();
-                    driver.delivery.abandon();
+                    driver.dispatcher.abandon();
                     driver.connection().fail(ConnectionError::Listener(panic_error(panic).into()));
                     if panics > 1 {
                         driver.hang_up();
-                        driver.delivery.hurry();
+                        driver.dispatcher.skip_async();
                     }
                 }
             }
         };
         turn::end();
-        desk.put_back();
+        scratch.put_back();
         watched.end_turn();
         driver.shared.note_time(begun);
         polled
@@ -324,13 +327,13 @@ impl Future for Driver {
 impl Drop for Driver {
     /// The connection is over, or its runtime is: `close` fires in any case.
     fn drop(&mut self) {
-        if !self.delivery.is_over() {
+        if !self.dispatcher.is_over() {
             self.look_at_state();
             self.hang_up();
             if !self.closing.is_told() {
                 self.end_now(&mut Context::from_waker(Waker::noop()));
             }
-            self.delivery.finish();
+            self.dispatcher.finish();
         }
         self.deadlines.forget(self.permit.clock(), self.connection().id());
         self.shared.connections.remove(self.connection());

@@ -9,7 +9,7 @@ use crate::websocket::driver::Driver;
 use crate::websocket::driver::deadlines::{LEAST_RATE, look_interval, next_ping};
 use crate::websocket::error::ConnectionError;
 use crate::websocket::options::WebSocketOptions;
-use crate::websocket::state::slot::{ALARM, BLOCKED, DEAF};
+use crate::websocket::state::slot::{ALARM, BLOCKED, DISCARD_INPUT};
 
 /// How much longer than the close timeout what has been received may take to be delivered, in close timeouts. Each message has its
 /// time, but neither a peer that sends for ever instead of answering our Close nor an app that never resumes keeps a connection.
@@ -111,25 +111,25 @@ impl Driver {
         }
         if has_failed {
             // A listener of `error` has had its time. Our Close follows.
-            self.delivery.abandon();
-        } else if self.read.is_some() && self.flags() & DEAF == 0 && self.has_undelivered() {
+            self.dispatcher.abandon();
+        } else if self.read.is_some() && self.flags() & DISCARD_INPUT == 0 && self.has_undelivered() {
             // The listener that runs has had its time. What else has been received is delivered.
-            self.delivery.abandon();
+            self.dispatcher.abandon();
             let latest = clock.after(limit.saturating_mul(OVERDUE_MAX));
             let rare = self.deadlines.rare();
             rare.overdue = rare.overdue.min(latest);
         } else if self.may_hear_a_close() {
-            self.delivery.abandon();
+            self.dispatcher.abandon();
             // Nothing else is delivered of what has been read; judged after that.
             self.slot().flags.fetch_or(ALARM, Ordering::Relaxed);
             self.deadlines.close = clock.now();
         } else {
             // First for the peer, and what its messages have begun; then as much for listeners of `error` and `close`.
             if self.read.is_none() {
-                self.delivery.hurry();
+                self.dispatcher.skip_async();
             }
             if !self.closing.is_told() {
-                self.delivery.abandon();
+                self.dispatcher.abandon();
             }
             self.hang_up();
         }
@@ -215,12 +215,12 @@ impl Driver {
     }
 
     fn has_undelivered(&self) -> bool {
-        !self.delivery.is_free() || !self.inbox.is_empty()
+        !self.dispatcher.is_free() || !self.backlog.is_empty()
     }
 
     /// Whether what has been read may have the peer's answer to our Close in it, behind a message whose listener runs.
     fn may_hear_a_close(&self) -> bool {
-        self.read.is_some() && !self.closing.discards() && !self.delivery.is_free() && !self.inbox.is_empty()
+        self.read.is_some() && !self.closing.discards() && !self.dispatcher.is_free() && !self.backlog.is_empty()
     }
 
     /// Whether all has been read that the peer has sent. What came while this thread was held up is in the system, but tokio may

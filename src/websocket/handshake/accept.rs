@@ -12,12 +12,12 @@ use crate::runtime::clock::Coarse;
 use crate::runtime::trace;
 use crate::runtime::watchdog;
 use crate::websocket::driver::Driver;
-use crate::websocket::driver::dispatcher::Delivery;
+use crate::websocket::driver::dispatcher::Dispatcher;
 use crate::websocket::error::{ConnectionError, HandshakeError};
 use crate::websocket::handshake::check::{self, Handshake};
 use crate::websocket::handshake::kept_request;
 use crate::websocket::options::WebSocketOptions;
-use crate::websocket::options::verify::{Refusal, Verdict, Verifying};
+use crate::websocket::options::verify::{Rejection, Verdict, Verifying};
 use crate::websocket::state::handle::WebSocketConnection;
 use crate::websocket::state::shared::Shared;
 use crate::websocket::state::slot::{self, Phase, Slot};
@@ -37,28 +37,30 @@ fn deadline(options: &WebSocketOptions) -> Deadline {
 pub(crate) fn decide(request: ServerRequest, shared: Arc<Shared>) -> ResponseFuture {
     let handshake = match check::check(&request, &shared.options) {
         Ok(handshake) => handshake,
-        Err(error) => return Handshaking::begin(request, shared, None).refuse(error.into()),
+        Err(error) => return PendingHandshake::begin(request, shared, None).refuse(error.into()),
     };
     let verdict = match &shared.verify {
         Some(verify) => verify(request.clone()),
         None => Verifying::Now(Ok(None)),
     };
     match verdict {
-        Verifying::Now(verdict) => Handshaking::begin(request, shared, Some(&handshake)).heed(verdict, handshake, None),
+        Verifying::Now(verdict) => {
+            PendingHandshake::begin(request, shared, Some(&handshake)).apply(verdict, handshake, None)
+        }
         Verifying::Later(deciding) => {
-            let handshaking = Handshaking::begin(request, shared, Some(&handshake));
+            let handshaking = PendingHandshake::begin(request, shared, Some(&handshake));
             let deciding = Contained::new(deciding);
             ResponseFuture::new(async move {
                 let deadline = deadline(&handshaking.shared.options);
                 let verdict = in_time(deadline, contain_future(deciding)).await;
-                handshaking.heed(verdict, handshake, deadline).await
+                handshaking.apply(verdict, handshake, deadline).await
             })
         }
     }
 }
 
 /// A connection whose listeners decide about it.
-struct Handshaking {
+struct PendingHandshake {
     connection: WebSocketConnection,
     shared: Arc<Shared>,
     decision: Decision,
@@ -72,16 +74,16 @@ enum Decision {
     Accepted,
 }
 
-impl Drop for Handshaking {
+impl Drop for PendingHandshake {
     /// If it is not accepted, the connection was never there.
     fn drop(&mut self) {
         match self.decision {
             Decision::Accepted => {}
-            Decision::Refused => Delivery::new(self.connection).vanish(),
+            Decision::Refused => Dispatcher::new(self.connection).discard(),
             Decision::Open => {
-                let Handshaking { connection, ref shared, ref mut runtime, .. } = *self;
+                let PendingHandshake { connection, ref shared, ref mut runtime, .. } = *self;
                 let runtime = runtime.take();
-                let gone = Handshaking { connection, shared: shared.clone(), decision: Decision::Open, runtime: None };
+                let gone = PendingHandshake { connection, shared: shared.clone(), decision: Decision::Open, runtime: None };
                 let answer = gone.refuse(HandshakeError::Gone.into());
                 // Nobody is left who would wait for asynchronous listeners.
                 if let Some(runtime) = runtime {
@@ -92,8 +94,8 @@ impl Drop for Handshaking {
     }
 }
 
-impl Handshaking {
-    fn begin(request: ServerRequest, shared: Arc<Shared>, handshake: Option<&Handshake>) -> Handshaking {
+impl PendingHandshake {
+    fn begin(request: ServerRequest, shared: Arc<Shared>, handshake: Option<&Handshake>) -> PendingHandshake {
         watchdog::start(slot::report_stuck);
         let connection = Slot::open(shared.clone(), request.remote_address());
         let kept =
@@ -101,15 +103,15 @@ impl Handshaking {
         if let Some(mut state) = connection.lock() {
             state.local = request.shared_local_address();
             if let Some(kept) = kept {
-                state.belongings().handshake = Some(kept);
+                state.app_state().handshake = Some(kept);
             }
-            state.extras().request = Some(request);
+            state.cold().request = Some(request);
         }
-        Handshaking { connection, shared, decision: Decision::Open, runtime: Handle::try_current().ok() }
+        PendingHandshake { connection, shared, decision: Decision::Open, runtime: Handle::try_current().ok() }
     }
 
     /// Does what was decided before there was a connection.
-    fn heed(self, verdict: Verdict, handshake: Handshake, deadline: Deadline) -> ResponseFuture {
+    fn apply(self, verdict: Verdict, handshake: Handshake, deadline: Deadline) -> ResponseFuture {
         match verdict {
             Ok(found) => {
                 if let Some(found) = found {
@@ -167,9 +169,9 @@ impl Handshaking {
     }
 
     /// What a listener has decided.
-    fn verdict(&self, result: Result<(), BoxError>) -> Result<(), Refusal> {
+    fn verdict(&self, result: Result<(), BoxError>) -> Result<(), Rejection> {
         result?;
-        let rejection = self.connection.lock().and_then(|mut state| state.existing_extras()?.rejection.take());
+        let rejection = self.connection.lock().and_then(|mut state| state.cold_if_any()?.rejection.take());
         rejection.map_or(Ok(()), |page| Err(page.into()))
     }
 
@@ -190,15 +192,15 @@ impl Handshaking {
     /// All have decided for it. From here on the connection is there, and will say `close`.
     fn accept(mut self, handshake: Handshake) -> ResponseFuture {
         if let Some(mut state) = self.connection.lock() {
-            if let Some(page) = state.existing_extras().and_then(|extras| extras.rejection.take()) {
+            if let Some(page) = state.cold_if_any().and_then(|cold| cold.rejection.take()) {
                 // By somebody else, after the last listener.
                 drop(state);
                 return self.refuse(page.into());
             }
             state.phase = state.phase.max(Phase::Accepted);
             if !self.shared.options.keep_request {
-                let request = state.extras().request.take();
-                state.trim_extras();
+                let request = state.cold().request.take();
+                state.trim_cold();
                 drop(state);
                 drop(request);
             }
@@ -209,7 +211,7 @@ impl Handshaking {
     }
 
     /// Tells of a refused handshake. The connection answers the `error` listeners, and then it is gone.
-    fn refuse(mut self, Refusal { error, mut page }: Refusal) -> ResponseFuture {
+    fn refuse(mut self, Rejection { error, mut page }: Rejection) -> ResponseFuture {
         self.decision = Decision::Refused;
         self.shared.connections.refused(error.cause());
         let by_app = matches!(error, HandshakeError::Listener(_) | HandshakeError::Timeout { .. });
@@ -223,7 +225,7 @@ impl Handshaking {
         }
         if let Some(mut state) = self.connection.lock() {
             state.phase = Phase::Closed;
-            state.extras().error = Some(ConnectionError::Handshake(error));
+            state.cold().error = Some(ConnectionError::Handshake(error));
         }
         // What these return is about a connection that is not there: there is nothing left to do with it.
         let mut running = Vec::new();
@@ -253,7 +255,7 @@ impl Handshaking {
 }
 
 /// What is not decided in time is refused.
-async fn in_time<T>(deadline: Deadline, decide: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+async fn in_time<T>(deadline: Deadline, decide: impl Future<Output = Result<T, Rejection>>) -> Result<T, Rejection> {
     let Some((deadline, limit)) = deadline else { return decide.await };
     timeout_at(deadline, decide).await.unwrap_or_else(|_| Err(HandshakeError::Timeout { limit }.into()))
 }

@@ -51,11 +51,11 @@ impl WebSocketConnection {
     /// ```
     pub fn request(&self) -> Option<ServerRequest> {
         let mut state = self.lock()?;
-        if let Some(request) = state.existing_extras().and_then(|extras| extras.request.clone()) {
+        if let Some(request) = state.cold_if_any().and_then(|cold| cold.request.clone()) {
             return Some(request);
         }
         let (client, local) = (state.remote, state.local.clone());
-        let kept = state.existing_belongings().and_then(|own| own.handshake.clone());
+        let kept = state.app_state_if_any().and_then(|own| own.handshake.clone());
         drop(state);
         let (request, _) = parts(kept.as_deref().unwrap_or_default());
         ServerRequest::restore(request, client, local)
@@ -65,7 +65,7 @@ impl WebSocketConnection {
     pub fn subprotocol(&self) -> Option<Arc<str>> {
         let mut state = self.lock()?;
         let shared = state.shared.clone()?;
-        let (_, agreed) = parts(state.existing_belongings()?.handshake.as_deref()?);
+        let (_, agreed) = parts(state.app_state_if_any()?.handshake.as_deref()?);
         let configured = shared.options.subprotocols.iter().find(|name| name.as_bytes() == agreed);
         // One that a closure has selected need not be configured.
         let selected = || std::str::from_utf8(agreed).ok().filter(|name| !name.is_empty()).map(Arc::from);
@@ -76,7 +76,7 @@ impl WebSocketConnection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::websocket::state::slot::Belongings;
+    use crate::websocket::state::slot::AppState;
 
     fn request(bytes: &[u8]) -> ServerRequest {
         ServerRequest::restore(bytes, None, None).unwrap()
@@ -106,6 +106,6 @@ mod tests {
     /// Many connections have it as long as they live, and the allocator's next size is a quarter more.
     #[test]
     fn what_a_connection_in_a_group_has_is_small() {
-        assert!(size_of::<Belongings>() <= 40, "{}", size_of::<Belongings>());
+        assert!(size_of::<AppState>() <= 40, "{}", size_of::<AppState>());
     }
 }

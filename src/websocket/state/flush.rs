@@ -3,7 +3,7 @@ use std::sync::atomic::Ordering;
 use crate::protocol::Opcode;
 use crate::websocket::state::handle::WebSocketConnection;
 use crate::websocket::state::outbox::Flushed;
-use crate::websocket::state::slot::{ATTEND, BLOCKED, DRAINED, Slot, State};
+use crate::websocket::state::slot::{BLOCKED, DRAINED, STATE_CHANGED, Slot, State};
 
 /// From the outbox to the socket, by whichever thread.
 impl WebSocketConnection {
@@ -57,7 +57,7 @@ impl WebSocketConnection {
             }
             Flushed::Broken => {
                 state.broken = true;
-                self.slot().signal(state, ATTEND);
+                self.slot().signal(state, STATE_CHANGED);
                 false
             }
         }
@@ -69,7 +69,7 @@ impl WebSocketConnection {
         if state.outbox.unsent() > 0 {
             return false;
         }
-        state.trim_extras();
+        state.trim_cold();
         state.blocked = false;
         self.slot().flags.fetch_and(!BLOCKED, Ordering::Relaxed);
         self.drained(state);
@@ -87,8 +87,8 @@ impl WebSocketConnection {
     pub(crate) fn queue_pong(&self, state: &mut State) {
         let written = state.outbox.written();
         if state.is_writable()
-            && let Some(extras) = state.existing_extras()
-            && let Some(pong) = extras.pong.take_if(|pong| pong.behind <= written)
+            && let Some(cold) = state.cold_if_any()
+            && let Some(pong) = cold.pong.take_if(|pong| pong.behind <= written)
         {
             state.outbox.push(true, Opcode::Pong, &pong.payload);
         }

@@ -24,7 +24,7 @@ pub enum SlowMemberPolicy {
 /// Messages that wait until their reader has caught up, and may be dropped before. They take no allocation each, and whatever
 /// is done with them takes the same time, however many messages and groups there are.
 #[derive(Debug, Default)]
-pub(crate) struct Held(Option<Box<Messages>>);
+pub(crate) struct HeldMessages(Option<Box<Messages>>);
 
 #[derive(Debug, Default)]
 struct Messages {
@@ -57,7 +57,7 @@ const COST: usize = size_of::<Run>() + size_of::<usize>();
 /// So many runs of nothing but dropped messages are never worth looking for.
 const FEW: usize = 16;
 
-impl Held {
+impl HeldMessages {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
     }
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn the_oldest_of_the_group_are_dropped_first() {
-        let mut held = Held::default();
+        let mut held = HeldMessages::default();
         let limit = limit(10, 3);
         assert_eq!(held.push(1, b"aaaa", false, limit), 0);
         assert_eq!(held.push(2, b"bbbb", false, limit), 0);
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn only_the_latest_of_the_group_is_kept() {
-        let mut held = Held::default();
+        let mut held = HeldMessages::default();
         held.push(1, b"other", true, 10);
         assert_eq!(held.push(2, b"a", true, 10), 0);
         assert_eq!(held.push(2, b"b", true, 10), 1);
@@ -209,7 +209,7 @@ mod tests {
     fn messages_are_dropped_and_come_as_in_a_simple_list() {
         let random = |below: usize| fastrand::usize(..below);
         for _ in 0..200 {
-            let (mut held, mut simple) = (Held::default(), Simple::default());
+            let (mut held, mut simple) = (HeldMessages::default(), Simple::default());
             for _ in 0..200 {
                 let group = random(4) as u64;
                 let frame = vec![random(256) as u8; random(20)];
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn a_message_takes_the_same_time_however_many_groups_have_messages_before_it() {
         for groups in [1, 2, 100] {
-            let mut held = Held::default();
+            let mut held = HeldMessages::default();
             // They stay at the beginning.
             (1000..2000).for_each(|group| assert_eq!(held.push(group, b"x", false, usize::MAX), 0));
             let (mut looks, mut before) = (0, 0);

@@ -99,7 +99,7 @@ impl WebSocketConnection {
             messages_out: state.messages_out,
             bytes_in: received.bytes(),
             bytes_out: state.outbox.written(),
-            dropped: state.existing_extras().map_or(0, |extras| extras.dropped),
+            dropped: state.cold_if_any().map_or(0, |cold| cold.dropped),
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::runtime::turn;
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::event::{ConnectionEvents, NAMES};
 use crate::websocket::state::handle::WebSocketConnection;
-use crate::websocket::state::held::Held;
+use crate::websocket::state::held::HeldMessages;
 use crate::websocket::state::outbox::Outbox;
 use crate::websocket::state::shared::Shared;
 use crate::websocket::state::streaming::Streaming;
@@ -40,7 +40,7 @@ pub(crate) struct Slot {
 }
 
 /// Listeners were added or removed.
-pub(crate) const MAIL: u16 = 1 << 0;
+pub(crate) const PENDING_CHANGES: u16 = 1 << 0;
 /// The socket is full: the task has to write.
 pub(crate) const BLOCKED: u16 = 1 << 1;
 /// Fewer bytes than the soft limit are unsent again, and somebody waits for that.
@@ -48,17 +48,17 @@ pub(crate) const DRAINED: u16 = 1 << 2;
 /// A deadline may have passed.
 pub(crate) const ALARM: u16 = 1 << 3;
 /// The phase, or whether reading is paused, or the socket's health has changed.
-pub(crate) const ATTEND: u16 = 1 << 4;
+pub(crate) const STATE_CHANGED: u16 = 1 << 4;
 /// No message is to be delivered any more: `close` was called, or there is a fault.
-pub(crate) const DEAF: u16 = 1 << 5;
+pub(crate) const DISCARD_INPUT: u16 = 1 << 5;
 /// No message is to be delivered for now.
 pub(crate) const PAUSED: u16 = 1 << 6;
 /// Nothing that has been read counts any more: `terminate` was called.
-pub(crate) const CUT: u16 = 1 << 7;
+pub(crate) const TERMINATED: u16 = 1 << 7;
 /// The peer has said Close: nothing more comes from it.
-pub(crate) const HEARD_OUT: u16 = 1 << 8;
+pub(crate) const PEER_CLOSED: u16 = 1 << 8;
 /// The task has ended, and others still keep the slot.
-const OVER: u16 = 1 << 9;
+const FINISHED: u16 = 1 << 9;
 /// A listener had to wait for others: the turn is over, and the next one begins when these have had theirs.
 pub(crate) const HELD_UP: u16 = turn::HELD_UP;
 
@@ -108,18 +108,18 @@ pub(crate) struct State {
     pub(crate) messages_out: u64,
     /// The listeners there are, our own left out. They themselves are with the task.
     pub(crate) registered: Vec<ListenerId>,
-    pub(crate) mail: Vec<Change<ConnectionEvents>>,
+    pub(crate) pending_changes: Vec<Change<ConnectionEvents>>,
     pub(crate) task: Option<Waker>,
     pub(crate) shared: Option<Arc<Shared>>,
     pub(crate) remote: Option<SocketAddr>,
     pub(crate) local: Option<Arc<SocketAddr>>,
-    belongings: Option<Box<Belongings>>,
-    extras: Option<Box<Extras>>,
+    app_state: Option<Box<AppState>>,
+    cold: Option<Box<ColdState>>,
 }
 
 /// What many connections have as long as they live: those in a group, for instance.
 #[derive(Default)]
-pub(crate) struct Belongings {
+pub(crate) struct AppState {
     /// What is [kept](super::kept_request) of the handshake.
     pub(crate) handshake: Option<Box<[u8]>>,
     /// The app's own data, one of each type.
@@ -128,7 +128,7 @@ pub(crate) struct Belongings {
 
 /// What few connections have.
 #[derive(Default)]
-pub(crate) struct Extras {
+pub(crate) struct ColdState {
     pub(crate) request: Option<ServerRequest>,
     pub(crate) rejection: Option<Response>,
     /// Those who wait for room.
@@ -137,7 +137,7 @@ pub(crate) struct Extras {
     /// The message that is being streamed, and what waits behind it.
     pub(crate) stream: Streaming,
     /// Messages of groups that wait until there is room.
-    pub(crate) held: Held,
+    pub(crate) held: HeldMessages,
     /// Messages that were dropped.
     pub(crate) dropped: u64,
     /// What `close_with` said.
@@ -148,7 +148,7 @@ pub(crate) struct Extras {
     pub(crate) error: Option<ConnectionError>,
     pub(crate) terminated: bool,
     /// No listener is waited for any more.
-    pub(crate) hurried: bool,
+    pub(crate) skip_async: bool,
 }
 
 /// The answer to the last ping, while the socket is full.
@@ -199,7 +199,7 @@ impl Slot {
             return;
         }
         if slot.kept.load(Ordering::Relaxed) > 0 {
-            slot.flags.fetch_or(OVER, Ordering::Relaxed);
+            slot.flags.fetch_or(FINISHED, Ordering::Relaxed);
             return;
         }
         let mut before = std::mem::take(&mut *state);
@@ -208,8 +208,8 @@ impl Slot {
         drop(state);
         SLOTS.give_back(index);
         // Outside of the lock: what an app stored in it may do anything when it is dropped.
-        drop_each(before.existing_belongings().map(|belongings| std::mem::take(&mut belongings.data)).unwrap_or_default());
-        if let Some(Extras { rejection, fault, error, .. }) = before.existing_extras() {
+        drop_each(before.app_state_if_any().map(|app_state| std::mem::take(&mut app_state.data)).unwrap_or_default());
+        if let Some(ColdState { rejection, fault, error, .. }) = before.cold_if_any() {
             drop_each(rejection.take());
             drop_each(fault.take());
             drop_each(error.take());
@@ -283,7 +283,7 @@ impl Drop for SlotGuard {
         let Some(state) = self.0.lock() else { return };
         let slot = self.0.slot();
         let is_last = slot.kept.fetch_sub(1, Ordering::Relaxed) == 1;
-        let is_over = slot.flags.load(Ordering::Relaxed) & OVER != 0;
+        let is_over = slot.flags.load(Ordering::Relaxed) & FINISHED != 0;
         drop(state);
         if is_last && is_over {
             self.0.retire();
@@ -292,26 +292,26 @@ impl Drop for SlotGuard {
 }
 
 impl State {
-    pub(crate) fn belongings(&mut self) -> &mut Belongings {
-        self.belongings.get_or_insert_default()
+    pub(crate) fn app_state(&mut self) -> &mut AppState {
+        self.app_state.get_or_insert_default()
     }
 
-    pub(crate) fn existing_belongings(&mut self) -> Option<&mut Belongings> {
-        self.belongings.as_deref_mut()
+    pub(crate) fn app_state_if_any(&mut self) -> Option<&mut AppState> {
+        self.app_state.as_deref_mut()
     }
 
-    pub(crate) fn extras(&mut self) -> &mut Extras {
-        self.extras.get_or_insert_default()
+    pub(crate) fn cold(&mut self) -> &mut ColdState {
+        self.cold.get_or_insert_default()
     }
 
-    pub(crate) fn existing_extras(&mut self) -> Option<&mut Extras> {
-        self.extras.as_deref_mut()
+    pub(crate) fn cold_if_any(&mut self) -> Option<&mut ColdState> {
+        self.cold.as_deref_mut()
     }
 
     /// Gives the memory of the extras back if nothing is in them.
-    pub(crate) fn trim_extras(&mut self) {
-        if self.extras.as_deref().is_some_and(Extras::is_empty) {
-            self.extras = None;
+    pub(crate) fn trim_cold(&mut self) {
+        if self.cold.as_deref().is_some_and(ColdState::is_empty) {
+            self.cold = None;
         }
     }
 
@@ -324,7 +324,7 @@ impl State {
     /// Bytes that wait behind a message that is being streamed.
     #[inline(never)]
     fn waiting(&self) -> usize {
-        self.extras.as_ref().map_or(0, |extras| extras.stream.waiting())
+        self.cold.as_ref().map_or(0, |cold| cold.stream.waiting())
     }
 
     /// Whether a message is accepted, and has only to be added to the outbox.
@@ -341,7 +341,7 @@ impl State {
     pub(crate) fn let_out_held(&mut self) {
         while self.holds
             && !self.streaming
-            && let Some(frame) = self.extras().held.pop()
+            && let Some(frame) = self.cold().held.pop()
         {
             self.messages_out += 1;
             self.outbox.own().extend_from_slice(&frame);
@@ -355,7 +355,7 @@ impl State {
     }
 }
 
-impl Extras {
+impl ColdState {
     fn is_empty(&self) -> bool {
         self.request.is_none()
             && self.rejection.is_none()
@@ -368,7 +368,7 @@ impl Extras {
             && self.fault.is_none()
             && self.error.is_none()
             && !self.terminated
-            && !self.hurried
+            && !self.skip_async
     }
 }
 
