@@ -1178,7 +1178,7 @@ fn spoilers() -> Vec<(&'static str, HttpServer, WebSocketMiddleware, Log, u16)> 
     }
     vec![
         spoiler!("another answer", 503, |request: ServerRequest, next: Next| async move {
-            next.run(request).await;
+            let _ = next.run(request).await;
             Response::new(503)
         }),
         spoiler!("nobody waits for it", 503, |request: ServerRequest, next: Next| {

@@ -361,5 +361,5 @@ fn an_abstract_name_is_listened_on_and_has_no_file() {
     assert!(error.to_string().contains("in use"), "{error}");
     drop(socket);
     assert!(UnixStream::connect_addr(&address).is_err());
-    SocketServer::new(&uri).unwrap();
+    drop(SocketServer::new(&uri).unwrap());
 }

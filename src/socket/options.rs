@@ -9,6 +9,7 @@
 /// # Ok(())
 /// # }
 /// ```
+#[must_use = "options are for `SocketServer::with_options`"]
 #[derive(Clone, Debug)]
 #[cfg_attr(not(unix), allow(dead_code, reason = "only Unix has all of them"))]
 pub struct SocketOptions {

@@ -34,6 +34,7 @@ const ERROR: u8 = 0;
 /// # Ok(())
 /// # }
 /// ```
+#[must_use = "a socket is served by `HttpServer::listen`"]
 pub struct SocketServer {
     pub(super) listener: Listener,
     pub(super) events: Arc<SocketEvents>,

@@ -56,6 +56,7 @@ const EVENTS: EventNames = EventNames {
 ///     connection.on("text", move |text: &str| connection.write(text));
 /// });
 /// ```
+#[must_use = "a middleware works in the chain of an `HttpServer`"]
 #[derive(Clone)]
 pub struct WebSocketMiddleware {
     shared: Arc<Shared>,

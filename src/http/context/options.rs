@@ -23,6 +23,7 @@ use crate::runtime::stream::Stream;
 ///
 /// let options = HttpOptions::new().max_body_size(1 << 20).header_timeout(Duration::from_secs(5));
 /// ```
+#[must_use = "options are for `HttpServer::with_options`"]
 #[derive(Clone, Debug)]
 pub struct HttpOptions {
     pub(crate) header_timeout: Option<Duration>,

@@ -32,6 +32,7 @@ use crate::runtime::stream::Stream;
 /// let proxies = TrustedProxies::x_forwarded_for(["10.0.0.0/8", "::1"]).x_forwarded_proto().x_forwarded_host();
 /// let options = HttpOptions::new().trusted_proxies(proxies);
 /// ```
+#[must_use = "proxies are for `HttpOptions::trusted_proxies`"]
 #[derive(Clone, Debug)]
 pub struct TrustedProxies {
     address: Source,

@@ -22,6 +22,7 @@ use crate::http::lifecycle::Upgrade;
 /// let response = Response::html("<h1>Hello</h1>").with_status(404).with_header("Cache-Control", "no-store");
 /// assert_eq!(response.status(), 404);
 /// ```
+#[must_use = "a response is sent when a handler returns it"]
 pub struct Response {
     pub(crate) status: StatusCode,
     /// In the app's order and spelling.

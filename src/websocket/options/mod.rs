@@ -29,6 +29,7 @@ use crate::websocket::options::subprotocol::SubprotocolSelector;
 ///     .origins(Origins::list(["https://example.com"]));
 /// let websocket = WebSocketMiddleware::new().with_options(options);
 /// ```
+#[must_use = "options are for `WebSocketMiddleware::with_options`"]
 #[derive(Clone, Debug)]
 pub struct WebSocketOptions {
     pub(crate) limits: Limits,

@@ -21,6 +21,7 @@ use crate::websocket::options::site::is_of_host;
 ///
 /// let origins = Origins::list(["https://example.com", "https://*.example.com", "http://localhost:*"]);
 /// ```
+#[must_use = "origins are for `WebSocketOptions::origins`"]
 #[derive(Clone, Debug)]
 pub struct Origins(Rule);
 
