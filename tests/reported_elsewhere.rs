@@ -6,9 +6,12 @@ mod support;
 
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
+use react_websocket::SocketError;
+#[cfg(unix)]
+use react_websocket::SocketServer;
 use react_websocket::{
-    GroupManager, HttpOptions, HttpServer, Response, ServerRequest, SocketError, SocketServer, WebSocketMiddleware,
-    WebSocketOptions,
+    GroupManager, HttpOptions, HttpServer, Response, ServerRequest, WebSocketMiddleware, WebSocketOptions,
 };
 use support::{HANDSHAKE, Log, Peer, listen_with, router, text, websockets};
 use tokio::time::timeout;

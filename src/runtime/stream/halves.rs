@@ -9,10 +9,14 @@ use std::task::{Context, Poll};
 
 #[cfg(target_os = "linux")]
 use rustix::net::{RecvFlags, SendFlags};
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+#[cfg(target_os = "linux")]
+use tokio::io::Interest;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+#[cfg(target_os = "linux")]
+use tokio::net::TcpStream;
+use tokio::net::tcp;
 #[cfg(unix)]
 use tokio::net::unix;
-use tokio::net::{TcpStream, tcp};
 
 use crate::runtime::acknowledged::{Acknowledged, keep_little_unsent};
 
