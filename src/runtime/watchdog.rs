@@ -23,17 +23,16 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 pub(crate) struct Watched {
     /// When its turn began, in nanoseconds of the coarse clock; 0 outside of a turn.
     begun: AtomicU64,
-    /// Whose turn it is, as a handle would name it.
+    /// Whose turn it is: the index of the slot, whose connection cannot end within its own turn.
     slot: AtomicU32,
-    number: AtomicU64,
     /// The event of another object whose listeners are being called in this turn.
     inner_event: Mutex<Option<&'static str>>,
     /// The turn that was reported last.
     reported: AtomicU64,
 }
 
-/// Told of a turn that does not end: its slot, its number, and the event of another object, if it is in one.
-type Report = fn(u32, u64, Option<&'static str>);
+/// Called for a turn that does not end, with its slot and the event of another object, if it is in one.
+type Report = fn(u32, Option<&'static str>);
 
 thread_local! {
     // Two, since what needs no destructor is cheaper to get at.
@@ -76,10 +75,9 @@ pub(crate) fn start(report: Report) {
 
 /// This thread's turn begins.
 #[inline]
-pub(crate) fn begin_turn(begun: Coarse, slot: u32, number: u64) -> &'static Watched {
+pub(crate) fn begin_turn(begun: Coarse, slot: u32) -> &'static Watched {
     let watched = CURRENT.get().unwrap_or_else(register);
     watched.slot.store(slot, Ordering::Relaxed);
-    watched.number.store(number, Ordering::Relaxed);
     watched.begun.store(begun.nanos(), Ordering::Release);
     watched
 }
@@ -128,7 +126,7 @@ fn look(report: Report) {
         let is_stuck = begun != 0 && Coarse::now().nanos().saturating_sub(begun) >= STUCK.as_nanos() as u64;
         if is_stuck && watched.reported.swap(begun, Ordering::Relaxed) != begun {
             let event = *watched.inner_event.lock();
-            report(watched.slot.load(Ordering::Relaxed), watched.number.load(Ordering::Relaxed), event);
+            report(watched.slot.load(Ordering::Relaxed), event);
         }
     }
 }

@@ -295,7 +295,7 @@ impl Future for Driver {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let driver = self.get_mut();
         let begun = Coarse::now();
-        let watched = watchdog::begin_turn(begun, driver.connection().index(), driver.connection().id());
+        let watched = watchdog::begin_turn(begun, driver.connection().index());
         let turn = Turn::begin();
         turn::begin(&driver.slot().flags);
         let mut scratch = ReadScratch::take();

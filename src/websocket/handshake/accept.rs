@@ -177,7 +177,7 @@ impl PendingHandshake {
 
     fn call(&self, listener: &ConcurrentListener<WebSocketConnection>, event: u8) -> ListenerCall {
         let begun = Coarse::now();
-        let watched = watchdog::begin_turn(begun, self.connection.index(), self.connection.id());
+        let watched = watchdog::begin_turn(begun, self.connection.index());
         let name = if event == CONNECTION { "connection" } else { "error" };
         let called =
             watchdog::in_event(name, || contain(|| Ok(self.shared.listeners.call(listener, event, self.connection))));

@@ -373,8 +373,8 @@ impl ColdState {
 }
 
 /// A turn does not end. The listener that it is in holds no lock of ours.
-pub(crate) fn report_stuck(slot: u32, number: u64, inner_event: Option<&'static str>) {
-    let Some(connection) = Slot::owner(slot, |state| state.number == number) else { return };
+pub(crate) fn report_stuck(slot: u32, inner_event: Option<&'static str>) {
+    let Some(connection) = Slot::owner(slot, |_| true) else { return };
     let event = usize::from(Slot::at(slot).event.load(Ordering::Relaxed));
     let event = inner_event.or_else(|| NAMES.names.get(event).copied()).unwrap_or("connection");
     if let Some(shared) = connection.shared() {
