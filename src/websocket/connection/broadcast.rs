@@ -53,7 +53,8 @@ impl WebSocketConnection {
         self.touched(state);
     }
 
-    /// The same for a member of a group that has a policy for slow ones. Returns how many messages were dropped.
+    /// Writes a range of a log to a member of a group that has a policy for slow consumers. Returns
+    /// how many messages were dropped for it.
     pub(crate) fn write_range_with_policy(
         &self,
         log: &Arc<Log>,

@@ -11,13 +11,13 @@ use crate::websocket::state::slot::{DISCARD_INPUT, PAUSED, PEER_CLOSED, Phase, S
 
 /// # Ending
 impl WebSocketConnection {
-    /// Says that nothing more is written: what is queued leaves, then a Close with 1000. Messages of the peer are still
-    /// delivered until its Close.
+    /// Ends the connection after the last message: sends what was written, then a Close frame with
+    /// 1000. Messages of the peer are still delivered until its Close frame.
     pub fn end(&self) {
         self.begin_close(close_code::NORMAL, "", false);
     }
 
-    /// Writes a last text message and [ends](WebSocketConnection::end).
+    /// Sends a last text message and [ends](WebSocketConnection::end) the connection.
     pub fn end_with(&self, text: impl AsRef<str>) {
         if let Some(mut state) = self.lock().filter(|state| state.is_writable()) {
             state.let_out_held();
@@ -26,21 +26,24 @@ impl WebSocketConnection {
         self.end();
     }
 
-    /// Closes with 1000: what is queued leaves, then a Close. No message of the peer is delivered any more. `close` fires
-    /// when the peer has answered, or after [`close_timeout`](crate::WebSocketOptions::close_timeout).
+    /// Closes the connection with 1000: sends what was written, then a Close frame. Messages of the
+    /// peer are no longer delivered. `close` fires when the peer has answered, or after
+    /// [`close_timeout`](crate::WebSocketOptions::close_timeout).
     pub fn close(&self) {
         self.close_with(close_code::NORMAL, "");
     }
 
-    /// Closes with a code and a reason.
+    /// Closes the connection with a code and a reason, as [`close`](WebSocketConnection::close)
+    /// does.
     ///
-    /// A code that RFC 6455 §7.4 does not allow is not sent: 1005 sends a Close without a code, any other becomes 1011. A
-    /// reason over 123 bytes is cut.
+    /// A code that RFC 6455 §7.4 does not allow is not sent: for 1005 the Close frame has no code,
+    /// any other code becomes 1011. A reason longer than 123 bytes is cut.
     pub fn close_with(&self, code: u16, reason: impl AsRef<str>) {
         self.begin_close(code, reason.as_ref(), true);
     }
 
-    /// Cuts the connection now: nothing that is queued leaves, and no Close. `close` fires with 1006.
+    /// Cuts the connection at once: unsent bytes are dropped, and no Close frame is sent. `close`
+    /// fires with 1006.
     pub fn terminate(&self) {
         if let Some(mut state) = self.lock().filter(|state| state.phase < Phase::Closed) {
             state.phase = Phase::Closing;
@@ -78,7 +81,8 @@ impl WebSocketConnection {
         true
     }
 
-    /// Stops reading, and delivering what has been read. TCP makes the peer wait. Deadlines that need reading wait too.
+    /// Pauses the connection: the socket is not read, and what was read is not delivered. TCP makes
+    /// the peer wait. Deadlines that depend on reading are suspended.
     pub fn pause(&self) {
         if let Some(state) = self.lock() {
             self.slot().signal(&state, PAUSED);
@@ -93,7 +97,8 @@ impl WebSocketConnection {
         }
     }
 
-    /// Whether messages of the peer may still be delivered, now or after [`resume`](WebSocketConnection::resume).
+    /// Returns whether messages of the peer may still be delivered, now or after
+    /// [`resume`](WebSocketConnection::resume).
     pub fn is_readable(&self) -> bool {
         let says_something = || self.slot().flags.load(Ordering::Relaxed) & (DISCARD_INPUT | PEER_CLOSED) == 0;
         self.lock().is_some_and(|state| state.phase < Phase::Closed && says_something())

@@ -17,9 +17,10 @@ use crate::websocket::state::slot::{PENDING_CHANGES, Phase, STATE_CHANGED, State
 
 /// # Listeners
 impl WebSocketConnection {
-    /// Calls `listener` at every `event` from the next one on.
+    /// Calls `listener` at every `event` from the next one on. [`IntoListener`] lists the closures
+    /// that fit.
     ///
-    /// On a connection that has ended it is accepted and does nothing.
+    /// On a connection that has ended, the listener is accepted and never called.
     ///
     /// ```
     /// # use react_websocket::{WebSocketConnection, WebSocketMiddleware};
@@ -31,7 +32,8 @@ impl WebSocketConnection {
     /// ```
     ///
     /// # Panics
-    /// If there is no such event, or the closure does not take what it gives; the message tells which there are.
+    /// If there is no such event, or if the closure does not take the event's arguments. The
+    /// message lists what is possible.
     #[track_caller]
     pub fn on<M>(&self, event: &str, listener: impl IntoListener<M>) -> ListenerId {
         expect_fit(self.try_on(event, listener))
@@ -66,12 +68,13 @@ impl WebSocketConnection {
         Ok(self.add(event, Rank::Once, listener.fit(event)?))
     }
 
-    /// Removes a listener. One that is not there any more is no error. During an emission it takes effect at the next one.
+    /// Removes a listener. Removing a listener twice does nothing. During an emission it takes
+    /// effect at the next one.
     pub fn remove_listener(&self, id: ListenerId) {
         self.change(Change::Remove(id), |other| *other == id);
     }
 
-    /// Removes the listeners of one event, or with `None` of all.
+    /// Removes all listeners of one event, or of all events with `None`.
     ///
     /// # Panics
     /// If there is no such event.
@@ -81,7 +84,7 @@ impl WebSocketConnection {
         self.change(Change::RemoveAll(event), |id| event.is_none_or(|event| id.event == event));
     }
 
-    /// How many listeners an event has.
+    /// Returns the number of listeners of an event.
     ///
     /// # Panics
     /// If there is no such event.
@@ -91,7 +94,7 @@ impl WebSocketConnection {
         self.lock().map_or(0, |state| state.registered.iter().filter(|id| id.event == event).count())
     }
 
-    /// `on("text", …)`, the name and the argument checked by the compiler, the argument's type inferred.
+    /// Like `on("text", …)`, but the compiler checks the event and infers the argument's type.
     pub fn on_text<R: ListenerOutput>(&self, listener: impl FnMut(&str) -> R + Send + 'static) -> ListenerId {
         self.add_typed(TEXT, listener)
     }
@@ -178,7 +181,7 @@ impl WebSocketConnection {
         }
     }
 
-    /// The same, its state being locked and not yet that of an end.
+    /// Like [`add`](Self::add) under a lock that is held already. The connection has not ended.
     pub(crate) fn add_to(
         &self,
         state: &mut State,

@@ -8,7 +8,7 @@ use crate::websocket::driver::Driver;
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::slot::{ALARM, BLOCKED, DRAINED, Phase, STATE_CHANGED};
 
-/// What others ask of the task.
+/// Requests of other threads to the task.
 impl Driver {
     #[inline(never)]
     pub(crate) fn attend_now(&mut self, cx: &mut Context<'_>) {
@@ -44,7 +44,7 @@ impl Driver {
         }
     }
 
-    /// What has become of the connection by what others did.
+    /// Acts on changes that other threads have made to the connection's state.
     pub(crate) fn look_at_state(&mut self) {
         let Some(mut state) = self.connection().lock() else { return };
         let fault = state.cold_if_any().and_then(|cold| cold.fault.take());
@@ -63,9 +63,9 @@ impl Driver {
         let is_closing = state.phase >= Phase::Closing;
         drop(state);
         match self.closing.has_peer_closed() {
-            // The answer to it.
+            // Sends the answer to it.
             true => self.connection().flush_last(),
-            // What was written before there was a socket.
+            // Sends what was written before there was a socket.
             false => self.connection().flush(),
         }
         if is_closing {

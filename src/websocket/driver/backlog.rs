@@ -3,10 +3,11 @@ use std::cell::Cell;
 use crate::protocol::{Connection, PingScanner};
 use crate::websocket::state::buffers::{self, Buffer};
 
-/// What has arrived and cannot be delivered yet: because a listener is not done, reading is paused, the turn is over, or it
-/// came with the handshake. Nothing is allocated while there is none.
+/// Bytes that have been received and cannot be delivered yet. The reason is a running listener,
+/// paused reading, the end of the turn, or that they arrived with the handshake. An empty backlog
+/// allocates nothing.
 ///
-/// The bytes are kept as they came. Pings among them are answered all the same.
+/// The bytes are kept as raw frames. Pings among them are answered nevertheless.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog(Option<Box<Kept>>);
 
@@ -93,7 +94,7 @@ impl Backlog {
         true
     }
 
-    /// Takes out the bytes, to be received. What is left then is [put back](Backlog::put_back).
+    /// Takes out the bytes, to be received. The caller [puts back](Backlog::put_back) the rest.
     pub(crate) fn take(&mut self) -> Option<Box<Buffer>> {
         self.0.as_mut()?.buffer.take()
     }

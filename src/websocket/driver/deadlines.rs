@@ -24,9 +24,9 @@ pub(crate) struct Deadlines {
     pub(crate) message: Moment,
     /// Bytes that had been written at the last estimate of what the peer may not have read. It wraps.
     written_before: u32,
-    /// Those of few connections.
+    /// Deadlines that only few connections have.
     pub(crate) rare: Option<Box<Rare>>,
-    /// The earliest moment that the clock has been told of and has not rung.
+    /// The earliest moment that was registered with the clock and has not been reached.
     told: Moment,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Deadlines {
 pub(crate) struct Rare {
     /// It is time to look whether a slow peer takes anything.
     pub(crate) look: Moment,
-    /// What it had acknowledged at the last look.
+    /// The bytes that the peer had acknowledged at the last look.
     pub(crate) seen: Option<Acknowledged>,
     /// What the peer sent before the end has to have been delivered.
     pub(crate) overdue: Moment,
@@ -96,7 +96,7 @@ impl Deadlines {
         self.trim();
     }
 
-    /// What has been received is being delivered.
+    /// Clears the deadline for delivery: the received messages are being delivered.
     pub(crate) fn is_not_overdue(&mut self) {
         if let Some(rare) = &mut self.rare {
             rare.overdue = Moment::NEVER;
@@ -118,8 +118,8 @@ impl Deadlines {
         }
     }
 
-    /// Estimates how much of the `written` bytes a slow peer may not have read, from what it was sent since the last estimate, which
-    /// is so many seconds ago.
+    /// Estimates how many of the `written` bytes a slow peer may not have read. The estimate is
+    /// based on the bytes sent since the last estimate, `seconds` ago.
     pub(crate) fn estimate_unread(&mut self, written: u32, seconds: u64) {
         let read = u32::try_from(seconds).unwrap_or(u32::MAX).saturating_mul(LEAST_RATE);
         let sent = written.wrapping_sub(std::mem::replace(&mut self.written_before, written));

@@ -74,8 +74,9 @@ impl Dispatcher {
         self.failure.is_none()
     }
 
-    /// The same for a message, if there is neither mail nor a reason to be silent: for the many that come at once. `false` if it
-    /// is not all over: a listener is running, or has failed.
+    /// Like [`emit`](Dispatcher::emit) for a message, if no changes of listeners are pending and no
+    /// reason exists not to deliver it. Fast for many messages in one read. `false` if a listener
+    /// is still running or has failed.
     #[inline(always)]
     pub(crate) fn emit_quickly(&mut self, event: u8, args: Args<'_>, cx: &mut Context<'_>) -> bool {
         self.slot.event.store(event, Ordering::Relaxed);
@@ -143,7 +144,7 @@ impl Dispatcher {
     pub(crate) fn finish(&mut self) {
         self.skip_async();
         self.due().drain = false;
-        // What is said contains its panics, and nothing is waited for.
+        // All listeners called here contain their panics, and none is waited for.
         let _ = self.poll(&mut Context::from_waker(Waker::noop()));
     }
 
@@ -206,7 +207,7 @@ impl Dispatcher {
                     return Poll::Ready(());
                 }
                 self.due().done = true;
-                // Those that were registered until then hear of it.
+                // Listeners that were registered before the event get it.
                 self.apply_pending();
                 self.emit_to_each(CLOSE, 0, Args::Closed(code, &reason), cx);
             } else {
@@ -338,7 +339,8 @@ impl Dispatcher {
 
     #[cold]
     fn run(&mut self, event: u8, place: usize, args: Args<'_>) {
-        // Who listens to messages only from now on hears the next one: nothing is kept for those.
+        // A `message` listener that is registered only now gets the next message: no arguments are
+        // kept for it.
         let is_message = (event == TEXT || event == BINARY) && self.listeners.listens_to(MESSAGE);
         let is_needed = is_message || self.listeners.place_of(event, place + 1).is_some();
         let running =

@@ -35,13 +35,15 @@ use crate::websocket::state::slot::{
     ALARM, BLOCKED, DISCARD_INPUT, DRAINED, HELD_UP, PAUSED, Phase, STATE_CHANGED, Slot, TERMINATED,
 };
 
-/// The task of one connection: it reads, has what it read delivered, and writes what others could not.
+/// The task of one connection: it reads, delivers what it has read, and writes what other threads
+/// could not.
 ///
-/// A turn is one poll. In it, in this order and again as long as anything moves: what others asked for, a listener that
-/// was not done, what has been read and not been delivered, a read. Then all that was written in the turn leaves together.
+/// A turn is one poll. It repeats these steps, in this order, as long as one of them makes
+/// progress: requests of other threads, a listener that was still running, bytes that were read and
+/// not delivered, a read. All bytes that were written during the turn are sent together at its end.
 pub(crate) struct Driver {
     pub(crate) shared: Arc<Shared>,
-    /// None when the socket has been let go.
+    /// `None` after the socket has been dropped.
     pub(crate) read: Option<ReadHalf>,
     pub(crate) session: Connection,
     pub(crate) dispatcher: Dispatcher,
@@ -119,7 +121,7 @@ impl Driver {
             state.outbox.attach(write);
             state.phase = state.phase.max(Phase::Open);
             state.lifetime = Some(permit.shutdown().clone());
-            // What has been written so far is to leave with the first turn.
+            // Makes the first turn send everything that has been written so far.
             connection.slot().signal(&state, STATE_CHANGED);
         }
         shared.connections.insert(connection);
@@ -172,11 +174,11 @@ impl Driver {
     fn turns(&mut self, turn: &Turn, scratch: &mut ReadScratch, cx: &mut Context<'_>) -> Poll<()> {
         let (frames, bytes) = self.shared.options.turn_budget;
         let mut budget = Budget { frames, bytes, is_dry: false };
-        // What is asked for is done before more is read. Yet a listener of `drain` that writes may be asked for again and
-        // again, and must not keep the peer from being heard.
+        // Requests are handled before more is read. But a listener of `drain` that writes may be
+        // requested again and again, and must not stop the task from reading.
         let mut attends_again = false;
         let mut may_be_timed = self.progress.is_counted;
-        // What has arrived since the last turn may not have been read.
+        // Bytes that have arrived since the last turn may be unread.
         self.progress.waits_for_peer = false;
         loop {
             let is_fast = self.is_fast();
@@ -191,7 +193,8 @@ impl Driver {
                         return Poll::Ready(());
                     }
                     if self.note_failure() {
-                        // What is due waits for it to be known, which it may be already.
+                        // The due events wait until the failure is known, which may be the case
+                        // already.
                         continue;
                     }
                     self.deliver_backlog(scratch, cx, &mut budget);
@@ -210,7 +213,7 @@ impl Driver {
             }
             self.progress.waits_for_peer = false;
             if budget.is_spent() {
-                // Others first. What is left is in the inbox, or in the socket.
+                // Other tasks have their turn. The rest is in the backlog, or in the socket.
                 cx.waker().wake_by_ref();
                 break;
             }

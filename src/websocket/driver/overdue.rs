@@ -15,7 +15,7 @@ use crate::websocket::state::slot::{ALARM, BLOCKED, DISCARD_INPUT};
 /// time, but neither a peer that sends for ever instead of answering our Close nor an app that never resumes keeps a connection.
 const OVERDUE_MAX: u32 = 6;
 
-/// What is done when they have passed.
+/// The actions for deadlines that have passed.
 impl Driver {
     pub(crate) fn meet_deadlines(&mut self) {
         let (shared, clock) = (self.shared.clone(), self.permit.clock().clone());
@@ -223,15 +223,17 @@ impl Driver {
         self.read.is_some() && !self.closing.discards() && !self.dispatcher.is_free() && !self.backlog.is_empty()
     }
 
-    /// Whether all has been read that the peer has sent. What came while this thread was held up is in the system, but tokio may
-    /// not have been told of it before the clock rang, or ever: TCP's urgent data hides what follows it from a read.
+    /// Returns whether everything that the peer has sent has been read. While this thread was held
+    /// up, the system may have received bytes that tokio did not notice before the deadline. Tokio
+    /// never notices bytes behind TCP's urgent data.
     fn is_silent(&mut self) -> bool {
         let has_unread = self.read.as_ref().is_some_and(ReadHalf::has_unread);
         self.progress.has_unread = has_unread && self.progress.waits_for_peer;
         self.progress.waits_for_peer && !has_unread
     }
 
-    /// Whether what has come meanwhile can be read, before the peer is judged. Who is not read cannot be heard.
+    /// Returns whether received bytes can be read before the peer is judged. A peer that is not
+    /// read cannot show a sign of life.
     fn reads_first(&self) -> bool {
         let may_read = self.may_read();
         if may_read {

@@ -9,8 +9,11 @@ pub(crate) struct ReadScratch {
     pub(crate) pool: BufferPool,
 }
 
-/// A message of 64 KiB and its header come in one read, and do not fill it to the last byte, which would take another read
-/// to learn that there is no more. With a quarter of it bursts of 1 KiB messages cost twice as much; four times as much
+/// Size of the buffer for reads. A message of 64 KiB with its header fits in one read. The buffer
+/// is a little larger, since a full buffer would take another read to learn that nothing more has
+/// arrived.
+///
+/// With a quarter of this size, bursts of 1 KiB messages cost twice as much. Four times this size
 /// gains nothing.
 const SIZE: usize = 64 * 1024 + 64;
 
