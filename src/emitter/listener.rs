@@ -128,7 +128,7 @@ where
 {
     fn call(&mut self, subject: &E::Subject, args: &E::Args<'_>) -> Result<(), BoxError> {
         let started = (self.start)(subject, *args);
-        // There is none, unless it was given up.
+        // A former future can only be there if it was abandoned.
         drop_pinned(self.running.as_mut());
         self.running.set(started);
         Ok(())

@@ -33,7 +33,7 @@ impl EventNames {
         self.names.get(usize::from(event)).copied().unwrap_or_default()
     }
 
-    /// What was probably meant.
+    /// A suggestion for a wrong name.
     #[cold]
     fn hint(&self, name: &str) -> Option<String> {
         // `onMessage`, as Ratchet has it.

@@ -3,8 +3,8 @@ use std::error::Error;
 /// The error that a listener returns.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// What a listener may return: `()`, a `bool` (as `write` returns it; it is ignored), or a
-/// `Result`. An `Err` is what an exception is in ReactPHP.
+/// A value that a listener may return: `()`, a `bool`, or a `Result`. A `bool` is accepted because
+/// `write` returns it, and ignored. An `Err` corresponds to an exception in ReactPHP.
 #[diagnostic::on_unimplemented(
     message = "a listener cannot return `{Self}`",
     label = "return `()`, a `bool`, or a `Result<_, E>`",

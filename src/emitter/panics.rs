@@ -1,7 +1,7 @@
 //! Panics of an app's code do not leave the call of that code.
 //!
-//! The same holds for destructors of an app's values. Each value is dropped by itself: a panic
-//! while another panic unwinds would end the process.
+//! Panics of the app's destructors do not leave them either. Each value is dropped by itself: a
+//! panic while another panic unwinds would end the process.
 
 use std::any::Any;
 use std::ops::{Deref, DerefMut};
@@ -106,7 +106,7 @@ pub(crate) fn panic_error(panic: Box<dyn Any + Send>) -> BoxError {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     let error = text.unwrap_or("a listener panicked").into();
-    // What it was made with may panic again when it is dropped, and so on.
+    // The payload of the panic may panic again when it is dropped, and so on.
     if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
         std::mem::forget(again);
     }

@@ -118,7 +118,7 @@ impl<K: PartialEq, A> Listeners<K, A> {
             }
         }
         let mut inner = self.inner.lock();
-        // What was added meanwhile has higher numbers, so the order is kept.
+        // Listeners that were added meanwhile have higher numbers, so the order is kept.
         closures.append(&mut inner.closures);
         inner.closures = closures;
         let gone = inner.take_removed();

@@ -36,7 +36,7 @@ impl<E: Events> Entry<E> {
     }
 }
 
-/// What others want of a table.
+/// A change of a table that other threads request.
 pub(crate) enum Change<E: Events> {
     /// Add a listener.
     Add(Entry<E>),
@@ -69,7 +69,7 @@ impl<E: Events> Drop for Table<E> {
 }
 
 impl<E: Events> Table<E> {
-    /// Whether anybody listens.
+    /// Whether the event has listeners.
     #[inline]
     pub(crate) fn listens_to(&self, event: u8) -> bool {
         self.present & 1 << event != 0

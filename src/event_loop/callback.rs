@@ -17,7 +17,8 @@ use crate::runtime::turn::Turn;
 /// | `async \|\| …`, `async move \|\| …`, `\|\| async move { … }` | asynchronous: it is cloned for each call, so its captures are `Clone` |
 /// | `async move \|timer: Timer\| …`, `async move \|signal: Signal\| …` | the same with the argument |
 ///
-/// All return `()`, a `bool`, or a `Result`. `M` tells the forms apart; nobody writes it.
+/// All of them return `()`, a `bool`, or a `Result`. `M` tells the forms apart; the compiler infers
+/// it.
 #[diagnostic::on_unimplemented(
     message = "this closure cannot be called again and again by the loop",
     label = "not a callback of the loop",
@@ -34,8 +35,8 @@ pub trait IntoCallback<A, M> {
 /// [`Loop::add_timer`](crate::Loop::add_timer).
 ///
 /// It takes nothing or the [`Timer`](crate::Timer), may be synchronous or asynchronous, and returns
-/// `()`, a `bool`, a `Result`, or a future of one of these. `M` tells the forms apart; nobody
-/// writes it.
+/// `()`, a `bool`, a `Result`, or a future of one of these. `M` tells the forms apart; the compiler
+/// infers it.
 #[diagnostic::on_unimplemented(
     message = "this closure cannot be called by the loop",
     label = "not a callback of the loop",

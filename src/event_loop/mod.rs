@@ -86,7 +86,7 @@ use crate::emitter::{BoxError, IntoListenerFuture, ListenerOutput};
 /// # Several runtimes
 ///
 /// Each runtime has a loop of its own. A tick, a timer or a listener for a signal belongs to the
-/// runtime in which it was made, is called as long as that runtime runs, and is dropped with it.
+/// runtime in which it was made. It is called as long as that runtime runs, and is dropped with it.
 /// Timers and listeners can be cancelled from everywhere.
 ///
 /// # Errors and panics
@@ -145,7 +145,7 @@ impl Loop {
     /// `every` is in seconds, or a [`Duration`]. The shortest interval is 1 µs. `callback` takes
     /// nothing or the [`Timer`]. The next interval begins when the timer's turn comes in a
     /// [round](Loop#order), so calls that are missed while the loop is busy are not made up for. An
-    /// asynchronous callback is cloned for each call, and never runs twice at the same time: a call
+    /// asynchronous callback is cloned for each call, and never runs twice at the same time. A call
     /// that is due while the last one is still running is skipped.
     ///
     /// ```

@@ -12,7 +12,7 @@ use super::registry::Registry;
 use crate::websocket::WebSocketConnection;
 
 impl Registry {
-    /// Puts a connection into the group of that name, which is made if there is none.
+    /// Adds a connection to the group of that name. Creates the group if it does not exist.
     pub(super) fn join_as(
         self: &Arc<Registry>,
         name: &str,
@@ -41,7 +41,8 @@ impl Registry {
         group.admit(connection, kind).map(|()| group)
     }
 
-    /// The group of that name, in which one more connection is about to join.
+    /// Returns the group of that name, reserved for one more connection that is about to join.
+    /// Creates it if it does not exist.
     fn find_or_begin(self: &Arc<Registry>, name: &str) -> ConnectionGroup {
         // A copy of the name: the app's may keep more memory, and do anything when it is dropped.
         match self.groups.entry(name.into()) {

@@ -102,7 +102,7 @@ pub(crate) fn connection_failed(cause: &'static str, error: &dyn Display, by_app
     failed!(cause, error, by_app, is_heard, "connection failed", "connection failed", "the connection's `error` event");
 }
 
-/// A connection has ended. Who wants to know of each asks for the level of debugging, and gets all of them.
+/// A connection has ended. Logged at the level `debug`, for each connection.
 pub(crate) fn connection_closed(cause: &'static str, code: u16, reason: &str) {
     #[cfg(feature = "tracing")]
     tracing::debug!(target: "react_websocket", cause, code, reason = ?reason, "connection closed");
@@ -135,7 +135,7 @@ pub(crate) fn callback_failed(error: &dyn Display) {
     limited!("a callback of the loop failed: {error}");
 }
 
-/// A listener has returned an error, or has panicked, where that has no consequence and nobody else is told.
+/// A listener has returned an error or has panicked, and no other event reports it.
 pub(crate) fn listener_failed(event: &str, error: impl Display) {
     #[cfg(feature = "tracing")]
     limited!(error, event, error = %Words(&error), "a listener failed");

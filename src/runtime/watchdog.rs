@@ -23,7 +23,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 pub(crate) struct Watched {
     /// When its turn began, in nanoseconds of the coarse clock; 0 outside of a turn.
     begun: AtomicU64,
-    /// Whose turn it is, as a handle would name it.
+    /// The connection whose turn it is, as a handle names it.
     slot: AtomicU32,
     number: AtomicU64,
     /// The event of another object whose listeners are being called in this turn.
@@ -41,7 +41,7 @@ thread_local! {
     static GUARD: Guard = const { Guard };
 }
 
-/// Threads that run or have run turns. Those of threads that have ended are used again.
+/// Threads that run or have run turns. Entries of threads that have ended are reused.
 static THREADS: Mutex<Threads> = Mutex::new(Threads { all: Vec::new(), unused: Vec::new() });
 
 struct Threads {

@@ -117,8 +117,8 @@ impl Listeners {
     }
 }
 
-/// The address that connections come to. The system has to be asked only if the socket listens on all addresses, and even then
-/// the last answer is mostly right again, so that it need not be kept for each connection.
+/// The address that connections come to. The system has to be asked only if the socket listens on
+/// all addresses. Even then the last address is usually right again, so that connections share it.
 struct LocalAddress {
     is_known: bool,
     last: Option<Arc<SocketAddr>>,
@@ -173,8 +173,8 @@ fn is_of_the_connection(error: &io::Error) -> bool {
     )
 }
 
-/// How long to wait when the system has no descriptors or memory: it does no good to ask again at once, since the
-/// connection that could not be accepted is still there and would be refused in a loop that burns a core.
+/// How long to wait when the system has no descriptors or memory. The connection that could not be
+/// accepted is still there. Accepting it at once would fail again, in a loop that occupies a core.
 #[derive(Debug, Default)]
 struct BackOff {
     wait: Duration,

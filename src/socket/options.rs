@@ -25,7 +25,7 @@ impl Default for SocketOptions {
 }
 
 impl SocketOptions {
-    /// The defaults, as each method tells them.
+    /// Returns the defaults. The documentation of each method names its default.
     pub fn new() -> SocketOptions {
         SocketOptions { backlog: 4096, reuse_port: false, ipv6_only: None, unix_mode: None }
     }

@@ -20,7 +20,7 @@ pub(super) struct UnixPath {
 impl UnixPath {
     /// Makes the file and listens on it.
     ///
-    /// A file that nobody listens on was left by a process that died, and is replaced.
+    /// A file on which no process listens was left by a dead process, and is replaced.
     pub(super) fn listen(path: PathBuf, options: &SocketOptions) -> io::Result<(UnixListener, UnixPath)> {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         let address = SockAddr::unix(&path)?;
@@ -56,7 +56,7 @@ impl Drop for UnixPath {
 }
 
 fn is_abandoned(address: &SockAddr, path: &Path) -> bool {
-    // What is no socket refuses connections too, and is not ours to remove.
+    // A file that is not a socket refuses connections too, and must not be removed.
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
     is_socket && matches!(try_connect(address), Err(error) if error.kind() == io::ErrorKind::ConnectionRefused)
 }

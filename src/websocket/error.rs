@@ -120,8 +120,8 @@ pub enum HandshakeError {
     /// The upgrade request has a body.
     #[error("an upgrade request with a body")]
     Body,
-    /// The page of a site wants to connect that
-    /// [`WebSocketOptions::origins`](crate::WebSocketOptions::origins) does not allow. The client
+    /// A page of another site tried to connect, and
+    /// [`WebSocketOptions::origins`](crate::WebSocketOptions::origins) does not allow it. The client
     /// gets a 403 without the reason.
     #[error("origin {origin:?} is not allowed for host {host:?}; `WebSocketOptions::origins` can allow it")]
     Origin {

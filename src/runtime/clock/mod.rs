@@ -87,8 +87,8 @@ impl Clock {
         millis(self.0.start.elapsed())
     }
 
-    /// The first moment at which `duration` has passed, from now on; one that is still to come, so
-    /// that what is to be done every 0 s is done at the clock's pace.
+    /// Returns the first future moment at which `duration` has passed. Since it is in the future, a
+    /// task with an interval of 0 s runs at the pace of the clock.
     pub(crate) fn after(&self, duration: Duration) -> Moment {
         let now = self.0.start.elapsed();
         let spans = now.saturating_add(duration).as_millis().div_ceil(RESOLUTION.as_millis());

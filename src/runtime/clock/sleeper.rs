@@ -2,10 +2,9 @@ use tokio::time::{Instant, sleep_until};
 
 /// What the clock's task sleeps with.
 ///
-/// As long as any timer of tokio's is set, tokio looks at the time twice whenever a thread has
-/// nothing to do, which is after each message of a quiet server and costs a quarter of all that
-/// such a message takes. So on Linux the clock has a timer of the system's, which is one more
-/// descriptor to the runtime.
+/// While any timer of tokio is set, tokio reads the time twice whenever a thread becomes idle. On a
+/// quiet server that is after each message, and costs a quarter of all time per message. So on
+/// Linux the clock has a timer of the system, which is one more descriptor for the runtime.
 pub(super) struct Sleeper {
     #[cfg(target_os = "linux")]
     timer: Option<timer::Timer>,

@@ -119,7 +119,8 @@ impl ReadHalf {
         }
     }
 
-    /// Whether the system has something to read, or an end, that tokio may not have been told of yet. Only known of sockets on Linux.
+    /// Returns whether the system has bytes or an end to read that tokio may not know of yet. Only
+    /// known of sockets on Linux.
     pub(crate) fn has_unread(&self) -> bool {
         #[cfg(target_os = "linux")]
         {
@@ -173,7 +174,8 @@ impl WriteHalf {
         }
     }
 
-    /// The same for the last bytes, which a shutdown has to follow at once.
+    /// Like [`try_write`](Self::try_write), for the last bytes. The caller shuts the socket down at
+    /// once afterwards.
     pub(crate) fn try_write_last(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             #[cfg(target_os = "linux")]
@@ -184,7 +186,7 @@ impl WriteHalf {
         }
     }
 
-    /// The same from several places.
+    /// Like [`try_write`](Self::try_write), with several slices.
     #[inline]
     pub(crate) fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
@@ -212,8 +214,11 @@ fn send(stream: &TcpStream, bytes: &[u8], flags: SendFlags) -> io::Result<usize>
     stream.try_io(Interest::WRITABLE, || Ok(rustix::net::send(stream, bytes, flags)?))
 }
 
-/// A read that does not fill its buffer has taken all there was, and says so in the way that tokio understands: it would block.
-/// That is what tokio's own `poll_read` does, which costs some hundred instructions more, as it also deals with wakers.
+/// Reads from the socket. A read that does not fill its buffer has taken everything, and reports to
+/// tokio that the next one would block.
+///
+/// Tokio's own `poll_read` does the same, but costs some hundred instructions more for its handling
+/// of wakers.
 #[cfg(target_os = "linux")]
 #[inline(always)]
 fn receive<'a>(

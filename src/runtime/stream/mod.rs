@@ -26,8 +26,8 @@ pub(crate) struct Stream {
     pub(crate) local: Option<Arc<SocketAddr>>,
 }
 
-/// The address by which a client is known, whatever socket it came to: a socket that listens on
-/// `[::]` says `::ffff:192.0.2.1` of an IPv4 client (RFC 4291 section 2.5.5.2).
+/// Returns the address by which a client is known, whatever socket it came to. A socket that
+/// listens on `[::]` reports an IPv4 client as `::ffff:192.0.2.1` (RFC 4291 section 2.5.5.2).
 pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         ip if ip == address.ip() => address,
@@ -62,8 +62,8 @@ impl Stream {
         Some(matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed()))
     }
 
-    /// Whether closing the connection is to reset it, however it comes to be closed, so that nobody takes the bytes sent so far
-    /// for all there is. Only TCP has that.
+    /// Sets whether closing the connection resets it, whatever closes it. A reset tells the peer
+    /// that the bytes sent so far are not everything. Only TCP has it.
     pub(crate) fn reset_on_close(&self, on: bool) {
         if let Transport::Tcp(stream) = &self.transport {
             // If it fails, the connection is over anyhow.

@@ -63,7 +63,7 @@ impl Driver {
         let is_closing = state.phase >= Phase::Closing;
         drop(state);
         match self.closing.has_peer_closed() {
-            // Sends the answer to it.
+            // Answers the peer's Close frame.
             true => self.connection().flush_last(),
             // Sends what was written before there was a socket.
             false => self.connection().flush(),

@@ -224,8 +224,8 @@ impl Driver {
     }
 
     /// Returns whether everything that the peer has sent has been read. While this thread was held
-    /// up, the system may have received bytes that tokio did not notice before the deadline. Tokio
-    /// never notices bytes behind TCP's urgent data.
+    /// up, the system may have received bytes that tokio did not notice before the deadline. It may
+    /// never notice bytes that follow TCP's urgent data.
     fn is_silent(&mut self) -> bool {
         let has_unread = self.read.as_ref().is_some_and(ReadHalf::has_unread);
         self.progress.has_unread = has_unread && self.progress.waits_for_peer;

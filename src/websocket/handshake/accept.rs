@@ -142,7 +142,8 @@ impl PendingHandshake {
         self.accept(handshake)
     }
 
-    /// The same from the first asynchronous listener on, which is `running`.
+    /// Decides like the synchronous way, from the first asynchronous listener on, which is
+    /// `running`.
     async fn decide_later(
         self,
         handshake: Handshake,
@@ -193,7 +194,7 @@ impl PendingHandshake {
     fn accept(mut self, handshake: Handshake) -> ResponseFuture {
         if let Some(mut state) = self.connection.lock() {
             if let Some(page) = state.cold_if_any().and_then(|cold| cold.rejection.take()) {
-                // By somebody else, after the last listener.
+                // Another thread called `reject` after the last listener.
                 drop(state);
                 return self.refuse(page.into());
             }
@@ -254,7 +255,7 @@ impl PendingHandshake {
     }
 }
 
-/// What is not decided in time is refused.
+/// Refuses the handshake if it is not decided before the deadline.
 async fn in_time<T>(deadline: Deadline, decide: impl Future<Output = Result<T, Rejection>>) -> Result<T, Rejection> {
     let Some((deadline, limit)) = deadline else { return decide.await };
     timeout_at(deadline, decide).await.unwrap_or_else(|_| Err(HandshakeError::Timeout { limit }.into()))

@@ -7,7 +7,8 @@ use crate::http::ServerRequest;
 use crate::websocket::options::WebSocketOptions;
 use crate::websocket::state::handle::WebSocketConnection;
 
-/// What is to be kept, if anything is: the request, whose lines end in LF, and behind them the subprotocol.
+/// Returns what the options keep of the handshake, if anything: the request, with lines that end in
+/// LF, then the subprotocol.
 pub(crate) fn keep(request: &ServerRequest, subprotocol: Option<&str>, options: &WebSocketOptions) -> Option<Box<[u8]>> {
     let mut bytes = Vec::new();
     if !options.keep_request {
@@ -24,17 +25,18 @@ fn parts(kept: &[u8]) -> (&[u8], &[u8]) {
 
 /// # Facts
 impl WebSocketConnection {
-    /// The request that began the connection, as long as the connection lives.
+    /// Returns the request that began the connection. `None` once the connection has ended and its
+    /// `close` listeners have been called.
     ///
-    /// In the middleware's `connection` and `error` listeners it is the whole request. Afterwards it is reduced, so that an
-    /// idle connection takes little memory: it has the target (path and query), the addresses of the client and of the
-    /// server, and the headers that [`WebSocketOptions::keep_headers`](crate::WebSocketOptions::keep_headers) names. All
-    /// other headers, the attributes that middlewares attached, and the
-    /// [`peer_address`](ServerRequest::peer_address) are dropped.
+    /// In the middleware's `connection` and `error` listeners it is the whole request. Afterwards
+    /// it is reduced, so that an idle connection takes little memory. A reduced request has the
+    /// target (path and query), the addresses of the client and of the server, and the headers that
+    /// [`WebSocketOptions::keep_headers`](crate::WebSocketOptions::keep_headers) names. It lacks
+    /// all other headers, the attributes that middlewares attached, and the
+    /// [`peer_address`](ServerRequest::peer_address).
     /// [`WebSocketOptions::keep_request`](crate::WebSocketOptions::keep_request) keeps all of it.
     ///
-    /// A reduced request is put together by each call. `None` once the connection has ended and its `close` listeners have
-    /// been called.
+    /// Each call builds the reduced request anew.
     ///
     /// ```
     /// use react_websocket::{WebSocketConnection, WebSocketMiddleware, WebSocketOptions};

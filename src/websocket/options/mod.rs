@@ -157,7 +157,7 @@ impl WebSocketOptions {
     /// `error` and `close` fire, and the socket is dropped.
     ///
     /// The time begins when the ping has left. Everything that is received is a sign of life. While data that
-    /// was sent before the ping is under way, so is every acknowledgement of it.
+    /// was sent before the ping is under way, every acknowledgement of it is a sign of life, too.
     ///
     /// A peer whose system has stopped answering is found within this time. A peer whose system answers, but
     /// which reads nothing, may still have unread data. If more than 64 KiB were sent to it lately, it has one

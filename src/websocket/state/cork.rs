@@ -1,8 +1,11 @@
 //! Writes that leave together.
 //!
-//! What is written during a turn, to whomever, is collected, and every connection touched is flushed once when the turn
-//! ends: from the same thread, straight to its socket, without waking its task. That is what makes bursts and broadcasts
-//! cheap: one system call for many messages, none of them late by more than the turn.
+//! All messages that are written during a turn are collected. At the end of the turn each
+//! connection that was written to is flushed once. The same thread writes directly to the sockets,
+//! without waking the connections' tasks.
+//!
+//! That makes bursts and broadcasts cheap: one system call sends many messages, and none is delayed
+//! by more than the turn.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -40,8 +43,8 @@ struct More {
     log: Cell<Option<Arc<Log>>>,
 }
 
-/// So many connections are flushed in one go; the rest by a task that lets others run in between. A flush is a system call,
-/// so that 256 of them take some milliseconds.
+/// Maximum number of connections that are flushed at once. A task flushes the rest and yields to
+/// other tasks in between. A flush is a system call, so 256 of them take some milliseconds.
 const FLUSH_MAX: usize = 256;
 
 /// A log of more bytes is not added to: members that have not sent theirs hold on to all of it.
@@ -65,7 +68,7 @@ pub fn cork<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
-/// A turn of this thread. What is written in it leaves when it ends, also by a panic.
+/// A turn of this thread. All messages that are written in it leave at its end, even if it panics.
 pub(crate) struct Turn {
     outermost: bool,
 }
@@ -94,8 +97,8 @@ impl Drop for Turn {
     }
 }
 
-/// Which thread this is. A connection notes who is going to flush it; another thread that writes to it, while the first is
-/// held up in a listener, puts it on its own list too.
+/// Returns the number of this thread. A connection notes which thread is going to flush it. If that
+/// thread is held up in a listener, another thread that writes to the connection lists it as well.
 #[inline]
 pub(crate) fn token() -> u32 {
     #[cold]
@@ -111,7 +114,7 @@ pub(crate) fn token() -> u32 {
     }
 }
 
-/// Has a connection flushed at the end of the turn, or now if there is none.
+/// Flushes a connection at the end of the turn, or at once outside of a turn.
 #[inline]
 pub(crate) fn touch(connection: WebSocketConnection, slot: &'static Slot) {
     THREAD.with(|thread| {
@@ -136,7 +139,7 @@ fn touch_more(thread: &Thread, connection: WebSocketConnection) {
     }
 }
 
-/// Nothing that is flushed calls anybody, so nothing is touched meanwhile.
+/// A flush calls no listener, so no connection is added to the list meanwhile.
 #[inline]
 fn flush_touched() {
     THREAD.with(|thread| {
@@ -179,7 +182,7 @@ fn flush_later(touched: Vec<WebSocketConnection>) {
     let mut parts: Vec<(Handle, Unflushed)> = Vec::new();
     for connection in touched {
         let Some(mut state) = connection.lock() else { continue };
-        // The task may be long in coming. What is written meanwhile does not wait for it.
+        // The task may be delayed. Writes from now on do not wait for it.
         state.corked_by = 0;
         // Without a lifetime there is no socket yet; all that is written leaves behind the 101.
         let Some(runtime) = state.lifetime.as_ref().map(|lifetime| lifetime.runtime()) else { continue };
@@ -256,7 +259,7 @@ fn encode_once(order: &Order, opcode: Opcode, payload: &[u8], write: impl FnOnce
     THREAD.with(|thread| thread.has_more.set(true));
 }
 
-/// Uses the log again if nobody has anything of it left to send.
+/// Reuses the log if no connection has unsent bytes in it.
 fn recycle_log(more: &More) {
     if let Some(mut log) = more.log.take()
         && let Some(bytes) = Arc::get_mut(&mut log)
@@ -277,7 +280,7 @@ fn length(log: &Arc<RwLock<Vec<u8>>>) -> usize {
 mod tests {
     use super::*;
 
-    /// Broadcasts to nobody, and returns the log and where in it the message stands.
+    /// Broadcasts without members, and returns the log and the message's place in it.
     fn write(size: usize) -> (Arc<Log>, (u32, u32)) {
         let mut written = None;
         encode_once(&Order::default(), Opcode::Binary, &vec![0; size], |log, range| {

@@ -57,7 +57,7 @@ impl Args<'_> {
     }
 }
 
-/// The same, for listeners that are called later.
+/// Owned arguments, for listeners that are called later.
 #[derive(Default)]
 pub(crate) enum OwnedArgs {
     #[default]

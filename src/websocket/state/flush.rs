@@ -13,7 +13,7 @@ impl WebSocketConnection {
         self.flush_at(self.slot());
     }
 
-    /// The same, its slot being known.
+    /// Flushes a connection whose slot is known.
     pub(crate) fn flush_at(self, slot: &'static Slot) {
         if let Some(mut state) = self.lock_at(slot) {
             self.flush_locked(&mut state);
@@ -32,7 +32,7 @@ impl WebSocketConnection {
         }
     }
 
-    /// The same where nothing can follow.
+    /// Flushes the last bytes of a connection.
     pub(crate) fn flush_last(self) {
         if let Some(mut state) = self.lock().filter(|state| !state.blocked) {
             let flushed = state.outbox.flush_last();
@@ -82,8 +82,8 @@ impl WebSocketConnection {
         self.drained(state);
     }
 
-    /// Queues the answer that waits, if what was to be sent before it has left. Not later: who heeds `drain` may keep the socket
-    /// full for as long as it likes.
+    /// Queues the pong that waits, once the bytes before it have left. It must not wait longer,
+    /// since a writer that heeds `drain` may keep the socket full indefinitely.
     pub(crate) fn queue_pong(&self, state: &mut State) {
         let written = state.outbox.written();
         if state.is_writable()

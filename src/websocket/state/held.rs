@@ -2,22 +2,26 @@ use std::collections::{HashMap, VecDeque};
 
 use bytes::{Buf, Bytes};
 
-/// What a group does about a member that reads too slowly: one with more unsent bytes than its soft limit. See
-/// [`ConnectionGroup::set_slow_member_policy`](crate::ConnectionGroup::set_slow_member_policy).
+/// What a group does about a slow consumer: a member with more unsent bytes than its soft limit.
+/// [`ConnectionGroup::set_slow_member_policy`](crate::ConnectionGroup::set_slow_member_policy) sets
+/// it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SlowMemberPolicy {
-    /// It gets everything, until it meets its own hard limit. For what must not be missed.
+    /// The member gets all messages, until it exceeds its own hard limit. For messages that must
+    /// not be missed. The default.
     #[default]
     Keep,
-    /// It misses what is written while it is slow.
+    /// The member misses the messages that are written while it is slow.
     DropNew,
-    /// It gets as much as its soft limit behind what is unsent, and misses the oldest of that. Each message counts 24 bytes
-    /// more than its frame, which is the memory it takes.
+    /// The member misses the oldest messages. Behind its unsent bytes it gets the newest messages,
+    /// as many as fit its soft limit. Each message counts as its frame and 24 bytes, which is the
+    /// memory it takes.
     DropOldest,
-    /// It gets the last message when it has caught up, and misses those before: for prices, positions, presence.
+    /// The member gets only the last message when it has caught up, and misses those before it. For
+    /// prices, positions and presence.
     KeepLatest,
-    /// It is closed with 1013.
+    /// The member is closed with 1013.
     Close,
 }
 
@@ -40,7 +44,8 @@ struct Messages {
 struct OfGroup {
     frames: VecDeque<u8>,
     lengths: VecDeque<usize>,
-    /// So many of its messages in the order are not here any more. They are its oldest there.
+    /// How many messages of the order have been dropped here. They are the group's oldest in the
+    /// order.
     dropped: usize,
 }
 
@@ -54,7 +59,7 @@ struct Run {
 /// What a message costs besides its frame.
 const COST: usize = size_of::<Run>() + size_of::<usize>();
 
-/// So many runs of nothing but dropped messages are never worth looking for.
+/// Up to this number of runs, dropped messages are never removed from the order.
 const FEW: usize = 16;
 
 impl HeldMessages {
@@ -62,8 +67,9 @@ impl HeldMessages {
         self.0.is_none()
     }
 
-    /// Keeps a message of a group, and returns how many were dropped for it: with `only_latest` all others of the group, else as
-    /// many of its oldest as it takes for all messages to cost no more than `limit` bytes.
+    /// Keeps a message of a group, and returns how many messages were dropped for it. With
+    /// `only_latest` it drops all others of the group. Otherwise it drops the group's oldest until
+    /// all messages cost at most `limit` bytes.
     pub(crate) fn push(&mut self, group: u64, frame: &[u8], only_latest: bool, limit: usize) -> u64 {
         let messages = self.0.get_or_insert_default();
         let cost = frame.len() + COST;
@@ -181,7 +187,7 @@ mod tests {
         assert!(held.is_empty());
     }
 
-    /// The same, as simple as it can be, and slow.
+    /// A simple and slow version of [`HeldMessages`] to compare with.
     #[derive(Default)]
     struct Simple(Vec<(u64, Vec<u8>)>);
 

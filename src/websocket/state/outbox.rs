@@ -13,12 +13,12 @@ pub(crate) type Log = RwLock<Vec<u8>>;
 
 /// What a connection has to send, and the socket that it goes to.
 ///
-/// It is filled and flushed by any thread, under the lock of its slot, and calls nobody.
+/// Any thread fills and flushes it, under the lock of its slot. It calls no listener.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     /// Bytes of its own, if there are any; those that are done with are in the socket.
     buffer: Option<Box<Buffer>>,
-    /// Bytes of a broadcast, while there are none of its own.
+    /// Unsent bytes of a broadcast, while the connection has no other unsent bytes.
     range: Option<LogRange>,
     /// Bytes that the connection's task has taken, to write them itself.
     taken: usize,
@@ -128,7 +128,7 @@ impl Outbox {
             }
             None => Err(io::ErrorKind::WouldBlock.into()),
         };
-        // What was waiting has gone first; the rest of the three is kept.
+        // The socket takes the earlier bytes first. The rest of the three slices is kept.
         let waiting = waiting.len();
         let Ok(written) = count(written) else { return self.break_off() };
         self.written += written as u64;
@@ -172,8 +172,9 @@ impl Outbox {
         }
     }
 
-    /// Writes to the socket what is the last, and a FIN with it. Closing the socket would send one too, but a reset instead if
-    /// the peer has sent more, and what the system keeps back for the FIN would be lost.
+    /// Writes the last bytes and a FIN together. Closing the socket would send a FIN as well, but a
+    /// reset if the peer has sent more. A reset loses the bytes that the system holds back for the
+    /// FIN.
     pub(crate) fn flush_last(&mut self) -> Flushed {
         if self.range.is_some() {
             self.own();
@@ -255,7 +256,7 @@ impl Outbox {
         Flushed::Broken
     }
 
-    /// Says to the peer that nothing more comes. What is unsent is given up.
+    /// Sends a FIN. Unsent bytes are dropped.
     pub(crate) fn shut_down(&mut self) {
         // The half's own drop is a shutdown(2).
         drop(self.socket.take());
@@ -315,7 +316,7 @@ mod tests {
         }
         let mut read = 0;
         while read < 32 << 20 {
-            // What is read is added again.
+            // Adds as many bytes as were read.
             match peer.try_read(&mut piece) {
                 Ok(count) => {
                     read += count;

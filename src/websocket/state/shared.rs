@@ -18,7 +18,7 @@ use crate::websocket::stats::WebSocketStats;
 #[derive(Clone, Default)]
 pub(crate) struct Shared {
     pub(crate) options: WebSocketOptions,
-    /// The paths it is for; all if there are none.
+    /// The paths that the middleware serves. An empty list means all paths.
     pub(crate) paths: Vec<String>,
     /// Asked about each handshake, before there is a connection.
     pub(crate) verify: Option<Verifier>,
@@ -48,8 +48,9 @@ pub(crate) struct Connections {
     pub(crate) open: AtomicUsize,
     /// Of what is written to all of them.
     pub(crate) order: Order,
-    /// What has been, without what the connections that are there have sent and received, which they know.
+    /// The counters, except for the traffic of listed connections, which have their own counters.
     ///
-    /// A connection is taken from `slots` under this lock, so that whoever sums up meets it here or there.
+    /// A connection is removed from `slots` under this lock, so that a sum contains it exactly
+    /// once.
     pub(crate) stats: Mutex<WebSocketStats>,
 }

@@ -43,7 +43,7 @@ pub(crate) struct Slot {
 pub(crate) const PENDING_CHANGES: u16 = 1 << 0;
 /// The socket is full: the task has to write.
 pub(crate) const BLOCKED: u16 = 1 << 1;
-/// Fewer bytes than the soft limit are unsent again, and somebody waits for that.
+/// Fewer bytes than the soft limit are unsent again, and a writer waits for that.
 pub(crate) const DRAINED: u16 = 1 << 2;
 /// A deadline may have passed.
 pub(crate) const ALARM: u16 = 1 << 3;
@@ -95,9 +95,9 @@ pub(crate) struct State {
     pub(crate) wants_drain: bool,
     /// Messages are [held](crate::websocket::state::held::Held) until there is room.
     pub(crate) holds: bool,
-    /// There is room, and `drain` is to be said.
+    /// There is room, and `drain` is due.
     pub(crate) has_drained: bool,
-    /// The socket has been let go, and `close` is about to be said.
+    /// The socket has been dropped, and `close` is due.
     pub(crate) has_ended: bool,
     /// A [`MessageWriter`](crate::websocket::connection::message_writer::MessageWriter) has begun a message and not ended it.
     pub(crate) streaming: bool,
@@ -120,7 +120,7 @@ pub(crate) struct State {
 /// What many connections have as long as they live: those in a group, for instance.
 #[derive(Default)]
 pub(crate) struct AppState {
-    /// What is [kept](super::kept_request) of the handshake.
+    /// The part of the handshake that is [kept](super::kept_request).
     pub(crate) handshake: Option<Box<[u8]>>,
     /// The app's own data, one of each type.
     pub(crate) data: Vec<Arc<dyn Any + Send + Sync>>,
@@ -142,7 +142,7 @@ pub(crate) struct ColdState {
     pub(crate) dropped: u64,
     /// What `close_with` said.
     pub(crate) closing: Option<(u16, String)>,
-    /// A fault that somebody else than the task has found.
+    /// An error that another thread than the task's has found.
     pub(crate) fault: Option<ConnectionError>,
     /// The fault that ended the connection, for whoever asks.
     pub(crate) error: Option<ConnectionError>,
@@ -167,7 +167,9 @@ impl Slot {
         if index != u32::MAX {
             *Slot::at(index).lock() = State {
                 number: number.get(),
-                // Of 0, what is unsent could never be below it; and who heeds it is not to meet the hard one.
+                // With a soft limit of 0 the unsent bytes could never be below it. With a soft
+                // limit above the hard limit, a writer that heeds `drain` would exceed the hard
+                // limit.
                 soft_limit: shared.options.write_buffer_soft_limit.min(shared.options.write_buffer_hard_limit).max(1),
                 hard_limit: shared.options.write_buffer_hard_limit,
                 shared: Some(shared),
@@ -190,8 +192,8 @@ impl Slot {
         SLOTS.get(index)
     }
 
-    /// Frees the slot, as soon as nobody [keeps](WebSocketConnection::keep) it. Every handle of the connection is a closed one
-    /// from then on.
+    /// Frees the slot, as soon as no guard [keeps](WebSocketConnection::keep) it. From then on,
+    /// every handle of the connection is a closed one.
     pub(crate) fn retire(index: u32, number: u64) {
         let slot = Slot::at(index);
         let mut state = slot.lock();
@@ -244,7 +246,7 @@ impl WebSocketConnection {
         self.lock_at(self.slot())
     }
 
-    /// The same, its slot being known.
+    /// Locks the state of a connection whose slot is known.
     #[inline(always)]
     pub(crate) fn lock_at(&self, slot: &'static Slot) -> Option<MutexGuard<'static, State>> {
         let state = slot.lock();

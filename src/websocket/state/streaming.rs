@@ -6,9 +6,9 @@ use crate::protocol::{Opcode, frame};
 #[derive(Debug, Default)]
 pub(crate) struct Streaming {
     last_ticket: u64,
-    /// Whose fragments go straight out.
+    /// The message whose fragments are written directly.
     live: Option<u64>,
-    /// Some of its fragments have.
+    /// Some of its fragments have been written.
     begun: bool,
     behind: VecDeque<Segment>,
     waiting: usize,
@@ -17,7 +17,7 @@ pub(crate) struct Streaming {
 /// Frames that wait.
 #[derive(Debug)]
 struct Segment {
-    /// Whose fragments they are; `None` for messages that are complete.
+    /// The message that the fragments belong to. `None` for complete messages.
     ticket: Option<u64>,
     frames: Vec<u8>,
     /// Nothing is added any more.
@@ -34,7 +34,8 @@ impl Streaming {
         self.waiting
     }
 
-    /// Begins a message: at once if there is none, else behind what waits.
+    /// Begins a message: directly if no other message is being streamed, else behind the waiting
+    /// frames.
     pub(crate) fn begin(&mut self) -> u64 {
         self.last_ticket += 1;
         if self.live.is_none() {
@@ -52,7 +53,7 @@ impl Streaming {
         self.push_encoded(&encoded);
     }
 
-    /// The same for one that is encoded already.
+    /// Keeps a complete message for later, already encoded as a frame.
     pub(crate) fn push_encoded(&mut self, frame: &[u8]) {
         self.waiting += frame.len();
         match self.behind.back_mut() {
