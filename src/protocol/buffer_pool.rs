@@ -39,7 +39,8 @@ impl BufferPool {
         }
     }
 
-    /// The same for bytes that are still to come, which are as many as have arrived: room for these and no more.
+    /// Makes room for `additional` bytes that are still to come, and no more: in a spare buffer if
+    /// one fits, else by growing.
     pub(super) fn make_exact_room(&mut self, buffer: &mut Vec<u8>, additional: usize) {
         if !self.lend(buffer, additional) {
             buffer.reserve_exact(additional);
@@ -58,7 +59,7 @@ impl BufferPool {
         true
     }
 
-    /// The same for text.
+    /// Like [`make_room`](BufferPool::make_room), for text.
     pub(super) fn make_room_in_text(&mut self, text: &mut String, additional: usize) {
         let arrived = text.len().saturating_add(additional);
         if arrived <= text.capacity() {

@@ -37,7 +37,8 @@ pub const fn sendable(code: u16) -> u16 {
     if is_valid_on_the_wire(code) || code == close_code::NO_STATUS { code } else { close_code::INTERNAL }
 }
 
-/// What is sent of a reason: [`REASON_MAX`] bytes, cut between characters.
+/// Returns the part of a reason that fits a Close frame: at most [`REASON_MAX`] bytes, cut between
+/// characters.
 pub fn sendable_reason(reason: &str) -> &str {
     let end = (0..=reason.len().min(REASON_MAX)).rev().find(|end| reason.is_char_boundary(*end));
     reason.get(..end.unwrap_or_default()).unwrap_or_default()

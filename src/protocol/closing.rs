@@ -1,6 +1,6 @@
 //! The closing handshake (RFC 6455 §7) as a state machine, without a socket and without a clock.
 //!
-//! Its owner tells it what happens, and asks what is to be done next.
+//! Its owner reports events to it, and asks for the next step.
 
 /// Which end of the connection this is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub(crate) struct Facts {
     pub(crate) all_delivered: bool,
 }
 
-/// What is to be done next.
+/// The next step of the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Wait,
@@ -64,11 +64,11 @@ pub(crate) enum Step {
     /// Sends a FIN, so that the peer ends its side too. Closing the socket while it still sends would be a reset, which takes
     /// our Close from it.
     ShutDown,
-    /// Lets the socket go, and tells of the end.
+    /// Drops the socket, and emits `close`.
     Release,
 }
 
-/// Who has begun a closing handshake that was completed.
+/// The end that began a completed closing handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// It was not completed.
@@ -92,7 +92,7 @@ impl Closing {
         };
     }
 
-    /// The peer's Close has arrived. Who gets one answers it, unless it is the answer (§5.5.1).
+    /// The peer's Close frame has arrived. It is answered, unless it is itself the answer (§5.5.1).
     pub(crate) fn receive_close(&mut self) {
         self.state = match self.state {
             State::Open => State::Answering,
@@ -142,7 +142,7 @@ impl Closing {
         self.is_told = true;
     }
 
-    /// What is to be done next, while there is a socket.
+    /// Returns the next step, while there is a socket.
     pub(crate) fn next(&self, facts: Facts) -> Step {
         match self.state {
             State::Failing => Step::SendClose,
@@ -167,7 +167,7 @@ impl Closing {
         !(self.has_ended || self.role == Role::Server && self.has_peer_closed())
     }
 
-    /// Whether what arrives is thrown away.
+    /// Returns whether received bytes are dropped.
     #[inline]
     pub(crate) fn discards(&self) -> bool {
         self.has_failed
@@ -200,7 +200,7 @@ impl Closing {
         self.is_told
     }
 
-    /// Whose code and reason `close` has, if there was no fault (§7.1.5).
+    /// Returns the end whose code and reason `close` has, if there was no error (§7.1.5).
     pub(crate) fn outcome(&self) -> Outcome {
         match self.state {
             State::Answered => Outcome::Ours,

@@ -8,8 +8,8 @@ use super::message::{Assembled, MessageAssembler};
 use super::utf8;
 use super::{Event, Limits, Opcode, ProtocolError};
 
-/// What has been received on a connection, without its socket: bytes go in, events come out (RFC
-/// 6455 section 5).
+/// Decodes the frames of one connection, without its socket: bytes go in, events come out (RFC 6455
+/// section 5).
 ///
 /// The caller reads bytes into a buffer, passes them to [`receive`](Connection::receive) until that
 /// returns `None`, and answers the events. An idle connection holds no buffer.
@@ -28,19 +28,19 @@ pub struct Connection {
     /// The start of a frame header whose end has not arrived.
     header: [u8; HEADER_MAX],
     header_length: u8,
-    /// After the peer's Close, or an error: whatever else arrives is thrown away.
+    /// After the peer's Close frame or an error: all further bytes are dropped.
     over: bool,
     partial: Option<Box<Partial>>,
 }
 
-/// What is unfinished; only there while something is.
+/// The unfinished parts. Only allocated while there are any.
 #[derive(Debug, Default)]
 struct Partial {
     /// The message whose last frame has not ended.
     message: Option<MessageAssembler>,
     /// The frame whose payload has not all arrived.
     frame: Option<Frame>,
-    /// What has arrived of a control frame's payload.
+    /// The bytes of a control frame's payload that have arrived.
     control: Vec<u8>,
 }
 
@@ -55,8 +55,8 @@ struct Frame {
 /// Fewer bytes than this are not worth a read of their own.
 const DIRECT_MIN: usize = 32 * 1024;
 
-/// The same for text, which is checked once more for it: a message of 256 KiB that is read so costs a third more, one of 512 KiB
-/// an eighth less.
+/// Like [`DIRECT_MIN`] for text, whose bytes are checked once more then. Read this way, a message
+/// of 256 KiB costs a third more, and one of 512 KiB an eighth less.
 const DIRECT_TEXT_MIN: usize = 256 * 1024;
 
 /// A read that fills its buffer to the last byte makes the caller ask again for what is not there. So there is a little
@@ -64,15 +64,17 @@ const DIRECT_TEXT_MIN: usize = 256 * 1024;
 const SLACK: usize = 64;
 
 impl Connection {
-    /// The next event in `input`, which is unmasked in place and moved forward over what has been used up.
+    /// Returns the next event in `input`. The input is unmasked in place, and moved forward over
+    /// the bytes that have been used up.
     ///
-    /// `None` when all of `input` is used up, which is always the case after [`Event::Close`] and
-    /// after an error. `limits` decide what is accepted; `pool` lends the buffers for messages that
-    /// do not come whole, and gets them back by [`BufferPool::give`] when the caller has used an
+    /// Returns `None` when all of `input` is used up. After [`Event::Close`] and after an error
+    /// that is always the case. `limits` decide what is accepted. `pool` lends the buffers for
+    /// messages that arrive in parts. Return them with [`BufferPool::give`] after the use of an
     /// owned event.
     ///
     /// # Errors
-    /// The first rule that the peer broke. Memory is used for what has arrived, never for what was announced.
+    /// The first rule that the peer violated. A message only takes memory for the bytes that have
+    /// arrived, never for its announced length.
     #[inline]
     pub fn receive<'a>(
         &mut self,
@@ -87,8 +89,9 @@ impl Connection {
         received
     }
 
-    /// Where the rest of a large message may be read to without a detour: the buffer that it is put together in, and how many
-    /// bytes may be appended to it. Afterwards call [`receive_direct`](Connection::receive_direct).
+    /// Returns where to read the rest of a large message directly, if one is unfinished: the
+    /// message's own buffer, and the maximum number of bytes to append to it. Afterwards call
+    /// [`receive_direct`](Connection::receive_direct).
     #[inline]
     pub fn direct(&mut self, pool: &mut BufferPool) -> Option<(&mut Vec<u8>, usize)> {
         // Mostly nothing is unfinished, and asking costs no more than this.
@@ -104,7 +107,7 @@ impl Connection {
     /// afterwards.
     ///
     /// # Errors
-    /// The text is none.
+    /// The text is not UTF-8.
     pub fn receive_direct<'a>(
         &mut self,
         count: usize,

@@ -71,7 +71,7 @@ pub enum ProtocolError {
     FrameTooLarge {
         /// The length that was announced.
         length: u64,
-        /// What is allowed.
+        /// The limit in bytes.
         limit: usize,
     },
     /// The frames of one message add up to more than [`Limits::max_message_size`](super::Limits::max_message_size).
@@ -79,13 +79,13 @@ pub enum ProtocolError {
     MessageTooLarge {
         /// What the message would have with the frame just announced.
         length: u64,
-        /// What is allowed.
+        /// The limit in bytes.
         limit: usize,
     },
     /// One message came in more pieces than [`Limits::max_fragments`](super::Limits::max_fragments).
     #[error("message of more than {limit} fragments")]
     TooManyFragments {
-        /// What is allowed.
+        /// The limit.
         limit: u32,
     },
     /// Pings exceed the [`ControlRate`](crate::ControlRate).

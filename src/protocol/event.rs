@@ -16,7 +16,7 @@ pub enum Event<'a> {
 }
 
 impl Event<'_> {
-    /// The same, for as long as one likes: what is borrowed is copied.
+    /// Returns the event without borrows: borrowed data is copied.
     pub fn into_owned(self) -> Event<'static> {
         match self {
             Event::Text(text) => Event::Text(text.into_owned().into()),

@@ -40,11 +40,13 @@ pub struct FrameHeader {
 }
 
 impl FrameHeader {
-    /// Reads a client's frame header from the start of `bytes`; `None` while it is not complete.
+    /// Reads a client's frame header from the start of `bytes`. Returns `None` while it is not
+    /// complete.
     ///
     /// # Errors
-    /// The first broken rule, as soon as the byte that breaks it is there: reserved bits and opcodes, a missing mask, a
-    /// control frame that is fragmented or over 125 bytes, a length with the top bit set or not in its shortest form.
+    /// The first violated rule, as soon as the byte that violates it has arrived: reserved bits or
+    /// opcodes, a missing mask, a control frame that is fragmented or longer than 125 bytes. Or a
+    /// length with the top bit set, or not in its shortest form.
     #[inline]
     pub fn decode(bytes: &[u8]) -> Result<Option<FrameHeader>, ProtocolError> {
         let Some(&first) = bytes.first() else { return Ok(None) };
@@ -92,12 +94,14 @@ impl FrameHeader {
     }
 }
 
-/// Takes a message from the start of `input` that is one data frame, all there, of at most `limit` bytes of payload, and
-/// unmasks it: its opcode (text or binary) and its payload.
+/// Takes a message from the start of `input` and unmasks it. Returns its opcode (text or binary)
+/// and its payload. The message must be one complete data frame with a payload of at most `limit`
+/// bytes.
 ///
-/// Nearly every message is such a one, and this is the short way for it. Anything else, mistakes
-/// included, is `None`, and left as it is for [`Connection::receive`](super::Connection::receive);
-/// so are payloads of 64 KiB and more, whose bytes are what costs.
+/// Nearly every message has this form, and this is the fast way for it. For all other input,
+/// including malformed frames, it returns `None` and leaves the input to
+/// [`Connection::receive`](super::Connection::receive). It does so for payloads of 64 KiB and more
+/// as well, whose cost is in their bytes.
 #[inline(always)]
 pub fn take_whole_message<'a>(input: &mut &'a mut [u8], limit: usize) -> Option<(Opcode, &'a mut [u8])> {
     let &[first @ (0x81 | 0x82), second @ 0x80..=0xFE, ref after @ ..] = &**input else { return None };

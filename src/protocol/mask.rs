@@ -1,10 +1,11 @@
 use multiversion::multiversion;
 
-/// From this size on it pays to align the payload and to use wider registers where the processor has them: at 1 KiB it takes a tenth
-/// less time, at 64 KiB half. At 256 bytes it would take a third more.
+/// From this size on it pays to align the payload and to use wider registers where the processor
+/// has them. At 1 KiB that takes a tenth less time, at 64 KiB half. At 256 bytes it would take a
+/// third more.
 const WIDE_MIN: usize = 1024;
 
-/// A line of the cache. What is written across two of them takes longer.
+/// The size of a cache line. A write across two lines takes longer.
 const LINE: usize = 64;
 
 /// A frame's masking key (RFC 6455 §5.3), turned so that it starts at the next byte of the payload.
@@ -18,10 +19,11 @@ impl MaskKey {
         MaskKey(u32::from_ne_bytes(key))
     }
 
-    /// Masks or unmasks (it is the same) `payload` in place, and turns the key to where the payload goes on.
+    /// Masks or unmasks (it is the same) `payload` in place, and turns the key to the next byte of
+    /// the payload.
     ///
-    /// Eight bytes at a time, in a form that the compiler makes as wide as the processor's registers: a byte loop costs three times
-    /// as much on large payloads.
+    /// It works on eight bytes at a time, in a form that the compiler widens to the processor's
+    /// registers. A loop over bytes costs three times as much on large payloads.
     #[inline]
     pub fn apply(&mut self, payload: &mut [u8]) {
         if payload.len() < WIDE_MIN {

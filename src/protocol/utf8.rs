@@ -7,8 +7,9 @@ pub(crate) fn check(bytes: &[u8]) -> Result<&str, ProtocolError> {
     simdutf8::basic::from_utf8(bytes).map_err(|_| ProtocolError::InvalidUtf8)
 }
 
-/// Text that arrives in pieces, checked as it arrives: it fails at the first byte that cannot be part of UTF-8 any more
-/// (RFC 6455 §8.1 lets us fail then, and a peer that sends a large bad message is told at once).
+/// Text that arrives in pieces, checked as it arrives. It fails at the first byte that cannot be
+/// part of UTF-8. RFC 6455 §8.1 allows that, so a peer that sends a large malformed text learns of
+/// it at once.
 ///
 /// Every byte is checked once. The at most three bytes of a character that is not complete wait beside the text.
 #[derive(Debug, Default)]
@@ -72,7 +73,7 @@ impl TextBuffer {
 #[derive(Debug)]
 pub(super) struct DirectText {
     pub(super) bytes: Vec<u8>,
-    /// So many of them are characters.
+    /// How many of the bytes have been checked.
     checked: usize,
 }
 

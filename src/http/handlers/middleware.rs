@@ -50,11 +50,11 @@ pub struct Next {
 }
 
 impl Next {
-    /// Has the rest of the chain answer. A middleware may look at the response and change it.
+    /// Calls the rest of the chain. A middleware may look at the response and change it.
     ///
-    /// A router or middleware that panics or returns `Err` shows here as its 500 page, so that a middleware before it can
-    /// add its headers to that page too. The server's `error` event reports the failure if this response is the one that
-    /// the client gets.
+    /// A router or middleware that panics or returns `Err` appears here as its 500 page, so that an
+    /// earlier middleware can add its headers to the page. If the client gets this response, the
+    /// server's `error` event reports the failure.
     ///
     /// ```
     /// use react_websocket::{HttpServer, Next, Response, ServerRequest};

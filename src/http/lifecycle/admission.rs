@@ -15,7 +15,7 @@ use crate::runtime::trace;
 pub(crate) struct Admission {
     open: AtomicUsize,
     pending: Arc<PendingConnections>,
-    /// RejectionPermit connections that are still being told so.
+    /// Connections that are being sent their rejection.
     rejecting: AtomicUsize,
     by_network: DashMap<IpAddr, u32>,
     pub(crate) counts: Counts,

@@ -21,7 +21,8 @@ impl PendingConnections {
 
 /// The connections that wait for their first request head, so that room can be made among them.
 ///
-/// A connection is listed when it has to wait for the first time: one whose request is there already is in nobody's way.
+/// A connection is listed when it waits for the first time. If its request has already arrived, it
+/// is never listed.
 #[derive(Debug, Default)]
 struct PendingList {
     arrivals: u64,
@@ -42,8 +43,8 @@ struct Waiting {
     waker: Waker,
 }
 
-/// A network may have one in so many of the places before it is the first to make room: so many that an office behind one
-/// address is not displaced by clients that come from everywhere.
+/// A network makes room first if it has more than this fraction of the places. The fraction is
+/// large enough for an office behind one address, whose clients other networks cannot displace.
 const SHARE: usize = 16;
 
 impl PendingList {
@@ -81,8 +82,9 @@ impl PendingList {
         }
     }
 
-    /// Takes out the connection that makes room: the first of the network with the most, if that has more than its share, else
-    /// the first of all. So a network whose clients come in masses displaces its own.
+    /// Removes and returns the connection that makes room. It is the first of the network with the
+    /// most connections if that exceeds its share, else the first of all. So a network with a flood
+    /// of clients displaces its own.
     fn evict(&mut self, limit: usize) -> Option<Waiting> {
         let crowd = self.crowds.last().filter(|(count, _)| *count > limit / SHARE);
         let of_crowd = crowd.and_then(|(_, network)| self.by_network.get(network)?.first());

@@ -15,7 +15,7 @@ pub(crate) enum Phase {
     Serving,
     /// Graceful: nothing new is accepted or begun, and what is under way may end.
     Closing,
-    /// What is under way is dropped.
+    /// All connections and tasks are cut.
     Terminated,
     /// No task is left.
     Finished,

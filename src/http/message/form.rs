@@ -42,9 +42,9 @@ impl Form {
 pub struct UploadedFile {
     /// The name of the form's field.
     pub field: String,
-    /// What the client calls the file. Do not make a path of it.
+    /// The file name that the client sent. Do not use it as a path.
     pub file_name: String,
-    /// What the client says is in it.
+    /// The content type that the client sent.
     pub content_type: Option<String>,
     /// The file itself.
     pub content: Bytes,

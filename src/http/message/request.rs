@@ -15,7 +15,7 @@ use super::params::Params;
 use crate::emitter::Contained;
 use crate::http::FormError;
 
-/// A request: ReactPHP's `ServerRequestInterface`. Cheap to clone.
+/// A request: ReactPHP's `ServerRequestInterface`. It is cheap to clone.
 ///
 /// ```
 /// use react_websocket::{Response, ServerRequest};
@@ -61,7 +61,7 @@ impl ServerRequest {
         }
     }
 
-    /// The same request with its body. It is not shared yet.
+    /// Returns the request with its body. The request is not shared yet.
     pub(crate) fn with_body(mut self, body: Bytes) -> ServerRequest {
         if let Some(inner) = Arc::get_mut(&mut self.inner) {
             inner.body = body;
@@ -73,7 +73,7 @@ impl ServerRequest {
         self.inner.head.framing
     }
 
-    /// The method. Methods are case-sensitive and may be any token.
+    /// Returns the method. Methods are case-sensitive, and any token is a method.
     pub fn method(&self) -> &Method {
         &self.inner.head.method
     }
@@ -138,7 +138,7 @@ impl ServerRequest {
         &self.inner.head.target
     }
 
-    /// The path, not decoded: `/`, `/chat`; empty for `OPTIONS *`.
+    /// Returns the path, not decoded: `/`, `/chat`. Empty for `OPTIONS *`.
     pub fn path(&self) -> &str {
         match self.uri().path() {
             "*" => "",
@@ -146,17 +146,18 @@ impl ServerRequest {
         }
     }
 
-    /// The query's parameters, decoded. As in PHP the last of several with the same name counts.
+    /// Returns the query's parameters, decoded. Of several with the same name the last counts, as
+    /// in PHP.
     pub fn query_params(&self) -> Params {
         Params::from_urlencoded(self.uri().query().unwrap_or_default().as_bytes())
     }
 
-    /// HTTP/1.0 or HTTP/1.1.
+    /// Returns the version: HTTP/1.0 or HTTP/1.1.
     pub fn version(&self) -> Version {
         self.inner.head.version
     }
 
-    /// A header by name, in any case: the first line of it, if that is UTF-8.
+    /// Returns a header by name, in any case: its first line, if that is UTF-8.
     pub fn header(&self, name: &str) -> Option<&str> {
         std::str::from_utf8(self.headers().get(name)?.as_bytes()).ok()
     }
@@ -190,19 +191,20 @@ impl ServerRequest {
         elements.map(|element| element.trim_matches([' ', '\t'])).filter(|element| !element.is_empty())
     }
 
-    /// All headers.
+    /// Returns all headers.
     pub fn headers(&self) -> &HeaderMap {
         &self.inner.head.headers
     }
 
-    /// The cookies that the client sent. Of several with one name, [`get`](Params::get) returns the
-    /// first.
+    /// Returns the cookies that the client sent. Of several with one name, [`get`](Params::get)
+    /// returns the first.
     pub fn cookie_params(&self) -> Params {
         let lines = self.headers().get_all(COOKIE).iter();
         Params::from_cookies(lines.map(|line| line.as_bytes()))
     }
 
-    /// The body, all of it. Its size is bounded by [`HttpOptions::max_body_size`](crate::HttpOptions::max_body_size).
+    /// Returns the whole body. [`HttpOptions::max_body_size`](crate::HttpOptions::max_body_size)
+    /// bounds its size.
     pub fn body(&self) -> &Bytes {
         &self.inner.body
     }
@@ -228,7 +230,7 @@ impl ServerRequest {
         form::parse(content_type, self.body())
     }
 
-    /// What a middleware attached, by its type.
+    /// Returns the value of this type that a middleware attached.
     ///
     /// ```
     /// # use react_websocket::{Next, Response, ServerRequest};
@@ -251,15 +253,16 @@ impl ServerRequest {
         None
     }
 
-    /// The same request with something attached, for those after this middleware. It replaces what has the same type.
+    /// Returns the request with an attached value, for the handlers after this middleware. It
+    /// replaces a value of the same type.
     pub fn with_attribute<T: Send + Sync + 'static>(mut self, value: T) -> ServerRequest {
         let before = self.attributes.take();
         self.attributes = Some(Arc::new(Attribute { value: Contained::new(Box::new(value)), before }));
         self
     }
 
-    /// The client's address; `None` on a Unix socket or a stream that has none. An IPv4 client has
-    /// an IPv4 address here, also on a socket that listens on `[::]`.
+    /// Returns the client's address. `None` on a Unix socket or a stream that has no address. An
+    /// IPv4 client has an IPv4 address here, even on a socket that listens on `[::]`.
     ///
     /// Behind [trusted proxies](crate::HttpOptions::trusted_proxies) it is the address that they
     /// wrote, with port 0 if they wrote no port.
@@ -267,19 +270,19 @@ impl ServerRequest {
         self.inner.client
     }
 
-    /// The address at the other end of the socket, which may be a proxy's; `None` as with
-    /// [`remote_address`](ServerRequest::remote_address), and of a request that a WebSocket connection has
-    /// [kept](crate::WebSocketConnection::request).
+    /// Returns the address at the other end of the socket, which may be a proxy's. `None` as with
+    /// [`remote_address`](ServerRequest::remote_address), and for a request that a WebSocket
+    /// connection has [kept](crate::WebSocketConnection::request).
     pub fn peer_address(&self) -> Option<SocketAddr> {
         self.inner.peer
     }
 
-    /// The same as it is shared.
+    /// Returns the local address without a copy.
     pub(crate) fn shared_local_address(&self) -> Option<Arc<SocketAddr>> {
         self.inner.local.clone()
     }
 
-    /// The address that the client connected to.
+    /// Returns the address that the client connected to.
     pub fn local_address(&self) -> Option<SocketAddr> {
         self.inner.local.as_deref().copied()
     }

@@ -22,8 +22,8 @@ use tokio::time::Instant;
 pub(crate) use coarse::{Coarse, nanos};
 use sleeper::Sleeper;
 
-/// Deadlines within one such span ring together. A twentieth of a second is nothing to the timeouts
-/// that people set, and lets a server of a million connections that ping every 20 s wake its clock
+/// Deadlines within one such span are reported together. A twentieth of a second is negligible for
+/// usual timeouts. With it, a server of a million connections that ping every 20 s wakes its clock
 /// twenty times a second.
 pub(crate) const RESOLUTION: Duration = Duration::from_millis(50);
 

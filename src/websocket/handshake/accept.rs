@@ -142,7 +142,7 @@ impl PendingHandshake {
         self.accept(handshake)
     }
 
-    /// Decides like the synchronous way, from the first asynchronous listener on, which is
+    /// Continues [`decide`](Self::decide) from the first asynchronous listener on, which is
     /// `running`.
     async fn decide_later(
         self,

@@ -59,7 +59,7 @@ struct Run {
 /// What a message costs besides its frame.
 const COST: usize = size_of::<Run>() + size_of::<usize>();
 
-/// Up to this number of runs, dropped messages are never removed from the order.
+/// The order is tidied when it has this many runs more than one and a half times the messages.
 const FEW: usize = 16;
 
 impl HeldMessages {
