@@ -89,7 +89,7 @@ impl Connection {
         received
     }
 
-    /// Returns where to read the rest of a large message directly, if one is unfinished: the
+    /// Returns where to read the rest of an unfinished large message directly: the
     /// message's own buffer, and the maximum number of bytes to append to it. Afterwards call
     /// [`receive_direct`](Connection::receive_direct).
     #[inline]

@@ -44,9 +44,9 @@ impl FrameHeader {
     /// complete.
     ///
     /// # Errors
-    /// The first violated rule, as soon as the byte that violates it has arrived: reserved bits or
-    /// opcodes, a missing mask, a control frame that is fragmented or longer than 125 bytes. Or a
-    /// length with the top bit set, or not in its shortest form.
+    /// The first violated rule, as soon as the byte that violates it has arrived. The rules concern
+    /// reserved bits and opcodes, the mask, and control frames: they are neither fragmented nor longer
+    /// than 125 bytes. A length must have its shortest form, without the top bit.
     #[inline]
     pub fn decode(bytes: &[u8]) -> Result<Option<FrameHeader>, ProtocolError> {
         let Some(&first) = bytes.first() else { return Ok(None) };

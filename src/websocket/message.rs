@@ -12,8 +12,8 @@ use bytestring::ByteString;
 ///
 /// The text of a message of up to 1 KiB shares a chunk of 2 KiB with its neighbours, so that such
 /// messages need no allocation. To keep a short text for long, make a copy of its own with
-/// `Text::from(text.as_str())`, or a `String`. The same holds for [`Bytes`](crate::Bytes), with
-/// [`Bytes::copy_from_slice`].
+/// `Text::from(text.as_str())`, or a `String`. [`Bytes`](crate::Bytes) are shared in the same way;
+/// copy them with [`Bytes::copy_from_slice`].
 #[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Text(ByteString);
 

@@ -243,9 +243,9 @@ impl HttpOptions {
         self
     }
 
-    /// Sets a closure that makes the server's own error pages. The server sends such a page for a request that is
-    /// malformed, too large or too slow, for a handler that fails, and for a connection that exceeds a limit. The
-    /// closure gets the error and the default page, and returns the page to send. It can add CORS headers, for example,
+    /// Sets a closure that makes the server's own error pages. The server sends them for requests that are
+    /// malformed, too large or too slow, for handlers that fail, and for connections that exceed a limit. The closure
+    /// gets the error and the default page, and returns the page to send. It can add CORS headers, for example,
     /// without which a browser hides a 413 from its page.
     ///
     /// For a failed handler the closure gets the page as the middlewares have changed it. It does not get pages of a
@@ -337,11 +337,10 @@ impl HttpOptions {
         self
     }
 
-    /// Returns the most memory that one connection can take while it speaks HTTP, in bytes. The sum has these parts: a
-    /// head, the bytes read ahead, the body that is being received, the bytes that a [`BodyStream`](crate::BodyStream)
-    /// holds, and 8 KiB for everything else. It does not include a response's own bytes, nor what
-    /// [`max_body_size_for`](HttpOptions::max_body_size_for) allows beyond
-    /// [`max_body_size`](HttpOptions::max_body_size). For a WebSocket see
+    /// Returns the most memory that one connection can take while it speaks HTTP, in bytes. The sum has a
+    /// head, the bytes read ahead, the body that is being received, the bytes of a [`BodyStream`](crate::BodyStream),
+    /// and 8 KiB for everything else. A response's own bytes come on top, and so do larger bodies under
+    /// [`max_body_size_for`](HttpOptions::max_body_size_for). For a WebSocket see
     /// [`WebSocketOptions::worst_case_bytes`](crate::WebSocketOptions).
     pub fn worst_case_bytes(&self) -> usize {
         let head = self.head.head.saturating_add(32 * 1024);

@@ -38,9 +38,9 @@ use crate::websocket::state::slot::{
 /// The task of one connection: it reads, delivers what it has read, and writes what other threads
 /// could not.
 ///
-/// A turn is one poll. It repeats these steps, in this order, as long as one of them makes
-/// progress: requests of other threads, a listener that was still running, bytes that were read and
-/// not delivered, a read. All bytes that were written during the turn are sent together at its end.
+/// A turn is one poll. It has these steps, in this order: requests of other threads, a listener that
+/// was still running, bytes that were read and not delivered, a read. They are repeated as long as
+/// one of them makes progress. All bytes that were written during the turn are sent together at its end.
 pub(crate) struct Driver {
     pub(crate) shared: Arc<Shared>,
     /// `None` after the socket has been dropped.

@@ -359,7 +359,7 @@ impl WebSocketOptions {
     /// bytes are at most the hard limit and one message. The request's target may take 8 KiB of the 16 (see
     /// [`HttpOptions::max_request_line`](crate::HttpOptions::max_request_line)).
     ///
-    /// The sum does not include what the app's listeners hold, the headers that
+    /// These come on top: what the app's listeners hold, the headers that
     /// [`keep_headers`](WebSocketOptions::keep_headers) names, the requests of
     /// [`keep_request`](WebSocketOptions::keep_request), and what a
     /// [`SlowMemberPolicy`](crate::SlowMemberPolicy) keeps for slow consumers. Multiply the sum by the number

@@ -1,7 +1,7 @@
 //! Writes that leave together.
 //!
 //! All messages that are written during a turn are collected. At the end of the turn each
-//! connection that was written to is flushed once. The same thread writes directly to the sockets,
+//! connection that was written to is flushed once. That thread writes directly to the sockets,
 //! without waking the connections' tasks.
 //!
 //! That makes bursts and broadcasts cheap: one system call sends many messages, and none is delayed
