@@ -55,9 +55,9 @@ impl WebSocketConnection {
     /// Answers the handshake with `response` instead of the 101. Returns `false` if it is too late,
     /// because the `connection` listeners are done. Of several responses the last counts.
     ///
-    /// The connection emits nothing, not even `close`, and can neither be written nor join a group
-    /// from then on. The middleware emits `error`. `reject` does not leave the listener: return after
-    /// it.
+    /// The connection emits no event, not even `close`. From then on it can neither be written nor
+    /// join a group. The middleware emits `error`. `reject` does not leave the listener: return
+    /// after it.
     ///
     /// ```
     /// # use react_websocket::{Response, WebSocketConnection, WebSocketMiddleware};
@@ -89,7 +89,7 @@ impl WebSocketConnection {
         }
     }
 
-    /// Goes on reading.
+    /// Resumes reading.
     pub fn resume(&self) {
         if let Some(state) = self.lock() {
             self.slot().flags.fetch_and(!PAUSED, Ordering::Release);
@@ -105,9 +105,10 @@ impl WebSocketConnection {
     }
 }
 
-/// What the crate itself uses.
+/// Methods for the crate itself.
 impl WebSocketConnection {
-    /// The server's grace is over: as [`terminate`](WebSocketConnection::terminate), and no listener is waited for.
+    /// Cuts the connection when the server's grace is over, like
+    /// [`terminate`](WebSocketConnection::terminate). No listener is awaited.
     pub(crate) fn cut(&self) {
         self.terminate();
         if let Some(mut state) = self.lock() {
@@ -116,9 +117,9 @@ impl WebSocketConnection {
         }
     }
 
-    /// Fails the connection: `error` fires, the peer is told, `close` follows. Nothing if there is a fault already, or the
-    /// end has begun to be told.
-    /// Returns whether it has failed by this.
+    /// Fails the connection: `error` fires, the peer gets a Close frame, and `close` follows. Does
+    /// nothing if the connection has already failed, or its end is being emitted. Returns whether
+    /// the connection failed by this call.
     pub(crate) fn fail(&self, error: ConnectionError) -> bool {
         match self.lock() {
             Some(state) => self.fail_locked(state, error),
@@ -134,12 +135,13 @@ impl WebSocketConnection {
         let is_known =
             state.cold_if_any().is_some_and(|cold| cold.fault.is_some() || cold.error.is_some() || cold.terminated);
         if is_known || state.phase == Phase::Closed {
-            // Before the error is dropped, which may be an app's that does anything then.
+            // The lock must be released before the error is dropped. The error may be the app's,
+            // and its `drop` may do anything.
             drop(state);
             drop_each([error]);
             return false;
         }
-        // A listener of `error` may say how to close after one that has failed.
+        // After the error of a listener, a listener of `error` may choose the code.
         if state.is_writable() && !matches!(error, ConnectionError::Listener(_)) {
             self.queue_close(&mut state, error.close_code(), &error.public_reason());
         }
@@ -166,8 +168,8 @@ impl WebSocketConnection {
         self.touched_without_answer(state);
     }
 
-    /// Puts our Close behind what is queued. It passes a message that is being
-    /// streamed, which cannot end any more.
+    /// Queues our Close behind the unsent bytes. It overtakes a message that is being streamed,
+    /// which cannot end any more.
     pub(crate) fn queue_close(&self, state: &mut State, code: u16, reason: &str) {
         state.phase = Phase::Closing;
         if state.streaming {
@@ -175,7 +177,7 @@ impl WebSocketConnection {
             let stream = std::mem::take(&mut state.cold().stream);
             stream.give_up(state.outbox.own());
         }
-        // The answer to a ping that came before.
+        // The answer to an earlier ping.
         if let Some(pong) = state.cold_if_any().and_then(|cold| cold.pong.take()) {
             state.outbox.push(true, Opcode::Pong, &pong.payload);
         }

@@ -122,9 +122,9 @@ impl WebSocketConnection {
     }
 }
 
-/// What the crate itself uses.
+/// Methods for the crate itself.
 impl WebSocketConnection {
-    /// The state, if one more message may be added to it.
+    /// Locks the state if the connection accepts a message.
     pub(crate) fn lock_for_message(&self) -> Option<MutexGuard<'static, State>> {
         let mut state = self.lock()?;
         if !state.is_writable() {
@@ -150,10 +150,10 @@ impl WebSocketConnection {
         self.flushed(state, flushed);
     }
 
-    /// Adds a message to what is to be sent.
+    /// Adds a message to the unsent bytes.
     #[inline]
     pub(crate) fn write_frame(&self, opcode: Opcode, payload: &[u8]) -> bool {
-        // The short way. Nothing but the answer leaves it, so that little has to be kept at hand for what is rare.
+        // The fast way. It only keeps few values, so that rare cases cost it nothing.
         let slot = self.slot();
         match self.write_plainly(slot, opcode, payload) {
             Some((room, is_corked)) => {
@@ -166,7 +166,8 @@ impl WebSocketConnection {
         }
     }
 
-    /// Adds it if nothing is in the way: whether there is room for more, and whether this thread flushes it anyhow.
+    /// Adds a message in the simple case. Returns whether there is room for more, and whether this
+    /// thread is going to flush the connection anyway.
     #[inline(always)]
     fn write_plainly(&self, slot: &'static Slot, opcode: Opcode, payload: &[u8]) -> Option<(bool, bool)> {
         if payload.len() >= LARGE {
@@ -214,7 +215,7 @@ impl WebSocketConnection {
     fn room_to_come(&self) -> Result<Option<OwnedNotified>, Closed> {
         let mut state = self.lock().filter(|state| state.is_writable()).ok_or(Closed)?;
         if state.unsent() >= state.soft_limit && !state.blocked {
-            // It may be this thread that is to flush it, when it has done waiting.
+            // This thread may be the one that is going to flush it, after it has waited.
             self.flush_early(&mut state);
         }
         // In a `connection` listener there is no socket yet that could make room.
@@ -253,7 +254,7 @@ impl WebSocketConnection {
         }
     }
 
-    /// Sends the answer that may have waited.
+    /// Sends the pong that may have been delayed.
     pub(crate) fn answer_pings_so_far(&self) {
         let Some(mut state) = self.lock().filter(|state| !state.blocked) else { return };
         self.queue_pong(&mut state);
@@ -291,7 +292,8 @@ impl WebSocketConnection {
         self.touched(state)
     }
 
-    /// Something was added: has it flushed when the turn ends, and says whether there is room for more.
+    /// Flushes the connection at the end of the turn after bytes were added. Returns whether there
+    /// is room for more.
     #[inline(always)]
     pub(crate) fn touched(&self, mut state: MutexGuard<'static, State>) -> bool {
         let room = self.room(&mut state);

@@ -22,15 +22,16 @@ impl Driver {
         let asked = self.slot().flags.fetch_and(!(DRAINED | ALARM | STATE_CHANGED), Ordering::Acquire);
         if asked & DRAINED != 0 {
             self.wake_senders();
-            // Between `error` and `close` nothing is told.
+            // Between `error` and `close` no event is emitted.
             if self.connection().release_held() && !self.closing.discards() {
                 self.dispatcher.drain();
             }
         }
-        // Before the deadlines, one of which may be that for what is sent here.
+        // Must be before the deadlines: the bytes that are sent here may have one.
         if asked & STATE_CHANGED != 0 {
             self.look_at_state();
-            // Listeners may have been removed. At the beginning they were not: they stay where they are until the first event.
+            // Listeners may have been removed. At the beginning none were: added listeners stay in
+            // the state until the first event.
             if !is_first && self.dispatcher.is_free() {
                 self.dispatcher.apply_pending();
             }
@@ -38,7 +39,7 @@ impl Driver {
         if asked & BLOCKED != 0 {
             self.write(cx);
         }
-        // Not before it is known what the socket takes.
+        // Must be after the writes: the deadlines depend on what the socket takes.
         if asked & ALARM != 0 {
             self.meet_deadlines();
         }

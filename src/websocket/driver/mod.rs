@@ -49,60 +49,61 @@ pub(crate) struct Driver {
     pub(crate) dispatcher: Dispatcher,
     pub(crate) backlog: Backlog,
     pub(crate) deadlines: Deadlines,
-    /// Made by the first ping, or the first message if those have a rate.
+    /// Created by the first ping, or by the first message if messages have a rate.
     pub(crate) rates: Option<Box<Rates>>,
     /// Bytes that this task has taken from the outbox of a stream that only it can write.
     pub(crate) writing: Option<Box<Buffer>>,
     pub(crate) closing: Closing,
-    /// The code and the reason of the peer's Close, if it had them.
+    /// The code and the reason of the peer's Close frame, if it had them.
     pub(crate) peer_close: Option<Box<(u16, String)>>,
     pub(crate) progress: Progress,
-    /// The last, since who waits for its end waits for that of all others.
+    /// Must be the last field: dropping it signals that the connection is gone, so everything else
+    /// must be dropped first.
     pub(crate) permit: ConnectionPermit,
 }
 
-/// What a peer may still send.
+/// The rates of a peer's pings and messages.
 pub(crate) struct Rates {
     pub(crate) pings: Bucket,
-    /// Pings beyond their rate, since all that had arrived was last read.
+    /// Pings above the rate since all received bytes were last read.
     pub(crate) piled_up: u32,
     pub(crate) messages: Bucket,
 }
 
 impl Default for Rates {
     fn default() -> Rates {
-        // A bucket that is full has been so since the clock began.
+        // A full bucket has been full since the clock began.
         Rates { pings: Bucket::full(0), piled_up: 0, messages: Bucket::full(0) }
     }
 }
 
-/// How far the connection has come.
+/// The progress of the connection.
 #[derive(Default)]
 pub(crate) struct Progress {
-    /// The task's waker is where others find it.
+    /// Other threads can find the task's waker.
     pub(crate) waker_registered: bool,
-    /// The connection has begun, and nothing of its end.
+    /// The connection has begun, and its end has not.
     pub(crate) is_fast: bool,
-    /// The socket is full, and the task is told when it is not.
+    /// The socket is full, and wakes the task when it no longer is.
     pub(crate) waits_for_socket: bool,
-    /// All that has arrived has been read, and the task is told when there is more.
+    /// All received bytes have been read, and more of them wake the task.
     pub(crate) waits_for_peer: bool,
     /// Messages have a deadline or a rate.
     pub(crate) is_counted: bool,
     /// Something has arrived since the last ping.
     pub(crate) heard: bool,
-    /// A ping has been received since all that had arrived was last read.
+    /// A ping has been received since all received bytes were last read.
     pub(crate) pings_pile_up: bool,
-    /// The system has something to read of which tokio does not know.
+    /// The system has bytes to read of which tokio does not know.
     pub(crate) has_unread: bool,
 }
 
-/// What a turn may still do.
+/// What a turn may still handle.
 pub(crate) struct Budget {
     pub(crate) frames: usize,
-    /// Fewer than none, if the last read brought more. None brings so many that this is not so.
+    /// Negative if the last read exceeded it. No read is large enough to wrap it.
     pub(crate) bytes: isize,
-    /// The last read has taken all there was.
+    /// The last read has taken all received bytes.
     pub(crate) is_dry: bool,
 }
 
@@ -152,7 +153,8 @@ impl Driver {
         }
     }
 
-    /// A connection whose listeners have been called and whose 101 did not leave: all that is left of it is its `close`.
+    /// Ends a connection whose listeners were called, but whose 101 did not leave. Only `close` is
+    /// emitted.
     pub(crate) fn never_started(connection: WebSocketConnection) {
         let mut dispatcher = Dispatcher::new(connection);
         dispatcher.close(close_code::ABNORMAL, String::new());
@@ -219,7 +221,8 @@ impl Driver {
             }
             if is_fast || self.may_read() {
                 if self.poll_read(scratch, cx, &mut budget).is_ready() {
-                    // If the end has begun, not before it is known whether this is the last.
+                    // Once the end has begun, bytes are only sent when it is known whether they are
+                    // the last.
                     if self.progress.is_fast {
                         turn.flush();
                     }
@@ -249,7 +252,7 @@ impl Driver {
         }
     }
 
-    /// Whether there is nothing to do but to read.
+    /// Returns whether reading is the only work.
     #[inline]
     fn is_fast(&self) -> bool {
         self.flags() & (DRAINED | ALARM | STATE_CHANGED | BLOCKED | PAUSED | DISCARD_INPUT | TERMINATED | HELD_UP) == 0
@@ -264,14 +267,14 @@ impl Driver {
         self.slot().flags.load(Ordering::Acquire)
     }
 
-    /// Whether others ask for something.
+    /// Returns whether other threads have requests.
     #[inline]
     fn needs_attention(&self) -> bool {
         let flags = self.flags();
         flags & (DRAINED | ALARM | STATE_CHANGED) != 0 || flags & BLOCKED != 0 && !self.progress.waits_for_socket
     }
 
-    /// Does what others ask for.
+    /// Handles the requests of other threads.
     #[inline]
     fn attend(&mut self, cx: &mut Context<'_>) {
         self.progress.waits_for_socket = false;
@@ -280,7 +283,7 @@ impl Driver {
         }
     }
 
-    /// Makes an error that a listener returned the connection's. Whether there was one.
+    /// Makes the error of a listener the connection's error. Returns whether there was one.
     #[inline]
     pub(crate) fn note_failure(&mut self) -> bool {
         let failure = self.dispatcher.take_failure();
@@ -307,7 +310,8 @@ impl Future for Driver {
             match catch_unwind(AssertUnwindSafe(|| driver.turns(&turn, &mut scratch, cx))) {
                 Ok(polled) => break polled,
                 Err(panic) => {
-                    // A listener panicked, and what it was called with is lost. It ends this connection only.
+                    // A listener panicked, and its arguments are lost. The panic ends this
+                    // connection only.
                     panics += 1;
                     driver.begin_to_fail();
                     driver.dispatcher.abandon();
@@ -328,7 +332,7 @@ impl Future for Driver {
 }
 
 impl Drop for Driver {
-    /// The connection is over, or its runtime is: `close` fires in any case.
+    /// The connection or its runtime has ended: `close` fires in any case.
     fn drop(&mut self) {
         if !self.dispatcher.is_over() {
             self.look_at_state();
@@ -348,7 +352,8 @@ impl Drop for Driver {
 mod tests {
     use super::*;
 
-    /// What a connection costs that does nothing is mostly these two, and its listeners. They do not grow unseen.
+    /// An idle connection mostly costs these two types and its listeners. This test keeps them
+    /// small.
     #[test]
     fn a_connection_is_small() {
         assert!(size_of::<Driver>() <= 264, "the task's part: {}", size_of::<Driver>());

@@ -3,7 +3,8 @@ use std::mem::MaybeUninit;
 
 use crate::protocol::BufferPool;
 
-/// What a thread needs to read, for whichever connection has its turn. Due to this an idle connection owns no buffer.
+/// A thread's buffers for reading, which all its connections share. So an idle connection owns no
+/// buffer.
 pub(crate) struct ReadScratch {
     pub(crate) bytes: Box<[MaybeUninit<u8>]>,
     pub(crate) pool: BufferPool,
@@ -23,7 +24,7 @@ thread_local! {
 
 impl ReadScratch {
     pub(crate) fn take() -> Box<ReadScratch> {
-        // When a thread ends its scratch may be gone already.
+        // When a thread ends, its scratch may no longer exist.
         SCRATCH
             .try_with(Cell::take)
             .ok()

@@ -1,5 +1,6 @@
-//! What a connection keeps of its handshake: the subprotocol, and the request's target and a few headers. One allocation,
-//! and none where there is nothing but `/`, so that an idle connection costs no more for it.
+//! What a connection keeps of its handshake: the subprotocol, the request's target and a few
+//! headers. They share one allocation. If there is nothing but the target `/`, nothing is
+//! allocated, so that an idle connection costs no more.
 
 use std::sync::Arc;
 
@@ -63,13 +64,14 @@ impl WebSocketConnection {
         ServerRequest::restore(request, client, local)
     }
 
-    /// The subprotocol that was agreed on.
+    /// Returns the subprotocol that was agreed on. `None` if there is none, or if the connection
+    /// has ended.
     pub fn subprotocol(&self) -> Option<Arc<str>> {
         let mut state = self.lock()?;
         let shared = state.shared.clone()?;
         let (_, agreed) = parts(state.app_state_if_any()?.handshake.as_deref()?);
         let configured = shared.options.subprotocols.iter().find(|name| name.as_bytes() == agreed);
-        // One that a closure has selected need not be configured.
+        // A subprotocol that a closure has selected need not be configured.
         let selected = || std::str::from_utf8(agreed).ok().filter(|name| !name.is_empty()).map(Arc::from);
         configured.cloned().or_else(selected)
     }
@@ -105,7 +107,8 @@ mod tests {
         assert_eq!(kept(b"/a\n", Some("chat"), &["x"]).unwrap(), "/a\nchat");
     }
 
-    /// Many connections have it as long as they live, and the allocator's next size is a quarter more.
+    /// Many connections keep it for as long as they live, and the allocator's next size is a
+    /// quarter larger.
     #[test]
     fn what_a_connection_in_a_group_has_is_small() {
         assert!(size_of::<AppState>() <= 40, "{}", size_of::<AppState>());

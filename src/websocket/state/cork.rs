@@ -22,7 +22,7 @@ use crate::websocket::state::outbox::Log;
 use crate::websocket::state::slot::Slot;
 
 thread_local! {
-    // Two, since what needs no destructor is cheaper to get at.
+    // Two variables, since access is cheaper to one without a destructor.
     static THREAD: Thread = const { Thread { in_turn: Cell::new(false), token: Cell::new(0), first: Cell::new(None), has_more: Cell::new(false) } };
     static MORE: More = const { More { touched: RefCell::new(Vec::new()), log: Cell::new(None) } };
 }
@@ -30,14 +30,14 @@ thread_local! {
 struct Thread {
     in_turn: Cell<bool>,
     token: Cell<u32>,
-    /// The connection that was touched first, in most turns the only one, and where it is.
+    /// The connection that was touched first, with its slot. In most turns it is the only one.
     first: Cell<Option<(WebSocketConnection, &'static Slot)>>,
-    /// There is something to do about [`More`].
+    /// [`More`] needs attention at the end of the turn.
     has_more: Cell<bool>,
 }
 
 struct More {
-    /// Those that were touched after the first.
+    /// The connections that were touched after the first.
     touched: RefCell<Vec<WebSocketConnection>>,
     /// The turn's broadcasts.
     log: Cell<Option<Arc<Log>>>,
@@ -47,11 +47,11 @@ struct More {
 /// other tasks in between. A flush is a system call, so 256 of them take some milliseconds.
 const FLUSH_MAX: usize = 256;
 
-/// A log of more bytes is not added to: members that have not sent theirs hold on to all of it.
+/// A log of more bytes is not extended, since members with unsent bytes keep all of it in memory.
 const LOG_MAX: usize = 256 * 1024;
 
-/// Runs `work`, and lets what it writes leave together when it is done: for code outside of listeners, whose writes are
-/// collected anyhow.
+/// Runs `work`, and sends the messages that it writes together at its end. Use it outside of
+/// listeners. In listeners messages are collected automatically.
 ///
 /// ```
 /// # fn send_all(connections: &[react_websocket::WebSocketConnection]) {
@@ -79,7 +79,7 @@ impl Turn {
         Turn { outermost: !THREAD.with(|thread| thread.in_turn.replace(true)) }
     }
 
-    /// Sends what has been written so far.
+    /// Sends all messages that have been written so far.
     #[inline]
     pub(crate) fn flush(&self) {
         if self.outermost {
@@ -129,7 +129,7 @@ pub(crate) fn touch(connection: WebSocketConnection, slot: &'static Slot) {
 }
 
 fn touch_more(thread: &Thread, connection: WebSocketConnection) {
-    // When a thread ends its list may be gone already.
+    // When a thread ends, its list may no longer exist.
     let listed = MORE.try_with(|more| {
         more.touched.borrow_mut().push(connection);
         thread.has_more.set(true);
@@ -168,7 +168,7 @@ fn flush_more() {
     });
 }
 
-/// Connections that are still to be flushed, whatever becomes of the task that is to do it.
+/// Connections that are still to be flushed, even if the task that flushes them is dropped.
 struct Unflushed(Vec<WebSocketConnection>);
 
 impl Drop for Unflushed {
@@ -177,14 +177,15 @@ impl Drop for Unflushed {
     }
 }
 
-/// Connections are flushed by the runtimes that they run on. The caller's own runtime may not be driven any more.
+/// Flushes connections on the runtimes that they run on. The caller's own runtime may no longer
+/// run.
 fn flush_later(touched: Vec<WebSocketConnection>) {
     let mut parts: Vec<(Handle, Unflushed)> = Vec::new();
     for connection in touched {
         let Some(mut state) = connection.lock() else { continue };
         // The task may be delayed. Writes from now on do not wait for it.
         state.corked_by = 0;
-        // Without a lifetime there is no socket yet; all that is written leaves behind the 101.
+        // Without a lifetime there is no socket yet: all messages leave after the 101.
         let Some(runtime) = state.lifetime.as_ref().map(|lifetime| lifetime.runtime()) else { continue };
         match parts.iter_mut().find(|(other, _)| other.id() == runtime.id()) {
             Some((_, unflushed)) => unflushed.0.push(connection),
@@ -192,7 +193,7 @@ fn flush_later(touched: Vec<WebSocketConnection>) {
         }
     }
     for (runtime, mut unflushed) in parts {
-        // A runtime that is gone drops the task at once.
+        // A runtime that has ended drops the task at once.
         runtime.spawn(async move {
             while !unflushed.0.is_empty() {
                 let some = unflushed.0.len().min(FLUSH_MAX);
@@ -203,19 +204,19 @@ fn flush_later(touched: Vec<WebSocketConnection>) {
     }
 }
 
-/// Writes one message to many, encoding it once.
+/// Writes one message to many connections, and encodes it once.
 pub(crate) fn broadcast(members: impl Iterator<Item = WebSocketConnection>, order: &Order, opcode: Opcode, payload: &[u8]) {
     encode_once(order, opcode, payload, |log, range| match range {
         Some((start, end)) => members.for_each(|member| member.write_range(log, start, end)),
-        // Of several gigabytes. It is not going to leave in one write either.
+        // A message of several gigabytes. No single write can send it anyway.
         None => members.for_each(|member| {
             member.write_frame(opcode, payload);
         }),
     });
 }
 
-/// Writes one message to the members of a group, heeding its policy for those that read too slowly. Returns those that have
-/// missed something, and how much.
+/// Writes one message to the members of a group, under the group's policy for slow consumers.
+/// Returns the members that have missed messages, and how many.
 pub(crate) fn broadcast_to_group(
     members: impl Iterator<Item = WebSocketConnection>,
     order: &Order,
@@ -240,7 +241,7 @@ pub(crate) fn broadcast_to_group(
     missed
 }
 
-/// Calls `write` in its order with the turn's log and the message's range in it.
+/// Calls `write`, under the order's lock, with the turn's log and the message's range in it.
 fn encode_once(order: &Order, opcode: Opcode, payload: &[u8], write: impl FnOnce(&Arc<Log>, Option<(u32, u32)>)) {
     let _turn = Turn::begin();
     let log = MORE.try_with(|more| more.log.take()).ok().flatten();
@@ -289,7 +290,7 @@ mod tests {
         written.expect("it is called, and a log is small")
     }
 
-    /// What the thread keeps of a log.
+    /// Returns the capacity of the log that the thread keeps.
     fn kept() -> Option<usize> {
         MORE.with(|more| more.log.take()).map(|log| log.read().capacity())
     }

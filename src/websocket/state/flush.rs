@@ -5,9 +5,9 @@ use crate::websocket::state::handle::WebSocketConnection;
 use crate::websocket::state::outbox::Flushed;
 use crate::websocket::state::slot::{BLOCKED, DRAINED, STATE_CHANGED, Slot, State};
 
-/// From the outbox to the socket, by whichever thread.
+/// Sending from the outbox to the socket, on any thread.
 impl WebSocketConnection {
-    /// Sends what can be sent now.
+    /// Sends as many bytes as the socket takes now.
     #[inline]
     pub(crate) fn flush(self) {
         self.flush_at(self.slot());
@@ -40,7 +40,7 @@ impl WebSocketConnection {
         }
     }
 
-    /// Takes note of how a flush ended, and says whether there is room for more.
+    /// Handles the result of a flush. Returns whether there is room for more.
     pub(crate) fn flushed(&self, state: &mut State, flushed: Flushed) -> bool {
         match flushed {
             Flushed::All => {
@@ -63,7 +63,8 @@ impl WebSocketConnection {
         }
     }
 
-    /// Everything was sent: others may write to the socket again. `false` if there is more to send first.
+    /// Allows other threads to write to the socket again, since everything was sent. `false` if
+    /// there are new bytes to send first.
     pub(crate) fn unblock(&self, state: &mut State) -> bool {
         self.queue_pong(state);
         if state.outbox.unsent() > 0 {
@@ -76,7 +77,7 @@ impl WebSocketConnection {
         true
     }
 
-    /// The socket is full, and may have taken something.
+    /// The socket is full, and may have taken some bytes.
     pub(crate) fn moved(&self, state: &mut State) {
         self.queue_pong(state);
         self.drained(state);
@@ -104,7 +105,7 @@ impl WebSocketConnection {
         }
     }
 
-    /// If there is room again: lets those know who wait for it.
+    /// Wakes the writers that wait for room, if there is room again.
     #[cold]
     pub(crate) fn drained(&self, state: &mut State) {
         if (state.wants_drain || state.holds) && state.unsent() < state.soft_limit {

@@ -25,15 +25,16 @@ pub enum SlowMemberPolicy {
     Close,
 }
 
-/// Messages that wait until their reader has caught up, and may be dropped before. They take no allocation each, and whatever
-/// is done with them takes the same time, however many messages and groups there are.
+/// Messages that wait until their member has caught up, and may be dropped before. They need no
+/// allocation each. Each operation takes the same time, however many messages and groups there are.
 #[derive(Debug, Default)]
 pub(crate) struct HeldMessages(Option<Box<Messages>>);
 
 #[derive(Debug, Default)]
 struct Messages {
     groups: HashMap<u64, OfGroup>,
-    /// In which order the groups' messages come, oldest first. Those that were dropped are still among them.
+    /// The order in which the groups' messages follow, oldest first. It still contains dropped
+    /// messages.
     order: VecDeque<Run>,
     count: usize,
     cost: usize,
@@ -97,7 +98,7 @@ impl HeldMessages {
         dropped as u64
     }
 
-    /// The oldest message.
+    /// Removes and returns the oldest message.
     pub(crate) fn pop(&mut self) -> Option<Bytes> {
         let messages = self.0.as_mut()?;
         let frame = messages.pop();
@@ -125,7 +126,7 @@ impl Messages {
             let length = own.lengths.pop_front()?;
             let frame = own.frames.copy_to_bytes(length);
             if own.lengths.is_empty() {
-                // Nor are there any that were dropped: those came before.
+                // The order has no dropped messages of the group either, since those came before.
                 self.groups.remove(&run.group);
             }
             self.count -= 1;
@@ -134,7 +135,7 @@ impl Messages {
         }
     }
 
-    /// Forgets those that were dropped. A third of the runs at least goes with them.
+    /// Removes dropped messages from the order. At least a third of the runs goes with them.
     fn tidy(&mut self) {
         self.order.retain_mut(|run| {
             if let Some(own) = self.groups.get_mut(&run.group) {
@@ -146,7 +147,7 @@ impl Messages {
 }
 
 impl OfGroup {
-    /// Takes those that were dropped out of the oldest run of the group.
+    /// Removes dropped messages from the oldest run of the group.
     fn skip_dropped(&mut self, run: &mut Run) {
         let skipped = run.count.min(self.dropped);
         run.count -= skipped;
@@ -158,7 +159,7 @@ impl OfGroup {
 mod tests {
     use super::*;
 
-    /// A limit of so many bytes of so many messages.
+    /// Returns a limit for so many bytes in so many messages.
     fn limit(bytes: usize, messages: usize) -> usize {
         bytes + messages * COST
     }
@@ -234,12 +235,12 @@ mod tests {
         }
     }
 
-    /// A look at a run is what takes time.
+    /// The time is spent in looks at runs.
     #[test]
     fn a_message_takes_the_same_time_however_many_groups_have_messages_before_it() {
         for groups in [1, 2, 100] {
             let mut held = HeldMessages::default();
-            // They stay at the beginning.
+            // These messages stay at the beginning.
             (1000..2000).for_each(|group| assert_eq!(held.push(group, b"x", false, usize::MAX), 0));
             let (mut looks, mut before) = (0, 0);
             for number in 0..100_000 {

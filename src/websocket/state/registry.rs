@@ -40,7 +40,7 @@ impl Connections {
         *self.stats.lock().not_upgraded.entry(cause).or_default() += 1;
     }
 
-    /// Listeners have kept their thread too long.
+    /// Listeners have occupied their thread for too long.
     pub(crate) fn were_slow(&self) {
         self.stats.lock().slow_listeners += 1;
     }
