@@ -1,5 +1,5 @@
-/// The methods by which an object's listeners are registered, for those whose events all have one signature.
-///
+/// Defines the methods that register an object's listeners, for objects whose events all have one
+/// signature.
 /// * the names of the events;
 /// * what a listener takes;
 /// * how a listener is called with what is stored;
@@ -80,7 +80,8 @@ macro_rules! listener_methods {
 }
 pub(crate) use listener_methods;
 
-/// [`removal_methods`], and `add_listener` for the methods that have to do with how a listener is called.
+/// Defines [`removal_methods`], and `add_listener` for the methods that depend on how a listener is
+/// called.
 macro_rules! listeners_of {
     ($names:expr, &$type:ty, |$object:ident| $listeners:expr $(,)?) => {
         $crate::emitter::removal_methods! { $names, |$object| $listeners }
@@ -102,7 +103,7 @@ macro_rules! listeners_of {
 }
 pub(crate) use listeners_of;
 
-/// The methods that have nothing to do with how a listener is called.
+/// Defines the methods that do not depend on how a listener is called.
 macro_rules! removal_methods {
     ($names:expr, |$object:ident| $listeners:expr $(,)?) => {
         /// Removes a listener. Removing a listener twice does nothing.

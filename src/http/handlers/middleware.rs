@@ -27,7 +27,7 @@ use crate::http::message::{Response, ServerRequest};
 /// HttpServer::new((OnlyFrom([127, 0, 0, 1].into()), |_request: ServerRequest| Response::plaintext("hello")));
 /// ```
 pub trait Middleware: Send + Sync + 'static {
-    /// Answers the request, or has `next` answer it.
+    /// Answers the request, or calls `next` to have it answered.
     fn handle(&self, request: ServerRequest, next: Next) -> ResponseFuture;
 }
 
@@ -99,7 +99,7 @@ impl Chain {
         Chain { handlers: Arc::new(Handlers(handlers)) }
     }
 
-    /// Begins to answer a request. A panic is contained: it is a 500, as an exception in ReactPHP.
+    /// Begins to answer a request. A panic becomes a 500, like an exception in ReactPHP.
     pub(crate) fn run(&self, request: ServerRequest) -> RunningResponse {
         Next { chain: self.clone(), place: 0 }.run(request).into_future()
     }

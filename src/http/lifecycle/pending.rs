@@ -19,26 +19,27 @@ impl PendingConnections {
     }
 }
 
-/// The connections that wait for their first request head, so that room can be made among them.
+/// The connections that wait for their first request head, and can be closed to make room.
 ///
 /// A connection is listed when it waits for the first time. If its request has already arrived, it
 /// is never listed.
 #[derive(Debug, Default)]
 struct PendingList {
     arrivals: u64,
-    /// In the order in which they make room.
+    /// The connections in the order in which they make room.
     by_age: BTreeMap<Rank, Waiting>,
     by_network: HashMap<IpAddr, BTreeSet<Rank>>,
-    /// The networks with more than one connection, by how many they have.
+    /// The networks with more than one connection, by their number of connections.
     crowds: BTreeSet<(usize, IpAddr)>,
 }
 
-/// Whether a connection has sent anything, and the number of its arrival. So silent ones come first, of them the oldest.
+/// Whether a connection has sent anything, and the number of its arrival. So silent connections
+/// come first, the oldest of them foremost.
 type Rank = (bool, u64);
 
 #[derive(Debug)]
 struct Waiting {
-    /// `None` if the address says nothing of the client.
+    /// `None` if the address is not the client's.
     network: Option<IpAddr>,
     waker: Waker,
 }
@@ -96,7 +97,7 @@ impl PendingList {
 /// One connection that has not sent a request yet.
 pub(crate) struct Pending {
     all: Arc<PendingConnections>,
-    /// Its place in the list, once it is there.
+    /// Its entry in the list, once it has one.
     rank: Option<Rank>,
 }
 
@@ -106,7 +107,8 @@ impl Pending {
         Pending { all, rank: None }
     }
 
-    /// To be asked when more of its first request is waited for. Ready when it has to make room for another.
+    /// Call it while the connection waits for its first request. Ready when the connection must
+    /// make room for another.
     pub(crate) fn poll_evicted(
         &mut self,
         has_sent: bool,

@@ -30,7 +30,7 @@ pub struct HttpStats {
     pub errors: BTreeMap<&'static str, u64>,
 }
 
-/// What there is no other record of.
+/// The counters that have no other source.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     accepted: AtomicU64,
