@@ -47,7 +47,7 @@ impl Bucket {
         Err(over.div_ceil(u64::from(per_second.max(1))))
     }
 
-    /// Takes a token even if there is none. Returns the time until the next one, in milliseconds.
+    /// Takes a token, or borrows one from the future. Returns the time until the next one, in milliseconds.
     pub(crate) fn spend(&mut self, now: u64, burst: u32, per_second: u32) -> u64 {
         if self.take(now, burst, per_second).is_err() {
             self.taken = self.taken.saturating_add(1000);

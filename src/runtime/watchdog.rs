@@ -33,8 +33,8 @@ pub(crate) struct Watched {
     reported: AtomicU64,
 }
 
-/// Called with a turn that does not end: its slot, its number, and the event of another object
-/// whose listeners are running.
+/// Called with a turn that does not end: its slot, its number, and the event of another object, if
+/// listeners of that object are running.
 type Report = fn(u32, u64, Option<&'static str>);
 
 thread_local! {

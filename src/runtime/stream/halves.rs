@@ -53,7 +53,7 @@ impl ReadHalf {
         }
     }
 
-    /// Reads the available bytes. Returns `WouldBlock` if there are none; then wait for
+    /// Reads the available bytes. Returns `WouldBlock` if nothing has arrived; then wait for
     /// [`poll_read_ready`](ReadHalf::poll_read_ready). Returns `None` if a read needs a waker.
     #[inline]
     pub(crate) fn try_read<'a>(&self, bytes: &'a mut [MaybeUninit<u8>]) -> Option<io::Result<&'a mut [u8]>> {

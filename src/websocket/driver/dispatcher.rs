@@ -355,7 +355,7 @@ impl Dispatcher {
         **running = Running { active: true, event, place, args };
     }
 
-    /// Applies pending changes of the listeners. If there are none, it only reads a flag.
+    /// Applies pending changes of the listeners. Without changes it only reads a flag.
     #[inline]
     pub(crate) fn apply_pending(&mut self) {
         if self.flags() & PENDING_CHANGES != 0 {

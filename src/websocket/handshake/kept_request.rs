@@ -64,8 +64,7 @@ impl WebSocketConnection {
         ServerRequest::restore(request, client, local)
     }
 
-    /// Returns the subprotocol that was agreed on. `None` if there is none, or if the connection
-    /// has ended.
+    /// Returns the subprotocol that was agreed on, if any. `None` if the connection has ended.
     pub fn subprotocol(&self) -> Option<Arc<str>> {
         let mut state = self.lock()?;
         let shared = state.shared.clone()?;

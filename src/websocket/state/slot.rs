@@ -94,7 +94,7 @@ pub(crate) struct State {
     pub(crate) broken: bool,
     /// A `write` has returned `false`.
     pub(crate) wants_drain: bool,
-    /// Messages are [held](crate::websocket::state::held::Held) until there is room.
+    /// Messages are [held](crate::websocket::state::held::HeldMessages) until there is room.
     pub(crate) holds: bool,
     /// There is room, and `drain` is due.
     pub(crate) has_drained: bool,
