@@ -54,7 +54,8 @@ impl WebSocketConnection {
 }
 
 impl WebSocketMiddleware {
-    /// Gives the connections a manager for [`set_group`](WebSocketConnection::set_group).
+    /// Sets the manager of the connections' groups, which
+    /// [`set_group`](WebSocketConnection::set_group) needs.
     ///
     /// Call it before the middleware is cloned: a clone that was made before has no manager.
     pub fn with_group_manager(self, groups: GroupManager) -> WebSocketMiddleware {

@@ -24,7 +24,7 @@ pub struct GroupStats {
     pub dropped: u64,
 }
 
-/// What there is no other record of.
+/// The counters that have no other source.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) created: AtomicU64,

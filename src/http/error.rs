@@ -130,7 +130,7 @@ pub enum HttpError {
 }
 
 impl HttpError {
-    /// What a handler returned as its error. A malformed form is the client's fault.
+    /// The error that a handler returned. A malformed form is an error of the client.
     pub(crate) fn returned(error: BoxError) -> HttpError {
         match error.downcast() {
             Ok(error) => HttpError::Form(*error),

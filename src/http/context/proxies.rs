@@ -9,7 +9,7 @@ use ipnet::{IpNet, Ipv4Net};
 use crate::http::message::{Forwarding, Source, addresses};
 use crate::runtime::stream::Stream;
 
-/// The proxies that are believed, and the headers in which they describe the client's request.
+/// The trusted proxies, and the headers in which they describe the client's request.
 ///
 /// Behind a proxy every connection comes from the proxy's address. The client's address is in a
 /// header, to which each proxy adds the address that it was connected to from. A client can send
@@ -85,7 +85,7 @@ impl TrustedProxies {
         self
     }
 
-    /// Whether there is a proxy at this address.
+    /// Returns whether a trusted proxy has this address.
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.networks.iter().any(|network| network.contains(&address))
@@ -130,7 +130,7 @@ fn parse_networks<S: AsRef<str>>(networks: impl IntoIterator<Item = S>) -> Arc<[
     parsed.into()
 }
 
-/// A network, or one address as a network. An IPv4 network that is written as one of IPv6 is one of IPv4.
+/// Parses a network, or one address as a network. An IPv4 network in IPv6 form is an IPv4 network.
 fn network(text: &str) -> Option<IpNet> {
     let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()?;
     if let IpNet::V6(network) = network
@@ -214,7 +214,7 @@ mod tests {
             (b"6.6.6.6,", PROXY),
             (b"", PROXY),
             (b"6.6.6.6, unknown, 10.0.0.2", "10.0.0.2:0"),
-            // What a client wrote before that does not matter, whatever it is.
+            // Elements that the client wrote before that do not matter.
             (b"\xff, \", for=\", 1.2.3.4", "1.2.3.4:0"),
             (b"\\\", 1.2.3.4", "1.2.3.4:0"),
         ] {

@@ -73,7 +73,8 @@ use super::body_writer::{BodyWriter, Cut, Inner, Phase};
 /// Response::new(200).with_body(stream);
 /// ```
 pub struct BodyStream {
-    // Dropped before the writer: a stream that never became a body was not cut, but is of no use any more.
+    // Dropped before the writer. A stream that never became a body was not cut, but is of no use
+    // any more.
     reader: BodyReader,
     writer: BodyWriter,
 }
@@ -112,19 +113,19 @@ impl fmt::Debug for BodyStream {
     }
 }
 
-/// The end that the connection reads. Dropping it closes the stream, whatever the reason.
+/// The reading half for the connection. Dropping it closes the stream in any case.
 pub(crate) struct BodyReader {
     inner: Arc<Inner>,
-    /// The connection has asked for what there is to send.
+    /// The connection has asked for the first piece.
     has_begun: bool,
 }
 
-/// What there is to send.
+/// The next part of the body.
 pub(crate) enum Piece {
     Bytes(VecDeque<Vec<u8>>),
     /// The body is complete.
     End,
-    /// The body is incomplete, and nothing more comes.
+    /// The body is incomplete, and nothing follows.
     Cut(Cut),
 }
 
@@ -133,12 +134,12 @@ impl BodyReader {
         stream.reader
     }
 
-    /// Why the body is incomplete, if it is closed and something is missing.
+    /// Returns why the body is incomplete, if it was cut.
     pub(crate) fn cut(&self) -> Option<Cut> {
         self.inner.state.lock().cut
     }
 
-    /// What the connection sends next.
+    /// Returns the next piece for the connection to send.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Piece> {
         let had_begun = std::mem::replace(&mut self.has_begun, true);
         let mut state = self.inner.state.lock();

@@ -20,8 +20,8 @@ impl Form {
         self.fields.get(name)
     }
 
-    /// Returns the values of all fields with one name, in the order they were sent: of `b[]`, for
-    /// one, which PHP makes an array of.
+    /// Returns the values of all fields with one name, in the order they were sent. PHP makes an
+    /// array of the fields `b[]`; here `b[]` is their name.
     pub fn get_all<'a>(&'a self, name: &str) -> impl DoubleEndedIterator<Item = &'a str> {
         self.fields.get_all(name)
     }
@@ -50,7 +50,8 @@ pub struct UploadedFile {
     pub content: Bytes,
 }
 
-/// More parts than any form has, so that a body of empty ones does not cost much more than its size.
+/// Maximum number of parts. No form needs more, and a body of empty parts does not cost much more
+/// memory than its size.
 const PARTS_MAX: usize = 1024;
 
 /// RFC 2046 section 5.1.1.

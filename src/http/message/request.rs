@@ -37,11 +37,11 @@ struct Inner {
     client: Option<SocketAddr>,
     peer: Option<SocketAddr>,
     local: Option<Arc<SocketAddr>>,
-    /// Where a trusted proxy has described the client's request.
+    /// The place of a trusted proxy's description of the client's request.
     forwarding: Option<Forwarding>,
 }
 
-/// A list that requests share: one that is given another attribute points to the others'.
+/// A list that requests share. A request with a further attribute points to the list of the others.
 struct Attribute {
     value: Contained<Box<dyn Any + Send + Sync>>,
     before: Option<Arc<Attribute>>,
@@ -78,27 +78,28 @@ impl ServerRequest {
         &self.inner.head.method
     }
 
-    /// The request target as a URI: path and query, or all of it if the client sent the absolute
-    /// form. Bytes beyond ASCII, quotes, backticks, `<` and `>` are percent-encoded, as in ReactPHP.
+    /// Returns the request target as a URI: path and query, or all of it if the client sent the
+    /// absolute form. Non-ASCII bytes, quotes, backticks, `<` and `>` are percent-encoded, as in
+    /// ReactPHP.
     ///
-    /// A proxy may have changed it: [`scheme`](ServerRequest::scheme) and
-    /// [`host`](ServerRequest::host) tell what the client asked for.
+    /// A proxy may have changed it. For the client's scheme and host use
+    /// [`scheme`](ServerRequest::scheme) and [`host`](ServerRequest::host).
     pub fn uri(&self) -> &Uri {
         &self.inner.head.uri
     }
 
-    /// The request target as it stood in the request line: ReactPHP's `getRequestTarget`.
+    /// Returns the request target as it stood in the request line: ReactPHP's `getRequestTarget`.
     ///
-    /// It is as the client sent it, not decoded. A target that is not UTF-8 is answered with 400.
+    /// It is not decoded. A target that is not UTF-8 is answered with 400.
     pub fn target(&self) -> &str {
         std::str::from_utf8(&self.inner.head.target).unwrap_or_default()
     }
 
-    /// The scheme that the client used: `http` or `https`.
+    /// Returns the scheme that the client used: `http` or `https`.
     ///
-    /// The first of these that is known counts: what the [trusted
-    /// proxies](crate::HttpOptions::trusted_proxies) wrote, the target in absolute form (RFC 9112
-    /// section 3.3), `http` for the connection. A stream that was handed to
+    /// The first known value of these counts: that of the [trusted
+    /// proxies](crate::HttpOptions::trusted_proxies), that of a target in absolute form (RFC 9112
+    /// section 3.3), `http` for the connection. A stream that was passed to
     /// [`HttpServer::serve`](crate::HttpServer::serve) counts as `http`, even if it is TLS. Schemes
     /// of WebSockets count as those of HTTP: `ws` is `http`, `wss` is `https`.
     ///
@@ -117,17 +118,17 @@ impl ServerRequest {
     /// ```
     pub fn scheme(&self) -> &'static str {
         let forwarded = self.inner.forwarding.and_then(|forwarding| forwarding.scheme(self.headers()));
-        // TLS of our own will say `https` here, in place of the last.
+        // TLS in this crate would return `https` here, instead of the last value.
         forwarded.or_else(|| forwarding::scheme(self.uri().scheme_str()?.as_bytes())).unwrap_or("http")
     }
 
-    /// The host that the client asked for, with its port if there is one: `example.com`,
+    /// Returns the host that the client asked for, with its port if there is one: `example.com`,
     /// `[::1]:8000`. `None` if an HTTP/1.0 client named no host.
     ///
-    /// The first of these that is known counts: what the [trusted
-    /// proxies](crate::HttpOptions::trusted_proxies) wrote, the target in absolute form (RFC 9112
-    /// section 3.2.2), the `Host` header. It is a valid host, and it is the client's claim: compare
-    /// it with a list before a link or a redirect is made of it. Its case and a default port are
+    /// The first known value of these counts: that of the [trusted
+    /// proxies](crate::HttpOptions::trusted_proxies), that of a target in absolute form (RFC 9112
+    /// section 3.2.2), the `Host` header. The host is valid, but it is the client's claim. Compare
+    /// it with a list before you make a link or a redirect of it. Its case and a default port are
     /// kept.
     pub fn host(&self) -> Option<&str> {
         let forwarded = self.inner.forwarding.and_then(|forwarding| forwarding.host(self.headers()));
@@ -162,9 +163,10 @@ impl ServerRequest {
         std::str::from_utf8(self.headers().get(name)?.as_bytes()).ok()
     }
 
-    /// The elements of a header that is a comma-separated list, such as `Accept-Language` or
-    /// `Sec-WebSocket-Protocol`, over all its lines (RFC 9110 section 5.6.1). Empty elements, and
-    /// those that are not UTF-8, are left out. A comma inside of double quotes does not separate.
+    /// Returns the elements of a header that is a comma-separated list, such as `Accept-Language`
+    /// or `Sec-WebSocket-Protocol`, over all its lines (RFC 9110 section 5.6.1). Empty elements,
+    /// and elements that are not UTF-8, are skipped. A comma inside of double quotes does not
+    /// separate.
     ///
     /// ```
     /// use react_websocket::{WebSocketConnection, WebSocketMiddleware};
