@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-/// A length of time: seconds, as ReactPHP has them, or a [`Duration`].
+/// A duration: seconds, as in ReactPHP, or a [`Duration`].
 ///
-/// Negative numbers and NaN are no time at all. Numbers that are too large become
-/// [`Duration::MAX`], which never passes.
+/// Negative numbers and NaN count as zero. Numbers that are too large become [`Duration::MAX`],
+/// which never passes.
 ///
 /// ```
 /// use react_websocket::Delay;

@@ -1,7 +1,8 @@
 //! Notices listeners that do not return.
 //!
-//! A turn is timed when it ends, and one that waits for a lock which never comes does not. So a thread of the crate's own looks at
-//! the turns of all others, twice a second, and reports those that have gone on for too long.
+//! The time of a turn is measured at its end. A turn that waits for a lock forever has no end. So a
+//! thread of the crate checks the turns of all threads, twice a second, and reports those that have
+//! taken too long.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -13,12 +14,12 @@ use parking_lot::Mutex;
 
 use crate::runtime::clock::Coarse;
 
-/// A turn that has gone on for this long is reported.
+/// A turn that takes this long is reported.
 const STUCK: Duration = Duration::from_secs(1);
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What a thread is doing, for the watchdog to read.
+/// The present turn of a thread, which the watchdog reads.
 #[derive(Default)]
 pub(crate) struct Watched {
     /// When its turn began, in nanoseconds of the coarse clock; 0 outside of a turn.
@@ -35,12 +36,12 @@ pub(crate) struct Watched {
 type Report = fn(u32, Option<&'static str>);
 
 thread_local! {
-    // Two, since what needs no destructor is cheaper to get at.
+    // Two variables, since access is cheaper to one without a destructor.
     static CURRENT: Cell<Option<&'static Watched>> = const { Cell::new(None) };
     static GUARD: Guard = const { Guard };
 }
 
-/// Threads that run or have run turns. Those of threads that have ended are used again.
+/// Threads that run or have run turns. Entries of threads that have ended are reused.
 static THREADS: Mutex<Threads> = Mutex::new(Threads { all: Vec::new(), unused: Vec::new() });
 
 struct Threads {
@@ -63,7 +64,7 @@ impl Drop for Guard {
 pub(crate) fn start(report: Report) {
     static STARTED: OnceLock<()> = OnceLock::new();
     STARTED.get_or_init(|| {
-        // Without it nothing is reported, and all else works.
+        // If this fails, nothing is reported, and everything else works.
         let _ = thread::Builder::new().name("react-websocket watchdog".into()).spawn(move || {
             loop {
                 thread::sleep(LOOK_INTERVAL);
@@ -73,7 +74,7 @@ pub(crate) fn start(report: Report) {
     });
 }
 
-/// This thread's turn begins.
+/// Begins a turn of this thread.
 #[inline]
 pub(crate) fn begin_turn(begun: Coarse, slot: u32) -> &'static Watched {
     let watched = CURRENT.get().unwrap_or_else(register);
@@ -92,7 +93,7 @@ impl Watched {
 /// Calls listeners of an object that is not the turn's own.
 pub(crate) fn in_event<R>(event: &'static str, call: impl FnOnce() -> R) -> R {
     let Some(watched) = CURRENT.get() else { return call() };
-    /// Also if a listener panics.
+    /// Also runs if a listener panics.
     struct Leave(&'static Watched, Option<&'static str>);
     impl Drop for Leave {
         fn drop(&mut self) {
@@ -114,7 +115,7 @@ fn register() -> &'static Watched {
         })
     };
     CURRENT.set(Some(watched));
-    // When the thread ends, another may have it.
+    // When the thread ends, another thread may reuse its entry.
     let _ = GUARD.try_with(|_| {});
     watched
 }

@@ -7,9 +7,9 @@ use crate::websocket::state::held::SlowMemberPolicy;
 use crate::websocket::state::outbox::Log;
 use crate::websocket::state::slot::Slot;
 
-/// A message that is encoded once, for many.
+/// Writing a message that is encoded once for many connections.
 impl WebSocketConnection {
-    /// Adds a message that stands in a broadcast's log.
+    /// Adds a message from a broadcast's log.
     #[inline]
     pub(crate) fn write_range(&self, log: &Arc<Log>, start: u32, end: u32) {
         let slot = self.slot();
@@ -20,7 +20,8 @@ impl WebSocketConnection {
         }
     }
 
-    /// As [`write_plainly`](WebSocketConnection::write_plainly), without the room.
+    /// Like [`write_plainly`](WebSocketConnection::write_plainly), but does not return whether
+    /// there is room.
     #[inline(always)]
     fn write_range_plainly(&self, slot: &'static Slot, log: &Arc<Log>, start: u32, end: u32) -> Option<bool> {
         let mut state = self.lock_at(slot)?;
@@ -53,7 +54,8 @@ impl WebSocketConnection {
         self.touched(state);
     }
 
-    /// The same for a member of a group that has a policy for slow ones. Returns how many messages were dropped.
+    /// Writes a range of a log to a member of a group that has a policy for slow consumers. Returns
+    /// how many messages were dropped for it.
     pub(crate) fn write_range_with_policy(
         &self,
         log: &Arc<Log>,
@@ -90,7 +92,7 @@ impl WebSocketConnection {
         dropped
     }
 
-    /// Adds what was held, as far as there is room, and says whether `drain` is to be said.
+    /// Adds held messages as far as there is room. Returns whether `drain` is due.
     pub(crate) fn release_held(&self) -> bool {
         let Some(mut state) = self.lock() else { return false };
         let says_drain = std::mem::take(&mut state.has_drained);

@@ -8,7 +8,7 @@ use crate::websocket::driver::Driver;
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::slot::{ALARM, BLOCKED, DRAINED, Phase, STATE_CHANGED};
 
-/// What others ask of the task.
+/// Requests of other threads to the task.
 impl Driver {
     #[inline(never)]
     pub(crate) fn attend_now(&mut self, cx: &mut Context<'_>) {
@@ -22,15 +22,16 @@ impl Driver {
         let asked = self.slot().flags.fetch_and(!(DRAINED | ALARM | STATE_CHANGED), Ordering::Acquire);
         if asked & DRAINED != 0 {
             self.wake_senders();
-            // Between `error` and `close` nothing is told.
+            // Between `error` and `close` no event is emitted.
             if self.connection().release_held() && !self.closing.discards() {
                 self.dispatcher.drain();
             }
         }
-        // Before the deadlines, one of which may be that for what is sent here.
+        // Must be before the deadlines: the bytes that are sent here may have one.
         if asked & STATE_CHANGED != 0 {
             self.look_at_state();
-            // Listeners may have been removed. At the beginning they were not: they stay where they are until the first event.
+            // Listeners may have been removed. At the beginning none were: added listeners stay in
+            // the state until the first event.
             if !is_first && self.dispatcher.is_free() {
                 self.dispatcher.apply_pending();
             }
@@ -38,13 +39,13 @@ impl Driver {
         if asked & BLOCKED != 0 {
             self.write(cx);
         }
-        // Not before it is known what the socket takes.
+        // Must be after the writes: the deadlines depend on what the socket takes.
         if asked & ALARM != 0 {
             self.meet_deadlines();
         }
     }
 
-    /// What has become of the connection by what others did.
+    /// Acts on changes that other threads have made to the connection's state.
     pub(crate) fn look_at_state(&mut self) {
         let Some(mut state) = self.connection().lock() else { return };
         let fault = state.cold_if_any().and_then(|cold| cold.fault.take());
@@ -63,9 +64,9 @@ impl Driver {
         let is_closing = state.phase >= Phase::Closing;
         drop(state);
         match self.closing.has_peer_closed() {
-            // The answer to it.
+            // Answers the peer's Close frame.
             true => self.connection().flush_last(),
-            // What was written before there was a socket.
+            // Sends what was written before there was a socket.
             false => self.connection().flush(),
         }
         if is_closing {

@@ -14,9 +14,9 @@ use crate::websocket::error::ConnectionError;
 use crate::websocket::state::event::{self, Args};
 use crate::websocket::state::slot::{BLOCKED, PEER_CLOSED, Phase, STATE_CHANGED};
 
-/// How a connection comes to its end.
+/// The end of a connection.
 impl Driver {
-    /// The peer has said Close (RFC 6455 §5.5.1): answers it, unless it is the answer to ours.
+    /// Answers the peer's Close frame (RFC 6455 §5.5.1), unless it is itself the answer to ours.
     pub(crate) fn answer_close(&mut self, close: Option<(u16, String)>, cx: &mut Context<'_>) {
         let Some(mut state) = self.connection().lock() else { return };
         if state.cold_if_any().is_some_and(|cold| cold.closing.is_some()) {
@@ -27,7 +27,7 @@ impl Driver {
         if state.is_writable() {
             let (code, reason) = close.as_ref().map_or((close_code::NO_STATUS, ""), |(code, reason)| (*code, reason));
             self.connection().queue_close(&mut state, code, reason);
-            // It is sent when the task looks at the state, which it does next.
+            // The task sends it when it looks at the state, which it does next.
             self.slot().signal(&state, STATE_CHANGED);
         }
         drop(state);
@@ -36,7 +36,8 @@ impl Driver {
         self.emit(event::END, Args::Nothing, cx);
     }
 
-    /// Lets the socket go when there is nothing more to do with it, and has `close` emitted then. Whether it has.
+    /// Drops the socket when nothing is left to do with it, and has `close` emitted. Returns
+    /// whether it did.
     #[inline]
     pub(crate) fn end_if_over(&mut self, cx: &mut Context<'_>) -> bool {
         !self.closing.is_told() && (self.closing.is_under_way() || self.read.is_none()) && self.end_now(cx)
@@ -70,8 +71,8 @@ impl Driver {
         true
     }
 
-    /// A listener has failed, and listeners of `error` may have said how to close: if none has, with 1011. `false` if our Close is
-    /// on its way already.
+    /// Sends our Close after a listener has failed, with 1011 unless listeners of `error` have
+    /// chosen another code. `false` if our Close is on its way already.
     fn close_after_error(&mut self) -> bool {
         let connection = self.connection();
         if !connection.is_writable() {
@@ -85,17 +86,18 @@ impl Driver {
         true
     }
 
-    /// Whether all has left that will.
+    /// Returns whether everything that can be sent has been sent.
     fn is_flushed(&self) -> bool {
         let connection = self.connection();
         let Some(mut state) = connection.lock() else { return true };
-        // Another thread may have written and be about to flush it, and would not tell this task that it has.
+        // Another thread may be about to flush its writes, without waking this task.
         connection.flush_locked(&mut state);
         state.broken || state.unsent() == 0 && !state.blocked
     }
 
-    /// After a fault, when the peer has been told: a FIN, so that it ends its side too. Closing the socket while it still
-    /// sends would be a reset, which takes our Close from it.
+    /// Sends a FIN after the Close frame of an error, so that the peer ends its side too. Closing
+    /// the socket while the peer still sends would be a reset, and the peer would lose our Close
+    /// frame.
     fn shut_down(&mut self, cx: &mut Context<'_>) {
         if self.shut_down_stream(cx)
             && self.closing.shut_down()
@@ -105,8 +107,8 @@ impl Driver {
         }
     }
 
-    /// Ends a stream that is not a socket in order: TLS says by its close_notify that nothing is missing (RFC 8446 §6.1). `false` if
-    /// it takes time.
+    /// Ends a stream that is not a socket. TLS sends a close_notify, so that the peer knows that
+    /// the data is complete (RFC 8446 §6.1). `false` if that takes time.
     fn shut_down_stream(&mut self, cx: &mut Context<'_>) -> bool {
         match &mut self.read {
             Some(ReadHalf::Other(stream)) if !self.closing.is_shut_down() => Pin::new(stream).poll_shutdown(cx).is_ready(),
@@ -114,7 +116,7 @@ impl Driver {
         }
     }
 
-    /// Lets the socket go.
+    /// Drops the socket.
     pub(crate) fn hang_up(&mut self) {
         self.backlog.clear();
         self.writing = None;
@@ -124,13 +126,14 @@ impl Driver {
             state.outbox.break_off();
             self.slot().flags.fetch_and(!BLOCKED, Ordering::Relaxed);
         }
-        // The stream may be an app's, and do anything then.
+        // The stream may be the app's, and its `drop` may do anything.
         drop_each(self.read.take());
         self.progress.is_fast = false;
         self.begin_to_end();
     }
 
-    /// There is a fault. If our Close is not on its way, it follows when listeners of `error` are done.
+    /// Begins to fail the connection. If our Close is not on its way, it follows when listeners of
+    /// `error` are done.
     pub(crate) fn begin_to_fail(&mut self) {
         if self.connection().is_writable() {
             self.closing.fail_later();
@@ -140,14 +143,14 @@ impl Driver {
         self.progress.is_fast = false;
     }
 
-    /// From now on there is a time by which it has to be over.
+    /// Sets the deadline by which the connection must have ended.
     pub(crate) fn begin_to_end(&mut self) {
         if self.deadlines.close == Moment::NEVER {
             self.deadlines.close = self.permit.clock().after(self.shared.options.close_timeout);
         }
     }
 
-    /// Why it has ended, in a word.
+    /// Returns why the connection has ended, in one word.
     fn cause(&self) -> &'static str {
         if let Some(error) = self.connection().error() {
             return error.cause();
@@ -159,7 +162,8 @@ impl Driver {
         }
     }
 
-    /// What `close` says: the fault, or what the side said that began to close; 1006 if none did, or it got no answer.
+    /// Returns the code and reason of `close`. They are those of the error, or of the end that
+    /// began the closing handshake. 1006 if the handshake was not completed.
     pub(crate) fn close_args(&self) -> (u16, String) {
         let ours = self.connection().lock().and_then(|mut state| state.cold_if_any()?.closing.clone());
         if let Some(error) = self.connection().error() {

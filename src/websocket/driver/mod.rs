@@ -35,72 +35,75 @@ use crate::websocket::state::slot::{
     ALARM, BLOCKED, DISCARD_INPUT, DRAINED, HELD_UP, PAUSED, Phase, STATE_CHANGED, Slot, TERMINATED,
 };
 
-/// The task of one connection: it reads, has what it read delivered, and writes what others could not.
+/// The task of one connection: it reads, delivers what it has read, and writes what other threads
+/// could not.
 ///
-/// A turn is one poll. In it, in this order and again as long as anything moves: what others asked for, a listener that
-/// was not done, what has been read and not been delivered, a read. Then all that was written in the turn leaves together.
+/// A turn is one poll. It has these steps, in this order: requests of other threads, a listener that
+/// was still running, bytes that were read and not delivered, a read. They are repeated as long as
+/// one of them makes progress. All bytes that were written during the turn are sent together at its end.
 pub(crate) struct Driver {
     pub(crate) shared: Arc<Shared>,
-    /// None when the socket has been let go.
+    /// `None` after the socket has been dropped.
     pub(crate) read: Option<ReadHalf>,
     pub(crate) session: Connection,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) backlog: Backlog,
     pub(crate) deadlines: Deadlines,
-    /// Made by the first ping, or the first message if those have a rate.
+    /// Created by the first ping, or by the first message if messages have a rate.
     pub(crate) rates: Option<Box<Rates>>,
     /// Bytes that this task has taken from the outbox of a stream that only it can write.
     pub(crate) writing: Option<Box<Buffer>>,
     pub(crate) closing: Closing,
-    /// The code and the reason of the peer's Close, if it had them.
+    /// The code and the reason of the peer's Close frame, if it had them.
     pub(crate) peer_close: Option<Box<(u16, String)>>,
     pub(crate) progress: Progress,
-    /// The last, since who waits for its end waits for that of all others.
+    /// Must be the last field: dropping it signals that the connection is gone, so everything else
+    /// must be dropped first.
     pub(crate) permit: ConnectionPermit,
 }
 
-/// What a peer may still send.
+/// The rates of a peer's pings and messages.
 pub(crate) struct Rates {
     pub(crate) pings: Bucket,
-    /// Pings beyond their rate, since all that had arrived was last read.
+    /// Pings above the rate since all received bytes were last read.
     pub(crate) piled_up: u32,
     pub(crate) messages: Bucket,
 }
 
 impl Default for Rates {
     fn default() -> Rates {
-        // A bucket that is full has been so since the clock began.
+        // A full bucket has been full since the clock began.
         Rates { pings: Bucket::full(0), piled_up: 0, messages: Bucket::full(0) }
     }
 }
 
-/// How far the connection has come.
+/// The progress of the connection.
 #[derive(Default)]
 pub(crate) struct Progress {
-    /// The task's waker is where others find it.
+    /// Other threads can find the task's waker.
     pub(crate) waker_registered: bool,
-    /// The connection has begun, and nothing of its end.
+    /// The connection has begun, and its end has not.
     pub(crate) is_fast: bool,
-    /// The socket is full, and the task is told when it is not.
+    /// The socket is full, and wakes the task when it no longer is.
     pub(crate) waits_for_socket: bool,
-    /// All that has arrived has been read, and the task is told when there is more.
+    /// All received bytes have been read, and more of them wake the task.
     pub(crate) waits_for_peer: bool,
     /// Messages have a deadline or a rate.
     pub(crate) is_counted: bool,
     /// Something has arrived since the last ping.
     pub(crate) heard: bool,
-    /// A ping has been received since all that had arrived was last read.
+    /// A ping has been received since all received bytes were last read.
     pub(crate) pings_pile_up: bool,
-    /// The system has something to read of which tokio does not know.
+    /// The system has bytes to read of which tokio does not know.
     pub(crate) has_unread: bool,
 }
 
-/// What a turn may still do.
+/// What a turn may still handle.
 pub(crate) struct Budget {
     pub(crate) frames: usize,
-    /// Fewer than none, if the last read brought more. None brings so many that this is not so.
+    /// Negative if the last read exceeded it. No read is large enough to wrap it.
     pub(crate) bytes: isize,
-    /// The last read has taken all there was.
+    /// The last read has taken all received bytes.
     pub(crate) is_dry: bool,
 }
 
@@ -119,7 +122,7 @@ impl Driver {
             state.outbox.attach(write);
             state.phase = state.phase.max(Phase::Open);
             state.lifetime = Some(permit.shutdown().clone());
-            // What has been written so far is to leave with the first turn.
+            // Makes the first turn send everything that has been written so far.
             connection.slot().signal(&state, STATE_CHANGED);
         }
         shared.connections.insert(connection);
@@ -150,7 +153,8 @@ impl Driver {
         }
     }
 
-    /// A connection whose listeners have been called and whose 101 did not leave: all that is left of it is its `close`.
+    /// Ends a connection whose listeners were called, but whose 101 did not leave. Only `close` is
+    /// emitted.
     pub(crate) fn never_started(connection: WebSocketConnection) {
         let mut dispatcher = Dispatcher::new(connection);
         dispatcher.close(close_code::ABNORMAL, String::new());
@@ -172,11 +176,11 @@ impl Driver {
     fn turns(&mut self, turn: &Turn, scratch: &mut ReadScratch, cx: &mut Context<'_>) -> Poll<()> {
         let (frames, bytes) = self.shared.options.turn_budget;
         let mut budget = Budget { frames, bytes, is_dry: false };
-        // What is asked for is done before more is read. Yet a listener of `drain` that writes may be asked for again and
-        // again, and must not keep the peer from being heard.
+        // Requests are handled before more is read. But a listener of `drain` that writes may be
+        // requested again and again, and must not stop the task from reading.
         let mut attends_again = false;
         let mut may_be_timed = self.progress.is_counted;
-        // What has arrived since the last turn may not have been read.
+        // Bytes that have arrived since the last turn may be unread.
         self.progress.waits_for_peer = false;
         loop {
             let is_fast = self.is_fast();
@@ -191,7 +195,8 @@ impl Driver {
                         return Poll::Ready(());
                     }
                     if self.note_failure() {
-                        // What is due waits for it to be known, which it may be already.
+                        // The due events wait until the failure is known, which may be the case
+                        // already.
                         continue;
                     }
                     self.deliver_backlog(scratch, cx, &mut budget);
@@ -210,13 +215,14 @@ impl Driver {
             }
             self.progress.waits_for_peer = false;
             if budget.is_spent() {
-                // Others first. What is left is in the inbox, or in the socket.
+                // Other tasks have their turn. The rest is in the backlog, or in the socket.
                 cx.waker().wake_by_ref();
                 break;
             }
             if is_fast || self.may_read() {
                 if self.poll_read(scratch, cx, &mut budget).is_ready() {
-                    // If the end has begun, not before it is known whether this is the last.
+                    // Once the end has begun, bytes are only sent when it is known whether they are
+                    // the last.
                     if self.progress.is_fast {
                         turn.flush();
                     }
@@ -246,7 +252,7 @@ impl Driver {
         }
     }
 
-    /// Whether there is nothing to do but to read.
+    /// Returns whether reading is the only work.
     #[inline]
     fn is_fast(&self) -> bool {
         self.flags() & (DRAINED | ALARM | STATE_CHANGED | BLOCKED | PAUSED | DISCARD_INPUT | TERMINATED | HELD_UP) == 0
@@ -261,14 +267,14 @@ impl Driver {
         self.slot().flags.load(Ordering::Acquire)
     }
 
-    /// Whether others ask for something.
+    /// Returns whether other threads have requests.
     #[inline]
     fn needs_attention(&self) -> bool {
         let flags = self.flags();
         flags & (DRAINED | ALARM | STATE_CHANGED) != 0 || flags & BLOCKED != 0 && !self.progress.waits_for_socket
     }
 
-    /// Does what others ask for.
+    /// Handles the requests of other threads.
     #[inline]
     fn attend(&mut self, cx: &mut Context<'_>) {
         self.progress.waits_for_socket = false;
@@ -277,7 +283,7 @@ impl Driver {
         }
     }
 
-    /// Makes an error that a listener returned the connection's. Whether there was one.
+    /// Makes the error of a listener the connection's error. Returns whether there was one.
     #[inline]
     pub(crate) fn note_failure(&mut self) -> bool {
         let failure = self.dispatcher.take_failure();
@@ -304,7 +310,8 @@ impl Future for Driver {
             match catch_unwind(AssertUnwindSafe(|| driver.turns(&turn, &mut scratch, cx))) {
                 Ok(polled) => break polled,
                 Err(panic) => {
-                    // A listener panicked, and what it was called with is lost. It ends this connection only.
+                    // A listener panicked, and its arguments are lost. The panic ends this
+                    // connection only.
                     panics += 1;
                     driver.begin_to_fail();
                     driver.dispatcher.abandon();
@@ -325,7 +332,7 @@ impl Future for Driver {
 }
 
 impl Drop for Driver {
-    /// The connection is over, or its runtime is: `close` fires in any case.
+    /// The connection or its runtime has ended: `close` fires in any case.
     fn drop(&mut self) {
         if !self.dispatcher.is_over() {
             self.look_at_state();
@@ -345,7 +352,8 @@ impl Drop for Driver {
 mod tests {
     use super::*;
 
-    /// What a connection costs that does nothing is mostly these two, and its listeners. They do not grow unseen.
+    /// An idle connection mostly costs these two types and its listeners. This test keeps them
+    /// small.
     #[test]
     fn a_connection_is_small() {
         assert!(size_of::<Driver>() <= 264, "the task's part: {}", size_of::<Driver>());

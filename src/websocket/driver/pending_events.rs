@@ -6,19 +6,19 @@ pub(crate) struct Running {
     pub(crate) active: bool,
     pub(crate) event: u8,
     pub(crate) place: usize,
-    /// For the listeners that follow.
+    /// Arguments for the remaining listeners.
     pub(crate) args: OwnedArgs,
 }
 
-/// Events that wait for the listener that runs. They do not come from the wire, so their order is their own: `drain`,
-/// `error`, `close`.
+/// Events that are due after the running listener. They do not come from the wire, so they have an
+/// order of their own: `drain`, `error`, `close`.
 #[derive(Default)]
 pub(crate) struct Due {
     pub(crate) drain: bool,
     pub(crate) error: Option<ConnectionError>,
     pub(crate) close: Option<(u16, String)>,
-    /// All has been emitted.
+    /// All events have been emitted.
     pub(crate) done: bool,
-    /// Nobody waits for asynchronous listeners any more.
+    /// Asynchronous listeners are no longer awaited.
     pub(crate) skip_async: bool,
 }

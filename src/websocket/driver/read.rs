@@ -19,12 +19,13 @@ use crate::websocket::state::slot::{DISCARD_INPUT, HELD_UP, PAUSED, PENDING_CHAN
 /// Frames that are read ahead while a listener runs.
 const READ_AHEAD_FRAMES: usize = 64;
 
-/// Pings beyond the rate that may pile up while nothing is read: what a peer within the default rate sends in 100 s.
+/// Maximum number of pings above the rate that may pile up while reading is paused or a listener is
+/// slow. A peer within the default rate sends them in 100 s.
 const PILE_MAX: u32 = 10_000;
 
-/// From the socket to the listeners.
+/// The way from the socket to the listeners.
 impl Driver {
-    /// Whether there is room for what a read would bring.
+    /// Returns whether there is room for a read.
     #[inline]
     pub(crate) fn may_read(&self) -> bool {
         if self.read.is_none() || !self.closing.reads() {
@@ -33,7 +34,7 @@ impl Driver {
         if self.closing.discards() {
             return true;
         }
-        // A pause ends when nothing more is delivered anyhow.
+        // A pause has no effect once messages are no longer delivered.
         if self.flags() & (PAUSED | DISCARD_INPUT) == PAUSED || self.deadlines.message != Moment::NEVER {
             return false;
         }
@@ -43,7 +44,7 @@ impl Driver {
         self.backlog.len() < self.shared.options.read_ahead && self.backlog.frames() < READ_AHEAD_FRAMES
     }
 
-    /// Reads once, and has it delivered.
+    /// Reads once, and delivers the bytes.
     #[inline]
     pub(crate) fn poll_read(&mut self, scratch: &mut ReadScratch, cx: &mut Context<'_>, budget: &mut Budget) -> Poll<()> {
         let Some(stream) = &mut self.read else { return Poll::Pending };
@@ -91,7 +92,7 @@ impl Driver {
         Poll::Ready(())
     }
 
-    /// Reads what the system has and tokio does not know of.
+    /// Reads bytes that the system has and tokio does not know of.
     #[cold]
     pub(crate) fn read_unknown(&mut self, scratch: &mut ReadScratch, cx: &mut Context<'_>, budget: &mut Budget) {
         if !self.may_read() {
@@ -105,7 +106,7 @@ impl Driver {
         }
     }
 
-    /// Has what has been read delivered.
+    /// Delivers bytes that were read.
     #[inline(always)]
     fn received(&mut self, mut bytes: &mut [u8], spare: &mut BufferPool, cx: &mut Context<'_>, budget: &mut Budget) {
         self.progress.heard = true;
@@ -128,7 +129,7 @@ impl Driver {
         self.keep(bytes);
     }
 
-    /// Keeps what cannot be delivered now. A ping behind a message whose listener runs is answered now all the same.
+    /// Keeps bytes that cannot be delivered yet. Pings among them are answered at once.
     #[inline(never)]
     fn keep(&mut self, bytes: &[u8]) {
         if self.dispatcher.is_free() {
@@ -145,7 +146,7 @@ impl Driver {
         }
     }
 
-    /// More of a large message is in the buffer that it is put together in.
+    /// Handles bytes that were read directly into the buffer of a large message.
     #[inline(never)]
     fn received_direct(
         &mut self,
@@ -182,7 +183,7 @@ impl Driver {
         self.progress.is_fast = false;
         self.begin_to_end();
         match error {
-            // A peer that leaves, however rudely, is no fault.
+            // A peer that leaves without a closing handshake is not an error.
             Some(error)
                 if !matches!(
                     error.kind(),
@@ -195,7 +196,7 @@ impl Driver {
         }
     }
 
-    /// Delivers what has been kept.
+    /// Delivers the bytes that were kept.
     #[inline]
     pub(crate) fn deliver_backlog(&mut self, scratch: &mut ReadScratch, cx: &mut Context<'_>, budget: &mut Budget) {
         if !self.backlog.is_empty() {
@@ -215,7 +216,8 @@ impl Driver {
         let used = before.saturating_sub(rest.len());
         buffer.advance(used);
         if used > 0 && (self.closing.has_ended() || self.closing.is_broken()) && self.flags() & DISCARD_INPUT == 0 {
-            // The peer has left, and its messages have not all been delivered: each has its time.
+            // The peer has left, and some of its messages have not been delivered. Each has its own
+            // time.
             self.deadlines.close = Moment::NEVER;
             self.deadlines.is_not_overdue();
             self.begin_to_end();
@@ -224,7 +226,7 @@ impl Driver {
         self.keep(&[]);
     }
 
-    /// Has messages delivered until there are no more in `input`, or no more can be delivered now.
+    /// Delivers messages until `input` is used up, or no more can be delivered for now.
     #[inline(never)]
     fn feed_all(&mut self, input: &mut &mut [u8], spare: &mut BufferPool, cx: &mut Context<'_>, budget: &mut Budget) {
         while self.dispatcher.is_free() && !budget.is_spent() && !self.is_held_up() {
@@ -242,7 +244,8 @@ impl Driver {
         }
     }
 
-    /// The short way, for messages that have come whole while no listener runs and nothing else is up. Whether there was one.
+    /// The fast way for complete messages while no listener is running and no other event is due.
+    /// Returns whether there was one.
     #[inline(always)]
     fn feed_quickly(&mut self, input: &mut &mut [u8], cx: &mut Context<'_>, budget: &mut Budget) -> bool {
         if !self.session.is_between_messages() {
@@ -288,7 +291,7 @@ impl Driver {
             || self.deadlines.message != Moment::NEVER
     }
 
-    /// One thing that the peer has said.
+    /// Handles one event of the protocol.
     #[inline]
     fn take(&mut self, event: Event<'_>, spare: &mut BufferPool, cx: &mut Context<'_>, budget: &mut Budget) {
         budget.frames = budget.frames.saturating_sub(1);
@@ -314,13 +317,13 @@ impl Driver {
                     self.emit(event::PING, Args::Bytes(&payload), cx);
                 }
             }
-            // It makes us answer nothing.
+            // A pong needs no answer.
             Event::Pong(payload) => self.emit(event::PONG, Args::Bytes(&payload), cx),
             Event::Close(close) => self.answer_close(close, cx),
         }
     }
 
-    /// Emits an event of the wire, if that is still wanted.
+    /// Emits an event of the protocol, unless the connection drops them.
     #[inline]
     pub(crate) fn emit(&mut self, event: u8, args: Args<'_>, cx: &mut Context<'_>) {
         if self.flags() & DISCARD_INPUT == 0 && !self.dispatcher.emit(event, args, cx) {
@@ -328,7 +331,7 @@ impl Driver {
         }
     }
 
-    /// A message has come: for the deadline and the limit that some apps set.
+    /// Counts a message for the deadline and the rate that some apps set.
     #[inline]
     fn note_message(&mut self) {
         if self.progress.is_counted {
@@ -348,17 +351,18 @@ impl Driver {
         }
     }
 
-    /// A frame of a message has come: the peer is not idle.
+    /// Notes that a frame of a message has arrived: the peer is not idle.
     pub(crate) fn note_data(&mut self) {
         if let Some(limit) = self.shared.options.idle_timeout {
             self.deadlines.idle = self.permit.clock().after(limit);
         }
     }
 
-    /// Answers a ping (RFC 6455 §5.5.2). `false` if the peer pings faster than it may, which fails the connection.
+    /// Answers a ping (RFC 6455 §5.5.2). `false` if the peer exceeds its rate, which fails the
+    /// connection.
     ///
-    /// Pings that pile up while nothing is read are not the peer's fault. Beyond the rate, one pong answers all of them: the answer
-    /// to the last (§5.5.3).
+    /// A peer is not responsible for pings that pile up while nothing is read. One pong answers all
+    /// of them that exceed the rate: the answer to the last (§5.5.3).
     fn answer_ping(&mut self, payload: &[u8]) -> bool {
         let was_answered = self.backlog.was_answered();
         let has_piled_up = std::mem::replace(&mut self.progress.pings_pile_up, true);
@@ -380,7 +384,7 @@ impl Driver {
         true
     }
 
-    /// All that had arrived has been read.
+    /// Answers the pings that have piled up, once all received bytes have been read.
     #[inline(never)]
     pub(crate) fn answer_piled_up_pings(&mut self) {
         if self.rates.as_mut().is_some_and(|rates| std::mem::take(&mut rates.piled_up) > 0) {

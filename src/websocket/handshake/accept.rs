@@ -22,18 +22,18 @@ use crate::websocket::state::handle::WebSocketConnection;
 use crate::websocket::state::shared::Shared;
 use crate::websocket::state::slot::{self, Phase, Slot};
 
-/// The middleware's events, by their place among its names.
+/// The indices of the middleware's events in its list of names.
 const CONNECTION: u8 = 0;
 const ERROR: u8 = 1;
 
-/// When there has to be a decision, and after how long that is.
+/// The deadline of the decision, and the timeout it was made from.
 type Deadline = Option<(Instant, Duration)>;
 
 fn deadline(options: &WebSocketOptions) -> Deadline {
     options.handshake_timeout.and_then(|limit| Some((Instant::now().checked_add(limit)?, limit)))
 }
 
-/// Answers a request that wants to be a WebSocket.
+/// Answers a handshake.
 pub(crate) fn decide(request: ServerRequest, shared: Arc<Shared>) -> ResponseFuture {
     let handshake = match check::check(&request, &shared.options) {
         Ok(handshake) => handshake,
@@ -59,12 +59,13 @@ pub(crate) fn decide(request: ServerRequest, shared: Arc<Shared>) -> ResponseFut
     }
 }
 
-/// A connection whose listeners decide about it.
+/// A connection whose `connection` listeners are deciding about it.
 struct PendingHandshake {
     connection: WebSocketConnection,
     shared: Arc<Shared>,
     decision: Decision,
-    /// The one that it was begun on: it may be given up on another, which is not driven on.
+    /// The runtime of the handshake. The future may be dropped on another runtime that no longer
+    /// runs.
     runtime: Option<Handle>,
 }
 
@@ -75,7 +76,7 @@ enum Decision {
 }
 
 impl Drop for PendingHandshake {
-    /// If it is not accepted, the connection was never there.
+    /// If the handshake was not accepted, the connection was never opened.
     fn drop(&mut self) {
         match self.decision {
             Decision::Accepted => {}
@@ -85,7 +86,7 @@ impl Drop for PendingHandshake {
                 let runtime = runtime.take();
                 let gone = PendingHandshake { connection, shared: shared.clone(), decision: Decision::Open, runtime: None };
                 let answer = gone.refuse(HandshakeError::Gone.into());
-                // Nobody is left who would wait for asynchronous listeners.
+                // No task is left that could await asynchronous listeners.
                 if let Some(runtime) = runtime {
                     runtime.spawn(answer.into_future());
                 }
@@ -110,7 +111,7 @@ impl PendingHandshake {
         PendingHandshake { connection, shared, decision: Decision::Open, runtime: Handle::try_current().ok() }
     }
 
-    /// Does what was decided before there was a connection.
+    /// Acts on the decision of [`with_verify`](crate::WebSocketMiddleware::with_verify).
     fn apply(self, verdict: Verdict, handshake: Handshake, deadline: Deadline) -> ResponseFuture {
         match verdict {
             Ok(found) => {
@@ -142,7 +143,8 @@ impl PendingHandshake {
         self.accept(handshake)
     }
 
-    /// The same from the first asynchronous listener on, which is `running`.
+    /// Continues [`decide`](Self::decide) from the first asynchronous listener on, which is
+    /// `running`.
     async fn decide_later(
         self,
         handshake: Handshake,
@@ -168,7 +170,7 @@ impl PendingHandshake {
         }
     }
 
-    /// What a listener has decided.
+    /// Returns the decision of a listener.
     fn verdict(&self, result: Result<(), BoxError>) -> Result<(), Rejection> {
         result?;
         let rejection = self.connection.lock().and_then(|mut state| state.cold_if_any()?.rejection.take());
@@ -189,11 +191,11 @@ impl PendingHandshake {
         }
     }
 
-    /// All have decided for it. From here on the connection is there, and will say `close`.
+    /// Accepts the handshake. From here on the connection exists, and will emit `close`.
     fn accept(mut self, handshake: Handshake) -> ResponseFuture {
         if let Some(mut state) = self.connection.lock() {
             if let Some(page) = state.cold_if_any().and_then(|cold| cold.rejection.take()) {
-                // By somebody else, after the last listener.
+                // Another thread called `reject` after the last listener.
                 drop(state);
                 return self.refuse(page.into());
             }
@@ -210,7 +212,8 @@ impl PendingHandshake {
         handshake.complete(Response::switching_protocols(Box::new(upgrade))).into()
     }
 
-    /// Tells of a refused handshake. The connection answers the `error` listeners, and then it is gone.
+    /// Emits the middleware's `error` for a refused handshake. The connection only exists until its
+    /// listeners are done.
     fn refuse(mut self, Rejection { error, mut page }: Rejection) -> ResponseFuture {
         self.decision = Decision::Refused;
         self.shared.connections.refused(error.cause());
@@ -218,7 +221,7 @@ impl PendingHandshake {
         let listeners = self.shared.listeners.snapshot();
         let is_reported = trace::handshake_failed(error.cause(), &error, by_app);
         if by_app {
-            // An exception in a listener is an `error` of the HTTP server in ReactPHP.
+            // In ReactPHP an exception in a listener is an `error` of the HTTP server.
             let failed = HttpError::Handler(error.clone().into());
             let is_reported = is_reported || self.shared.listeners.count(&ERROR) > 0;
             *page = if is_reported { page.with_reported_error(failed) } else { page.with_error(failed) };
@@ -227,7 +230,7 @@ impl PendingHandshake {
             state.phase = Phase::Closed;
             state.cold().error = Some(ConnectionError::Handshake(error));
         }
-        // What these return is about a connection that is not there: there is nothing left to do with it.
+        // There is no connection that the errors of these listeners could fail.
         let mut running = Vec::new();
         for listener in listeners.iter() {
             match self.call(listener, ERROR) {
@@ -254,7 +257,7 @@ impl PendingHandshake {
     }
 }
 
-/// What is not decided in time is refused.
+/// Refuses the handshake if it is not decided before the deadline.
 async fn in_time<T>(deadline: Deadline, decide: impl Future<Output = Result<T, Rejection>>) -> Result<T, Rejection> {
     let Some((deadline, limit)) = deadline else { return decide.await };
     timeout_at(deadline, decide).await.unwrap_or_else(|_| Err(HandshakeError::Timeout { limit }.into()))
@@ -262,7 +265,7 @@ async fn in_time<T>(deadline: Deadline, decide: impl Future<Output = Result<T, R
 
 type Running<T, E> = Contained<Pin<Box<dyn Future<Output = Result<T, E>> + Send>>>;
 
-/// A panic is an error.
+/// Runs a future. A panic becomes an error.
 async fn contain_future<T, E: From<BoxError>>(mut running: Running<T, E>) -> Result<T, E> {
     std::future::poll_fn(|cx| {
         contain(|| Ok(running.as_mut().poll(cx))).unwrap_or_else(|error| Poll::Ready(Err(error.into())))
@@ -270,8 +273,8 @@ async fn contain_future<T, E: From<BoxError>>(mut running: Running<T, E>) -> Res
     .await
 }
 
-/// A connection that has been accepted. If the 101 does not leave, because the client has left or another middleware has
-/// answered something else, there is still a `close` to each `connection`.
+/// An accepted connection. If the 101 does not leave, because the client has left or another
+/// middleware has changed the response, `close` still fires once for each `connection`.
 struct Accepted {
     connection: Option<WebSocketConnection>,
     shared: Arc<Shared>,

@@ -35,7 +35,8 @@ impl From<BoxError> for Rejection {
     }
 }
 
-/// What is decided about a handshake: why it is refused, or what the connection gets attached, if anything.
+/// The decision about a handshake: the reason to refuse it, or the value to attach to the
+/// connection, if any.
 pub(crate) type Verdict = Result<Option<Arc<dyn Any + Send + Sync>>, Rejection>;
 
 /// A verdict, or the future of one.
@@ -118,8 +119,9 @@ where
 /// | `Err(response)` | refused with this [`Response`](crate::Response) |
 /// | `Err(error)` with any other error | refused with 500 |
 ///
-/// A value may have any type but those that may themselves mean a refusal: an `Option`, a `Result`, a `Response` or a future
-/// inside of `Ok` does not compile. Use `?` and `ok_or` before: `find(token).await?.ok_or_else(|| Response::new(403))`.
+/// A value may have any type except those that can mean a refusal themselves. An `Option`, a
+/// `Result`, a `Response` or a future inside of `Ok` does not compile. Unwrap it before, with `?`
+/// and `ok_or`: `find(token).await?.ok_or_else(|| Response::new(403))`.
 ///
 /// `K` tells the types apart; the compiler infers it.
 #[diagnostic::on_unimplemented(
