@@ -1,7 +1,9 @@
-//! Clients that mean harm, over real sockets, against a server in a process of its own: what it has in memory, in descriptors and
-//! in time on processors is seen from outside and bounded, and a good client beside the bad ones is served all along.
+//! Malicious clients over real sockets, against a server in a process of its own. The memory, the
+//! descriptors and the processor time of that process stay below a bound. Meanwhile the server
+//! still serves a good client.
 //!
-//! The bounds are several times what is used. They tell a leak or a loop from none, on a machine that has other things to do.
+//! Each bound is several times the usual value. It detects a leak or a loop, also on a busy
+//! machine.
 #![cfg(target_os = "linux")]
 
 #[path = "support/process.rs"]
@@ -34,7 +36,7 @@ fn worst_case(setup: &str) -> usize {
     options(setup).1.worst_case_bytes()
 }
 
-/// So many clients at the same time. What each of them returns.
+/// Runs all clients at the same time, and returns the result of each.
 async fn all<F: Future<Output: Send> + Send + 'static>(clients: impl IntoIterator<Item = F>) -> Vec<F::Output> {
     let clients: Vec<JoinHandle<F::Output>> = clients.into_iter().map(tokio::spawn).collect();
     let mut outcomes = Vec::new();
@@ -47,7 +49,7 @@ async fn all<F: Future<Output: Send> + Send + 'static>(clients: impl IntoIterato
 /// Sends a request and reads to the end, which may be a reset.
 async fn answer_of(address: SocketAddr, request: impl AsRef<[u8]>) -> String {
     let mut peer = Peer::connect(address).await;
-    // Whoever is refused early may be cut off early.
+    // The server may reset a client that it rejects early.
     let _ = peer.stream.write_all(request.as_ref()).await;
     String::from_utf8_lossy(&peer.rest().await).into_owned()
 }
@@ -154,7 +156,8 @@ async fn a_message_in_a_hundred_thousand_segments_is_taken_at_the_price_of_its_r
     server.settle();
 }
 
-// What is announced and does not come.
+// Lengths that are announced, and payloads that do not arrive (RFC 6455 section 5.2, RFC 9112
+// section 6).
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frames_that_announce_more_than_there_is_are_refused_at_once_and_take_no_memory() {
@@ -169,7 +172,7 @@ async fn frames_that_announce_more_than_there_is_are_refused_at_once_and_take_no
             let first = [0x82, 0x02, 0x80][n % 3];
             peer.send([&before[..], &[first, 0xFF], &u64::to_be_bytes(length), &[1, 2, 3, 4]].concat()).await;
             assert_eq!(peer.closed().await.0, Some(expected), "{length}");
-            // The payload, which nobody waits for.
+            // The payload, for which the server does not wait.
             let _ = peer.stream.write_all(&[0; 100_000]).await;
         }))
         .await;
@@ -312,7 +315,8 @@ async fn who_does_not_read_a_broadcast_is_ended_and_the_others_get_all_of_it() {
     for _ in 0..4 {
         readers.push(join(server.address).await);
     }
-    // As much as one reads in time, so that only who does not read at all is behind.
+    // A healthy client reads this much in time, so that only a client that does not read at all is
+    // slow.
     for batch in 0..BATCHES {
         let messages: Vec<String> = (0..BATCH).map(|n| format!("{batch} {n} {}", "x".repeat(16_000))).collect();
         let all: Vec<u8> = messages.iter().flat_map(text).collect();
@@ -496,7 +500,7 @@ async fn without_descriptors_it_does_not_spin_and_serves_all_who_take_turns() {
     assert!(server.times("socket") > 0, "it was told that there are none");
 }
 
-// What is not what it should be.
+// Malformed and inconsistent input.
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_speaks_another_protocol_is_told_so_at_once() {
@@ -565,7 +569,7 @@ async fn heads_and_bodies_without_end_are_refused_at_their_bounds() {
     ];
     for (request, status) in rows {
         for said in all((0..20).map(|_| answer_of(address, request.clone()))).await {
-            // Who sends on and on may be reset before it has read why.
+            // A client that continues to send may be reset before it has read the response.
             assert!(said.is_empty() || said.starts_with(&format!("HTTP/1.1 {status} ")), "{:.60}: {said}", request);
         }
     }

@@ -113,7 +113,7 @@ fn outside_of_a_server_too() {
     assert_eq!(log.take(), [""; 0]);
 }
 
-// A stream that nobody writes to any more.
+// Streams without a writer.
 
 /// A server whose responses are streams, which come with each request; their events and its errors are noted.
 fn streaming() -> (HttpServer, mpsc::UnboundedReceiver<BodyWriter>, Log) {

@@ -59,7 +59,7 @@ impl Room<TcpStream> {
 }
 
 impl Room<DuplexStream> {
-    /// The same in memory, with so many bytes in flight at most.
+    /// A room in memory. At most `capacity` bytes are in flight to each member.
     async fn in_memory(options: WebSocketOptions, members: usize, capacity: usize) -> Room<DuplexStream> {
         Room::in_memory_of(GroupManager::new(), options, members, capacity).await
     }
@@ -145,7 +145,7 @@ async fn members_that_miss_messages_get_the_others_in_the_same_order() {
         tokio::task::spawn_blocking(move || writing.into_iter().for_each(|thread| thread.join().unwrap())).await.unwrap();
         let mut all = Vec::new();
         for (peer, connection) in room.peers.iter_mut().zip(&room.connections) {
-            // What is held for it leaves first.
+            // The messages that are held for a member are sent before its Close frame.
             connection.end_with("end");
             let mut texts = Vec::new();
             while texts.last().is_none_or(|text| text != "end") {

@@ -31,7 +31,7 @@ async fn what_was_written_before_the_end_arrives_however_slowly_it_is_taken() {
     let ends: [fn(WebSocketConnection); 4] = [
         |connection| connection.end(),
         |connection| connection.close_with(1000, ""),
-        // The same with a Close of the peer's, to which ours is the answer: see below.
+        // The peer sends the first Close frame, and the server answers it: see below.
         |_| {},
         |connection| connection.close_with(1000, ""),
     ];
@@ -145,7 +145,7 @@ async fn messages_that_have_arrived_are_delivered_though_nothing_can_be_written_
     assert_eq!(log.take(), expected);
 }
 
-/// The same on a socket, which a reset of the peer's has broken.
+/// On a socket that the peer has reset, messages that arrived before the reset are delivered.
 #[tokio::test]
 async fn messages_that_have_arrived_are_delivered_though_the_peer_has_left() {
     let Pair { connection, mut peer, log } = Pair::over_tcp(quiet()).await;

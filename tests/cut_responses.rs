@@ -1,4 +1,5 @@
-//! A response that is cut never looks complete, and a connection that ends in order says so.
+//! A response that is cut never looks complete, and a graceful end is visible to the client (RFC
+//! 9112 section 8).
 
 mod support;
 

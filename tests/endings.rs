@@ -1,5 +1,5 @@
-//! Endings: `close` is told exactly once and last, as soon as it can be, whatever is still under way when a connection ends, and
-//! what was accepted for the peer reaches it.
+//! Endings: `close` fires exactly once and last, as soon as possible, whatever is still in progress
+//! when a connection ends. Messages that were accepted for the peer reach it.
 
 mod support;
 

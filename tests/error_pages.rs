@@ -1,5 +1,5 @@
-//! What an app decides about requests before its handlers see them: the pages of the server's own errors, and how large a body
-//! may be.
+//! Settings of an app that apply before its handlers see a request: the pages of the server's own
+//! errors, and the size limit of a body.
 
 mod support;
 

@@ -1,5 +1,6 @@
-//! Where an app hears of its own failure in a handshake: from the middleware, whose `error` knows the connection, and from the
-//! HTTP server, as in ReactPHP, where an exception in a `connection` listener is an `error` of the `HttpServer`.
+//! Failures of an app in a handshake: the middleware's `error` event has the connection, and the
+//! HTTP server emits `error` as well. ReactPHP does the latter: an exception in a `connection`
+//! listener is an `error` of the `HttpServer`.
 
 mod support;
 

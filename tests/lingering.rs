@@ -1,4 +1,5 @@
-//! The end of a connection: the client gets the answer although it is still sending, and nobody lingers for ever.
+//! The end of an HTTP connection: a client that is still sending receives the response, and no
+//! connection lingers for ever (RFC 9112 section 9.6).
 
 mod support;
 

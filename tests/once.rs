@@ -10,7 +10,7 @@ use react_websocket::{
 };
 use support::{Pair, Peer, frame, text};
 
-/// Something that is given away, once: it says so, and what it was called with.
+/// A value that is given away once. It reports that, and the arguments of the call.
 struct Gift {
     name: &'static str,
     to: Sender<String>,

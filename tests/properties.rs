@@ -73,7 +73,7 @@ fn large(seed: u8, length: usize) -> Vec<u8> {
     (0..length).map(|at| (at as u8).wrapping_mul(seed) ^ (at >> 8) as u8).collect()
 }
 
-/// So many bytes of text, and perhaps of a character that is not complete.
+/// Text of `length` bytes, whose last character may be incomplete.
 fn large_text(seed: u8, length: usize) -> Vec<u8> {
     let words = "aé語🦀".bytes().cycle();
     std::iter::repeat_n(b'a', usize::from(seed)).chain(words).take(length).collect()
@@ -279,7 +279,7 @@ impl Receiver {
     }
 }
 
-/// What is received, and the error that ends it.
+/// The received events, and the error that ends them.
 type Verdict = (Vec<Event<'static>>, Result<(), ProtocolError>);
 
 fn verdict(bytes: &[u8], cuts: &[usize], limits: Limits, way: Way) -> Verdict {
@@ -407,7 +407,7 @@ fn what_is_encoded_is_received_however_it_is_fragmented() {
                 Opcode::Text => Event::Text(String::from_utf8(payload.clone()).unwrap().into()),
                 _ => Event::Binary(payload.clone().into()),
             });
-            // The same again in one frame.
+            // The same message again in one frame.
             sent.extend(masked(true, opcode, &payload, key()));
             expected.push(expected.last().unwrap().clone());
             for way in WAYS {
@@ -431,7 +431,8 @@ fn a_close_that_is_encoded_is_received_with_the_code_that_may_be_sent() {
             None => assert_eq!(code, close_code::NO_STATUS),
             Some((received, told)) => {
                 assert_eq!(*received, close::sendable(code));
-                // As much as fits, and not less because of a character that does not.
+                // The reason is cut before the first character that does not fit (RFC 6455 section
+                // 5.5).
                 assert!(reason.starts_with(told), "{told:?}");
                 assert!(told.len() == reason.len() || told.len() + 4 > close::REASON_MAX, "{told:?}");
             }
@@ -599,7 +600,7 @@ fn memory_grows_with_what_has_arrived_and_not_with_what_was_announced() {
             // Unmasked by a key of nothing, the rest is the same as on the wire.
             bytes.extend([&[opcode, 0xFF], &u64::to_be_bytes(*announced)[..], &[0; 4]].concat());
             bytes.resize(length, b'a');
-            // What has been announced may be less than what is to arrive.
+            // The announced length may be less than the number of bytes that arrive.
             bytes.truncate(length - arrived.saturating_sub(*announced as usize));
             sent.push(bytes);
         }
@@ -654,7 +655,7 @@ fn a_ping_is_found_ahead_exactly_if_it_is_received_later() {
         let expected = all.get(known..).unwrap_or_default();
         match result {
             Ok(()) => assert_eq!(found, expected),
-            // A mistake in a message is for the session to see; who looks ahead goes on.
+            // The session reports a violation in a message. The look-ahead continues behind it.
             Err(_) => assert!(found.starts_with(expected), "{found:?} instead of {expected:?}"),
         }
     });

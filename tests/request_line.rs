@@ -1,5 +1,5 @@
-//! The request line (RFC 9112 section 3): a byte that no request line can have is refused when it
-//! arrives, and error pages heed the method as soon as it is known (RFC 9110 section 9.3.2).
+//! The request line (RFC 9112 section 3): an invalid byte is rejected when it arrives. Error pages
+//! depend on the method as soon as it is known (RFC 9110 section 9.3.2).
 
 mod support;
 

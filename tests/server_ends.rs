@@ -35,7 +35,8 @@ async fn until_it_is_asked(http: &HttpServer) {
     }
 }
 
-// A runtime that is dropped takes its servers with it. Whoever waits for them in another runtime hears of it.
+// Dropping a runtime ends its servers. A future in another runtime that waits for such an end
+// completes.
 
 #[test]
 fn a_listening_ends_with_its_runtime() {
@@ -168,7 +169,7 @@ async fn closing_is_ready_when_the_end_begins() {
     }
 }
 
-/// A handler that waits for news for as long as there are none.
+/// A handler of a long poll, which waits until there is news.
 #[tokio::test]
 async fn a_handler_that_knows_of_the_end_does_not_hold_it_up() {
     in_time(async {

@@ -38,7 +38,7 @@ fn with_grace(http: HttpServer) -> HttpServer {
     http.with_options(HttpOptions::new().shutdown_grace(GRACE))
 }
 
-/// Lets everybody else go on until nobody can: the paused clock moves only then.
+/// Lets all tasks run until each of them waits: the paused clock moves only then.
 async fn settle() {
     sleep(Duration::from_millis(1)).await;
 }
@@ -801,7 +801,7 @@ mod unix {
 
     use super::*;
 
-    /// A socket that cannot be served: it is none.
+    /// A socket that cannot be served: its descriptor is a file.
     fn broken_socket() -> SocketServer {
         let file = File::open(std::env::current_exe().unwrap()).unwrap();
         SocketServer::from(std::net::TcpListener::from(OwnedFd::from(file)))
@@ -955,7 +955,7 @@ async fn a_spread_without_end_is_ended_by_the_grace() {
     assert_eq!(log.take(), ["close 1006 ", "close 1006 "]);
 }
 
-/// Its tasks have gone with it, so there is nobody left.
+/// The runtime has dropped the server's tasks, so no connection is left.
 #[test]
 fn a_server_whose_runtime_has_ended_is_over() {
     for closes_before in [false, true] {

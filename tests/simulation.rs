@@ -1,7 +1,8 @@
 //! The server on simulated machines, whose links can be cut, slow or uneven, and which can crash. Time is simulated, too.
 //!
-//! The simulated TCP repeats nothing that was lost. So a link that is cut for good loses everything (`partition`), one that
-//! heals holds everything back until then (`hold`), as TCP's repetitions do, and losses now and then are delays.
+//! The simulated TCP does not retransmit. A link that is cut for good therefore loses everything
+//! (`partition`). A link that heals holds everything back until then (`hold`), as TCP's
+//! retransmissions do. Occasional losses are delays.
 
 mod support;
 
@@ -32,8 +33,8 @@ const LATE: Duration = Duration::from_millis(50 + 1);
 
 const PING_INTERVAL: Duration = seconds(10);
 const PONG_TIMEOUT: Duration = seconds(8);
-/// The longest that a dead peer may be taken for a living one: the next ping may be an interval and a tenth away, and nobody
-/// answers it. Both deadlines may be late.
+/// Maximum time until a dead peer is detected: the next ping may be an interval and a tenth away,
+/// and its pong timeout follows. Both deadlines may be late.
 const PROMISE: Duration = Duration::from_millis(11_000 + 8_000 + 2 * 51);
 
 const TEXT: u8 = 1;
@@ -52,7 +53,7 @@ fn options() -> WebSocketOptions {
     WebSocketOptions::new().ping_interval(PING_INTERVAL).pong_timeout(PONG_TIMEOUT)
 }
 
-/// The same in every run.
+/// A simulation that is the same in every run.
 fn simulation() -> Builder {
     // Pings are spread by chance.
     fastrand::seed(1);
@@ -70,13 +71,13 @@ fn until(sim: &mut Sim<'_>, moment: Duration) {
 
 // ------------------------------------------------------------------------------------------------ what happens
 
-/// What has happened, when, and to whom.
+/// A log of events, each with its time and its subject.
 #[derive(Clone, Default)]
 struct Diary(Arc<Mutex<Vec<(Duration, String, String)>>>);
 
 impl Diary {
     fn note(&self, who: &str, what: impl Into<String>) {
-        // What is dropped with the simulation does not count.
+        // Values that are dropped after the simulation do not count.
         let Some(at) = turmoil::sim_elapsed() else { return };
         self.0.lock().unwrap().push((at, who.to_owned(), what.into()));
     }
@@ -138,7 +139,7 @@ fn noting(diary: &Diary, options: WebSocketOptions) -> WebSocketMiddleware {
     websocket
 }
 
-/// The same, which also tell their peers a number so often.
+/// Like `noting`, but each connection also writes a number to its peer at every interval.
 fn counting(diary: &Diary, options: WebSocketOptions, every: Duration) -> WebSocketMiddleware {
     let websocket = noting(diary, options);
     websocket.on("connection", move |connection: WebSocketConnection| {
@@ -195,7 +196,7 @@ async fn opened() -> Peer<TcpStream> {
     peer
 }
 
-/// A server that has given somebody up does not listen, which is no fault here.
+/// A server that has closed a connection does not read from it, which is allowed here.
 async fn say(peer: &mut Peer<TcpStream>, bytes: Vec<u8>) {
     let _ = peer.stream.write_all(&bytes).await;
 }

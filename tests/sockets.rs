@@ -273,7 +273,7 @@ fn error_is_the_only_event() {
     assert!(socket.try_on("error", |_| Ok::<(), io::Error>(())).is_ok());
 }
 
-/// In a process of its own, since it takes all descriptors from everybody in it.
+/// In a process of its own, since it uses all descriptors of the process.
 #[cfg(unix)]
 #[test]
 fn a_failing_accept_is_told_at_most_once_a_second_and_serving_goes_on_by_itself() {
@@ -323,10 +323,10 @@ async fn run_out_of_descriptors() {
     while told.recv().await.is_some() {}
 }
 
-// Streams that somebody else has made.
+// Streams that the app has accepted.
 
-/// What requests and connections tell of both ends: of a request, in a `connection`, a `text` and a `close` listener, and
-/// when the connection is over.
+/// Reports the addresses of both ends: of a request, in a `connection`, a `text` and a `close`
+/// listener, and after the end of the connection.
 fn telling() -> (HttpServer, mpsc::UnboundedReceiver<String>) {
     let (tell, told) = mpsc::unbounded_channel();
     let websocket = WebSocketMiddleware::new();
@@ -808,7 +808,7 @@ mod unix {
 
 // ----------------------------------------------------------------------------------------------- broadcasts
 
-/// So many that they are not all written to at once.
+/// A number of connections at which a broadcast needs several turns.
 const MANY: usize = 600;
 
 #[test]

@@ -35,7 +35,7 @@ async fn messages_keep_their_order_over_bursts_however_long_each_takes() {
                 1 => tokio::task::yield_now().await,
                 _ => pass(50 - n % 50).await,
             }
-            // What it borrows is still there.
+            // The borrowed value still exists.
             assert_eq!(text, n.to_string());
             log.add(n);
         });

@@ -177,7 +177,7 @@ async fn a_drain_listener_that_writes_more_each_time_leaves_others_and_the_peer_
     let (address, listening) = listen((websocket, router));
     let served = Arc::new(AtomicBool::new(false));
     let bystander_served = served.clone();
-    // Whoever takes it all does so on another thread, and as fast as it is written.
+    // The reader is on another thread, and reads as fast as the server writes.
     let reader = std::thread::spawn(move || {
         let mut stream = std::net::TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();

@@ -60,7 +60,7 @@ async fn a_message_listener_added_or_removed_by_a_text_listener_heeds_that_messa
     assert_eq!(case.hears(text("")).await, ["the first"]);
 }
 
-/// Whatever it takes: no listener hears of a message without it.
+/// A listener of any kind: none receives a message before it.
 #[tokio::test(start_paused = true)]
 async fn a_message_listener_added_while_a_text_listener_is_waited_for_hears_the_next() {
     let mut case = open(|connection, log| {
@@ -77,7 +77,8 @@ async fn a_message_listener_added_while_a_text_listener_is_waited_for_hears_the_
     assert_eq!(case.hears(text("b")).await, ["told", "Text(\"b\")"]);
 }
 
-/// What is captured is not kept for a peer that may be silent for ever.
+/// The captured values are not kept until a peer sends something, since a peer may be silent for
+/// ever.
 #[tokio::test(start_paused = true)]
 async fn a_removed_listener_is_dropped_at_once_or_when_the_one_that_runs_is_done() {
     let options = || WebSocketOptions::new().ping_interval(None);
