@@ -1,6 +1,13 @@
 //! A client that speaks raw bytes, and can be wrong on purpose.
 #![allow(dead_code, reason = "each test file uses another part of it")]
 
+pub mod groups;
+pub mod handshake;
+pub mod http;
+pub mod streams;
+pub mod timeouts;
+pub mod wire;
+
 use std::cell::Cell;
 use std::fmt;
 use std::net::SocketAddr;
