@@ -240,7 +240,7 @@ async fn a_flood_of_small_messages_is_echoed_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_of_pipelined_requests_is_answered_in_order_as_many_as_one_connection_may_carry() {
+async fn a_flood_of_pipelined_requests_is_answered_in_order_up_to_the_limit_of_a_connection() {
     const CONNECTIONS: usize = 100;
     let server = Process::start("");
     let bystander = Bystander::of(&server);
@@ -273,7 +273,7 @@ async fn a_flood_of_pipelined_requests_is_answered_in_order_as_many_as_one_conne
 // Those who do not read.
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_has_a_gigabyte_echoed_and_does_not_read_is_ended_within_the_worst_case() {
+async fn a_client_that_has_a_gigabyte_echoed_and_does_not_read_is_closed_within_the_worst_case() {
     // By the hard limit, and by the time in which nothing was taken.
     let rows = [("close_timeout=1000", 1024, "error 1013"), ("hard_limit=67108864 write_timeout=1000", 32, "error 1006")];
     for (setup, messages, ended) in rows {
@@ -300,7 +300,7 @@ async fn who_has_a_gigabyte_echoed_and_does_not_read_is_ended_within_the_worst_c
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_does_not_read_a_broadcast_is_ended_and_the_others_get_all_of_it() {
+async fn a_client_that_does_not_read_a_broadcast_is_closed_and_the_others_receive_all_of_it() {
     const BATCHES: usize = 40;
     const BATCH: usize = 32;
     let server = Process::start("close_timeout=1000");
@@ -337,7 +337,7 @@ async fn who_does_not_read_a_broadcast_is_ended_and_the_others_get_all_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_does_not_read_a_large_answer_is_cut_after_the_write_timeout() {
+async fn a_client_that_does_not_read_a_large_response_is_cut_after_the_write_timeout() {
     let server = Process::start("http_write_timeout=1000");
     let bystander = Bystander::of(&server);
     let address = server.address;
@@ -388,7 +388,7 @@ async fn five_hundred_resets_in_the_middle_of_something_leave_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_ends_one_half_gets_its_answers_and_is_let_go() {
+async fn a_half_closed_client_receives_its_responses_and_is_closed() {
     let server = Process::start("");
     let bystander = Bystander::of(&server);
     let address = server.address;
@@ -426,7 +426,7 @@ async fn who_ends_one_half_gets_its_answers_and_is_let_go() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_asks_for_what_takes_long_and_pipelines_and_leaves_is_let_go() {
+async fn a_client_that_pipelines_slow_requests_and_leaves_is_dropped() {
     let server = Process::start("");
     let bystander = Bystander::of(&server);
     let address = server.address;
@@ -470,7 +470,7 @@ async fn five_thousand_that_connect_and_leave_cost_nothing_that_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_descriptors_it_does_not_spin_and_serves_all_who_take_turns() {
+async fn without_descriptors_the_server_does_not_spin_and_serves_clients_in_turn() {
     const CLIENTS: u64 = 120;
     const LIMIT: usize = 64;
     let server = Process::start_with_descriptors("", LIMIT);
@@ -503,7 +503,7 @@ async fn without_descriptors_it_does_not_spin_and_serves_all_who_take_turns() {
 // Malformed and inconsistent input.
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_speaks_another_protocol_is_told_so_at_once() {
+async fn a_client_of_another_protocol_is_answered_at_once() {
     let server = Process::start("");
     let bystander = Bystander::of(&server);
     let address = server.address;
@@ -525,7 +525,7 @@ async fn who_speaks_another_protocol_is_told_so_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_shakes_hands_twice_has_said_a_frame_that_is_none() {
+async fn a_second_handshake_is_a_malformed_frame() {
     let server = Process::start("");
     let bystander = Bystander::of(&server);
     let address = server.address;
@@ -580,7 +580,7 @@ async fn heads_and_bodies_without_end_are_refused_at_their_bounds() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_expects_a_continue_and_sends_nothing_is_not_waited_for() {
+async fn a_client_that_expects_a_continue_and_sends_nothing_is_closed() {
     let server = Process::start("body_timeout=1000");
     let bystander = Bystander::of(&server);
     let address = server.address;

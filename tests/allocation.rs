@@ -129,7 +129,7 @@ fn left_of_sends<F: Future>(count: usize, send: impl Fn() -> F) -> i64 {
 }
 
 #[tokio::test]
-async fn nothing_is_kept_for_those_who_do_not_wait_for_room_any_more() {
+async fn nothing_is_kept_for_sends_that_no_longer_wait() {
     let stream = BodyStream::new();
     stream.write(vec![b'a'; 100_000]);
     assert_eq!(left_of_sends(1_000, || stream.send("a")), 0);

@@ -78,7 +78,7 @@ async fn write_answers_true_below_64_kib_unsent_and_false_from_exactly_there_on(
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_of_several_writes_past_the_soft_limit_answers_false_and_is_accepted() {
+async fn each_write_above_the_soft_limit_returns_false_and_is_accepted() {
     let mut pair = pair_with_unsent(options(), SOFT).await;
     for n in 0..10 {
         assert!(!pair.connection.write(n.to_string()));
@@ -91,7 +91,7 @@ async fn each_of_several_writes_past_the_soft_limit_answers_false_and_is_accepte
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_written_after_the_end_is_dropped_and_answered_with_false() {
+async fn writes_after_the_end_are_dropped_and_return_false() {
     fn is_dead(connection: WebSocketConnection) {
         let unsent = connection.buffered_amount();
         assert!(!connection.is_writable());
@@ -242,7 +242,7 @@ async fn without_a_write_that_answered_false_there_is_no_drain() {
     assert_eq!(pair.log.take(), [""; 0]);
 }
 
-/// It takes the unsent bytes to the limit, and nobody was told to stop.
+/// A ping raises the unsent bytes to the soft limit, but no `write` has returned `false`.
 #[tokio::test(start_paused = true)]
 async fn a_ping_is_no_write_that_drain_would_answer() {
     let mut pair = pair_with_unsent(options(), SOFT - 2).await;
@@ -274,7 +274,7 @@ async fn a_pump_that_writes_at_each_drain_gets_it_all_through() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_listener_writes_past_the_limit_and_the_turns_end_sends_is_followed_by_drain() {
+async fn writes_above_the_limit_that_the_end_of_the_turn_sends_are_followed_by_drain() {
     let mut pair = Pair::in_memory(options()).await;
     pair.connection.on("text", |connection: &WebSocketConnection| {
         assert!(!connection.write("x".repeat(SOFT)));
@@ -291,7 +291,7 @@ async fn what_a_listener_writes_past_the_limit_and_the_turns_end_sends_is_follow
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_written_before_the_101_has_its_drain_too() {
+async fn writes_before_the_101_are_followed_by_drain_too() {
     let log = Log::default();
     let watched = log.clone();
     let http = websockets(move |connection| {
@@ -380,7 +380,7 @@ async fn a_turn_may_write_more_than_the_hard_limit_to_a_socket_that_takes_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn past_the_hard_limit_memory_does_not_grow() {
+async fn above_the_hard_limit_memory_does_not_grow() {
     let pair = pair_with_unsent(options(), HARD).await;
     assert!(!pair.connection.write("x".repeat(1_000_000)));
     let unsent = pair.connection.buffered_amount();
@@ -471,9 +471,10 @@ async fn small_limits_hold_at_their_edges() {
     }
 }
 
-/// With a soft limit of nothing, "below" can only mean that nothing is unsent: nobody may wait for ever.
+/// With a soft limit of 0, "below" means that no bytes are unsent. `drain` must still fire, and
+/// `send` must still complete.
 #[tokio::test(start_paused = true)]
-async fn a_soft_limit_of_0_makes_nobody_wait_for_ever() {
+async fn with_a_soft_limit_of_0_drain_fires_and_send_completes() {
     let mut pair = Pair::in_memory(limits(0, HARD)).await;
     assert!(!pair.connection.write("x"));
     assert_eq!(pair.peer.text().await, "x");
@@ -484,7 +485,7 @@ async fn a_soft_limit_of_0_makes_nobody_wait_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_heeds_the_soft_limit_never_meets_a_hard_one_that_is_lower() {
+async fn a_writer_that_heeds_the_soft_limit_never_meets_a_lower_hard_limit() {
     let pair = pair_with_unsent(limits(10_000, 1_000), 0).await;
     let connection = pair.connection;
     let sent = timeout(Duration::from_secs(5), async { while connection.send(text_of_frame(300)).await.is_ok() {} });
@@ -518,7 +519,7 @@ async fn send_waits_until_fewer_bytes_than_the_soft_limit_are_unsent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn send_that_waits_says_closed_when_the_connection_ends_or_closes() {
+async fn a_waiting_send_returns_closed_when_the_connection_ends_or_closes() {
     let peer_closes = |_: WebSocketConnection| {};
     let ways = ENDINGS
         .into_iter()

@@ -27,7 +27,7 @@ fn quiet() -> WebSocketOptions {
 
 /// RFC 6455 §7.1.1 and §7.1.2: the Close frame is the last that is sent, and the time to answer it begins when it has left.
 #[tokio::test(start_paused = true)]
-async fn what_was_written_before_the_end_arrives_however_slowly_it_is_taken() {
+async fn bytes_written_before_the_end_arrive_however_slowly_they_are_read() {
     let ends: [fn(WebSocketConnection); 4] = [
         |connection| connection.end(),
         |connection| connection.close_with(1000, ""),
@@ -69,7 +69,7 @@ async fn what_was_written_before_the_end_arrives_however_slowly_it_is_taken() {
 
 /// The write timeout finds out that nothing is taken any more, and `error` tells that something did not arrive.
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_takes_nothing_of_what_was_written_before_the_end_is_given_the_write_timeout() {
+async fn a_peer_that_reads_none_of_the_last_bytes_is_cut_after_the_write_timeout() {
     let Pair { connection, peer: _peer, log } = Pair::with_capacity(quiet(), 1_000).await;
     connection.write("x".repeat(100_000));
     connection.end();

@@ -432,7 +432,7 @@ impl App {
 
 /// Node's `verifyClient`; its value is what a PHP app keeps in a dynamic property.
 #[tokio::test]
-async fn a_handshake_is_decided_about_by_closures_of_every_form_which_may_hand_on_what_they_found() {
+async fn closures_of_every_form_verify_a_handshake_and_may_attach_values() {
     let (app, name, calls) = (app(), "good".to_owned(), AtomicU32::new(0));
     macro_rules! assert_verified {
         ($($verify:expr => $good:literal, $bad:literal;)+) => {$(
@@ -485,7 +485,7 @@ async fn a_handshake_is_decided_about_by_closures_of_every_form_which_may_hand_o
 }
 
 #[tokio::test]
-async fn what_is_handed_on_is_found_by_its_type() {
+async fn attached_values_are_found_by_their_type() {
     let websocket = WebSocketMiddleware::new().with_verify(|_: ServerRequest| Ok::<_, Response>(Arc::new(User("ann"))));
     let (tell, told) = std::sync::mpsc::channel();
     websocket.on("connection", move |connection: WebSocketConnection| {

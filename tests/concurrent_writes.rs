@@ -109,7 +109,7 @@ async fn listeners_of_many_connections_write_to_one_each_in_its_order() {
 }
 
 #[tokio::test]
-async fn what_is_written_under_a_cork_leaves_when_the_outermost_is_done() {
+async fn writes_under_a_cork_are_sent_when_the_outermost_ends() {
     let mut pair = Pair::over_tcp(options()).await;
     let other = Pair::over_tcp(options()).await;
     let (connection, neighbour) = (pair.connection, other.connection);
@@ -150,7 +150,7 @@ async fn what_is_written_under_a_cork_leaves_when_the_outermost_is_done() {
 }
 
 #[tokio::test]
-async fn what_a_listener_writes_leaves_when_its_turn_ends() {
+async fn writes_of_a_listener_are_sent_when_its_turn_ends() {
     let mut pair = Pair::over_tcp(options()).await;
     let (tell, told) = std::sync::mpsc::channel();
     pair.connection.on("text", move |connection: &WebSocketConnection, text: &str| {

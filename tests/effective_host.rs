@@ -88,7 +88,7 @@ async fn a_target_in_absolute_form_has_a_path_and_a_query() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_trusted_proxy_says_what_the_client_asked_for() {
+async fn a_trusted_proxy_gives_the_scheme_and_host_of_the_client() {
     let told_of = [
         (x_forwarded(), "X-Forwarded-Proto: https", "X-Forwarded-Host: example.com"),
         (forwarded(), "Forwarded: proto=https", "Forwarded: host=example.com"),
@@ -106,7 +106,7 @@ async fn a_trusted_proxy_says_what_the_client_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_else_says_what_a_client_asked_for() {
+async fn untrusted_peers_cannot_set_the_scheme_and_host() {
     let lines = [
         "X-Forwarded-For: 10.0.0.2",
         "X-Forwarded-Proto: https",

@@ -76,7 +76,7 @@ async fn on_listeners_come_before_once_listeners_and_can_be_removed_and_counted(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wrong_event_name_is_told_the_valid_ones() {
+async fn an_unknown_event_name_is_an_error_that_lists_the_valid_names() {
     let mut server = Server::new();
     let (ann, _peer) = server.open("ann").await;
     let group = server.groups.join("a", ann).unwrap();
@@ -107,7 +107,7 @@ async fn a_wrong_event_name_is_told_the_valid_ones() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn listeners_may_keep_state_and_return_what_write_or_set_group_answers() {
+async fn listeners_may_keep_state_and_return_the_results_of_write_and_set_group() {
     let mut server = Server::new();
     let log = server.log.clone();
     let mut created = 0;
@@ -133,7 +133,7 @@ async fn listeners_may_keep_state_and_return_what_write_or_set_group_answers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_listener_that_fails_ends_its_member_and_keeps_nobody_from_being_told() {
+async fn a_failing_listener_ends_its_member_and_the_other_listeners_are_called() {
     for fails in ["join", "leave"] {
         for panics in [false, true] {
             let mut server = Server::watched();
@@ -177,7 +177,7 @@ async fn a_listener_that_fails_ends_its_member_and_keeps_nobody_from_being_told(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_manager_listener_that_fails_ends_nobody_and_keeps_nobody_from_being_told() {
+async fn a_failing_manager_listener_ends_no_connection_and_the_other_listeners_are_called() {
     let mut server = Server::new();
     for event in ["create", "destroy"] {
         server.groups.on(event, |_| -> () { panic!("no") });
@@ -196,7 +196,7 @@ async fn a_manager_listener_that_fails_ends_nobody_and_keeps_nobody_from_being_t
 }
 
 #[tokio::test(start_paused = true)]
-async fn listeners_and_what_they_hold_go_with_their_group() {
+async fn listeners_and_their_captures_are_dropped_with_their_group() {
     let mut server = Server::new();
     let (ann, _peer) = server.open("ann").await;
     let held = Arc::new(());
@@ -214,7 +214,7 @@ async fn listeners_and_what_they_hold_go_with_their_group() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_listener_changes_is_told_after_it_and_never_within_it() {
+async fn events_that_a_listener_causes_fire_after_it_and_never_within_it() {
     let mut server = Server::new();
     let ((ann, _a), (bob, _b)) = (server.open("ann").await, server.open("bob").await);
     let (log, groups) = (server.log.clone(), server.groups.clone());
@@ -264,7 +264,7 @@ async fn a_listener_added_by_a_listener_of_the_same_event_first_runs_at_the_next
     assert_eq!(server.log.take(), ["added bob"]);
 }
 
-/// Calls all that can be called, which waits for ever if somebody holds a lock.
+/// Calls every method. A call waits for ever if another thread holds a lock.
 fn call_everything(groups: &GroupManager, group: ConnectionGroup, member: WebSocketConnection) {
     let _ = (groups.get("a"), groups.groups(), groups.len(), groups.is_empty(), format!("{groups:?} {group:?} {member:?}"));
     let _ = (group.name(), group.len(), group.is_empty(), group.members(), group.contains(member), group.dropped());
@@ -463,7 +463,7 @@ async fn a_leave_listener_may_keep_its_group_alive() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_comes_and_goes_while_the_last_leave_is_told_is_told_of_before_destroy() {
+async fn joins_and_leaves_during_the_last_leave_fire_before_destroy() {
     let mut server = Server::watched();
     let ((ann, _a), (bob, _b)) = (server.open("ann").await, server.open("bob").await);
     let group = server.groups.join("a", ann).unwrap();
@@ -477,9 +477,9 @@ async fn who_comes_and_goes_while_the_last_leave_is_told_is_told_of_before_destr
     assert_eq!(server.log.take(), told);
 }
 
-/// Another thread may be about telling what happened before, and tell it later.
+/// Another thread may still be emitting earlier events, and then emits `leave` later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_attached_to_a_member_is_there_until_its_leave_has_been_told() {
+async fn values_attached_to_a_member_exist_until_its_leave_has_fired() {
     in_time(async {
         let mut server = Server::watched();
         let (ann, _ann) = server.open("ann").await;
@@ -505,7 +505,7 @@ async fn what_is_attached_to_a_member_is_there_until_its_leave_has_been_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_a_destroy_listener_the_group_has_its_name_and_takes_nobody_and_the_name_is_free() {
+async fn in_a_destroy_listener_the_group_has_its_name_and_accepts_no_member_and_the_name_is_free() {
     let mut server = Server::watched();
     let (ann, _peer) = server.open("ann").await;
     let (groups, log) = (server.groups.clone(), server.log.clone());

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 // What reaches whom.
 
 #[tokio::test(start_paused = true)]
-async fn each_way_to_write_reaches_its_members_and_nobody_else() {
+async fn each_way_to_write_reaches_its_members_and_no_others() {
     let mut server = Server::new();
     let ((ann, mut a), (bob, mut b), (_cid, mut c)) =
         (server.open("ann").await, server.open("bob").await, server.open("cid").await);
@@ -70,7 +70,7 @@ async fn a_member_that_closes_gets_nothing_more_and_stays_in_until_it_is_closed(
 }
 
 #[tokio::test(start_paused = true)]
-async fn close_all_says_the_reason_and_the_code_behind_what_is_queued_and_members_leave_when_they_are_closed() {
+async fn close_all_sends_code_and_reason_after_queued_messages_and_members_leave_when_they_are_closed() {
     let mut server = Server::watched();
     let ((ann, mut a), (bob, mut b), (_cid, mut c)) =
         (server.open("ann").await, server.open("bob").await, server.open("cid").await);
@@ -114,8 +114,8 @@ async fn a_manager_closes_the_members_of_all_its_groups() {
 
 // The order of what is written, to the byte, over sockets.
 
-/// What is written to all members of a room, and in between to each of them: broadcasts, direct messages and both kinds
-/// of payload. Returns the bytes that member `n` has to get.
+/// Writes to all members of a room, and in between to each of them: broadcasts, direct messages,
+/// and both kinds of payload. Returns for each member the bytes that it must receive.
 fn write_to_room(group: ConnectionGroup, members: &[WebSocketConnection], messages: usize, size: usize) -> Vec<Vec<u8>> {
     let mut expected = vec![Vec::new(); members.len()];
     for n in 0..messages {
@@ -186,7 +186,7 @@ async fn outside_of_a_turn_three_hundred_members_get_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn slow_readers_get_all_of_it_in_order_and_hold_up_nobody() {
+async fn slow_readers_receive_all_messages_in_order_and_delay_no_others() {
     in_time(async {
         let options = WebSocketOptions::new().write_buffer_hard_limit(256 << 20);
         let (mut server, group, all, address) = room(options, 6).await;
@@ -242,7 +242,7 @@ async fn slow_readers_get_all_of_it_in_order_and_hold_up_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_messages_of_one_sender_keep_their_order_whoever_else_writes() {
+async fn the_messages_of_one_sender_keep_their_order_while_others_write() {
     in_time(async {
         const SENDERS: usize = 5;
         const MESSAGES: usize = 400;
@@ -291,7 +291,7 @@ async fn the_messages_of_one_sender_keep_their_order_whoever_else_writes() {
 }
 
 #[tokio::test]
-async fn members_that_come_and_go_during_a_broadcast_miss_nothing_of_what_is_written_while_they_are_in() {
+async fn members_that_join_and_leave_during_broadcasts_miss_no_message_while_they_are_in() {
     in_time(async {
         let (_server, group, all, _) = room(WebSocketOptions::new(), 3).await;
         let (members, mut peers): (Vec<_>, Vec<_>) = all.into_iter().unzip();

@@ -11,9 +11,9 @@ use support::groups::{Server, in_time};
 use support::*;
 use tokio::runtime::Runtime;
 
-// Races. What is told is kept, and must be a history that can be: see `Record::check`.
+// Races. All events are recorded, and must form a possible history: see `Record::check`.
 
-/// All that groups tell, in order.
+/// All events of groups, in order.
 #[derive(Clone, Default)]
 struct Record {
     told: Arc<Mutex<Vec<(ConnectionGroup, Told)>>>,
@@ -50,8 +50,8 @@ impl Record {
         self.inside.store(false, Ordering::SeqCst);
     }
 
-    /// Each group: `create`, then each `leave` after its `join`, then `destroy` when nobody is in, and nothing after it.
-    /// Returns how many groups there were, and how many joins.
+    /// Checks each group: `create`, then each `leave` after its `join`, then `destroy` when it is
+    /// empty, and no event after that. Returns the number of groups and the number of joins.
     fn check(&self, groups: &GroupManager) -> (usize, usize) {
         let told = self.told.lock().unwrap();
         let mut alive: HashMap<ConnectionGroup, HashSet<WebSocketConnection>> = HashMap::new();
@@ -89,7 +89,7 @@ fn stir(groups: &GroupManager, connection: WebSocketConnection) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn joins_that_race_with_every_kind_of_end_are_told_in_pairs() {
+async fn joins_that_race_with_every_kind_of_end_emit_join_and_leave_in_pairs() {
     in_time(async {
         let mut server = Server::new();
         let record = Record::of(&server.groups);
@@ -178,12 +178,13 @@ async fn a_last_leave_that_races_with_a_new_join_makes_one_destroy_for_each_crea
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_make_a_group_at_the_same_time_are_told_after_it() {
+async fn create_precedes_join_when_connections_create_a_group_at_the_same_time() {
     in_time(async {
         let mut server = Server::new();
         let record = Record::of(&server.groups);
         let (mut threads, mut peers) = (Vec::new(), Vec::new());
-        // Those of one name make it and end it again and again; all of them are in each other's way at the manager.
+        // Threads with the same name create and destroy a group again and again. All threads
+        // contend for the manager.
         for name in ["a", "a", "a", "b", "b", "b", "c", "d"] {
             let (connection, peer) = server.open("").await;
             peers.push(peer);
@@ -272,7 +273,7 @@ async fn set_group_from_several_threads_leaves_a_connection_in_one_group() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_shutdown_that_races_with_joins_tells_everything_in_pairs() {
+async fn a_shutdown_that_races_with_joins_emits_every_event_in_pairs() {
     in_time(async {
         for _ in 0..5 {
             let mut server = Server::new();

@@ -108,7 +108,7 @@ async fn set_group_concerns_none_of_the_groups_that_were_joined_otherwise() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_taken_out_of_the_group_that_set_group_chose_has_none() {
+async fn a_connection_removed_from_the_group_of_set_group_has_no_group() {
     let mut server = Server::watched();
     let (ann, _peer) = server.open("ann").await;
     ann.set_group(Some("a")).unwrap();
@@ -119,7 +119,7 @@ async fn who_is_taken_out_of_the_group_that_set_group_chose_has_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn joining_twice_is_told_once_and_leaving_twice_too() {
+async fn joining_twice_emits_join_once_and_leaving_twice_emits_leave_once() {
     let mut server = Server::watched();
     let (ann, _peer) = server.open("ann").await;
     let groups = server.groups.clone();
@@ -203,7 +203,7 @@ async fn however_a_member_ends_its_close_listeners_run_then_leave_then_destroy()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_listener_that_takes_the_member_out_is_told_before_the_end_and_only_once() {
+async fn leave_fires_once_and_early_if_a_close_listener_removes_the_member() {
     let mut server = Server::watched();
     let (ann, peer, serving) = server.serve("ann", 1024).await;
     ann.set_group(Some("a")).unwrap();
@@ -274,7 +274,7 @@ async fn a_connection_that_is_refused_after_it_joined_leaves_and_emits_nothing()
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_joins_in_the_connection_listener_gets_what_is_written_behind_the_101() {
+async fn a_member_that_joins_in_the_connection_listener_receives_messages_after_the_101() {
     let (groups, decided) = (GroupManager::new(), Arc::new(Notify::new()));
     let websocket = WebSocketMiddleware::new().with_group_manager(groups.clone());
     let decide = decided.clone();
@@ -296,10 +296,10 @@ async fn who_joins_in_the_connection_listener_gets_what_is_written_behind_the_10
     assert_eq!((peer.text().await, peer.text().await, peer.text().await), ("one".into(), "two".into(), "three".into()));
 }
 
-// What is in the way of joining.
+// Limits on joining, and joins that fail.
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_may_be_in_so_many_groups_and_not_in_one_more() {
+async fn the_number_of_groups_of_a_connection_is_limited() {
     let mut server = Server::with(WebSocketOptions::new().max_groups_per_connection(3));
     let ((ann, _a), (bob, _b)) = (server.open("ann").await, server.open("bob").await);
     let groups = server.groups.clone();
@@ -362,7 +362,7 @@ async fn by_default_a_connection_may_be_in_1024_groups() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_groups_name_has_so_many_bytes_and_not_one_more() {
+async fn the_length_of_a_groups_name_is_limited() {
     for (options, limit) in [(WebSocketOptions::new(), 256), (WebSocketOptions::new().max_group_name(8), 8)] {
         let mut server = Server::with(options);
         watch(&server.log, &server.groups);
@@ -430,7 +430,7 @@ async fn without_a_manager_there_is_no_group_to_set_but_others_can_be_joined() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handle_that_outlives_its_group_reaches_nobody_and_never_a_later_group() {
+async fn a_handle_that_outlives_its_group_reaches_no_member_and_never_a_later_group() {
     let mut server = Server::new();
     let (ann, mut peer) = server.open("ann").await;
     let old = server.groups.join("a", ann).unwrap();
@@ -479,7 +479,7 @@ async fn the_groups_of_a_manager_that_is_gone_still_let_their_members_out() {
 // Looking at groups.
 
 #[tokio::test(start_paused = true)]
-async fn a_group_answers_who_is_in_it() {
+async fn a_group_lists_its_members() {
     let mut server = Server::new();
     let ((ann, _a), (bob, _b), (cid, _c)) = (server.open("ann").await, server.open("bob").await, server.open("cid").await);
     let groups = server.groups.clone();

@@ -62,7 +62,7 @@ async fn token_lists_may_have_any_case_and_several_lines() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_broken_handshake_is_answered_here_and_told_as_an_error() {
+async fn a_malformed_handshake_is_rejected_by_the_middleware_and_emits_error() {
     let (http, log) = server(WebSocketOptions::new());
     for (request, told) in [
         (with_instead(VERSION, &[]), "refused 426 Version"),
@@ -109,7 +109,7 @@ async fn a_broken_handshake_is_answered_here_and_told_as_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_upgrade_goes_to_the_router() {
+async fn requests_without_an_upgrade_go_to_the_router() {
     let (http, log) = server(WebSocketOptions::new().origins(Origins::list(["https://example.com"])));
     for (request, head) in [
         (get(&["Accept: */*"]), "HTTP/1.1 200 "),

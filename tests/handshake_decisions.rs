@@ -70,7 +70,7 @@ async fn a_stream_has_the_addresses_that_it_was_served_with() {
 }
 
 #[tokio::test]
-async fn what_a_listener_writes_leaves_behind_the_101_in_order() {
+async fn writes_of_a_connection_listener_are_sent_after_the_101_in_order() {
     let written = "x".repeat(100_000);
     let log = Log::default();
     let http = websockets({
@@ -179,7 +179,7 @@ async fn more_than_is_read_ahead_may_come_behind_a_handshake_that_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_says_it_sends_no_more_gets_its_101_and_has_its_frames_delivered() {
+async fn a_half_closed_client_receives_its_101_and_its_frames_are_delivered() {
     for waits in [false, true] {
         let log = Log::default();
         let websocket = WebSocketMiddleware::new();
@@ -390,7 +390,7 @@ async fn a_101_is_no_rejection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_is_told_to_all_error_listeners_whatever_they_do() {
+async fn a_refusal_reaches_all_error_listeners_whatever_they_do() {
     let log = Log::default();
     let websocket = WebSocketMiddleware::new();
     websocket.on("error", |_: WebSocketConnection| panic!("a listener of error"));
@@ -419,7 +419,7 @@ fn verified<M>(verify: impl IntoVerifier<M>) -> (HttpServer, Log) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_verified_gets_a_connection() {
+async fn a_verified_client_gets_a_connection() {
     for (http, log) in [
         verified(|_: ServerRequest| true),
         verified(|_: ServerRequest| Ok::<(), Response>(())),
@@ -439,7 +439,7 @@ async fn who_is_verified_gets_a_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_not_verified_is_refused_and_told_of_as_an_error() {
+async fn a_client_that_is_not_verified_is_refused_and_emits_error() {
     let no = || Response::plaintext("no").with_status(401).with_header("X-Why", "token");
     let forbidden = (403, "Error 403: Forbidden", "refused 403 Rejected 403");
     let rejected = (401, "no", "refused 401 Rejected 401");
@@ -494,7 +494,7 @@ async fn only_a_handshake_that_is_in_order_is_verified_and_only_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_not_verified_may_ask_again_on_the_same_connection() {
+async fn a_client_that_is_not_verified_may_ask_again_on_the_same_connection() {
     let (http, _) = verified(|request: ServerRequest| request.header("Cookie") == Some("session=1"));
     let (mut peer, _serving) = Peer::serve(&http);
     assert_eq!(peer.ask(with(&[])).await.status(), 403);

@@ -105,7 +105,7 @@ async fn a_client_that_leaves_drops_the_future_of_the_listener() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_told_of_a_client_that_left_is_told_to_its_end() {
+async fn error_listeners_for_a_client_that_left_run_to_their_end() {
     let log = Log::default();
     let (websocket, mut begun) = undecided(&log);
     websocket.on("error", {
@@ -241,7 +241,7 @@ fn spoilers() -> Vec<(&'static str, HttpServer, WebSocketMiddleware, Log, u16)> 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_whose_101_does_not_leave_says_close_once() {
+async fn a_connection_whose_101_is_not_sent_emits_close_once() {
     for (name, http, websocket, log, status) in spoilers() {
         let seen = Arc::new(Mutex::new(None));
         websocket.on("connection", {
@@ -257,7 +257,7 @@ async fn a_connection_whose_101_does_not_leave_says_close_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_whose_client_leaves_before_the_101_says_close_once() {
+async fn a_connection_whose_client_leaves_before_the_101_emits_close_once() {
     let (http, log) = server(WebSocketOptions::new());
     let (mut peer, serving) = Peer::serve(&http);
     peer.send([with(&[]).into_bytes(), text("never heard")].concat()).await;
@@ -267,7 +267,7 @@ async fn a_connection_whose_client_leaves_before_the_101_says_close_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_whose_client_does_not_take_the_101_says_close_once() {
+async fn a_connection_whose_client_does_not_read_the_101_emits_close_once() {
     let (http, log) = server(WebSocketOptions::new());
     let (mut peer, serving) = Peer::serve_with_capacity(&http, 64);
     peer.send(with(&[])).await;

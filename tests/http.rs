@@ -1,8 +1,8 @@
 //! HTTP as its clients see it: requests that are accepted and rejected, and the heads and bodies of responses (RFC 9110,
 //! RFC 9112).
 //!
-//! The requests and the answers that ReactPHP gives to them are those of a run against react/http 1.10; where the answer
-//! differs on purpose, the case says so.
+//! The requests, and ReactPHP's responses to them, were recorded with react/http 1.10. A case with
+//! a different response says why.
 
 mod support;
 
@@ -13,7 +13,7 @@ use support::http::{
 use support::{HANDSHAKE, Peer, websockets};
 use tokio::io::AsyncWriteExt;
 
-/// A stream that somebody may still write to.
+/// A stream that still has a writer.
 fn unended() -> BodyStream {
     let stream = BodyStream::new();
     std::mem::forget(stream.writer());
@@ -81,7 +81,7 @@ async fn a_status_without_a_reason_has_an_empty_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_keeps_the_connection_open() {
+async fn the_version_and_the_connection_header_decide_whether_a_connection_persists() {
     let http = HttpServer::new(|request: ServerRequest| match request.header("X-Close") {
         Some(options) => Response::new(200).with_header("connection", options),
         None => Response::new(200),
@@ -115,7 +115,7 @@ async fn who_keeps_the_connection_open() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_app_says_of_the_connection_is_told_where_the_server_has_nothing_to_say() {
+async fn a_connection_header_of_the_app_is_sent_where_the_server_sends_none() {
     let http = HttpServer::new(|_: ServerRequest| Response::new(200).with_header("connection", "foo"));
     for (version, headers, told, connection, end) in [
         ("1.1", "", "connection: foo\n", "", OPEN),
@@ -136,12 +136,12 @@ async fn http_1_0_needs_no_host() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_length_of_a_response_is_told_by_its_status_method_and_body() {
+async fn the_length_of_a_response_follows_from_its_status_method_and_body() {
     type Make = fn() -> Response;
     let response: [(&str, u16, Make, &str, &str); 17] = [
         ("GET", 200, || Response::new(200), "Content-Length: 0", ""),
         ("GET", 200, || Response::new(200).with_body("abc"), "Content-Length: 3", "abc"),
-        // What the app says of a body that is all there is not believed.
+        // The app's framing headers are ignored if the whole body is known.
         ("GET", 200, || Response::new(200).with_header("content-length", "10"), "Content-Length: 0", ""),
         ("GET", 200, || Response::new(200).with_header("Content-Length", "x").with_body("a"), "Content-Length: 1", "a"),
         ("GET", 200, || Response::new(200).with_header("Transfer-Encoding", "chunked"), "Content-Length: 0", ""),
@@ -190,7 +190,7 @@ async fn large_bodies_arrive_whole_through_a_narrow_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_would_split_a_header_is_refused_and_told() {
+async fn values_that_would_split_a_header_are_rejected_and_emit_error() {
     for (name, value, told) in [
         ("X-A", &b"a\r\nSet-Cookie: evil=1"[..], "control character in the value of the header X-A"),
         ("X-A", b"a\nb", "control character in the value of the header X-A"),
@@ -220,7 +220,7 @@ async fn what_would_split_a_header_is_refused_and_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_status_that_is_no_final_one_is_refused_and_told() {
+async fn an_invalid_final_status_is_rejected_and_emits_error() {
     for (status, told) in [
         (0, "0 is not a status"),
         (99, "99 is not a status"),
@@ -266,7 +266,8 @@ async fn requests_that_are_answered() {
         (format!("{chunked}5;{}\r\nhello\r\n0\r\n\r\n", "a".repeat(8190)), &["POST / hello"]),
         (format!("{chunked}5\r\nhello\r\n0\r\nX-Trailer: 1\r\nContent-Length: 7\r\n\r\n"), &["POST / hello"]),
         (format!("{chunked}2\r\n\r\n\r\n0\r\n\r\n").replace("chunked", "ChunkeD"), &["POST / \n"]),
-        // An expectation that nobody knows is ignored, and on HTTP/1.0 any.
+        // An unknown expectation is ignored, and on HTTP/1.0 every expectation (RFC 9110 section
+        // 10.1.1).
         (format!("POST / {host}Expect: a miracle\r\nContent-Length: 1\r\n\r\na"), &["POST / a"]),
         (format!("\r\n{GET}"), &["GET / "]),
         (format!("{GET}{GET}"), &["GET / ", "GET / "]),
@@ -461,7 +462,7 @@ async fn requests_that_are_refused() {
         let shown: String = request.chars().take(100).collect();
         let http = telling();
         let log = errors(&http);
-        // Neither do requests behind it count: nobody knows where they begin.
+        // Requests behind a malformed one are ignored: their beginning is unknown.
         let request = format!("{request}{GET}");
         // "The response always carries the request's version", once that is known.
         let version = if request.contains(" HTTP/1.0\r\n") { "HTTP/1.0" } else { "HTTP/1.1" };
@@ -480,7 +481,7 @@ async fn requests_that_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_follows_the_version_makes_a_request_line_malformed() {
+async fn bytes_after_the_version_make_a_request_line_malformed() {
     // Its end is as it should be: "a lone CR or LF" is another error.
     for version in ["HTTP/1.1x", "HTTP/1.1 ", "HTTP/1.11"] {
         let http = telling();
@@ -542,7 +543,7 @@ async fn a_request_that_is_cut_short_by_a_fin_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_says_nothing_is_told_nothing() {
+async fn a_silent_client_receives_nothing() {
     let http = telling();
     let log = errors(&http);
     let (mut peer, serving) = Peer::serve(&http);

@@ -198,7 +198,7 @@ async fn a_reset_cancels_the_answer_at_once() {
 // The end of the server.
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_ends_answers_what_is_under_way_and_nothing_more() {
+async fn a_server_that_ends_answers_pending_requests_and_no_others() {
     let http = HttpServer::new(|request: ServerRequest| async move {
         sleep(seconds(5)).await;
         tell(request)
@@ -223,7 +223,7 @@ async fn a_server_that_ends_answers_what_is_under_way_and_nothing_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_ends_cuts_what_does_not_end_in_time() {
+async fn a_server_that_ends_cuts_responses_that_do_not_end_in_time() {
     let (http, log, mut has_begun) = never_answering();
     let (mut waiting, serving) = Peer::serve(&http);
     waiting.send(GET).await;

@@ -64,7 +64,7 @@ async fn a_handler_that_fails_is_a_500_and_an_error_event_and_the_end_of_the_con
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_error_event_has_what_the_handler_returned() {
+async fn the_error_event_has_the_handlers_error() {
     let http = HttpServer::new(|_: ServerRequest| fail());
     let log = Log::default();
     let noting = log.clone();
@@ -318,7 +318,7 @@ fn post(content_type: &str, body: &str) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_tells_its_line_and_headers() {
+async fn a_request_has_its_line_and_headers() {
     let request =
         "PATCH /a%20b/%C3%A9?x=1&y=%20 HTTP/1.1\r\nHost: example.com:80\r\nX-One: 1\r\nx-two:  2 \r\nX-TWO: 3\r\n\r\n";
     ask(request, |request| {
@@ -436,7 +436,7 @@ async fn a_router_that_returns_the_error_of_a_form_answers_with_400() {
 }
 
 #[tokio::test]
-async fn a_request_tells_both_addresses() {
+async fn a_request_has_both_addresses() {
     let http = HttpServer::new(|request: ServerRequest| {
         Response::plaintext(format!("{:?} {:?}", request.remote_address(), request.local_address()))
     });
@@ -469,7 +469,7 @@ fn forwarded_for(client: &str) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_trusted_proxy_says_whom_each_request_is_from() {
+async fn a_trusted_proxy_gives_the_address_of_each_request() {
     let http = behind(Some(TrustedProxies::x_forwarded_for(["192.0.2.0/24"])));
     let mut proxy = peer_from(&http, "192.0.2.1:1");
     for (request, client) in [
@@ -483,7 +483,7 @@ async fn a_trusted_proxy_says_whom_each_request_is_from() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_else_says_whom_a_request_is_from() {
+async fn untrusted_peers_cannot_set_the_address_of_a_request() {
     let trusting = behind(Some(TrustedProxies::x_forwarded_for(["192.0.2.0/24"])));
     for (http, address, told) in [
         (&trusting, "198.51.100.1:1", "Some(198.51.100.1:1) Some(198.51.100.1:1)"),
@@ -496,7 +496,7 @@ async fn nobody_else_says_whom_a_request_is_from() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_has_the_address_that_a_trusted_proxy_tells() {
+async fn a_connection_has_the_address_that_a_trusted_proxy_reports() {
     let log = Log::default();
     let noted = log.clone();
     let http = websockets(move |connection| {

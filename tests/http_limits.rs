@@ -13,7 +13,7 @@ use support::{Log, Peer, listen_with};
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, sleep, timeout};
 
-// Limits, at the bound and one past it.
+// Limits, at the bound and one above it.
 
 /// A head of so many bytes.
 fn head_of(size: usize) -> String {
@@ -27,7 +27,7 @@ fn line_of(size: usize) -> String {
     format!("{before}{}{after}\r\nHost: a\r\n\r\n", "a".repeat(size - before.len() - after.len()))
 }
 
-/// So many header lines.
+/// A request with this number of header lines.
 fn lines_of(lines: usize) -> String {
     format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X-A: 1\r\n".repeat(lines - 1))
 }
@@ -36,7 +36,7 @@ fn body_of(size: usize) -> String {
     format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n{}", "a".repeat(size))
 }
 
-/// The same in chunks of a thousand.
+/// Like `body_of`, in chunks of a thousand bytes.
 fn chunks_of(size: usize) -> String {
     let mut request = String::from("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
     for start in (0..size).step_by(1000) {
@@ -47,7 +47,7 @@ fn chunks_of(size: usize) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_are_taken_up_to_their_limits_and_refused_one_past_them() {
+async fn requests_are_accepted_up_to_their_limits_and_rejected_one_above_them() {
     type Make = fn(usize) -> String;
     let (line, head) = ("414 URI Too Long", "431 Request Header Fields Too Large");
     let body = "413 Payload Too Large";
@@ -88,7 +88,7 @@ async fn requests_are_taken_up_to_their_limits_and_refused_one_past_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_too_large_is_refused_before_the_rest_of_it_comes() {
+async fn a_request_that_exceeds_a_limit_is_rejected_before_it_is_complete() {
     let post = "POST / HTTP/1.1\r\nHost: a\r\n";
     for (begun, status) in [
         (format!("GET /{}", "a".repeat(8192)), "414 URI Too Long"),
@@ -109,7 +109,7 @@ async fn a_client_that_does_not_finish_its_head_is_not_waited_for() {
     let head = GET.as_bytes();
     let (start, rest) = head.split_at(1);
     let drip: Vec<_> = (0..100).map(|n| (n * 400, if n == 0 { &b"GET /"[..] } else { b"aaaaaaaaaaaaaaa" })).collect();
-    // What is said when, and what comes of it.
+    // A script, and the expected result.
     let cases: [(Script<'_, &[u8]>, String, f64); 8] = [
         (&[], String::new(), 10.0),
         (&[(0, start)], late(), 10.0),
@@ -152,7 +152,7 @@ async fn a_body_may_take_its_time_but_not_stand_still() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_connection_ends_without_a_word() {
+async fn an_idle_connection_is_closed_without_a_response() {
     let http = telling();
     let log = errors(&http);
     let said = play(&http, 1 << 20, &[(0, GET), (29_900, GET)]).await;
@@ -204,7 +204,7 @@ async fn timeouts_can_be_set_and_switched_off() {
 
 /// Of such a stream, as TLS is one, nothing tells that the client has left once so much is read ahead.
 #[tokio::test(start_paused = true)]
-async fn a_client_that_leaves_behind_what_is_read_ahead_is_let_go_whatever_it_is_served_on() {
+async fn a_client_that_leaves_behind_read_ahead_bytes_is_dropped_on_every_kind_of_stream() {
     for (pipelined, least, most) in [(100, 5, 8), (20_000, 299, 303)] {
         let log = Log::default();
         let noting = log.clone();
@@ -255,7 +255,7 @@ async fn a_client_that_takes_nothing_of_its_response_is_cut() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_carries_so_many_requests() {
+async fn the_number_of_requests_of_a_connection_is_limited() {
     let http = telling();
     let (mut peer, _) = Peer::serve(&http);
     for n in 1..=1000 {
@@ -268,13 +268,13 @@ async fn a_connection_carries_so_many_requests() {
     assert_eq!(say(&http, GET.repeat(3)).await, Said { text, end: CLOSED });
 }
 
-// Who gets in.
+// Admission: which connections are accepted.
 
 const BUSY: &str = "HTTP/1.1 503 Service Unavailable\nContent-Type: text/plain\nRetry-After: 1\n\
     Server: react-websocket\nDate: *\nContent-Length: 30\nConnection: close\n\nError 503: Service Unavailable";
 
 #[tokio::test(start_paused = true)]
-async fn past_the_limit_of_connections_one_is_told_to_come_back() {
+async fn above_the_limit_of_connections_a_connection_is_answered_with_503() {
     let websocket = WebSocketMiddleware::new();
     let http = HttpServer::new((websocket, tell)).with_options(HttpOptions::new().max_connections(2));
     let (mut first, serving) = Peer::serve(&http);
@@ -309,7 +309,7 @@ async fn a_refused_client_gets_its_answer_though_it_is_still_sending() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn past_thirty_two_who_are_being_told_the_next_is_closed_without_a_word() {
+async fn above_thirty_two_pending_refusals_the_next_is_closed_without_a_response() {
     let http = telling().with_options(HttpOptions::new().max_connections(0));
     let mut told: Vec<_> = (0..32).map(|_| Peer::serve(&http)).collect();
     let (mut next, serving) = Peer::serve(&http);
@@ -328,13 +328,13 @@ async fn past_thirty_two_who_are_being_told_the_next_is_closed_without_a_word() 
 async fn a_refused_client_gets_its_answer_over_a_socket() {
     let (address, _listening) = listen_with(telling().with_options(HttpOptions::new().max_connections(0)));
     let mut peer = Peer::connect(address).await;
-    // Bytes that nobody reads would make a reset of the server's close, and the answer would be lost.
+    // Unread bytes would turn the server's close into a reset, and the response would be lost.
     peer.send(GET.repeat(100)).await;
     assert_eq!(shown(&soon(peer.rest()).await), BUSY);
 }
 
 #[tokio::test(start_paused = true)]
-async fn past_the_limit_of_an_address_it_is_told_that_there_are_too_many() {
+async fn above_the_limit_of_an_address_a_connection_is_answered_with_429() {
     let http = telling().with_options(HttpOptions::new().max_connections_per_ip(2));
     let serve = |address: Option<&str>| {
         let (client, server) = tokio::io::duplex(1000);

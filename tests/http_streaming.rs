@@ -54,7 +54,7 @@ async fn a_stream_is_sent_in_chunks_as_it_is_written() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_written_before_the_response_is_under_way_waits() {
+async fn writes_before_the_response_is_sent_are_buffered() {
     let http = HttpServer::new(|_: ServerRequest| async {
         let stream = BodyStream::new();
         stream.write("a");
@@ -85,7 +85,7 @@ async fn to_http_1_0_a_stream_ends_with_the_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_nobody_wants_is_closed_at_once() {
+async fn a_stream_whose_body_is_not_sent_is_closed_at_once() {
     for (status, method, framing) in
         [(200, "HEAD", "\nTransfer-Encoding: chunked"), (204, "GET", ""), (304, "GET", "\nTransfer-Encoding: chunked")]
     {
@@ -100,7 +100,7 @@ async fn a_stream_that_nobody_wants_is_closed_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_of_a_length_that_is_told_is_sent_as_it_is() {
+async fn a_stream_with_a_content_length_is_sent_unchunked() {
     for (version, keep_alive) in [("1.1", ""), ("1.0", "\nConnection: keep-alive")] {
         let (http, mut streams, log) = streaming(200, &[("content-length", "5"), ("Transfer-Encoding", "gzip")]);
         let request = format!("GET / HTTP/{version}\r\nHost: a\r\nConnection: keep-alive\r\n\r\n");
@@ -118,7 +118,7 @@ async fn a_stream_of_a_length_that_is_told_is_sent_as_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_is_shorter_or_longer_than_told_ends_the_connection() {
+async fn a_stream_that_violates_its_content_length_ends_the_connection() {
     for (last, received) in [("", "abc"), ("d", "abcd"), ("de", "abcde")] {
         let (http, mut streams, log) = streaming(200, &[("Content-Length", "5")]);
         let (mut peer, stream, _) = ask_for_stream(&http, &mut streams, GET).await;
@@ -141,7 +141,7 @@ async fn a_stream_that_is_shorter_or_longer_than_told_ends_the_connection() {
     assert_eq!(log.take(), ["close"]);
 }
 
-/// What is said of a stream that is over before its response is under way.
+/// The response with a stream that ends before the response is sent.
 async fn say_of_a_stream_that_is_over(version: &str, over: fn(&BodyWriter)) -> String {
     let http = HttpServer::new(move |_: ServerRequest| {
         let stream = BodyStream::new();
@@ -158,7 +158,7 @@ async fn a_stream_that_ended_before_it_was_sent_is_an_empty_body() {
     assert_eq!(say_of_a_stream_that_is_over("1.0", BodyWriter::end).await, head);
 }
 
-/// What is missing may be what its app did not know of: it has written too much.
+/// The app may not know that the body is incomplete: it has written too much.
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_was_cut_before_it_was_sent_is_a_500() {
     let too_much = |stream: &BodyWriter| {
@@ -291,7 +291,7 @@ async fn send_waits_for_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn close_cuts_a_stream_and_is_told_at_once_and_once() {
+async fn close_cuts_a_stream_and_fires_at_once_and_once() {
     let (http, mut streams, log) = streaming(200, &[]);
     let (mut peer, stream, _) = ask_for_stream(&http, &mut streams, GET).await;
     stream.write("hello");
@@ -320,7 +320,7 @@ async fn a_stream_is_closed_when_its_client_has_left() {
         sleep(seconds(3600)).await;
         assert_eq!(log.take(), [""; 0], "a stream may be silent for long");
         drop(peer);
-        // What is seen of it is a FIN, which may be one of a client that still reads; so there is time.
+        // The server sees only a FIN. The client may still read, so the server waits.
         sleep(millis(4_900)).await;
         assert_eq!(log.take(), [""; 0]);
         sleep(millis(200)).await;
@@ -395,8 +395,8 @@ async fn a_client_that_takes_nothing_of_a_stream_is_cut() {
     assert_eq!(told, ["close", "the client took nothing of the response within 30s"]);
 }
 
-// Whoever writes to a stream has to hear of its end, also if its response is never sent: it would write, or wait for room,
-// for ever.
+// `close` fires for the writer of a stream also if its response is never sent. Otherwise the writer
+// would write, or wait for room, for ever.
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_is_closed_when_its_client_leaves_before_the_response_is_under_way() {

@@ -72,7 +72,7 @@ async fn connections_of_the_same_moment_are_not_pinged_together() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_an_interval_nobody_is_pinged_and_silence_is_no_fault() {
+async fn without_an_interval_no_peer_is_pinged_and_silence_is_allowed() {
     let mut pair = Pair::in_memory(WebSocketOptions::new().ping_interval(None)).await;
     assert!(timeout(seconds(86_400), pair.peer.frame()).await.is_err(), "a frame, or the end");
     assert_eq!(pair.log.take(), [""; 0]);
@@ -115,7 +115,7 @@ async fn a_silent_peer_fails_when_the_pong_timeout_has_passed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_falls_silent_after_some_pongs_fails_in_time_after_the_first_ping_without_an_answer() {
+async fn a_peer_that_falls_silent_fails_in_time_after_the_first_unanswered_ping() {
     while_time_passes(async {
         for (interval, limit) in [(20, 20), (20, 5), (20, 50), (5, 20), (5, 100), (60, 1)] {
             for answered in [1, 2, 7] {
@@ -157,7 +157,7 @@ async fn any_byte_is_a_sign_of_life() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_is_not_read_cannot_be_heard_and_does_not_fail() {
+async fn a_peer_whose_connection_is_paused_does_not_fail() {
     while_time_passes(async {
         let mut pair = Pair::in_memory(WebSocketOptions::new()).await;
         pair.connection.pause();
@@ -200,7 +200,6 @@ async fn a_pong_that_waits_in_the_socket_counts_whenever_reading_goes_on() {
     }
 }
 
-/// A listener of `text` that waits until it is let go on, and notes the texts of which it was told.
 #[tokio::test(start_paused = true)]
 async fn a_pong_that_comes_before_its_timeout_is_acted_upon_counts() {
     let mut pair = Pair::in_memory(WebSocketOptions::new().ping_interval(seconds(60))).await;

@@ -268,7 +268,7 @@ async fn whatever_a_listener_of_a_connection_does_its_neighbours_are_served_and_
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_a_listener_of_a_group_does_its_neighbours_are_served_and_everything_is_told_once() {
+async fn whatever_a_listener_of_a_group_does_its_neighbours_are_served_and_every_event_fires_once() {
     for event in ["create", "join", "leave", "destroy", "drop"] {
         for kind in [
             Kind::Panic,
@@ -355,14 +355,14 @@ async fn whatever_a_listener_of_a_group_does_its_neighbours_are_served_and_every
 
 /// A thread that blocks may be the one that waits for the sockets of all, so that a listener has to say that it does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_listener_that_blocks_in_place_holds_up_nobody() {
+async fn a_listener_that_blocks_in_place_delays_no_other_connection() {
     for event in ["text", "binary", "ping", "pong", "end", "error", "close"] {
         block(event, true).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_listener_that_just_blocks_holds_up_nobody_for_longer() {
+async fn a_blocking_listener_delays_other_connections_only_while_it_blocks() {
     for event in ["text", "binary", "ping", "pong", "end", "error", "close"] {
         block(event, false).await;
     }

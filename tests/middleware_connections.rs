@@ -40,7 +40,7 @@ async fn the_middleware_knows_its_open_connections() {
     let snapshot = websocket.connections();
     assert_eq!(snapshot.len(), 2);
     assert_ne!(snapshot[0], snapshot[1]);
-    // One that is not accepted is none.
+    // A rejected handshake makes no connection.
     let (mut refused, _) = Peer::serve(&http);
     assert_eq!(refused.ask(HANDSHAKE.replace("13", "12")).await.status(), 426);
     assert_eq!(websocket.len(), 2);
@@ -55,7 +55,7 @@ async fn the_middleware_knows_its_open_connections() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn write_all_reaches_every_open_connection_once_and_waits_for_none() {
+async fn write_all_reaches_every_open_connection_once_without_waiting() {
     let Crowd { websocket, http } = crowd(limits(100, 1_000));
     websocket.on("connection", {
         let everybody = websocket.clone();
@@ -88,7 +88,7 @@ async fn write_all_reaches_every_open_connection_once_and_waits_for_none() {
             assert!(peer.text().await.starts_with(&format!("{n} ")));
         }
     }
-    // It met its own hard limit, and nobody else's.
+    // The slow connection has reached its own hard limit. The others have not.
     settle().await;
     let open = websocket.connections();
     assert_eq!(open.iter().filter(|connection| connection.is_writable()).count(), 5);

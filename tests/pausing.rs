@@ -44,7 +44,7 @@ async fn a_peer_of_a_paused_connection_is_made_to_wait() {
     let message = frame(0x82, "x".repeat(100_000));
     let sending = timeout(Duration::from_secs(3_600), pair.peer.stream.write_all(&message)).await;
     assert!(sending.is_err(), "more was taken than the stream holds");
-    // What is read while paused is nothing: as much is under way as the stream holds.
+    // A paused connection reads nothing, so only the capacity of the stream is in flight.
     let mut pair = Pair::with_capacity(options(), 1_000).await;
     pair.connection.pause();
     settle().await;
@@ -233,7 +233,7 @@ async fn each_ping_is_answered_once_though_one_has_half_come_when_a_listener_beg
 
 /// Nothing of the peer's is delivered after `close()` anyhow, so nothing speaks against hearing its answer.
 #[tokio::test(start_paused = true)]
-async fn a_paused_connection_that_closes_hears_the_peers_close() {
+async fn a_paused_connection_that_closes_receives_the_peers_close() {
     let mut pair = Pair::in_memory(options()).await;
     pair.connection.pause();
     pair.peer.send(text("unread")).await;

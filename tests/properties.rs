@@ -376,7 +376,7 @@ fn masked(fin: bool, opcode: Opcode, payload: &[u8], key: [u8; 4]) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_encoded_is_received_however_it_is_fragmented() {
+fn encoded_messages_are_received_however_they_are_fragmented() {
     let lengths = prop_oneof![6 => 0..300usize, 1 => 65_530..65_545usize];
     let binary = (any::<u8>(), lengths).prop_map(|(seed, length)| (Opcode::Binary, large(seed, length)));
     let message = prop_oneof![string().prop_map(|text| (Opcode::Text, text.into_bytes())), binary];
@@ -407,7 +407,7 @@ fn what_is_encoded_is_received_however_it_is_fragmented() {
                 Opcode::Text => Event::Text(String::from_utf8(payload.clone()).unwrap().into()),
                 _ => Event::Binary(payload.clone().into()),
             });
-            // The same message again in one frame.
+            // One frame with this message again.
             sent.extend(masked(true, opcode, &payload, key()));
             expected.push(expected.last().unwrap().clone());
             for way in WAYS {
@@ -547,7 +547,7 @@ fn is_code_of_the_wire(code: u16) -> bool {
 }
 
 #[test]
-fn each_close_code_is_received_or_refused_as_the_rfc_says() {
+fn each_close_code_is_accepted_or_rejected_by_rfc_6455_section_7_4() {
     for code in 0..=u16::MAX {
         for reason in ["", "bye"] {
             let (events, result) = verdict(&support::close(code, reason), &UNCUT, Limits::default(), Way::Plain);
@@ -578,7 +578,7 @@ fn no_close_code_is_sent_that_may_not_be() {
 // Memory.
 
 #[test]
-fn memory_grows_with_what_has_arrived_and_not_with_what_was_announced() {
+fn memory_grows_with_received_bytes_and_not_with_announced_lengths() {
     // The frames of a message that have come, what the next one announces, and what of that has come.
     let peer = (
         1..3u8,
@@ -912,7 +912,7 @@ fn assert_is_a_story(events: &[String]) {
 }
 
 #[test]
-fn the_events_of_a_connection_are_a_story_with_one_end() {
+fn the_events_of_a_connection_are_in_order_with_one_close() {
     let command = prop::sample::select(vec!["close", "end", "terminate", "fail"]).prop_map(|command| vec![text(command)]);
     let frames = (frames(), prop_oneof![3 => Just(vec![]), 1 => command], frames())
         .prop_map(|(before, command, after)| [before, command, after].concat().concat());

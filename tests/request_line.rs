@@ -122,7 +122,7 @@ async fn a_line_without_cr_lf_is_refused_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_version_is_told_when_its_line_is_complete() {
+async fn another_version_is_rejected_when_its_line_is_complete() {
     for bytes in [&b"GET / HTTP/2.0\r\n"[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET / HTTP/1.2\r\nno header\r\n\r\n"] {
         let expected = Verdict::refused("505 HTTP Version Not Supported", "unsupported HTTP version");
         assert_eq!(verdict(bytes).await, expected, "{}", bytes.escape_ascii());
@@ -231,7 +231,7 @@ async fn an_error_page_for_head_has_no_body_whenever_the_error_is_found() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_page_for_head_tells_the_length_of_the_page_for_get() {
+async fn an_error_page_for_head_has_the_length_of_the_page_for_get() {
     let (http, _) = server(HttpOptions::new());
     let (mut peer, _) = Peer::serve(&http);
     peer.send("HEAD / HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n").await;

@@ -111,7 +111,7 @@ async fn a_listening_of_no_sockets_is_over_when_it_is_closed() {
 // At once.
 
 #[tokio::test]
-async fn terminate_cuts_whatever_is_under_way() {
+async fn terminate_cuts_pending_work() {
     in_time(async {
         let (open, mut opened) = tokio::sync::mpsc::unbounded_channel();
         // It waits for its peer's Close as long as it may.

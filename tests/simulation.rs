@@ -284,7 +284,7 @@ fn a_simulation_goes_the_same_way_each_time() {
 }
 
 #[test]
-fn a_peer_whose_words_are_lost_is_dead_within_the_promise_though_it_hears_the_server() {
+fn a_peer_whose_bytes_are_lost_is_detected_in_time_though_it_receives_the_servers() {
     let (diary, mut sim) = (Diary::default(), simulation().build());
     serve(&mut sim, &diary, HttpServer::new((counting(&diary, options(), seconds(1)), router)));
     listens(&mut sim, &diary, "peer");
@@ -297,7 +297,7 @@ fn a_peer_whose_words_are_lost_is_dead_within_the_promise_though_it_hears_the_se
 }
 
 #[test]
-fn a_peer_that_hears_nothing_lives_as_long_as_it_talks() {
+fn a_peer_that_receives_nothing_stays_connected_while_it_sends() {
     let (diary, mut sim) = (Diary::default(), simulation().build());
     serve(&mut sim, &diary, HttpServer::new((noting(&diary, options()), router)));
     talks(&mut sim, "talker", seconds(1));
@@ -375,7 +375,7 @@ fn a_link_that_heals_before_a_pong_is_late_costs_no_connection_and_no_message() 
 }
 
 #[test]
-fn a_link_that_heals_too_late_tells_the_peer_that_it_was_given_up() {
+fn a_peer_learns_from_a_link_that_heals_too_late_that_its_connection_has_ended() {
     let (diary, mut sim) = (Diary::default(), simulation().build());
     serve(&mut sim, &diary, HttpServer::new((counting(&diary, options(), seconds(1)), router)));
     listens(&mut sim, &diary, "peer");
@@ -405,7 +405,7 @@ fn a_link_that_is_slow_and_uneven_costs_no_connection_and_no_order() {
 }
 
 #[test]
-fn pongs_that_come_too_late_are_death_to_the_silent_and_nothing_to_those_who_talk() {
+fn late_pongs_fail_silent_peers_and_not_peers_that_send() {
     let (diary, mut builder) = (Diary::default(), simulation());
     // There and back is more than the timeout.
     builder.min_message_latency(seconds(4) + millis(500)).max_message_latency(seconds(4) + millis(500));

@@ -106,7 +106,7 @@ async fn by_default_a_slow_member_gets_everything_until_its_hard_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn drop_new_drops_what_is_written_while_a_member_is_slow() {
+async fn drop_new_drops_messages_that_are_written_while_a_member_is_slow() {
     let mut slow = Slow::new(SlowMemberPolicy::DropNew).await;
     slow.fill().await;
     slow.write(0..3).await;
@@ -121,7 +121,7 @@ async fn drop_new_drops_what_is_written_while_a_member_is_slow() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn drop_oldest_keeps_as_much_as_the_soft_limit_and_drops_the_oldest_of_it() {
+async fn drop_oldest_keeps_messages_up_to_the_soft_limit_and_drops_the_oldest() {
     let mut slow = Slow::new(SlowMemberPolicy::DropOldest).await;
     slow.fill().await;
     slow.write(0..3).await;
@@ -189,7 +189,7 @@ async fn a_policy_concerns_only_the_slow_and_only_its_own_group() {
 
 /// One large message of its own always fits, and may be larger than the hard limit.
 #[tokio::test(start_paused = true)]
-async fn who_drops_messages_of_a_group_does_not_fail_by_them_however_much_is_unsent() {
+async fn a_member_with_a_drop_policy_does_not_fail_by_messages_of_its_group() {
     for (policy, last) in
         [(SlowMemberPolicy::DropNew, 0), (SlowMemberPolicy::DropOldest, 2), (SlowMemberPolicy::KeepLatest, 1)]
     {
@@ -221,7 +221,7 @@ async fn a_drop_listener_may_end_the_member_or_move_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_held_for_a_slow_member_leaves_before_its_close() {
+async fn messages_held_for_a_slow_member_are_sent_before_its_close() {
     let mut slow = Slow::new(SlowMemberPolicy::DropOldest).await;
     slow.fill().await;
     slow.write(0..2).await;
@@ -233,7 +233,7 @@ async fn what_is_held_for_a_slow_member_leaves_before_its_close() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_held_for_a_slow_member_leaves_before_the_last_message_that_ends_it() {
+async fn messages_held_for_a_slow_member_are_sent_before_the_last_message_that_ends_it() {
     let mut slow = Slow::new(SlowMemberPolicy::DropOldest).await;
     slow.fill().await;
     slow.write(0..2).await;
@@ -243,7 +243,7 @@ async fn what_is_held_for_a_slow_member_leaves_before_the_last_message_that_ends
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_held_never_gets_into_the_middle_of_a_message_that_is_streamed() {
+async fn held_messages_never_interrupt_a_message_that_is_streamed() {
     let mut slow = Slow::new(SlowMemberPolicy::DropOldest).await;
     slow.fill().await;
     let mut message = slow.member.begin_text();
@@ -257,7 +257,7 @@ async fn what_is_held_never_gets_into_the_middle_of_a_message_that_is_streamed()
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_held_follows_a_message_that_was_still_streamed_when_there_was_room_again() {
+async fn held_messages_follow_a_message_that_was_still_streamed_when_there_was_room_again() {
     let mut slow = Slow::new(SlowMemberPolicy::DropOldest).await;
     slow.fill().await;
     let mut message = slow.member.begin_text();
@@ -289,7 +289,7 @@ async fn a_broadcast_that_finds_a_socket_reset_ends_that_member_and_reaches_the_
             let gone = peers.remove(1);
             socket2::SockRef::from(&gone.stream).set_linger(Some(Duration::ZERO)).unwrap();
             drop(gone);
-            // Nobody has heard of the reset: no task has run since.
+            // The server has not noticed the reset: no task has run since.
             let text = "x".repeat(size);
             group.write(&text);
             for peer in &mut peers {
@@ -346,7 +346,7 @@ fn members_dropped(group: &ConnectionGroup) -> usize {
 }
 
 #[tokio::test]
-async fn who_reads_fast_misses_nothing_of_a_burst_in_one_turn() {
+async fn a_fast_reader_misses_nothing_of_a_burst_in_one_turn() {
     in_time(async {
         let mut wrong = Vec::new();
         for policy in

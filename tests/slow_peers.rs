@@ -286,7 +286,7 @@ async fn a_peer_that_owes_a_pong_lives_while_it_takes_bytes() {
 
 /// As in reactphp/stream, where `end` first sends what is buffered.
 #[tokio::test(start_paused = true)]
-async fn each_way_to_end_waits_for_what_is_queued() {
+async fn each_way_to_end_waits_for_queued_bytes() {
     type End = fn(WebSocketConnection);
     let rows: [(&str, End, u16, &str, &[&str]); 4] = [
         ("end", |connection| connection.end(), 1000, "", &[]),
@@ -332,7 +332,7 @@ async fn the_close_timeout_starts_when_the_close_has_left() {
 
 /// While something is before the Close, the write timeout applies. The close timeout may follow.
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_takes_nothing_of_what_is_before_our_close_is_found() {
+async fn a_peer_that_reads_nothing_before_our_close_is_detected() {
     while_time_passes(async {
         let mut pair = Pair::with_capacity(WebSocketOptions::new(), IN_FLIGHT).await;
         pair.connection.write("x".repeat(9 * IN_FLIGHT));

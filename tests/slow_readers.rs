@@ -1,6 +1,6 @@
 //! Healthy clients that read slowly are served. Clients that have stopped reading are closed.
 //!
-//! The server knows on Linux only how many bytes a client has acknowledged.
+//! Only on Linux does the server know how many bytes a client has acknowledged.
 #![cfg(target_os = "linux")]
 
 mod support;

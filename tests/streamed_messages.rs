@@ -191,7 +191,8 @@ async fn a_close_passes_a_message_in_pieces_which_cannot_end_any_more() {
     }
 }
 
-/// Who streams learns from `false` that the connection is closing, gives up, and drops the writer: that is no fault.
+/// An app learns from `false` that the connection is closing, and drops the writer in the middle of
+/// the message. This is not an error.
 #[tokio::test(start_paused = true)]
 async fn a_message_that_is_dropped_in_the_middle_while_the_connection_closes_is_no_fault() {
     for by_peer in [false, true] {
@@ -222,7 +223,7 @@ async fn a_message_that_is_dropped_in_the_middle_while_the_connection_closes_is_
 
 /// "What is queued leaves, then Close": no half message is in its way here.
 #[tokio::test(start_paused = true)]
-async fn what_waits_behind_a_message_that_has_no_piece_yet_leaves_before_the_close() {
+async fn messages_behind_one_without_a_piece_are_sent_before_the_close() {
     let mut pair = Pair::in_memory(options()).await;
     let writer = pair.connection.begin_text();
     assert!(pair.connection.write("accepted"));

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 // ------------------------------------------------------------------------------------------------ ends
 
 #[tokio::test(start_paused = true)]
-async fn what_is_queued_leaves_before_the_close() {
+async fn queued_messages_are_sent_before_the_close() {
     for (name, end, close_frame) in ENDINGS {
         let mut pair = Pair::with_capacity(options(), 100).await;
         for n in 0..30 {
@@ -40,7 +40,7 @@ async fn what_is_queued_leaves_before_the_close() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_queued_leaves_before_the_answer_to_the_peers_close() {
+async fn queued_messages_are_sent_before_the_answer_to_the_peers_close() {
     let mut pair = Pair::with_capacity(options(), 100).await;
     for n in 0..30 {
         pair.connection.write(format!("{n} {}", "x".repeat(5_000)));
@@ -58,7 +58,7 @@ async fn what_is_queued_leaves_before_the_answer_to_the_peers_close() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_end_the_peer_is_heard_until_its_close_and_after_close_no_more() {
+async fn after_end_messages_are_delivered_until_the_peers_close_and_after_close_none() {
     for (name, end, close_frame) in ENDINGS {
         let Some((code, reason)) = close_frame else { continue };
         let mut pair = Pair::in_memory(options()).await;
@@ -79,7 +79,7 @@ async fn after_end_the_peer_is_heard_until_its_close_and_after_close_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_listener_that_closes_in_the_middle_of_a_burst_hears_no_more_of_it() {
+async fn a_listener_that_closes_in_the_middle_of_a_burst_receives_no_more_of_it() {
     type Way = (&'static str, fn(&WebSocketConnection), &'static [&'static str]);
     let ways: [Way; 3] = [
         ("end", |connection| connection.end(), &["text stop", "text a", "binary 1", "end", "close 1000 "]),
@@ -224,7 +224,7 @@ async fn a_connection_that_is_ended_before_its_101_still_opens_and_closes() {
 }
 
 #[tokio::test]
-async fn over_a_socket_what_is_queued_leaves_before_the_close_and_the_fin() {
+async fn over_a_socket_queued_messages_are_sent_before_the_close_and_the_fin() {
     let mut pair = Pair::over_tcp(options().write_buffer_hard_limit(usize::MAX)).await;
     let payload = vec![7; 16 << 20];
     pair.connection.write_binary(&payload);
@@ -238,7 +238,7 @@ async fn over_a_socket_what_is_queued_leaves_before_the_close_and_the_fin() {
 
 // ------------------------------------------------------------------------------------------------ over the life
 
-/// What a connection says of itself in each callback: writable, readable.
+/// The results of `is_writable` and `is_readable` in each callback.
 #[tokio::test(start_paused = true)]
 async fn is_writable_and_is_readable_over_the_life_of_a_connection() {
     fn says(connection: WebSocketConnection) -> (bool, bool) {
@@ -312,7 +312,7 @@ async fn after_a_fault_a_connection_is_neither_writable_nor_readable() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_set_is_there_by_its_type_until_the_connection_is_gone() {
+async fn attached_values_are_found_by_type_until_the_connection_is_gone() {
     #[derive(Debug, PartialEq)]
     struct User(&'static str);
     struct Dropped(Arc<AtomicUsize>);
@@ -356,7 +356,7 @@ async fn what_is_set_is_there_by_its_type_until_the_connection_is_gone() {
 
 /// A value whose drop asks the connection that it was attached to: no lock is held while it is dropped.
 #[tokio::test(start_paused = true)]
-async fn what_is_set_may_use_the_connection_when_it_is_dropped() {
+async fn an_attached_value_may_use_the_connection_when_it_is_dropped() {
     struct Asks(WebSocketConnection);
     impl Drop for Asks {
         fn drop(&mut self) {
@@ -380,7 +380,7 @@ async fn what_is_set_may_use_the_connection_when_it_is_dropped() {
 
 /// In real time, as a full socket is another matter than a full stream in memory.
 #[tokio::test]
-async fn over_a_socket_slow_progress_is_no_fault_and_none_is() {
+async fn over_a_socket_slow_progress_is_allowed_and_no_progress_fails() {
     let limit = Duration::from_millis(1_500);
     let mut pair = Pair::over_tcp(options().write_buffer_hard_limit(usize::MAX).write_timeout(limit)).await;
     let (tell, mut failed) = mpsc::unbounded_channel();
@@ -429,7 +429,7 @@ async fn a_reset_is_a_close_with_1006_and_no_fault_whatever_is_written_meanwhile
 }
 
 #[tokio::test]
-async fn writers_of_a_peer_that_resets_are_let_go() {
+async fn writers_of_a_peer_that_resets_are_released() {
     let pair = Pair::over_tcp(options()).await;
     let connection = pair.connection;
     let sending: Vec<_> = (0..4)
@@ -468,7 +468,7 @@ async fn a_reset_is_noticed_by_a_write_while_reading_is_paused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_leaves_without_a_close_is_1006_and_what_it_sent_before_is_delivered() {
+async fn a_peer_that_leaves_without_a_close_is_1006_and_its_messages_are_delivered() {
     let mut pair = Pair::in_memory(options()).await;
     pair.peer.send([text("last words"), vec![0x81]].concat()).await;
     drop(pair.peer);
@@ -489,7 +489,8 @@ async fn messages_before_the_pong<S: AsyncRead + AsyncWrite + Unpin>(peer: &mut 
     }
 }
 
-/// 1,000 messages of 10,000 bytes by somebody who stops when `write` says so and goes on at `drain`.
+/// Writes 1,000 messages of 10,000 bytes. Stops when `write` returns `false`, and continues at
+/// `drain`.
 fn write_much(connection: WebSocketConnection) {
     let mut left = 1_000;
     let mut go_on = move || {
@@ -520,7 +521,7 @@ async fn a_ping_is_answered_behind_what_was_to_be_sent_then_however_much_follows
         let messages = messages_before_the_pong(&mut pair.peer).await;
         assert!(messages <= 20, "{messages} by send");
 
-        // Who heeds nothing, and is always above the soft limit.
+        // A writer that ignores `false`, and is always above the soft limit.
         let mut pair = Pair::with_capacity(options(), 16 * 1024).await;
         let (connection, message) = (pair.connection, "x".repeat(10_000));
         (0..50).for_each(|_| _ = connection.write(&message));
@@ -536,7 +537,7 @@ async fn a_ping_is_answered_behind_what_was_to_be_sent_then_however_much_follows
     .await;
 }
 
-/// The same where any thread may write. The socket's window is small, as on a long way.
+/// Over a socket, where any thread may write. The window of the socket is small, as on a long link.
 #[tokio::test]
 async fn over_a_socket_a_ping_is_answered_in_the_middle_of_a_large_transfer() {
     let socket = TcpSocket::new_v4().unwrap();

@@ -169,7 +169,7 @@ async fn a_peer_that_does_not_answer_our_close_is_dropped_after_the_close_timeou
             pair.connection.close_with(4000, "bye");
             assert_eq!(pair.peer.closed().await, (Some(4000), "bye".into()));
             let closed = Instant::now();
-            // What it says instead does not count.
+            // Messages of the peer do not extend the deadline.
             while pair.peer.stream.write_all(&text("not yet")).await.is_ok() {
                 sleep(millis(1)).await;
             }
@@ -264,7 +264,7 @@ async fn a_peer_that_takes_nothing_for_the_write_timeout_fails() {
 
 /// The ping waits behind what it takes.
 #[tokio::test(start_paused = true)]
-async fn who_takes_slowly_what_is_sent_before_the_ping_is_not_dead() {
+async fn a_peer_that_slowly_reads_the_bytes_before_the_ping_is_not_dead() {
     while_time_passes(async {
         let mut pair = Pair::with_capacity(WebSocketOptions::new(), 1_000).await;
         pair.connection.write("x".repeat(60_000));
@@ -335,7 +335,7 @@ async fn a_peer_that_has_taken_everything_owes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_takes_something_before_the_write_timeout_is_acted_upon_is_in_time() {
+async fn a_peer_that_reads_before_the_write_timeout_is_acted_upon_is_in_time() {
     let mut pair = Pair::with_capacity(WebSocketOptions::new().ping_interval(None), 1_000).await;
     assert!(pair.connection.write("x".repeat(1_500)));
     settle().await;
@@ -506,7 +506,7 @@ async fn huge_durations_never_come() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tiny_durations_are_met_at_once_and_keep_nobody_busy() {
+async fn tiny_durations_are_met_at_once_and_cause_no_busy_loop() {
     for (name, options) in DURATIONS {
         for time in [Duration::ZERO, Duration::from_nanos(1), Duration::from_micros(999), millis(1)] {
             eprintln!("{name} of {time:?}");

@@ -165,7 +165,7 @@ async fn a_page_of_the_same_host_may_be_on_any_port_if_that_is_allowed() {
 /// A stranger is told nothing of the server's options. The app's author is told the reason and the
 /// cure.
 #[tokio::test(start_paused = true)]
-async fn the_reason_for_a_refused_origin_is_told_to_the_app_alone() {
+async fn only_the_app_receives_the_reason_for_a_refused_origin() {
     let (http, websocket, log) = server(WebSocketOptions::new());
     let seen = Arc::new(Mutex::new(Vec::new()));
     let keep = seen.clone();
@@ -258,7 +258,8 @@ async fn a_handshake_that_is_refused_has_nothing_selected() {
     assert_eq!(ask(&http, &handshake(&[offered]).replace(": 13", ": 12")).await.status(), 426);
 }
 
-/// What an app's closure has captured may panic when it is dropped. That stays where it is dropped.
+/// A value that an app's closure has captured may panic when it is dropped. The panic has no effect
+/// elsewhere.
 #[test]
 fn a_closure_that_panics_when_it_is_dropped_does_no_harm() {
     struct Bomb;

@@ -115,7 +115,7 @@ async fn any_number_of_messages_may_come_in_one_segment() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_follows_a_large_message_is_not_lost() {
+async fn bytes_after_a_large_message_are_not_lost() {
     let large = frame(0x82, vec![7; 300_000]);
     for size in [usize::MAX, 100_000, 65_536, 1_000] {
         let good = [&large[..], &text("a"), &large, &text("b"), &text("c")].concat();
@@ -300,7 +300,7 @@ async fn nothing_is_wrong_as_long_as_it_may_still_become_right() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn limits_hold_at_the_bound_and_fail_one_past_it() {
+async fn limits_hold_at_the_bound_and_fail_one_above_it() {
     let default = WebSocketOptions::new;
     let sizes = || default().max_message_size(10).max_frame_size(5);
     let fragments = |count: usize, payload: &[u8]| {
@@ -351,7 +351,7 @@ async fn limits_hold_at_the_bound_and_fail_one_past_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_accepts_no_fragments_accepts_no_message_not_even_an_empty_one() {
+async fn a_limit_of_no_fragments_rejects_every_message_even_an_empty_one() {
     for message in [text(""), frame(0x82, ""), text("a")] {
         for size in [usize::MAX, 1] {
             // Behind a frame that is accepted, as the first takes another way.
@@ -405,7 +405,7 @@ async fn a_peer_that_does_not_take_our_close_is_cut_after_the_write_timeout() {
 }
 
 #[tokio::test]
-async fn a_peer_that_goes_on_sending_still_gets_the_close_that_tells_it_why() {
+async fn a_peer_that_continues_to_send_still_receives_the_close_with_its_reason() {
     let (http, log) = server(WebSocketOptions::new());
     let (address, listening) = listen_with(http);
     let mut peer = Peer::open(address).await;
@@ -423,7 +423,7 @@ async fn a_peer_that_goes_on_sending_still_gets_the_close_that_tells_it_why() {
 // Pings and pongs.
 
 #[tokio::test(start_paused = true)]
-async fn pings_are_answered_with_their_payload_and_pongs_are_told() {
+async fn pings_are_answered_with_their_payload_and_pongs_are_emitted() {
     let longest = "p".repeat(125);
     for size in SIZES {
         let bytes = [frame(0x89, ""), frame(0x89, &longest), frame(0x8A, "unasked"), frame(0x8A, "")].concat();

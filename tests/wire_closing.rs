@@ -53,7 +53,7 @@ async fn a_peer_that_goes_on_sending_behind_its_close_still_gets_the_answer() {
     let (address, listening) = listen_with(server(WebSocketOptions::new()).0);
     for before in [&[][..], &text("before")] {
         let mut peer = Peer::open(address).await;
-        // What is not read any more is answered with a reset.
+        // Unread bytes cause a reset.
         let _ = peer.stream.write_all(&[before, &close(1000, ""), &vec![0; 4 << 20]].concat()).await;
         if !before.is_empty() {
             assert_eq!(peer.text().await, "before");
@@ -101,7 +101,7 @@ async fn a_close_inside_a_fragmented_message_ends_it_unheard() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_can_be_written_when_the_peer_has_said_close() {
+async fn nothing_can_be_written_after_the_peers_close() {
     let log = Log::default();
     let noted = log.clone();
     let http = websockets(move |connection| {
@@ -150,7 +150,7 @@ impl AsyncWrite for HalfBroken {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_peer_said_before_it_left_counts_also_when_writing_has_failed() {
+async fn frames_of_a_peer_that_left_count_also_when_writing_has_failed() {
     for (last, events) in [
         (text("b"), &["text b", "close 1006 "][..]),
         (close(1001, "bye"), &["end", "close 1001 bye"]),
@@ -230,7 +230,7 @@ async fn a_reason_is_cut_to_123_bytes_between_characters() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_close_nothing_is_heard_and_after_end_messages_still_are() {
+async fn after_close_no_message_is_delivered_and_after_end_messages_still_are() {
     let between =
         [text("a"), frame(0x82, [1]), frame(0x89, "p"), frame(0x8A, "q"), frame(0x01, "b"), frame(0x80, "c")].concat();
     for (command, sent, heard, event) in [

@@ -202,7 +202,7 @@ async fn a_once_listener_of_a_middleware_is_called_for_one_of_many_handshakes() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_middleware_that_refuses_tells_its_error_listeners_whatever_they_do() {
+async fn a_middleware_that_rejects_calls_all_its_error_listeners() {
     let (log, websocket) = (log(), WebSocketMiddleware::new());
     websocket.on("connection", |_| Err::<(), _>("not today"));
     websocket.on("connection", move |_| log.add("not called"));

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_listener_that_fails_ends_its_connection_with_1011_and_harms_nobody_else() {
+async fn a_listener_that_fails_ends_its_connection_with_1011_and_no_other() {
     #[derive(Clone, Copy, Debug)]
     enum Kind {
         Panic,
@@ -92,7 +92,7 @@ async fn a_listener_that_fails_ends_its_connection_with_1011_and_harms_nobody_el
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_written_before_a_panic_leaves_and_later_listeners_of_the_event_are_not_called() {
+async fn messages_written_before_a_panic_are_sent_and_later_listeners_are_not_called() {
     let mut case = open(|connection, log| {
         connection.on("text", move || connection.write("before"));
         connection.on("text", move |connection: &WebSocketConnection| {

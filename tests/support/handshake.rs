@@ -50,7 +50,7 @@ pub fn note_refusals(websocket: &WebSocketMiddleware, log: &Log) {
     websocket.on("error", move |connection: WebSocketConnection| log.add(refusal(connection)));
 }
 
-/// Which kind of refusal the middleware's `error` event tells of.
+/// The kind of refusal that the middleware's `error` event reports.
 pub fn refusal(connection: WebSocketConnection) -> String {
     let Some(ConnectionError::Handshake(error)) = connection.error() else {
         return format!("no refusal: {:?}", connection.error());

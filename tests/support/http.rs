@@ -10,18 +10,18 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 pub const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// What a server said until the end, and after how many seconds the end came.
+/// The bytes that a server sent until the end, and the number of seconds until the end.
 #[derive(Debug, PartialEq)]
 pub struct Said {
     pub text: String,
     pub end: f64,
 }
 
-/// A connection that is left open by both sides ends when it has been idle for so many seconds.
+/// The idle timeout, after which the server closes a connection that both sides leave open.
 pub const OPEN: f64 = 30.0;
 pub const CLOSED: f64 = 0.0;
 
-/// What a client says, each piece at its time in milliseconds.
+/// The bytes that a client sends, each piece at its time in milliseconds.
 pub type Script<'a, B> = &'a [(u64, B)];
 
 /// Speaks to a server, with so many bytes in flight at most. The client itself does not end the connection. Time is paused.
@@ -46,12 +46,13 @@ pub async fn play<B: AsRef<[u8]>>(http: &HttpServer, capacity: usize, script: Sc
     Said { text: shown(&said), end }
 }
 
-/// The same with all said at once.
+/// Like `play`, with all bytes sent at once.
 pub async fn say(http: &HttpServer, bytes: impl AsRef<[u8]>) -> Said {
     play(http, 1 << 20, &[(0, bytes)]).await
 }
 
-/// The same with one byte of each direction in flight, so that the server gets every byte alone.
+/// Like `say`, with one byte in flight in each direction, so that the server receives every byte
+/// alone.
 pub async fn say_byte_by_byte(http: &HttpServer, bytes: impl AsRef<[u8]>) -> Said {
     play(http, 1, &[(0, bytes)]).await
 }
@@ -127,12 +128,12 @@ pub async fn someday<F: Future>(future: F) -> F::Output {
     timeout(seconds(86_400), future).await.expect("an end within a day")
 }
 
-/// The same where time is real.
+/// Like `someday`, but in real time.
 pub async fn soon<F: Future>(future: F) -> F::Output {
     timeout(seconds(10), future).await.expect("an end within ten seconds")
 }
 
-/// Says so in a log when it is dropped.
+/// Writes its name to a log when it is dropped.
 pub struct Guard(pub Log, pub &'static str);
 
 impl Drop for Guard {

@@ -79,6 +79,7 @@ pub fn masked_pong() -> Vec<u8> {
     frame(0x8A, "")
 }
 
+/// A listener of `text` that waits until the test wakes it, and records the texts that it received.
 pub fn slow_listener(pair: &InMemory) -> (Arc<Notify>, Arc<Mutex<Vec<Text>>>) {
     let (go_on, texts) = (Arc::new(Notify::new()), Arc::new(Mutex::new(Vec::new())));
     let (gate, told) = (go_on.clone(), texts.clone());

@@ -17,7 +17,8 @@ pub struct Transcript {
 }
 
 impl Transcript {
-    /// A fault: the peer is told once, the app hears of it once, and nothing follows.
+    /// A violation of the protocol: the peer receives one Close frame, the app receives one
+    /// `error`, and nothing follows (RFC 6455 section 7.1.7).
     #[track_caller]
     pub fn assert_failed(&self, code: u16, frames: &[&str], events: &[&str], case: &str) {
         let told = self.frames.last().and_then(|close| close.strip_prefix(&format!("Close {code} ")));
