@@ -81,7 +81,7 @@ fn reset(stream: TcpStream) {
     socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
 }
 
-// Slow ones.
+// Slow clients.
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_hundred_that_send_a_head_byte_by_byte_are_all_ended_by_the_deadline() {
@@ -270,7 +270,7 @@ async fn a_flood_of_pipelined_requests_is_answered_in_order_up_to_the_limit_of_a
     server.settle();
 }
 
-// Those who do not read.
+// Clients that do not read.
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_has_a_gigabyte_echoed_and_does_not_read_is_closed_within_the_worst_case() {

@@ -35,7 +35,7 @@ async fn read_filling(peer: &mut Peer<DuplexStream>) {
     settle().await;
 }
 
-// ------------------------------------------------------------------------------------------------ what write answers
+// ------------------------------------------------------------------------------------------------ the result of write
 
 #[tokio::test(start_paused = true)]
 async fn write_answers_true_below_64_kib_unsent_and_false_from_exactly_there_on() {

@@ -23,7 +23,7 @@ fn quiet() -> WebSocketOptions {
     WebSocketOptions::new().ping_interval(None)
 }
 
-// ------------------------------------------------------------------------------------------------ what is unsent leaves first
+// ------------------------------------------------------------------------------------------------ unsent bytes are sent first
 
 /// RFC 6455 §7.1.1 and §7.1.2: the Close frame is the last that is sent, and the time to answer it begins when it has left.
 #[tokio::test(start_paused = true)]
@@ -79,7 +79,7 @@ async fn a_peer_that_reads_none_of_the_last_bytes_is_cut_after_the_write_timeout
     assert_eq!(log.take(), ["error 1006 nothing could be sent for 30s", "close 1006 nothing could be sent for 30s"]);
 }
 
-// ------------------------------------------------------------------------------------------------ what was received is delivered
+// ------------------------------------------------------------------------------------------------ received messages are delivered
 
 /// A stream whose reader takes its time to leave: what was received can still be read when nothing can be written any more.
 struct HalfBroken {
@@ -250,7 +250,7 @@ async fn a_listener_of_error_does_not_decide_about_protocol_errors() {
     assert_eq!(log.take(), ["error 1002 unmasked frame", "close 1002 unmasked frame"]);
 }
 
-// ------------------------------------------------------------------------------------------------ the reason is echoed
+// ------------------------------------------------------------------------------------------------ the reason is echoed (section 5.5.1)
 
 /// RFC 6455 §5.5.1: the code of the peer's Close is echoed, and as PHP's servers do, its reason too.
 #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-// ------------------------------------------------------------------------------------------------ who writes, and when
+// ------------------------------------------------------------------------------------------------ several writers
 
 /// Checks that the messages of each sender come in its order; each says `sender n` first.
 async fn in_order_of_senders<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(

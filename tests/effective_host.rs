@@ -49,6 +49,7 @@ fn forwarded() -> HttpServer {
     telling(TrustedProxies::forwarded(networks()))
 }
 
+/// The target URI of a request (RFC 9112 section 3.3).
 #[tokio::test(start_paused = true)]
 async fn without_proxies_the_target_counts_and_then_host() {
     let http = telling(None);
@@ -69,6 +70,7 @@ async fn without_proxies_the_target_counts_and_then_host() {
     }
 }
 
+/// The absolute form (RFC 9112 section 3.2.2).
 #[tokio::test(start_paused = true)]
 async fn a_target_in_absolute_form_has_a_path_and_a_query() {
     let router = |request: ServerRequest| {

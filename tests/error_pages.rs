@@ -68,7 +68,7 @@ async fn each_page_of_the_servers_own_is_the_apps_to_make() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tasks_for_connections_above_the_limit_are_bounded() {
+async fn the_pages_of_connections_above_the_limit_can_be_replaced() {
     for (options, status, cause) in [
         (HttpOptions::new().max_connections(0), 503, "full"),
         (HttpOptions::new().max_connections_per_ip(0), 429, "address"),

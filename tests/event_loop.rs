@@ -195,7 +195,7 @@ async fn a_periodic_timer_of_no_time_leaves_others_their_turn() {
     assert!((50..200).contains(&calls.load(Ordering::Relaxed)), "a call for each tick of tokio's clock: {calls:?}");
 }
 
-// After what has enqueued it.
+// The order of ticks and timers after the code that enqueued them.
 
 /// Waits until another thread of the runtime has run what was spawned or enqueued before.
 fn wait_for_other_threads() {

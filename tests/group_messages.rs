@@ -8,7 +8,7 @@ use support::*;
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 
-// What reaches whom.
+// Which members receive a message.
 
 #[tokio::test(start_paused = true)]
 async fn each_way_to_write_reaches_its_members_and_no_others() {
@@ -112,7 +112,7 @@ async fn a_manager_closes_the_members_of_all_its_groups() {
     assert_eq!(c.text().await, "still there");
 }
 
-// The order of what is written, to the byte, over sockets.
+// The order of written bytes, over sockets.
 
 /// Writes to all members of a room, and in between to each of them: broadcasts, direct messages,
 /// and both kinds of payload. Returns for each member the bytes that it must receive.

@@ -15,7 +15,7 @@ use support::*;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::sleep;
 
-// When a group is there, and what is told.
+// The lifetime of a group, and its events.
 
 #[tokio::test(start_paused = true)]
 async fn a_group_exists_exactly_while_it_has_members() {
@@ -476,7 +476,7 @@ async fn the_groups_of_a_manager_that_is_gone_still_let_their_members_out() {
     assert_eq!((group.members(), ann.groups()), (vec![], vec![]));
 }
 
-// Looking at groups.
+// Reading the state of groups.
 
 #[tokio::test(start_paused = true)]
 async fn a_group_lists_its_members() {

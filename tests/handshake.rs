@@ -10,8 +10,9 @@ use react_websocket::{
 use support::handshake::{CONNECTION, KEY, NEEDED, UPGRADE, VERSION, ask, get, request, server, with, with_instead};
 use support::*;
 
-// What a handshake has to be.
+// The required parts of a handshake (RFC 6455 section 4.2.1).
 
+/// The server's opening handshake (RFC 6455 section 4.2.2).
 #[tokio::test(start_paused = true)]
 async fn a_good_handshake_is_answered_with_exactly_this_head() {
     let (http, log) = server(WebSocketOptions::new());
@@ -26,6 +27,7 @@ async fn a_good_handshake_is_answered_with_exactly_this_head() {
     assert_eq!(log.take(), ["connection", "close 1006 "]);
 }
 
+/// `Sec-WebSocket-Accept` (RFC 6455 section 4.2.2).
 #[tokio::test(start_paused = true)]
 async fn the_accept_header_answers_the_key() {
     let (http, _) = server(WebSocketOptions::new());
@@ -38,6 +40,7 @@ async fn the_accept_header_answers_the_key() {
     }
 }
 
+/// Header fields of the client's opening handshake (RFC 6455 section 4.2.1).
 #[tokio::test(start_paused = true)]
 async fn token_lists_may_have_any_case_and_several_lines() {
     let (http, log) = server(WebSocketOptions::new());
@@ -61,6 +64,7 @@ async fn token_lists_may_have_any_case_and_several_lines() {
     }
 }
 
+/// The required parts of a handshake (RFC 6455 section 4.2.1), and 426 (section 4.4).
 #[tokio::test(start_paused = true)]
 async fn a_malformed_handshake_is_rejected_by_the_middleware_and_emits_error() {
     let (http, log) = server(WebSocketOptions::new());
@@ -108,6 +112,7 @@ async fn a_malformed_handshake_is_rejected_by_the_middleware_and_emits_error() {
     }
 }
 
+/// `Upgrade` (RFC 9110 section 7.8).
 #[tokio::test(start_paused = true)]
 async fn requests_without_an_upgrade_go_to_the_router() {
     let (http, log) = server(WebSocketOptions::new().origins(Origins::list(["https://example.com"])));
@@ -143,8 +148,9 @@ async fn a_handshake_may_follow_other_requests() {
     assert_eq!(log.take(), ["connection", "text c"]);
 }
 
-// Subprotocols, extensions, origins.
+// Subprotocols, extensions and origins (RFC 6455 sections 4.2.2, 9.1 and 10.2).
 
+/// `Sec-WebSocket-Protocol` (RFC 6455 sections 4.2.2 and 11.3.4).
 #[tokio::test(start_paused = true)]
 async fn a_subprotocol_is_one_that_was_offered_and_configured() {
     let (none, both): (&[&str], &[&str]) = (&[], &["chat.v2", "chat.v1"]);
@@ -182,6 +188,7 @@ async fn a_subprotocol_is_one_that_was_offered_and_configured() {
     }
 }
 
+/// `Sec-WebSocket-Protocol` in the response (RFC 6455 section 4.2.2).
 #[tokio::test(start_paused = true)]
 async fn the_chosen_subprotocol_stands_behind_the_accept_header() {
     let (http, _) = server(WebSocketOptions::new().subprotocols(["chat"]));
@@ -202,6 +209,7 @@ async fn a_required_subprotocol_is_required() {
     }
 }
 
+/// A server accepts no extension by sending no `Sec-WebSocket-Extensions` (RFC 6455 section 9.1).
 #[tokio::test(start_paused = true)]
 async fn an_offered_extension_is_not_taken() {
     let (http, _) = server(WebSocketOptions::new());
@@ -211,6 +219,7 @@ async fn an_offered_extension_is_not_taken() {
     }
 }
 
+/// `Origin` (RFC 6455 section 10.2).
 #[tokio::test(start_paused = true)]
 async fn pages_of_other_origins_are_refused() {
     let same = Origins::same_host;

@@ -100,6 +100,7 @@ async fn writes_of_a_connection_listener_are_sent_after_the_101_in_order() {
     assert_eq!(log.take(), ["drain", "end", "close 1000 "]);
 }
 
+/// A client has to wait for the response (RFC 6455 section 4.1). Frames that arrive earlier are kept.
 #[tokio::test(start_paused = true)]
 async fn frames_behind_the_handshake_are_delivered_however_the_bytes_are_cut() {
     for waits in [false, true] {

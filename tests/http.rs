@@ -20,8 +20,9 @@ fn unended() -> BodyStream {
     stream
 }
 
-// Responses: their heads, and how long their bodies are.
+// Responses: their heads (RFC 9110), and the length of their bodies (RFC 9112 section 6.3).
 
+/// The order of header fields (RFC 9110 section 5.3).
 #[tokio::test(start_paused = true)]
 async fn headers_keep_their_order_and_spelling_and_the_servers_own_come_last() {
     let http = HttpServer::new(|_: ServerRequest| {
@@ -38,6 +39,7 @@ async fn headers_keep_their_order_and_spelling_and_the_servers_own_come_last() {
     assert_eq!(said.end, OPEN);
 }
 
+/// `Content-Type` (RFC 9110 section 8.3).
 #[tokio::test(start_paused = true)]
 async fn each_kind_of_body_has_its_content_type() {
     let http = HttpServer::new(|request: ServerRequest| match request.path() {
@@ -57,6 +59,7 @@ async fn each_kind_of_body_has_its_content_type() {
     }
 }
 
+/// `Server` (RFC 9110 section 10.2.4) and `Date` (section 6.6.1).
 #[tokio::test(start_paused = true)]
 async fn server_and_date_can_be_replaced_and_left_out() {
     let http = HttpServer::new(|request: ServerRequest| {
@@ -72,6 +75,7 @@ async fn server_and_date_can_be_replaced_and_left_out() {
     }
 }
 
+/// The reason phrase may be empty, and its space remains (RFC 9112 section 4).
 #[tokio::test(start_paused = true)]
 async fn a_status_without_a_reason_has_an_empty_one() {
     let http = HttpServer::new(|_: ServerRequest| Response::new(299));
@@ -80,6 +84,7 @@ async fn a_status_without_a_reason_has_an_empty_one() {
     assert_eq!(said.end, OPEN);
 }
 
+/// Persistence (RFC 9112 section 9.3).
 #[tokio::test(start_paused = true)]
 async fn the_version_and_the_connection_header_decide_whether_a_connection_persists() {
     let http = HttpServer::new(|request: ServerRequest| match request.header("X-Close") {
@@ -114,6 +119,7 @@ async fn the_version_and_the_connection_header_decide_whether_a_connection_persi
     }
 }
 
+/// `Connection` (RFC 9110 section 7.6.1).
 #[tokio::test(start_paused = true)]
 async fn a_connection_header_of_the_app_is_sent_where_the_server_sends_none() {
     let http = HttpServer::new(|_: ServerRequest| Response::new(200).with_header("connection", "foo"));
@@ -129,12 +135,14 @@ async fn a_connection_header_of_the_app_is_sent_where_the_server_sends_none() {
     }
 }
 
+/// Only an HTTP/1.1 request must have `Host` (RFC 9112 section 3.2).
 #[tokio::test(start_paused = true)]
 async fn http_1_0_needs_no_host() {
     let said = say(&telling(), "GET / HTTP/1.0\r\n\r\n").await;
     assert_eq!(said, Said { text: ok("GET / ").replace("HTTP/1.1", "HTTP/1.0"), end: CLOSED });
 }
 
+/// The length of a message body (RFC 9112 section 6.3).
 #[tokio::test(start_paused = true)]
 async fn the_length_of_a_response_follows_from_its_status_method_and_body() {
     type Make = fn() -> Response;
@@ -168,6 +176,7 @@ async fn the_length_of_a_response_follows_from_its_status_method_and_body() {
     }
 }
 
+/// HEAD (RFC 9110 section 9.3.2).
 #[tokio::test(start_paused = true)]
 async fn a_head_request_gets_the_head_of_the_get() {
     let http = HttpServer::new(|_: ServerRequest| Response::html("<p>").with_header("ETag", "\"a\""));
@@ -189,6 +198,7 @@ async fn large_bodies_arrive_whole_through_a_narrow_connection() {
     }
 }
 
+/// A field value has no CR, LF or NUL (RFC 9110 section 5.5).
 #[tokio::test(start_paused = true)]
 async fn values_that_would_split_a_header_are_rejected_and_emit_error() {
     for (name, value, told) in [
@@ -219,6 +229,7 @@ async fn values_that_would_split_a_header_are_rejected_and_emit_error() {
     assert!(say(&http, GET).await.text.contains("\nX-A: tab\tand é\n"), "everything else goes through");
 }
 
+/// Status codes (RFC 9110 section 15).
 #[tokio::test(start_paused = true)]
 async fn an_invalid_final_status_is_rejected_and_emits_error() {
     for (status, told) in [
@@ -241,8 +252,9 @@ async fn an_invalid_final_status_is_rejected_and_emits_error() {
     }
 }
 
-// Requests: which are taken, and which are not.
+// Requests that are accepted, and requests that are rejected (RFC 9112).
 
+/// Message format, request targets and framing (RFC 9112 sections 2, 3, 5, 6 and 7).
 #[tokio::test(start_paused = true)]
 async fn requests_that_are_answered() {
     let host = "HTTP/1.1\r\nHost: a\r\n";
@@ -305,6 +317,7 @@ async fn requests_that_are_answered() {
     }
 }
 
+/// Malformed messages (RFC 9112 sections 2.2, 3, 5, 6 and 7), and limits.
 #[tokio::test(start_paused = true)]
 async fn requests_that_are_refused() {
     let host = "HTTP/1.1\r\nHost: a\r\n";
@@ -480,6 +493,7 @@ async fn requests_that_are_refused() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// The request line (RFC 9112 section 3).
 #[tokio::test(start_paused = true)]
 async fn bytes_after_the_version_make_a_request_line_malformed() {
     // Its end is as it should be: "a lone CR or LF" is another error.
@@ -492,6 +506,7 @@ async fn bytes_after_the_version_make_a_request_line_malformed() {
     }
 }
 
+/// The request line (RFC 9112 section 3).
 #[tokio::test(start_paused = true)]
 async fn a_request_line_with_a_space_too_many_is_malformed_and_not_of_another_version() {
     for line in ["GET /  HTTP/1.1", "GET /a b HTTP/1.1"] {
@@ -503,6 +518,7 @@ async fn a_request_line_with_a_space_too_many_is_malformed_and_not_of_another_ve
     }
 }
 
+/// A server ignores an empty line before a request (RFC 9112 section 2.2).
 #[tokio::test(start_paused = true)]
 async fn an_empty_line_behind_a_request_is_not_the_beginning_of_another() {
     // Old clients send one behind a body (RFC 9112 2.2). The connection is as idle as before.
@@ -528,6 +544,7 @@ async fn a_request_is_answered_before_the_garbage_behind_it_is_refused() {
     assert_eq!(log.take(), ["malformed request line"]);
 }
 
+/// Incomplete messages (RFC 9112 section 8).
 #[tokio::test(start_paused = true)]
 async fn a_request_that_is_cut_short_by_a_fin_is_refused() {
     for request in ["G", "GET / HTTP/1.1\r\nHost: a\r\n", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na"] {
@@ -553,6 +570,7 @@ async fn a_silent_client_receives_nothing() {
     assert_eq!(log.take(), [""; 0]);
 }
 
+/// The version of a response (RFC 9110 section 6.2).
 #[tokio::test(start_paused = true)]
 async fn a_late_error_is_answered_in_the_version_of_the_request() {
     // The head is known by then, and "the response always carries the request's version".
@@ -560,6 +578,7 @@ async fn a_late_error_is_answered_in_the_version_of_the_request() {
     assert_eq!(said, Said { text: page("413 Payload Too Large").replace("HTTP/1.1", "HTTP/1.0"), end: CLOSED });
 }
 
+/// A server may ignore `Upgrade` (RFC 9110 section 7.8).
 #[tokio::test(start_paused = true)]
 async fn an_upgrade_request_that_reaches_the_router_is_an_ordinary_one() {
     let said = say(&telling(), HANDSHAKE).await;
@@ -576,6 +595,7 @@ async fn a_body_on_an_upgrade_request_is_refused() {
     }
 }
 
+/// `Expect: 100-continue` (RFC 9110 section 10.1.1).
 #[tokio::test(start_paused = true)]
 async fn the_body_is_asked_for_when_it_is_wanted() {
     let http = HttpServer::new(tell).with_options(HttpOptions::new().max_body_size(5));

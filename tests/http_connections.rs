@@ -16,8 +16,9 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
-// Pipelining.
+// Pipelining (RFC 9112 section 9.3.2).
 
+/// Pipelining (RFC 9112 section 9.3.2).
 #[tokio::test(start_paused = true)]
 async fn pipelined_requests_are_answered_one_at_a_time_and_in_order() {
     let log = Log::default();
@@ -47,6 +48,7 @@ async fn pipelined_requests_are_answered_one_at_a_time_and_in_order() {
     assert_eq!(say_byte_by_byte(&http, &at_once).await.text, expected);
 }
 
+/// After `Connection: close` further requests are ignored (RFC 9112 section 9.6).
 #[tokio::test(start_paused = true)]
 async fn nothing_is_answered_behind_a_request_that_is_the_last() {
     let http = telling();
@@ -98,7 +100,7 @@ async fn a_client_that_pipelines_without_end_is_not_read_without_end() {
     assert_eq!(String::from_utf8(said).unwrap().matches("HTTP/1.1 200 OK").count(), count);
 }
 
-// Clients that end their side, and clients that leave.
+// Half-closed clients, and clients that leave.
 
 #[tokio::test]
 async fn a_client_that_sends_its_fin_with_the_request_gets_its_answer() {

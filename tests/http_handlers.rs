@@ -145,7 +145,7 @@ async fn routers_may_be_synchronous_or_not_and_return_a_result_or_not() {
     }
 }
 
-// The chain.
+// The chain of middlewares.
 
 /// A middleware as a type of its own.
 struct Stamp(&'static str);
@@ -296,7 +296,7 @@ async fn attributes_go_down_the_chain_by_their_type() {
     assert_eq!(say(&http, GET).await.text, ok("bob 7 None"));
 }
 
-// What a request tells.
+// The values of a request.
 
 /// What a router makes of one request.
 async fn ask<T: Send + 'static>(request: impl AsRef<[u8]>, look: impl Fn(ServerRequest) -> T + Send + Sync + 'static) -> T {
@@ -337,6 +337,7 @@ async fn a_request_has_its_line_and_headers() {
     assert_eq!(version, http::Version::HTTP_10);
 }
 
+/// The four forms of a request target (RFC 9112 section 3.2).
 #[tokio::test(start_paused = true)]
 async fn each_form_of_the_target_has_its_uri() {
     for (line, target, uri, path, query) in [
@@ -355,6 +356,7 @@ async fn each_form_of_the_target_has_its_uri() {
     }
 }
 
+/// A field value may have bytes above 127 (`obs-text`, RFC 9110 section 5.5).
 #[tokio::test(start_paused = true)]
 async fn header_values_may_be_any_bytes() {
     ask("GET / HTTP/1.1\r\nHost: a\r\nX-A: é\r\nX-B: a\tb\r\nX-C:\r\n\r\n", |request| {
@@ -365,6 +367,7 @@ async fn header_values_may_be_any_bytes() {
     .await;
 }
 
+/// The query (RFC 3986 section 3.4) and `Cookie` (RFC 6265 section 4.2).
 #[tokio::test(start_paused = true)]
 async fn query_and_cookies_are_decoded() {
     let request = "GET /?a=1&b=x+y%21&a=2&%C3%A9=%C3%BC&empty=&flag&&c=d=e HTTP/1.1\r\nHost: a\r\n\
@@ -383,6 +386,7 @@ async fn query_and_cookies_are_decoded() {
     ask(GET, |request| assert!(request.query_params().is_empty() && request.cookie_params().is_empty())).await;
 }
 
+/// `multipart/form-data` (RFC 7578), and `application/x-www-form-urlencoded`.
 #[tokio::test(start_paused = true)]
 async fn forms_are_parsed() {
     ask(post("application/x-www-form-urlencoded", "a=1&b=%C3%A9+x&a=2"), |request| {

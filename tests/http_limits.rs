@@ -46,6 +46,7 @@ fn chunks_of(size: usize) -> String {
     request + "0\r\n\r\n"
 }
 
+/// 413 and 414 (RFC 9110 sections 15.5.14 and 15.5.15), and 431 (RFC 6585 section 5).
 #[tokio::test(start_paused = true)]
 async fn requests_are_accepted_up_to_their_limits_and_rejected_one_above_them() {
     type Make = fn(usize) -> String;
@@ -103,6 +104,7 @@ async fn a_request_that_exceeds_a_limit_is_rejected_before_it_is_complete() {
     }
 }
 
+/// 408 (RFC 9110 section 15.5.9).
 #[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_finish_its_head_is_not_waited_for() {
     let late = || page("408 Request Timeout");
@@ -151,6 +153,7 @@ async fn a_body_may_take_its_time_but_not_stand_still() {
     }
 }
 
+/// Timeouts of idle connections (RFC 9112 section 9.5).
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_is_closed_without_a_response() {
     let http = telling();
@@ -273,6 +276,7 @@ async fn the_number_of_requests_of_a_connection_is_limited() {
 const BUSY: &str = "HTTP/1.1 503 Service Unavailable\nContent-Type: text/plain\nRetry-After: 1\n\
     Server: react-websocket\nDate: *\nContent-Length: 30\nConnection: close\n\nError 503: Service Unavailable";
 
+/// 503 (RFC 9110 section 15.6.4).
 #[tokio::test(start_paused = true)]
 async fn above_the_limit_of_connections_a_connection_is_answered_with_503() {
     let websocket = WebSocketMiddleware::new();
@@ -333,6 +337,7 @@ async fn a_refused_client_gets_its_answer_over_a_socket() {
     assert_eq!(shown(&soon(peer.rest()).await), BUSY);
 }
 
+/// 429 (RFC 6585 section 4).
 #[tokio::test(start_paused = true)]
 async fn above_the_limit_of_an_address_a_connection_is_answered_with_429() {
     let http = telling().with_options(HttpOptions::new().max_connections_per_ip(2));

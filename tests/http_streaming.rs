@@ -13,7 +13,7 @@ use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
-// Bodies that are written while they are sent.
+// Bodies that are written while they are sent (RFC 9112 section 7.1).
 
 /// Asks for a stream, and reads the head.
 async fn ask_for_stream(
@@ -29,6 +29,7 @@ async fn ask_for_stream(
 
 const CHUNKED: &str = "HTTP/1.1 200 OK\nServer: react-websocket\nDate: *\nTransfer-Encoding: chunked";
 
+/// Chunked transfer coding (RFC 9112 section 7.1).
 #[tokio::test(start_paused = true)]
 async fn a_stream_is_sent_in_chunks_as_it_is_written() {
     let (http, mut streams, log) = streaming(200, &[]);
@@ -69,6 +70,7 @@ async fn writes_before_the_response_is_sent_are_buffered() {
     assert_eq!(peer.ask(GET).await.text(), "ab");
 }
 
+/// An HTTP/1.0 client knows no transfer coding (RFC 9112 sections 6.1 and 6.3).
 #[tokio::test(start_paused = true)]
 async fn to_http_1_0_a_stream_ends_with_the_connection() {
     for keep_alive in ["", "Connection: keep-alive\r\n"] {
@@ -84,6 +86,7 @@ async fn to_http_1_0_a_stream_ends_with_the_connection() {
     }
 }
 
+/// Responses without a body: to HEAD, 204 and 304 (RFC 9112 section 6.3).
 #[tokio::test(start_paused = true)]
 async fn a_stream_whose_body_is_not_sent_is_closed_at_once() {
     for (status, method, framing) in
@@ -99,6 +102,7 @@ async fn a_stream_whose_body_is_not_sent_is_closed_at_once() {
     }
 }
 
+/// `Content-Length` (RFC 9110 section 8.6).
 #[tokio::test(start_paused = true)]
 async fn a_stream_with_a_content_length_is_sent_unchunked() {
     for (version, keep_alive) in [("1.1", ""), ("1.0", "\nConnection: keep-alive")] {
@@ -117,6 +121,7 @@ async fn a_stream_with_a_content_length_is_sent_unchunked() {
     }
 }
 
+/// Incomplete messages (RFC 9112 section 8).
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_violates_its_content_length_ends_the_connection() {
     for (last, received) in [("", "abc"), ("d", "abcd"), ("de", "abcde")] {
@@ -435,6 +440,7 @@ async fn a_stream_is_closed_when_a_middleware_replaces_it() {
     assert_eq!(log.take(), ["close"]);
 }
 
+/// Pipelining (RFC 9112 section 9.3.2).
 #[tokio::test(start_paused = true)]
 async fn a_pipelined_request_waits_for_the_end_of_a_stream() {
     let (http, mut streams, _) = streaming(200, &[]);

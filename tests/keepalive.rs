@@ -20,7 +20,7 @@ async fn answer_ping(pair: &mut InMemory) {
     pair.peer.send(frame(0x8A, "")).await;
 }
 
-// ------------------------------------------------------------------------------------------------ pings
+// ------------------------------------------------------------------------------------------------ pings (RFC 6455 section 5.5.2)
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_pongs_lives_for_ever_and_is_pinged_every_20_s_give_or_take_a_tenth() {
@@ -89,6 +89,7 @@ async fn without_a_pong_timeout_a_silent_peer_is_pinged_for_ever() {
 
 // ------------------------------------------------------------------------------------------------ dead peers
 
+/// Ping as a keepalive (RFC 6455 section 5.5.2).
 #[tokio::test(start_paused = true)]
 async fn a_silent_peer_fails_when_the_pong_timeout_has_passed() {
     let mut pair = Pair::in_memory(WebSocketOptions::new()).await;

@@ -79,7 +79,7 @@ fn large_text(seed: u8, length: usize) -> Vec<u8> {
     std::iter::repeat_n(b'a', usize::from(seed)).chain(words).take(length).collect()
 }
 
-// Frames.
+// Frames (RFC 6455 section 5.2).
 
 fn ping_or_pong() -> impl Strategy<Value = Vec<u8>> {
     (prop_oneof![Just(0x89), Just(0x8A)], bytes(0..126)).prop_map(|(first, payload)| frame(first, payload))
@@ -337,6 +337,7 @@ fn large_messages_are_the_same_whichever_way_they_are_read() {
     assert!(direct.get() > 10, "{} messages were read directly", direct.get());
 }
 
+/// Close frames (RFC 6455 section 5.5.1), and failed connections (section 7.1.7).
 #[test]
 fn nothing_is_received_after_a_close_or_a_failure() {
     let end =
@@ -375,6 +376,7 @@ fn masked(fin: bool, opcode: Opcode, payload: &[u8], key: [u8; 4]) -> Vec<u8> {
     [header, key.to_vec(), payload].concat()
 }
 
+/// Fragmentation (RFC 6455 section 5.4).
 #[test]
 fn encoded_messages_are_received_however_they_are_fragmented() {
     let lengths = prop_oneof![6 => 0..300usize, 1 => 65_530..65_545usize];
@@ -440,7 +442,7 @@ fn a_close_that_is_encoded_is_received_with_the_code_that_may_be_sent() {
     });
 }
 
-// UTF-8.
+// UTF-8 (RFC 6455 section 8.1).
 
 /// Text that is right, nearly right, and not at all.
 fn nearly_text() -> impl Strategy<Value = Vec<u8>> {
@@ -495,6 +497,7 @@ fn impossible_from(bytes: &[u8]) -> Option<usize> {
     (1..=bytes.len()).find(|end| matches!(std::str::from_utf8(&bytes[..*end]), Err(error) if error.error_len().is_some()))
 }
 
+/// UTF-8 (RFC 6455 section 8.1, RFC 3629).
 #[test]
 fn text_is_accepted_if_std_accepts_it_and_refused_at_the_first_impossible_byte() {
     let between = vec(proptest::option::of(ping_or_pong()), 1..3);
@@ -535,7 +538,7 @@ fn header_length(frame: &[u8]) -> usize {
     if frame[1] == 0xFE { 8 } else { 6 }
 }
 
-// Close codes.
+// Close codes (RFC 6455 section 7.4).
 
 /// RFC 6455 §7.4: those that are defined, without those that never leave an endpoint; what libraries and apps may use.
 fn is_code_of_the_wire(code: u16) -> bool {
@@ -546,6 +549,7 @@ fn is_code_of_the_wire(code: u16) -> bool {
     }
 }
 
+/// Status codes (RFC 6455 section 7.4).
 #[test]
 fn each_close_code_is_accepted_or_rejected_by_rfc_6455_section_7_4() {
     for code in 0..=u16::MAX {
@@ -560,6 +564,7 @@ fn each_close_code_is_accepted_or_rejected_by_rfc_6455_section_7_4() {
     }
 }
 
+/// Status codes (RFC 6455 section 7.4).
 #[test]
 fn no_close_code_is_sent_that_may_not_be() {
     for code in 0..=u16::MAX {
@@ -723,7 +728,7 @@ fn undated(responses: &[u8]) -> String {
     lines.collect()
 }
 
-// Requests.
+// Requests (RFC 9112).
 
 /// A server that answers with what it was asked, some of it later.
 fn mirror() -> HttpServer {

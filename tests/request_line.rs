@@ -64,6 +64,7 @@ async fn verdict(bytes: &[u8]) -> Verdict {
 
 const MALFORMED: &str = "malformed request line";
 
+/// A method is a token (RFC 9110 section 9.1).
 #[tokio::test(start_paused = true)]
 async fn bytes_that_cannot_begin_a_request_line_are_refused_at_once() {
     for bytes in [
@@ -121,6 +122,7 @@ async fn a_line_without_cr_lf_is_refused_at_once() {
     }
 }
 
+/// 505 (RFC 9110 section 15.6.6).
 #[tokio::test(start_paused = true)]
 async fn another_version_is_rejected_when_its_line_is_complete() {
     for bytes in [&b"GET / HTTP/2.0\r\n"[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET / HTTP/1.2\r\nno header\r\n\r\n"] {
@@ -230,6 +232,7 @@ async fn an_error_page_for_head_has_no_body_whenever_the_error_is_found() {
     }
 }
 
+/// HEAD (RFC 9110 section 9.3.2).
 #[tokio::test(start_paused = true)]
 async fn an_error_page_for_head_has_the_length_of_the_page_for_get() {
     let (http, _) = server(HttpOptions::new());

@@ -154,7 +154,7 @@ async fn a_serving_can_be_terminated_too() {
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
-// What goes on beside the server.
+// Work beside the server.
 
 #[tokio::test(start_paused = true)]
 async fn closing_is_ready_when_the_end_begins() {

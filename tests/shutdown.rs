@@ -875,7 +875,7 @@ mod unix {
     }
 }
 
-// What races with the end, and what ends before it.
+// Races with the end, and ends before it.
 
 /// It has arrived in the system, of which the server knows nothing yet.
 #[tokio::test]

@@ -69,7 +69,7 @@ fn until(sim: &mut Sim<'_>, moment: Duration) {
     }
 }
 
-// ------------------------------------------------------------------------------------------------ what happens
+// ------------------------------------------------------------------------------------------------ the log of events
 
 /// A log of events, each with its time and its subject.
 #[derive(Clone, Default)]

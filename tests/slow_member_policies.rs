@@ -12,7 +12,7 @@ use support::*;
 use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::time::timeout;
 
-// Members that read too slowly.
+// Slow members.
 
 /// One slow member in memory: 100 bytes are in flight at most, and with 1,000 unsent it is slow.
 struct Slow {

@@ -237,7 +237,7 @@ fn without_reuse_port_a_port_is_not_shared() {
     assert!(matches!(error, SocketError::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse));
 }
 
-// Listeners of others.
+// Listening sockets of the app.
 
 #[tokio::test]
 async fn listeners_of_std_and_of_tokio_are_taken_over() {

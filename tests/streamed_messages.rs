@@ -16,8 +16,9 @@ fn part(opcode: u8, payload: impl AsRef<[u8]>) -> Frame {
     Frame { fin: false, ..whole(opcode, payload) }
 }
 
-// ------------------------------------------------------------------------------------------------ messages in pieces
+// ------------------------------------------------------------------------------------------------ messages in pieces (RFC 6455 section 5.4)
 
+/// Fragmentation, with control frames in between (RFC 6455 section 5.4).
 #[tokio::test(start_paused = true)]
 async fn the_pieces_of_a_message_leave_as_fragments_and_control_frames_in_between() {
     let mut pair = Pair::in_memory(options()).await;

@@ -164,6 +164,7 @@ async fn a_peer_that_never_answers_is_gone_after_the_close_timeout_however_the_c
     }
 }
 
+/// Status codes (RFC 6455 section 7.4), and the length of a control frame (section 5.5).
 #[tokio::test(start_paused = true)]
 async fn a_close_code_that_must_not_be_sent_is_not_and_a_long_reason_is_cut_between_characters() {
     let long = "é".repeat(100);

@@ -443,7 +443,7 @@ async fn a_handshake_that_is_decided_in_time_goes_on() {
     }
 }
 
-// ------------------------------------------------------------------------------------------------ all of them
+// ------------------------------------------------------------------------------------------------ all timeouts
 
 /// Never early, and at most 50 ms late, wherever in its second the deadline was set.
 #[tokio::test(start_paused = true)]

@@ -10,8 +10,9 @@ use support::*;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep};
 
-// Messages.
+// Messages (RFC 6455 sections 5.2, 5.4 and 5.6).
 
+/// The three forms of a payload length (RFC 6455 section 5.2).
 #[tokio::test(start_paused = true)]
 async fn messages_of_all_lengths_are_echoed_as_they_are() {
     let log = Log::default();
@@ -53,6 +54,7 @@ async fn messages_of_all_lengths_are_echoed_as_they_are() {
 /// A name, what is sent, the frames that come back, and the events.
 type Case = (&'static str, Vec<u8>, &'static [&'static str], &'static [&'static str]);
 
+/// Fragmentation, with control frames in between (RFC 6455 section 5.4).
 #[tokio::test(start_paused = true)]
 async fn messages_are_delivered_in_wire_order_however_the_bytes_are_cut() {
     let cases: Vec<Case> = vec![
@@ -130,6 +132,7 @@ async fn bytes_after_a_large_message_are_not_lost() {
     }
 }
 
+/// UTF-8 (RFC 6455 section 8.1).
 #[tokio::test]
 async fn large_text_is_text_whichever_pieces_it_comes_in() {
     let words = format!("a{}", "語".repeat(200_000));
@@ -171,7 +174,7 @@ async fn all_of_it_holds_over_a_socket() {
     assert_eq!(events, [&["text one", "text ", "ping 1", "text ab", "binary 1048576", "pong 1"][..], &failed].concat());
 }
 
-// Broken rules.
+// Violations of the protocol (RFC 6455 section 7.1.7).
 
 /// Each ends with the byte that breaks the rule, as far as it shows before the payload.
 fn broken_rules() -> Vec<(&'static str, u16, Vec<u8>)> {
@@ -255,6 +258,8 @@ fn broken_rules() -> Vec<(&'static str, u16, Vec<u8>)> {
     cases
 }
 
+/// Failing the connection (RFC 6455 section 7.1.7): framing (section 5.2), masking (5.1), fragments
+/// (5.4), control frames (5.5) and UTF-8 (8.1).
 #[tokio::test(start_paused = true)]
 async fn a_broken_rule_ends_the_connection_with_its_code() {
     for (rule, code, bytes) in broken_rules() {
@@ -275,6 +280,7 @@ async fn a_broken_rule_ends_the_connection_with_its_code() {
     }
 }
 
+/// Fragmentation (RFC 6455 section 5.4).
 #[tokio::test(start_paused = true)]
 async fn a_continuation_after_its_message_is_stray() {
     for size in SIZES {
@@ -299,6 +305,7 @@ async fn nothing_is_wrong_as_long_as_it_may_still_become_right() {
     }
 }
 
+/// Limits of an implementation (RFC 6455 section 10.4).
 #[tokio::test(start_paused = true)]
 async fn limits_hold_at_the_bound_and_fail_one_above_it() {
     let default = WebSocketOptions::new;
@@ -362,6 +369,7 @@ async fn a_limit_of_no_fragments_rejects_every_message_even_an_empty_one() {
     }
 }
 
+/// Failing the connection (RFC 6455 section 7.1.7).
 #[tokio::test(start_paused = true)]
 async fn after_a_fault_the_peer_is_not_waited_for_longer_than_the_close_timeout() {
     let (http, log) = server(WebSocketOptions::new());
@@ -420,8 +428,9 @@ async fn a_peer_that_continues_to_send_still_receives_the_close_with_its_reason(
     assert_eq!(log.take().len(), 3);
 }
 
-// Pings and pongs.
+// Pings and pongs (RFC 6455 sections 5.5.2 and 5.5.3).
 
+/// Ping and Pong (RFC 6455 sections 5.5.2 and 5.5.3).
 #[tokio::test(start_paused = true)]
 async fn pings_are_answered_with_their_payload_and_pongs_are_emitted() {
     let longest = "p".repeat(125);
@@ -460,6 +469,7 @@ async fn the_pong_leaves_before_what_a_ping_listener_writes() {
     assert_eq!(peer.text().await, "pinged");
 }
 
+/// Ping (RFC 6455 section 5.5.2).
 #[tokio::test(start_paused = true)]
 async fn each_of_many_pings_is_answered_in_order() {
     let bytes: Vec<u8> = (0..10_000).flat_map(|n| frame(0x89, n.to_string())).collect();
@@ -471,6 +481,7 @@ async fn each_of_many_pings_is_answered_in_order() {
     }
 }
 
+/// An endpoint may answer only the most recent Ping (RFC 6455 section 5.5.3).
 #[tokio::test(start_paused = true)]
 async fn while_the_peer_does_not_read_only_the_latest_pong_waits() {
     let log = Log::default();
@@ -548,6 +559,7 @@ async fn pings_have_a_burst_and_a_rate_and_pongs_have_none() {
     }
 }
 
+/// The payload of a control frame has at most 125 bytes (RFC 6455 section 5.5).
 #[tokio::test(start_paused = true)]
 async fn a_ping_of_more_than_125_bytes_is_not_sent() {
     let http = websockets(|connection| {

@@ -16,8 +16,9 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
-// The close handshake.
+// The closing handshake (RFC 6455 sections 5.5.1 and 7).
 
+/// The answer to a Close frame (RFC 6455 section 5.5.1).
 #[tokio::test(start_paused = true)]
 async fn the_peers_close_is_answered_with_its_code_and_nothing_after_it_counts() {
     let longest = "r".repeat(123);
@@ -91,6 +92,7 @@ async fn with_the_answer_to_its_close_a_peer_has_the_end_of_the_connection() {
     listening.close().await;
 }
 
+/// A control frame may interrupt a fragmented message (RFC 6455 section 5.4).
 #[tokio::test(start_paused = true)]
 async fn a_close_inside_a_fragmented_message_ends_it_unheard() {
     for size in SIZES {
@@ -100,6 +102,7 @@ async fn a_close_inside_a_fragmented_message_ends_it_unheard() {
     }
 }
 
+/// No data follows a Close frame (RFC 6455 section 5.5.1).
 #[tokio::test(start_paused = true)]
 async fn nothing_can_be_written_after_the_peers_close() {
     let log = Log::default();
@@ -188,6 +191,7 @@ async fn be_closed(command: &str, answer: &[u8]) -> ((Option<u16>, String), Vec<
     (closed, log.take())
 }
 
+/// Status codes that may be sent (RFC 6455 section 7.4).
 #[tokio::test(start_paused = true)]
 async fn an_app_closes_with_a_code_that_may_be_sent_or_else_with_1011() {
     let sendable = (1000..=1003).chain(1007..=1014).chain([3000, 3999, 4000, 4999]);
@@ -201,6 +205,7 @@ async fn an_app_closes_with_a_code_that_may_be_sent_or_else_with_1011() {
     assert_eq!((closed, events), ((Some(1000), String::new()), vec!["close 1000 ".to_owned()]));
 }
 
+/// 1005 is never sent (RFC 6455 section 7.4.1).
 #[tokio::test(start_paused = true)]
 async fn an_app_that_closes_with_1005_sends_a_close_without_a_code() {
     let (closed, events) = be_closed("close 1005 bye", &frame(0x88, "")).await;
@@ -208,6 +213,7 @@ async fn an_app_that_closes_with_1005_sends_a_close_without_a_code() {
     assert!(events.len() == 1 && events[0].starts_with("close 1005 "), "{events:?}");
 }
 
+/// 1006 is never sent (RFC 6455 section 7.4.1).
 #[tokio::test(start_paused = true)]
 async fn an_app_that_closes_with_1006_sends_1011() {
     let (closed, events) = be_closed("close 1006 bye", &close(1011, "")).await;
@@ -215,6 +221,7 @@ async fn an_app_that_closes_with_1006_sends_1011() {
     assert_eq!(events, ["close 1011 bye"]);
 }
 
+/// The payload of a control frame has at most 125 bytes (RFC 6455 section 5.5).
 #[tokio::test(start_paused = true)]
 async fn a_reason_is_cut_to_123_bytes_between_characters() {
     for (reason, sent) in [
@@ -254,6 +261,7 @@ async fn after_close_no_message_is_delivered_and_after_end_messages_still_are() 
     }
 }
 
+/// Both ends may send a Close frame at the same time (RFC 6455 section 5.5.1).
 #[tokio::test(start_paused = true)]
 async fn two_closes_that_cross_are_one_close_handshake() {
     let (http, log) = server(WebSocketOptions::new());
@@ -266,6 +274,7 @@ async fn two_closes_that_cross_are_one_close_handshake() {
     assert_eq!(log.take(), ["text close 4001 ours", "close 4001 ours"]);
 }
 
+/// No frame follows a Close frame (RFC 6455 section 5.5.1).
 #[tokio::test(start_paused = true)]
 async fn only_the_first_close_counts() {
     let log = Log::default();
@@ -301,6 +310,7 @@ async fn a_close_after_end_makes_the_rest_unheard() {
     assert_eq!(transcript.events, ["text end", "text a", "text close 4001 x", "close 1000 "]);
 }
 
+/// 1006 (RFC 6455 section 7.1.5).
 #[tokio::test(start_paused = true)]
 async fn a_close_that_is_not_answered_is_a_1006() {
     for (command, says_fin) in [("close 4001 bye", true), ("close 4001 bye", false), ("end", true), ("end", false)] {
@@ -320,8 +330,9 @@ async fn a_close_that_is_not_answered_is_a_1006() {
     }
 }
 
-// Ends without a Close.
+// Ends without a Close frame (RFC 6455 section 7.1.5).
 
+/// 1006 (RFC 6455 section 7.1.5).
 #[tokio::test(start_paused = true)]
 async fn a_fin_without_a_close_is_a_1006_and_no_error() {
     for bytes in [
@@ -341,6 +352,7 @@ async fn a_fin_without_a_close_is_a_1006_and_no_error() {
     }
 }
 
+/// 1006 (RFC 6455 section 7.1.5).
 #[tokio::test]
 async fn a_fin_or_a_reset_on_a_socket_is_a_1006_once_and_no_error() {
     let log = Log::default();
@@ -372,6 +384,7 @@ async fn a_fin_or_a_reset_on_a_socket_is_a_1006_once_and_no_error() {
     assert_eq!(log.take(), [""; 0]);
 }
 
+/// 1006 (RFC 6455 section 7.1.5).
 #[tokio::test]
 async fn a_reset_while_the_server_writes_is_a_1006_once_and_no_error() {
     let log = Log::default();
