@@ -1,6 +1,6 @@
-//! Faults of an app's code and values stay where they happen: errors that panic when they are
-//! formatted or dropped, names and closures that are rejected, and streams whose methods panic. No
-//! event is lost, and no memory is kept.
+//! Faults of an app's code and values have no effect elsewhere. Errors and names panic when they
+//! are formatted or dropped, rejected closures when they are dropped, and streams in their methods.
+//! No event is lost, and no memory is kept.
 
 mod support;
 
