@@ -2,14 +2,14 @@
 
 use crate::input::Input;
 
-/// Size of a large message. A binary message is read in another way when 32 KiB of it have arrived
-/// and 32 KiB are missing.
+/// Maximum size of a message that is made of few bytes of input. A binary message is read in
+/// another way when 32 KiB of it have arrived and 32 KiB are missing.
 pub const LARGE: usize = 140_000;
 
 /// Frames with correct lengths and masked payloads, which the fuzzer could not guess (RFC 6455
-/// section 5.2). Input of each frame: its first byte, a byte of flags, and its payload. The top
-/// flag leaves the frame unmasked. The next flag makes its length longer than minimal. After
-/// `large` bytes no more large frames follow.
+/// section 5.2). Input of each frame: its first byte, a byte whose top bits are two flags, and its
+/// payload. The top flag leaves the frame unmasked. The next flag makes its length longer than
+/// minimal. After `large` bytes no more large frames follow.
 pub fn frames(input: &mut Input<'_>, large: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     while !input.is_empty() {

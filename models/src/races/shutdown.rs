@@ -64,7 +64,7 @@ impl Server {
 /// What became of a client.
 #[derive(Debug, PartialEq, Eq)]
 enum Fate {
-    /// No listener existed, or the connection was closed before it was answered.
+    /// No server listened, or the connection was closed before it was answered.
     Unanswered,
     /// It was a WebSocket, and got this Close; `None` if it was cut.
     Upgraded(Option<u16>),

@@ -44,7 +44,7 @@ impl Process {
         Ok(Usage { at: Instant::now(), processor })
     }
 
-    /// The resources that were used since `before`, divided by the number of `things`.
+    /// The resources that were used since `before`, in total and for each of `things`.
     pub fn report(self, before: &Usage, thing: &str, things: usize) -> Result<Report> {
         let now = self.usage()?;
         let wall = now.at.duration_since(before.at);

@@ -268,8 +268,8 @@ impl Visitor {
 
     fn send_garbage(&mut self, numbers: &mut Numbers) {
         let garbage: &[u8] = match below(numbers, 6) {
-            // An unmasked frame, an unknown opcode, invalid UTF-8, and a length above 2^63 (RFC
-            // 6455 section 5.2).
+            // An unmasked frame, an unknown opcode, invalid UTF-8, and an impossible length (RFC
+            // 6455 sections 5.1, 5.2 and 8.1).
             0 => &[0x81, 2, b'h', b'i'],
             1 => &[0x83, 0x80, 0, 0, 0, 0],
             2 => &[0x81, 0x82, 0, 0, 0, 0, 0xC3, 0x28],
