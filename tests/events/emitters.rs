@@ -54,7 +54,7 @@ fn an_event_of_an_event_emitter_has_a_name() {
 }
 
 #[test]
-fn what_a_listener_of_an_event_emitter_emits_follows_and_its_failure_is_its_own() {
+fn events_that_a_listener_of_an_emitter_emits_follow_and_its_failure_is_its_own() {
     let (log, emitter) = (log(), EventEmitter::<u32>::new());
     let inner = emitter.clone();
     emitter.on("data", move |n: &u32| {
