@@ -1,5 +1,6 @@
-//! What an app's code and values do stays where it was done: errors that panic when they are put in words or dropped, names and
-//! closures that are refused, streams whose methods panic. No event is lost by it, and nothing is kept.
+//! Faults of an app's code and values have no effect elsewhere. Errors and names panic when they
+//! are formatted or dropped, rejected closures when they are dropped, and streams in their methods.
+//! No event is lost, and no memory is kept.
 
 mod support;
 

@@ -12,7 +12,7 @@ use react_websocket::{Loop, Timer};
 use support::Log;
 use tokio::time::sleep;
 
-/// What an app shares with its callbacks.
+/// State that an app shares with its callbacks.
 struct App(Log);
 
 impl App {

@@ -245,7 +245,7 @@ async fn in_listeners_that_are_removed_one_by_one_by_event_or_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_what_listeners_return_and_panic_with() {
+async fn in_return_values_and_panics_of_listeners() {
     let (bombs, log, mut bystander) = (Bombs::new(), Log::default(), Bystander::new().await);
     for kind in 0..7 {
         let (connection, mut peer) = bystander.open(|_| {}).await;
@@ -436,7 +436,7 @@ async fn in_listeners_of_a_middleware() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_connection_listeners_that_decide_and_those_who_hear_of_it() {
+async fn in_listeners_of_connection_and_of_its_refusal() {
     let bombs = Bombs::new();
     for kind in 0..5 {
         let mut bystander = Bystander::new().await;
@@ -666,7 +666,7 @@ impl AsyncWrite for OwnStream {
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_streams_that_are_served_and_what_is_under_way_on_them() {
+async fn in_served_streams_and_their_pending_requests() {
     let (bombs, log) = (Bombs::new(), Log::default());
     let (more, watched) = (bombs.clone(), log.clone());
     let websocket = WebSocketMiddleware::new();
