@@ -53,6 +53,10 @@ impl Room<TcpStream> {
             peers.push(Peer::open(address).await);
             connections.push(opened.recv().await.unwrap());
         }
+        // A connection is counted when its task goes on behind the 101, which the peer may have read before.
+        while websocket.len() < members {
+            tokio::task::yield_now().await;
+        }
         let group = connections[0].group().unwrap();
         Room { websocket, group, connections, peers }
     }
