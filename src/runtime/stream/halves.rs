@@ -170,7 +170,7 @@ impl WriteHalf {
     #[inline]
     pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            // The system call itself. With several threads libc's wrapper costs some 60
+            // The system call itself. With several threads libc's wrapper costs some 40
             // instructions more.
             #[cfg(target_os = "linux")]
             WriteHalf::Tcp(half) => send(half.as_ref(), bytes, SendFlags::NOSIGNAL),
