@@ -58,9 +58,7 @@ impl Driver {
             self.closing.break_off();
             state.phase = state.phase.max(Phase::Closing);
         }
-        if state.cold_if_any().is_some_and(|cold| cold.closing.is_some()) {
-            self.closing.close();
-        }
+        self.note_our_close(&mut state);
         let is_closing = state.phase >= Phase::Closing;
         drop(state);
         match self.closing.has_peer_closed() {

@@ -12,16 +12,14 @@ use crate::runtime::trace;
 use crate::websocket::driver::Driver;
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::event::{self, Args};
-use crate::websocket::state::slot::{BLOCKED, PEER_CLOSED, Phase, STATE_CHANGED};
+use crate::websocket::state::slot::{BLOCKED, PEER_CLOSED, Phase, STATE_CHANGED, State};
 
 /// The end of a connection.
 impl Driver {
     /// Answers the peer's Close frame (RFC 6455 §5.5.1), unless it is itself the answer to ours.
     pub(crate) fn answer_close(&mut self, close: Option<(u16, String)>, cx: &mut Context<'_>) {
         let Some(mut state) = self.connection().lock() else { return };
-        if state.cold_if_any().is_some_and(|cold| cold.closing.is_some()) {
-            self.closing.close();
-        }
+        self.note_our_close(&mut state);
         self.closing.receive_close();
         self.slot().flags.fetch_or(PEER_CLOSED, Ordering::Relaxed);
         if state.is_writable() {
@@ -46,14 +44,7 @@ impl Driver {
     #[inline(never)]
     pub(crate) fn end_now(&mut self, cx: &mut Context<'_>) -> bool {
         if self.read.is_some() {
-            if self.closing.is_failing() {
-                if self.close_after_error() {
-                    return false;
-                }
-                self.closing.close();
-            }
-            let all_delivered = self.backlog.is_empty() && self.dispatcher.is_free();
-            match self.closing.next(Facts { all_sent: self.is_flushed(), all_delivered }) {
+            match self.next_step() {
                 Step::Release if self.shut_down_stream(cx) => self.hang_up(),
                 Step::ShutDown => {
                     self.shut_down(cx);
@@ -69,6 +60,25 @@ impl Driver {
         trace::connection_closed(cause, code, &reason);
         self.dispatcher.close(code, reason);
         true
+    }
+
+    /// Asks the closing handshake what to do, and sends our Close if that is the next step.
+    fn next_step(&mut self) -> Step {
+        let all_delivered = self.backlog.is_empty() && self.dispatcher.is_free();
+        let step = self.closing.next(Facts { all_sent: self.is_flushed(), all_delivered });
+        if step != Step::SendClose || self.close_after_error() {
+            return step;
+        }
+        // The Close is on its way already, or the connection cannot be written any more.
+        self.closing.close();
+        self.next_step()
+    }
+
+    /// Tells the closing handshake of a Close that the app has sent.
+    pub(crate) fn note_our_close(&mut self, state: &mut State) {
+        if state.cold_if_any().is_some_and(|cold| cold.closing.is_some()) {
+            self.closing.close();
+        }
     }
 
     /// Sends our Close after a listener has failed, with 1011 unless listeners of `error` have
