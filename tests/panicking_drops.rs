@@ -4,11 +4,7 @@
 
 mod support;
 
-use std::error::Error;
-use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Once};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,75 +13,10 @@ use react_websocket::{
     BodyStream, BoxError, EventEmitter, GroupManager, HttpServer, Loop, Middleware, Next, Response, ServerRequest,
     SlowMemberPolicy, SocketServer, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
 };
+use support::bombs::{Bomb, Bombs};
 use support::*;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::time::sleep;
-
-/// Counts how many of its kind there are.
-#[derive(Clone, Default)]
-struct Bombs(Arc<AtomicUsize>);
-
-impl Bombs {
-    fn new() -> Bombs {
-        // Their panics are no news.
-        static HOOK: Once = Once::new();
-        HOOK.call_once(|| {
-            let report = std::panic::take_hook();
-            std::panic::set_hook(Box::new(move |panic| {
-                if panic.payload().downcast_ref::<&str>() != Some(&"a bomb") {
-                    report(panic);
-                }
-            }));
-        });
-        Bombs::default()
-    }
-
-    fn one(&self) -> Bomb {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Bomb(self.0.clone())
-    }
-
-    fn left(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// Panics when it is dropped, whatever the thread is about.
-struct Bomb(Arc<AtomicUsize>);
-
-impl Clone for Bomb {
-    fn clone(&self) -> Bomb {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Bomb(self.0.clone())
-    }
-}
-
-impl Drop for Bomb {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-        std::panic::panic_any("a bomb");
-    }
-}
-
-impl fmt::Debug for Bomb {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a bomb")
-    }
-}
-
-impl fmt::Display for Bomb {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a bomb")
-    }
-}
-
-impl Error for Bomb {}
-
-impl AsRef<[u8]> for Bomb {
-    fn as_ref(&self) -> &[u8] {
-        b"a bomb"
-    }
-}
 
 /// Ready at once with a bomb as an error, and holds another until it is dropped. (Of an `async` block both would be dropped within
 /// the app's own code.)

@@ -1,5 +1,6 @@
 /// Defines the methods that register an object's listeners, for objects whose events all have one
-/// signature.
+/// signature. Its arguments are:
+///
 /// * the names of the events;
 /// * what a listener takes;
 /// * how a listener is called with what is stored;

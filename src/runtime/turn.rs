@@ -99,7 +99,8 @@ pub(crate) fn defer(at_end: AtEnd) -> bool {
     })
 }
 
-/// Begins a connection's turn on this thread. [`HELD_UP`] is set in `flags`.
+/// Begins a connection's turn on this thread. If listeners of other objects delay it, [`HELD_UP`] is
+/// set in `flags`.
 #[inline]
 pub(crate) fn begin(flags: &'static AtomicU16) {
     THREAD.with(|thread| thread.connection.set(Some(flags)));

@@ -24,7 +24,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 pub(crate) struct Watched {
     /// When its turn began, in nanoseconds of the coarse clock; 0 outside of a turn.
     begun: AtomicU64,
-    /// Whose turn it is: the index of the slot, whose connection cannot end within its own turn.
+    /// The index of the slot whose connection has its turn. It cannot end within that.
     slot: AtomicU32,
     /// The event of another object whose listeners are being called in this turn.
     inner_event: Mutex<Option<&'static str>>,
@@ -125,9 +125,11 @@ fn look(report: Report) {
     for watched in all {
         let begun = watched.begun.load(Ordering::Acquire);
         let is_stuck = begun != 0 && Coarse::now().nanos().saturating_sub(begun) >= STUCK.as_nanos() as u64;
-        if is_stuck && watched.reported.swap(begun, Ordering::Relaxed) != begun {
-            let event = *watched.inner_event.lock();
-            report(watched.slot.load(Ordering::Relaxed), event);
+        let (slot, event) = (watched.slot.load(Ordering::Relaxed), *watched.inner_event.lock());
+        // If the turn has ended meanwhile, slot and event may be those of another one.
+        let is_same = watched.begun.load(Ordering::Acquire) == begun;
+        if is_stuck && is_same && watched.reported.swap(begun, Ordering::Relaxed) != begun {
+            report(slot, event);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A client that speaks raw bytes, and can be wrong on purpose.
 #![allow(dead_code, reason = "each test file uses another part of it")]
 
+pub mod bombs;
 pub mod groups;
 pub mod handshake;
 pub mod http;
