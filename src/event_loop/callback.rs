@@ -189,7 +189,7 @@ fn poll(running: &mut Running, cx: &mut Context<'_>) -> Poll<()> {
 
 fn report(result: Result<(), BoxError>) {
     if let Err(error) = result {
-        trace::callback_failed(&error);
+        trace::callback_failed(&*error);
         drop_each([error]);
     }
 }

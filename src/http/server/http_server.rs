@@ -33,11 +33,12 @@ const EVENTS: EventNames = EventNames {
 /// feature `tracing`, failures of the app are printed to stderr, at most ten a second, and those of clients are not reported.
 ///
 /// ```no_run
+/// use react_websocket::errors::report;
 /// use react_websocket::{HttpServer, Response, ServerRequest, SocketServer};
 ///
 /// # async fn run() -> Result<(), react_websocket::Error> {
 /// let http = HttpServer::new(|_request: ServerRequest| Response::plaintext("Hello"));
-/// http.on("error", |error| eprintln!("{error}"));
+/// http.on("error", |error| eprintln!("{}", report(error)));
 /// http.listen(SocketServer::new("127.0.0.1:8000")?).await
 /// # }
 /// ```
