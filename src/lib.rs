@@ -30,7 +30,7 @@
 //! | `json` | [`Response::json`](Response), `write_json` of connections and groups, and [`Text`] as a value, on serde |
 //! | `tracing` | a span for each connection and each WebSocket, and events for refusals, faults, closes and slow listeners |
 #![forbid(unsafe_code)]
-#![warn(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
+#![warn(missing_docs, unreachable_pub, missing_debug_implementations, clippy::unwrap_used, clippy::expect_used)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod emitter;

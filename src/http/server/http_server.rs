@@ -8,7 +8,7 @@ use super::app_stream::AppStream;
 use super::connection_task::{ConnectionTask, accept};
 use super::handle::{Listening, Serving};
 use super::sockets::Sockets;
-use crate::emitter::{Contained, EventNames, listener_methods};
+use crate::emitter::{Contained, EventNames, Sealed, listener_methods};
 use crate::http::HttpError;
 use crate::http::context::{HttpOptions, ServerContext, ServerEvents};
 use crate::http::handlers::{Chain, IntoChain};
@@ -91,7 +91,7 @@ impl HttpServer {
     ///
     /// For a chain that is made by configuration, see [`IntoChain`].
     pub fn new<M>(handlers: impl IntoChain<M>) -> HttpServer {
-        HttpServer::of(handlers.into_chain(), HttpOptions::new(), Arc::default())
+        HttpServer::of(handlers.into_chain(Sealed), HttpOptions::new(), Arc::default())
     }
 
     /// Returns a server with the same handlers and listeners, and other limits and timeouts. What
