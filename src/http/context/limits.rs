@@ -9,6 +9,9 @@ pub(crate) struct HeadLimits {
     pub(crate) headers: usize,
 }
 
+/// A connection that has so many bytes of responses in its buffer sends them before it answers the next pipelined request.
+pub(crate) const BUFFERED_MAX: usize = 64 * 1024;
+
 /// The soft limit of open files, less what the rest of the program may need.
 #[cfg(unix)]
 pub(super) fn default_max_connections() -> Option<usize> {

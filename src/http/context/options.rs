@@ -2,15 +2,13 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderMap;
-
 use super::hooks::{BodyLimit, ErrorPage, Hook};
-use super::limits::{HeadLimits, default_max_connections};
+use super::limits::{BUFFERED_MAX, HeadLimits, default_max_connections};
 use super::proxies::TrustedProxies;
 use crate::emitter::contain;
 use crate::http::HttpError;
 use crate::http::lifecycle::ConnectionLimits;
-use crate::http::message::{Forwarding, HARD_LIMIT, Response, ServerRequest, URI_MAX};
+use crate::http::message::{Forwarding, HARD_LIMIT, Head, Response, ServerRequest, URI_MAX};
 use crate::runtime::stream::Stream;
 
 /// The limits and timeouts of an [`HttpServer`](crate::HttpServer), and what an app decides before its handlers are called.
@@ -328,14 +326,14 @@ impl HttpOptions {
     }
 
     /// What one connection can take of memory at worst while it speaks HTTP, in bytes: a head, what has been read ahead, a
-    /// body that is put together, what a [`BodyStream`](crate::BodyStream) holds, and 8 KiB for all else. A response's own
-    /// bytes come on top, and so does what [`max_body_size_for`](HttpOptions::max_body_size_for) allows beyond
+    /// body that is put together, what a [`BodyStream`](crate::BodyStream) holds, 64 KiB of responses to pipelined requests, and
+    /// 8 KiB for all else. A response's own bytes come on top, and so does what [`max_body_size_for`](HttpOptions::max_body_size_for) allows beyond
     /// [`max_body_size`](HttpOptions::max_body_size). For a WebSocket it is
     /// [`WebSocketOptions::worst_case_bytes`](crate::WebSocketOptions).
     pub fn worst_case_bytes(&self) -> usize {
         let head = self.head.head.saturating_add(32 * 1024);
         let body = self.max_body_size.saturating_mul(2);
-        head.saturating_add(body).saturating_add(2 * HARD_LIMIT).saturating_add(8 * 1024)
+        head.saturating_add(body).saturating_add(2 * HARD_LIMIT + BUFFERED_MAX).saturating_add(8 * 1024)
     }
 
     /// The network that connections are counted by: an IPv4 address, or the /64 of an IPv6 address, of which whoever has one address
@@ -352,9 +350,9 @@ impl HttpOptions {
 
     /// The client of a request with these headers that has arrived on this stream, and where the headers say more, if a trusted
     /// proxy has sent it.
-    pub(crate) fn client_of(&self, headers: &HeaderMap, stream: &Stream) -> (Option<SocketAddr>, Option<Forwarding>) {
+    pub(crate) fn client_of(&self, head: &Head, stream: &Stream) -> (Option<SocketAddr>, Option<Forwarding>) {
         match &self.trusted_proxies {
-            Some(proxies) => proxies.client(headers, stream),
+            Some(proxies) => proxies.client(head.headers(), stream),
             None => (stream.remote, None),
         }
     }

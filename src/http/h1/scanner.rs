@@ -3,9 +3,9 @@
 
 use std::ops::Range;
 
-use http::{Method, Version};
-use memchr::{memchr, memchr_iter};
+use http::Version;
 
+use super::find;
 use super::request_line::{ConnectionOptions, RequestLine};
 use crate::http::HttpError;
 use crate::http::context::HeadLimits;
@@ -46,8 +46,10 @@ impl HeadScanner {
     /// `buffer` begins with the bytes of the last call.
     pub(crate) fn scan(&mut self, buffer: &[u8], limits: &HeadLimits) -> Result<Option<FoundHead>, HttpError> {
         let fresh = buffer.get(self.scanned..).unwrap_or_default();
-        for found in memchr_iter(b'\n', fresh) {
-            let end = self.scanned.saturating_add(found);
+        let mut passed = 0usize;
+        while let Some(found) = find::line_feed(fresh.get(passed..).unwrap_or_default()) {
+            let end = self.scanned.saturating_add(passed).saturating_add(found);
+            passed = passed.saturating_add(found).saturating_add(1);
             let line = buffer.get(self.line_start..end).unwrap_or_default();
             let next_line = end.saturating_add(1);
             if self.lines == 0 {
@@ -95,9 +97,9 @@ impl HeadScanner {
     /// The version counts when the request line is complete. Until then it is HTTP/1.1.
     pub(crate) fn request_line(&self, head: &[u8]) -> Option<RequestLine> {
         let line = head.strip_prefix(b"\r\n").unwrap_or(head);
-        let method = Method::from_bytes(line.get(..self.request_line.method_length?)?).ok()?;
+        let is_head = line.get(..self.request_line.method_length?)? == b"HEAD";
         let version = self.request_line.version;
-        Some(RequestLine { method, version, connection: ConnectionOptions::default() })
+        Some(RequestLine { is_head, version, connection: ConnectionOptions::default() })
     }
 
     /// Judges the first line as far as it has arrived. `line` has no LF.
@@ -222,12 +224,5 @@ impl RequestLineJudge {
 
 /// The place of the first byte that a target cannot have: a space or a control character.
 fn target_end(bytes: &[u8]) -> Option<usize> {
-    let is_control = |byte: &u8| *byte < b' ' || *byte == 0x7F;
-    let space = memchr(b' ', bytes);
-    let target = bytes.get(..space.unwrap_or(bytes.len())).unwrap_or_default();
-    // Without an early exit the compiler looks at many bytes at once.
-    match target.iter().fold(false, |found, byte| found | is_control(byte)) {
-        true => target.iter().position(is_control),
-        false => space,
-    }
+    find::space_or_control(bytes)
 }

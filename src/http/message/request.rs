@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, COOKIE};
+use http::header::{CONTENT_TYPE, COOKIE, HeaderName};
 use http::uri::Authority;
 use http::{HeaderMap, Method, Uri, Version};
 
@@ -84,14 +84,14 @@ impl ServerRequest {
     /// A proxy may have changed it: [`scheme`](ServerRequest::scheme) and
     /// [`host`](ServerRequest::host) tell what the client asked for.
     pub fn uri(&self) -> &Uri {
-        &self.inner.head.uri
+        self.inner.head.uri()
     }
 
     /// The request target as it stood in the request line: ReactPHP's `getRequestTarget`.
     ///
     /// It is as the client sent it, not decoded. A target that is not UTF-8 is answered with 400.
     pub fn target(&self) -> &str {
-        std::str::from_utf8(&self.inner.head.target).unwrap_or_default()
+        std::str::from_utf8(self.inner.head.target()).unwrap_or_default()
     }
 
     /// The scheme that the client used: `http` or `https`.
@@ -135,12 +135,12 @@ impl ServerRequest {
     }
 
     pub(crate) fn raw_target(&self) -> &[u8] {
-        &self.inner.head.target
+        self.inner.head.target()
     }
 
     /// The path, not decoded: `/`, `/chat`; empty for `OPTIONS *`.
     pub fn path(&self) -> &str {
-        match self.uri().path() {
+        match self.inner.head.path_and_query().0 {
             "*" => "",
             path => path,
         }
@@ -148,7 +148,7 @@ impl ServerRequest {
 
     /// The query's parameters, decoded. As in PHP the last of several with the same name counts.
     pub fn query_params(&self) -> Params {
-        Params::from_urlencoded(self.uri().query().unwrap_or_default().as_bytes())
+        Params::from_urlencoded(self.inner.head.path_and_query().1.unwrap_or_default().as_bytes())
     }
 
     /// HTTP/1.0 or HTTP/1.1.
@@ -158,7 +158,7 @@ impl ServerRequest {
 
     /// A header by name, in any case: the first line of it, if that is UTF-8.
     pub fn header(&self, name: &str) -> Option<&str> {
-        std::str::from_utf8(self.headers().get(name)?.as_bytes()).ok()
+        std::str::from_utf8(self.inner.head.value(name)?).ok()
     }
 
     /// The elements of a header that is a comma-separated list, such as `Accept-Language` or
@@ -192,14 +192,22 @@ impl ServerRequest {
 
     /// All headers.
     pub fn headers(&self) -> &HeaderMap {
-        &self.inner.head.headers
+        self.inner.head.headers()
+    }
+
+    /// The values of a header, over all its lines.
+    pub(crate) fn values<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.inner.head.values(name)
+    }
+
+    pub(crate) fn has_header(&self, name: &HeaderName) -> bool {
+        self.values(name).next().is_some()
     }
 
     /// The cookies that the client sent. Of several with one name, [`get`](Params::get) returns the
     /// first.
     pub fn cookie_params(&self) -> Params {
-        let lines = self.headers().get_all(COOKIE).iter();
-        Params::from_cookies(lines.map(|line| line.as_bytes()))
+        Params::from_cookies(self.values(&COOKIE))
     }
 
     /// The body, all of it. Its size is bounded by [`HttpOptions::max_body_size`](crate::HttpOptions::max_body_size).
@@ -224,7 +232,7 @@ impl ServerRequest {
     /// The body is not the `multipart/form-data` that `Content-Type` promises. A router that
     /// returns the error answers with 400.
     pub fn parsed_body(&self) -> Result<Form, FormError> {
-        let content_type = self.headers().get(CONTENT_TYPE).map(|value| value.as_bytes()).unwrap_or_default();
+        let content_type = self.values(&CONTENT_TYPE).next().unwrap_or_default();
         form::parse(content_type, self.body())
     }
 

@@ -97,17 +97,17 @@ impl Response {
 
     /// 200 with `text/plain; charset=utf-8`.
     pub fn plaintext(text: impl Into<Body>) -> Response {
-        Response::of_type("text/plain; charset=utf-8", text.into())
+        Response::of_type(const { HeaderValue::from_static("text/plain; charset=utf-8") }, text.into())
     }
 
     /// 200 with `text/html; charset=utf-8`.
     pub fn html(html: impl Into<Body>) -> Response {
-        Response::of_type("text/html; charset=utf-8", html.into())
+        Response::of_type(const { HeaderValue::from_static("text/html; charset=utf-8") }, html.into())
     }
 
     /// 200 with `application/xml`.
     pub fn xml(xml: impl Into<Body>) -> Response {
-        Response::of_type("application/xml", xml.into())
+        Response::of_type(const { HeaderValue::from_static("application/xml") }, xml.into())
     }
 
     /// 200 with `application/json`: the value on indented lines, with a line feed behind it, as
@@ -122,7 +122,7 @@ impl Response {
         match value.serialize(&mut serde_json::Serializer::with_formatter(&mut json, four_spaces)) {
             Ok(()) => {
                 json.push(b'\n');
-                Response::of_type("application/json", json.into())
+                Response::of_type(const { HeaderValue::from_static("application/json") }, json.into())
             }
             Err(error) => Response::failed(HttpError::Handler(error.into())),
         }
@@ -199,7 +199,7 @@ impl Response {
     pub(crate) fn error_page(status: StatusCode) -> Response {
         let reason = status.canonical_reason().unwrap_or_default();
         let page = format!("Error {}: {reason}", status.as_u16());
-        Response::of_type("text/plain", page.into()).with_status(status.as_u16())
+        Response::of_type(const { HeaderValue::from_static("text/plain") }, page.into()).with_status(status.as_u16())
     }
 
     /// The page that tells the client of an error, unless the app makes another. `None` if there is nobody left to tell.
@@ -240,8 +240,22 @@ impl Response {
         self.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    fn of_type(content_type: &'static str, body: Body) -> Response {
-        Response::new(200).with_own_header("Content-Type", HeaderValue::from_static(content_type)).with_body(body)
+    fn of_type(content_type: HeaderValue, body: Body) -> Response {
+        Response {
+            status: StatusCode::OK,
+            headers: vec![("Content-Type".into(), content_type)],
+            body,
+            upgrade: None,
+            error: None,
+            is_reported: false,
+            mistake: None,
+        }
+    }
+
+    /// Whether this is a final response whose body is bytes, and in order: the usual one.
+    pub(crate) fn is_plain(&self) -> bool {
+        let is_in_order = self.mistake.is_none() && self.error.is_none() && self.upgrade.is_none();
+        is_in_order && !self.status.is_informational() && matches!(self.body.0, BodyKind::Bytes(_))
     }
 
     /// What is really to be sent: a 500 if the app made a mistake, as ReactPHP has it.

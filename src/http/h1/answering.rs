@@ -1,0 +1,162 @@
+use std::cell::Cell;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Buf;
+
+use super::connection::{Connection, ConnectionEnd, NextStep};
+use super::encoder;
+use super::scanner::HeadScanner;
+use super::sending::COPY_MAX;
+use crate::http::HttpError;
+use crate::http::context::BUFFERED_MAX;
+use crate::http::handlers::RunningResponse;
+use crate::http::message::{BodyKind, Framing, Response, ServerRequest};
+
+/// Why a connection cannot answer the next request at once.
+pub(super) enum Stop {
+    /// Its head is incomplete.
+    Head,
+    /// Its body may be incomplete.
+    Body(ServerRequest),
+    /// Its handlers have to wait.
+    Handlers(Box<RunningResponse>),
+    /// Its response is large, a stream or an upgrade, or has failed.
+    Response(Box<Response>),
+    /// It is malformed.
+    Failed(HttpError),
+    /// The last response ends the connection.
+    Close,
+    /// The buffer is full, or other connections have their turn.
+    Turn,
+}
+
+/// Maximum number of requests answered before other connections of the thread have their turn.
+const TURN: usize = 64;
+
+/// Pipelined requests are answered together: as long as the next request is there and nothing has to be waited for, responses are
+/// buffered, and then leave with one write.
+impl Connection {
+    /// Answers as many requests as possible without waiting.
+    pub(super) fn answer_at_once(&mut self, cx: &mut Context<'_>) -> Stop {
+        for _ in 0..TURN {
+            if self.out.len() >= BUFFERED_MAX {
+                return Stop::Turn;
+            }
+            let request = match self.take_request() {
+                Ok(Some(request)) => request,
+                Ok(None) => return Stop::Head,
+                Err(error) => return Stop::Failed(error),
+            };
+            if request.framing() != Framing::Length(0) {
+                return Stop::Body(request);
+            }
+            let mut running = self.run_handlers(request);
+            let Poll::Ready(response) = Pin::new(&mut running).poll(cx) else { return Stop::Handlers(Box::new(running)) };
+            drop(running);
+            self.answered = self.answered.saturating_add(1);
+            if !is_small(&response) {
+                return Stop::Response(Box::new(response));
+            }
+            if !self.buffer_response(&response) {
+                return Stop::Close;
+            }
+        }
+        Stop::Turn
+    }
+
+    /// Takes a request but for its body from what has been read. `None` if its head is incomplete.
+    fn take_request(&mut self) -> Result<Option<ServerRequest>, HttpError> {
+        if self.buffer.is_empty() {
+            return Ok(None);
+        }
+        let mut scanner = HeadScanner::default();
+        let found = scanner.scan(&self.buffer, &self.server.options.head);
+        // Whatever goes wrong now: the error page for a HEAD has no body.
+        self.line = scanner.request_line(&self.buffer);
+        let Some(found) = found? else { return Ok(None) };
+        // A buffer that has nothing else is taken as a whole: an idle connection owns none.
+        let mut head = match found.range.end == self.buffer.len() {
+            true => std::mem::take(&mut self.buffer).freeze(),
+            false => self.buffer.split_to(found.range.end).freeze(),
+        };
+        head.advance(found.range.start);
+        self.begin(head, &found).map(Some)
+    }
+
+    /// Does what has to be waited for, flushing the buffered responses before.
+    pub(super) async fn go_on(&mut self, stop: Stop) -> Result<NextStep, ConnectionEnd> {
+        let response = match stop {
+            Stop::Response(response) => return self.send(*response).await,
+            stop => {
+                self.flush().await?;
+                match stop {
+                    Stop::Head => return self.wait_for_head().await.map(|()| NextStep::NextRequest),
+                    Stop::Turn => {
+                        tokio::task::yield_now().await;
+                        return Ok(NextStep::NextRequest);
+                    }
+                    Stop::Failed(error) => return Err(error.into()),
+                    Stop::Body(request) => {
+                        let body = Box::pin(self.read_body(&request)).await?;
+                        let mut running = Box::new(self.run_handlers(request.with_body(body)));
+                        self.wait_for_response(&mut running).await?
+                    }
+                    Stop::Handlers(mut running) => self.wait_for_response(&mut running).await?,
+                    Stop::Close | Stop::Response(_) => return Ok(NextStep::Close),
+                }
+            }
+        };
+        self.answered = self.answered.saturating_add(1);
+        if !is_small(&response) {
+            return self.send(response).await;
+        }
+        if self.buffer_response(&response) {
+            return Ok(NextStep::NextRequest);
+        }
+        drop(response);
+        self.flush().await.map(|()| NextStep::Close)
+    }
+
+    fn run_handlers(&mut self, request: ServerRequest) -> RunningResponse {
+        self.server.admission.counts.requested();
+        self.server.chain.run(request)
+    }
+
+    /// Adds a small response to the buffer. Returns whether the connection goes on.
+    fn buffer_response(&mut self, response: &Response) -> bool {
+        if self.out.capacity() == 0 {
+            self.out = SPARE.take();
+        }
+        let (may_persist, line) = (self.may_persist(), self.line.unwrap_or_default());
+        let plan = encoder::encode(&mut self.out, response, &line, may_persist);
+        if let BodyKind::Bytes(body) = &response.body.0
+            && plan.body != encoder::BodyPlan::None
+        {
+            self.out.extend_from_slice(body);
+        }
+        plan.keep_alive
+    }
+
+    /// Sends the buffered responses.
+    async fn flush(&mut self) -> Result<(), ConnectionEnd> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        let mut out = std::mem::take(&mut self.out);
+        let written = self.write(&out).await;
+        out.clear();
+        SPARE.set(out);
+        written
+    }
+}
+
+/// Whether a response is copied into the buffer.
+fn is_small(response: &Response) -> bool {
+    response.is_plain() && matches!(&response.body.0, BodyKind::Bytes(body) if body.len() < COPY_MAX)
+}
+
+thread_local! {
+    /// A buffer that no connection of this thread needs.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
