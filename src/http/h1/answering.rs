@@ -126,7 +126,8 @@ impl Connection {
     /// Adds a small response to the buffer. Returns whether the connection goes on.
     fn buffer_response(&mut self, response: &Response) -> bool {
         if self.out.capacity() == 0 {
-            self.out = SPARE.take();
+            // When a thread ends it may have none of this any more.
+            self.out = SPARE.try_with(Cell::take).unwrap_or_default();
         }
         let (may_persist, line) = (self.may_persist(), self.line.unwrap_or_default());
         let plan = encoder::encode(&mut self.out, response, &line, may_persist);
@@ -146,7 +147,7 @@ impl Connection {
         let mut out = std::mem::take(&mut self.out);
         let written = self.write(&out).await;
         out.clear();
-        SPARE.set(out);
+        let _ = SPARE.try_with(|spare| spare.set(out));
         written
     }
 }
