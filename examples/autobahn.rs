@@ -1,6 +1,6 @@
-//! The server that outside judges are run against: the Autobahn TestSuite (`tests/autobahn/run`) and other people's clients
-//! (`tests/clients/run`). It echoes text as text and binary as binary, speaks the subprotocol `echo`, and has limits high
-//! enough for messages of 16 MiB in 65,536 fragments.
+//! The server for tests by others: the Autobahn TestSuite (`tests/autobahn/run`) and other
+//! WebSocket clients (`tests/clients/run`). It echoes text as text and binary as binary, and speaks
+//! the subprotocol `echo`. Its limits are high enough for messages of 16 MiB in 65,536 fragments.
 //!
 //! The port may be given as an argument.
 

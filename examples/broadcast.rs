@@ -1,4 +1,4 @@
-//! Everybody gets the time, once a second, and whatever anybody sends.
+//! All clients get the time, once a second, and all messages that any of them sends.
 //!
 //! Run it and connect with several clients, for example `npx wscat -c ws://127.0.0.1:8000/` or a browser's console:
 //! `new WebSocket("ws://127.0.0.1:8000/").onmessage = (event) => console.log(event.data)`
@@ -15,8 +15,8 @@ async fn main() -> Result<(), Error> {
     let everybody = websocket.clone();
     websocket.on("connection", move |connection: WebSocketConnection| {
         let everybody = everybody.clone();
-        // A message is encoded once, however many there are, and leaves for all of them when this turn ends. Somebody who
-        // reads slowly keeps nobody waiting.
+        // The message is encoded once, however many connections there are. It leaves for all of
+        // them at the end of this turn. A slow consumer delays no other client.
         connection.on("text", move |text: &str| everybody.write_all(text));
     });
 

@@ -1,13 +1,13 @@
 //! A chat with rooms. The page is served by the router, the rooms are groups.
 //!
-//! Run it, open http://127.0.0.1:8000/ in two windows, and talk. `?room=` and `?name=` in the address choose the room and
-//! what you are called.
+//! Run it, open http://127.0.0.1:8000/ in two windows, and talk. `?room=` and `?name=` in the
+//! address choose the room and your name.
 
 use react_websocket::{
     Error, GroupManager, HttpServer, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware,
 };
 
-/// What somebody is called, attached to the connection.
+/// The name of a client, attached to its connection.
 struct Name(String);
 
 fn name_of(connection: WebSocketConnection) -> String {

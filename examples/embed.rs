@@ -1,7 +1,8 @@
-//! A WebSocket endpoint inside of a tokio program that has other things to do, ended in order on Ctrl-C or SIGTERM.
+//! A WebSocket endpoint inside of a tokio program that has other work, ended gracefully on Ctrl-C
+//! or SIGTERM.
 //!
-//! Run it, connect to ws://127.0.0.1:8000/ with a few clients, and press Ctrl-C: everybody gets a Close with 1001, and the
-//! program ends when all have answered, or after five seconds.
+//! Run it, connect to ws://127.0.0.1:8000/ with a few clients, and press Ctrl-C. All clients get a
+//! Close frame with 1001. The program ends when all have answered, or after five seconds.
 
 use react_websocket::{
     Error, HttpOptions, HttpServer, Loop, Response, ServerRequest, Signal, SocketServer, WebSocketConnection,
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
-    // What the rest of the program does.
+    // The other work of the program.
     let work = Arc::new(AtomicU64::new(0));
     let worker = tokio::spawn({
         let work = work.clone();
@@ -25,7 +26,7 @@ async fn main() -> Result<(), Error> {
         }
     });
 
-    // Its endpoint: an asynchronous listener, which may take its time without keeping other connections waiting.
+    // The endpoint: an asynchronous listener, which delays no other connection.
     let websocket = WebSocketMiddleware::new();
     websocket.on("connection", move |connection: WebSocketConnection| {
         let work = work.clone();
@@ -51,7 +52,7 @@ async fn main() -> Result<(), Error> {
             listening.close();
         })?;
     }
-    // Over when the last connection is.
+    // Returns when the last connection has ended.
     listening.await?;
     worker.abort();
     println!("done");

@@ -1,5 +1,6 @@
-//! A chain: everything is logged and timed, `/admin` asks for a password, two WebSocket endpoints stand side by side, and the
-//! router answers the rest, with server-sent events among it.
+//! A chain of middlewares. One logs and times all requests, one asks for a password on `/admin`,
+//! and two are WebSocket endpoints. The router answers the other requests, one of them with
+//! server-sent events.
 //!
 //! Try it:
 //!
@@ -18,12 +19,12 @@ use react_websocket::{
 };
 use std::time::Instant;
 
-/// Who has logged in: what one middleware finds out and those behind it can ask for.
+/// The user who has logged in. One middleware attaches it, and the handlers after it can read it.
 struct User(&'static str);
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
-    // A middleware that waits for the rest of the chain, and changes what comes back.
+    // A middleware that awaits the rest of the chain, and changes the response.
     let log = |request: ServerRequest, next: Next| async move {
         let (start, line) = (Instant::now(), format!("{} {}", request.method(), request.target()));
         let response = next.run(request).await;
@@ -31,8 +32,8 @@ async fn main() -> Result<(), Error> {
         response.with_header("X-Served-By", "middleware example")
     };
 
-    // One that answers by itself, or passes the request on with something attached. "ann:secret" in base64, as browsers
-    // send it.
+    // A middleware that answers itself, or attaches a value and passes the request on. The password
+    // is "ann:secret" in base64, as browsers send it.
     let authenticate = |request: ServerRequest, next: Next| async move {
         let is_ann = request.header("Authorization") == Some("Basic YW5uOnNlY3JldA==");
         match request.path() {
@@ -44,7 +45,7 @@ async fn main() -> Result<(), Error> {
         }
     };
 
-    // A request for another path falls through to the next.
+    // A request for another path is passed on to the next handler.
     let echo = WebSocketMiddleware::new().with_path("/echo");
     echo.on("connection", |connection: WebSocketConnection| {
         connection.on("text", move |text: &str| connection.write(text));

@@ -1,8 +1,9 @@
-//! One runtime on each core, all listening on the same port: the system hands each connection to one of them (`SO_REUSEPORT`),
-//! and everything about it stays on that core. Groups are shared all the same, as a handle works from any thread.
+//! One runtime on each core, all listening on the same port (`SO_REUSEPORT`). The system hands each
+//! connection to one of them, and the connection stays on that core. Groups are shared, since a
+//! handle works on any thread.
 //!
-//! Run it with `cargo run --release --example per_core`, and connect a few clients to ws://127.0.0.1:8000/: whoever says
-//! something is heard by all.
+//! Run it with `cargo run --release --example per_core`, and connect a few clients to
+//! ws://127.0.0.1:8000/. All clients get each message.
 
 use std::num::NonZero;
 use std::thread;
@@ -13,7 +14,7 @@ use react_websocket::{
 };
 use tokio::runtime;
 
-/// What one core does until the server is over.
+/// The work of one core until the server has ended.
 fn serve(websocket: WebSocketMiddleware) -> Result<(), Error> {
     let router = |_request: ServerRequest| Response::plaintext("This is a websocket server");
     runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -27,7 +28,7 @@ fn main() -> Result<(), Error> {
     let websocket = WebSocketMiddleware::new().with_group_manager(GroupManager::new());
     websocket.on("connection", |connection: WebSocketConnection| {
         connection.on("text", move |text: &str| {
-            // Encoded once, and written from here to the sockets of all cores.
+            // The message is encoded once, and written from here to the sockets of all cores.
             if let Some(everybody) = connection.group() {
                 everybody.write_all(text);
             }

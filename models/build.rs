@@ -113,7 +113,7 @@ fn main() {
     each_file(&copy, &mut |path| change(path, |source| exchange_everywhere(&source)));
     each_file(&copy, &mut assert_nothing_left);
     change(&copy.join("lib.rs"), |source| without_inner_attributes(&source));
-    // Time is not real in a model, so nobody watches it.
+    // Time is simulated in a model, so there is no watchdog.
     fs::copy(here.join("src/inside/watchdog.rs"), copy.join("runtime/watchdog.rs")).expect("a writable directory");
     for layer in ["websocket", "http"] {
         let from = here.join("src/inside").join(layer).with_extension("rs");
@@ -135,10 +135,10 @@ fn exchange_everywhere(source: &str) -> String {
         .replace("::real::", "::tokio::")
 }
 
-/// What is new in the source and has to be exchanged is not overlooked.
+/// Fails the build if the source has a primitive that was not replaced by its model.
 fn assert_nothing_left(path: &Path) {
     const KINDS: [&str; 6] = [": Slab<", ": Atomic", ": Mutex<", ": RwLock<", ": OnceLock<", ": LazyLock<"];
-    // A date that is written once a second is nobody's race, and what is only for the real system is not compiled.
+    // The date is written once a second and takes part in no race.
     let may_have_locals = path.ends_with("http/h1/date.rs");
     // What this asks of the system is not compiled.
     let is_not_compiled = path.ends_with("acknowledged.rs");

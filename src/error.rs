@@ -8,7 +8,7 @@ use crate::http::{HttpError, Listening};
 use crate::socket::SocketError;
 use crate::websocket::{Closed, ConnectionError};
 
-/// Any error of this crate, for `?` in a `main` function. Nothing inside of the crate uses it.
+/// Any error of this crate, for `?` in a `main` function. The crate itself never returns it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -4,9 +4,10 @@
 #![doc = include_str!("../examples/echo.rs")]
 //! ```
 //!
-//! Line by line: a [`WebSocketMiddleware`] makes WebSockets of the requests that ask for it and calls its `connection`
-//! listeners, which register what is to be done with each [`WebSocketConnection`]. A router answers all other requests. An
-//! [`HttpServer`] passes requests through them, the first first; a [`SocketServer`] is where they come from.
+//! Line by line: a [`WebSocketMiddleware`] turns WebSocket handshakes into connections and calls
+//! its `connection` listeners. These register the listeners of each [`WebSocketConnection`]. A
+//! router answers all other requests. An [`HttpServer`] passes each request through these handlers
+//! in their order. A [`SocketServer`] listens for the server's connections.
 //!
 //! # Where to look
 //!

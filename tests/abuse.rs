@@ -1,7 +1,9 @@
-//! Clients that mean harm, over real sockets, against a server in a process of its own: what it has in memory, in descriptors and
-//! in time on processors is seen from outside and bounded, and a good client beside the bad ones is served all along.
+//! Malicious clients over real sockets, against a server in a process of its own. The memory, the
+//! descriptors and the processor time of that process stay below a bound. Meanwhile the server
+//! still serves a good client.
 //!
-//! The bounds are several times what is used. They tell a leak or a loop from none, on a machine that has other things to do.
+//! Each bound is several times the usual value. It detects a leak or a loop, also on a busy
+//! machine.
 #![cfg(target_os = "linux")]
 
 #[path = "support/process.rs"]
@@ -34,7 +36,7 @@ fn worst_case(setup: &str) -> usize {
     options(setup).1.worst_case_bytes()
 }
 
-/// So many clients at the same time. What each of them returns.
+/// Runs all clients at the same time, and returns the result of each.
 async fn all<F: Future<Output: Send> + Send + 'static>(clients: impl IntoIterator<Item = F>) -> Vec<F::Output> {
     let clients: Vec<JoinHandle<F::Output>> = clients.into_iter().map(tokio::spawn).collect();
     let mut outcomes = Vec::new();
@@ -47,7 +49,7 @@ async fn all<F: Future<Output: Send> + Send + 'static>(clients: impl IntoIterato
 /// Sends a request and reads to the end, which may be a reset.
 async fn answer_of(address: SocketAddr, request: impl AsRef<[u8]>) -> String {
     let mut peer = Peer::connect(address).await;
-    // Whoever is refused early may be cut off early.
+    // The server may reset a client that it rejects early.
     let _ = peer.stream.write_all(request.as_ref()).await;
     String::from_utf8_lossy(&peer.rest().await).into_owned()
 }
@@ -79,7 +81,7 @@ fn reset(stream: TcpStream) {
     socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
 }
 
-// Slow ones.
+// Slow clients.
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_hundred_that_send_a_head_byte_by_byte_are_all_ended_by_the_deadline() {
@@ -154,7 +156,8 @@ async fn a_message_in_a_hundred_thousand_segments_is_taken_at_the_price_of_its_r
     server.settle();
 }
 
-// What is announced and does not come.
+// Lengths that are announced, and payloads that do not arrive (RFC 6455 section 5.2, RFC 9112
+// section 6).
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frames_that_announce_more_than_there_is_are_refused_at_once_and_take_no_memory() {
@@ -169,7 +172,7 @@ async fn frames_that_announce_more_than_there_is_are_refused_at_once_and_take_no
             let first = [0x82, 0x02, 0x80][n % 3];
             peer.send([&before[..], &[first, 0xFF], &u64::to_be_bytes(length), &[1, 2, 3, 4]].concat()).await;
             assert_eq!(peer.closed().await.0, Some(expected), "{length}");
-            // The payload, which nobody waits for.
+            // The payload, for which the server does not wait.
             let _ = peer.stream.write_all(&[0; 100_000]).await;
         }))
         .await;
@@ -237,7 +240,7 @@ async fn a_flood_of_small_messages_is_echoed_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_of_pipelined_requests_is_answered_in_order_as_many_as_one_connection_may_carry() {
+async fn a_flood_of_pipelined_requests_is_answered_in_order_up_to_the_limit_of_a_connection() {
     const CONNECTIONS: usize = 100;
     let server = Process::start("");
     let bystander = Bystander::of(&server);
@@ -267,10 +270,10 @@ async fn a_flood_of_pipelined_requests_is_answered_in_order_as_many_as_one_conne
     server.settle();
 }
 
-// Those who do not read.
+// Clients that do not read.
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_has_a_gigabyte_echoed_and_does_not_read_is_ended_within_the_worst_case() {
+async fn a_client_that_has_a_gigabyte_echoed_and_does_not_read_is_closed_within_the_worst_case() {
     // By the hard limit, and by the time in which nothing was taken.
     let rows = [("close_timeout=1000", 1024, "error 1013"), ("hard_limit=67108864 write_timeout=1000", 32, "error 1006")];
     for (setup, messages, ended) in rows {
@@ -297,7 +300,7 @@ async fn who_has_a_gigabyte_echoed_and_does_not_read_is_ended_within_the_worst_c
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_does_not_read_a_broadcast_is_ended_and_the_others_get_all_of_it() {
+async fn a_client_that_does_not_read_a_broadcast_is_closed_and_the_others_receive_all_of_it() {
     const BATCHES: usize = 40;
     const BATCH: usize = 32;
     let server = Process::start("close_timeout=1000");
@@ -312,7 +315,8 @@ async fn who_does_not_read_a_broadcast_is_ended_and_the_others_get_all_of_it() {
     for _ in 0..4 {
         readers.push(join(server.address).await);
     }
-    // As much as one reads in time, so that only who does not read at all is behind.
+    // A healthy client reads this much in time, so that only a client that does not read at all is
+    // slow.
     for batch in 0..BATCHES {
         let messages: Vec<String> = (0..BATCH).map(|n| format!("{batch} {n} {}", "x".repeat(16_000))).collect();
         let all: Vec<u8> = messages.iter().flat_map(text).collect();
@@ -333,7 +337,7 @@ async fn who_does_not_read_a_broadcast_is_ended_and_the_others_get_all_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_does_not_read_a_large_answer_is_cut_after_the_write_timeout() {
+async fn a_client_that_does_not_read_a_large_response_is_cut_after_the_write_timeout() {
     let server = Process::start("http_write_timeout=1000");
     let bystander = Bystander::of(&server);
     let address = server.address;
@@ -384,7 +388,7 @@ async fn five_hundred_resets_in_the_middle_of_something_leave_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_ends_one_half_gets_its_answers_and_is_let_go() {
+async fn a_half_closed_client_receives_its_responses_and_is_closed() {
     let server = Process::start("");
     let bystander = Bystander::of(&server);
     let address = server.address;
@@ -422,7 +426,7 @@ async fn who_ends_one_half_gets_its_answers_and_is_let_go() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_asks_for_what_takes_long_and_pipelines_and_leaves_is_let_go() {
+async fn a_client_that_pipelines_slow_requests_and_leaves_is_dropped() {
     let server = Process::start("");
     let bystander = Bystander::of(&server);
     let address = server.address;
@@ -466,7 +470,7 @@ async fn five_thousand_that_connect_and_leave_cost_nothing_that_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_descriptors_it_does_not_spin_and_serves_all_who_take_turns() {
+async fn without_descriptors_the_server_does_not_spin_and_serves_clients_in_turn() {
     const CLIENTS: u64 = 120;
     const LIMIT: usize = 64;
     let server = Process::start_with_descriptors("", LIMIT);
@@ -496,10 +500,10 @@ async fn without_descriptors_it_does_not_spin_and_serves_all_who_take_turns() {
     assert!(server.times("socket") > 0, "it was told that there are none");
 }
 
-// What is not what it should be.
+// Malformed and inconsistent input.
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_speaks_another_protocol_is_told_so_at_once() {
+async fn a_client_of_another_protocol_is_answered_at_once() {
     let server = Process::start("");
     let bystander = Bystander::of(&server);
     let address = server.address;
@@ -521,7 +525,7 @@ async fn who_speaks_another_protocol_is_told_so_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_shakes_hands_twice_has_said_a_frame_that_is_none() {
+async fn a_second_handshake_is_a_malformed_frame() {
     let server = Process::start("");
     let bystander = Bystander::of(&server);
     let address = server.address;
@@ -565,7 +569,7 @@ async fn heads_and_bodies_without_end_are_refused_at_their_bounds() {
     ];
     for (request, status) in rows {
         for said in all((0..20).map(|_| answer_of(address, request.clone()))).await {
-            // Who sends on and on may be reset before it has read why.
+            // A client that continues to send may be reset before it has read the response.
             assert!(said.is_empty() || said.starts_with(&format!("HTTP/1.1 {status} ")), "{:.60}: {said}", request);
         }
     }
@@ -576,7 +580,7 @@ async fn heads_and_bodies_without_end_are_refused_at_their_bounds() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_expects_a_continue_and_sends_nothing_is_not_waited_for() {
+async fn a_client_that_expects_a_continue_and_sends_nothing_is_closed() {
     let server = Process::start("body_timeout=1000");
     let bystander = Bystander::of(&server);
     let address = server.address;

@@ -1,4 +1,4 @@
-//! The addresses of a connection's ends, in the form in which everybody knows them.
+//! The addresses of a connection's ends: an IPv4-mapped IPv6 address is given as IPv4.
 
 mod support;
 

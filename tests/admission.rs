@@ -1,4 +1,5 @@
-//! Who is let in, who is counted together, and who has to make room.
+//! Admission: which connections are accepted, which are counted together, and which are closed to
+//! make room.
 
 mod support;
 
@@ -35,7 +36,7 @@ fn with_room_for(pending: usize) -> HttpServer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_oldest_that_has_said_nothing_makes_room() {
+async fn the_oldest_silent_connection_makes_room() {
     let http = with_room_for(20);
     // From different addresses, so that none of them has more than its share.
     let mut peers: Vec<_> = (0..20).map(|n| connect_from(&http, &format!("192.0.2.{n}:1"))).collect();
@@ -53,7 +54,7 @@ async fn the_oldest_that_has_said_nothing_makes_room() {
     assert_eq!(served(&mut peers).await, left);
     assert_eq!(http.stats().refused["pending"], 3);
     assert_eq!((http.stats().pending, http.stats().open), (20, 20));
-    // Who has made up its mind is answered.
+    // A client that completes its request is answered.
     peers[0].0.send("Host: a\r\n\r\n").await;
     assert_eq!(peers[0].0.answer().await.status(), 200);
 }
@@ -70,7 +71,7 @@ async fn by_default_there_is_room_for_1024() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_who_have_begun_to_speak_make_room_where_nobody_is_silent() {
+async fn clients_with_incomplete_requests_make_room_if_none_is_silent() {
     let http = with_room_for(20);
     let mut peers = Vec::new();
     for n in 0..25 {
@@ -159,7 +160,7 @@ async fn behind_trusted_proxies_the_oldest_makes_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_the_limit_nobody_makes_room_and_with_none_everybody_does() {
+async fn without_the_limit_no_connection_makes_room_and_with_a_limit_of_0_every_one_does() {
     let http = HttpServer::new(router).with_options(HttpOptions::new().max_pending_handshakes(None).max_connections(None));
     let mut peers: Vec<_> = (0..2_000).map(|_| connect_from(&http, "192.0.2.1:1")).collect();
     settle().await;
@@ -168,7 +169,7 @@ async fn without_the_limit_nobody_makes_room_and_with_none_everybody_does() {
     let http = with_room_for(0);
     let (mut silent, _serving) = connect_from(&http, "192.0.2.1:1");
     assert!(while_time_passes(silent.ended()).await);
-    // Whose head is there at once has never been in anybody's way.
+    // A connection whose head arrives at once was never pending.
     let (client, server) = tokio::io::duplex(1000);
     let mut quick = Peer::new(client);
     quick.send(GET).await;
@@ -176,7 +177,7 @@ async fn without_the_limit_nobody_makes_room_and_with_none_everybody_does() {
     assert_eq!(quick.answer().await.status(), 200);
 }
 
-/// Who has asked is not pending, however long the router takes.
+/// A connection is no longer pending when its request has arrived, however long the router takes.
 #[tokio::test(start_paused = true)]
 async fn a_request_that_is_being_answered_makes_no_room() {
     let http = HttpServer::new(|_: ServerRequest| async { pending::<Response>().await });
@@ -189,9 +190,10 @@ async fn a_request_that_is_being_answered_makes_no_room() {
     assert_eq!(served(&mut asked).await, [1, 2, 3, 4]);
 }
 
-/// Over real sockets, all from one address: 1,100 that say nothing and come back as soon as they are let go.
+/// Over real sockets, all from one address: 1,100 silent clients, which connect again as soon as
+/// they are closed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_those_who_speak_none_is_refused_however_many_do_not() {
+async fn no_client_that_sends_is_refused_however_many_are_silent() {
     let http = HttpServer::new(router).with_options(HttpOptions::new().max_connections(None));
     let (address, _listening) = listen_with(http.clone());
     let flood: Vec<_> = (0..1_100)
@@ -216,7 +218,7 @@ async fn of_those_who_speak_none_is_refused_however_many_do_not() {
     flood.iter().for_each(|task| task.abort());
 }
 
-/// RFC 4291 section 2.5.4: who has an IPv6 address has its /64.
+/// A client with one IPv6 address owns the /64 network around it (RFC 4291 section 2.5.4).
 #[tokio::test(start_paused = true)]
 async fn connections_of_an_address_are_those_of_its_network_and_of_all_its_forms() {
     for (first, second, are_counted_together) in [
@@ -241,7 +243,7 @@ async fn connections_of_an_address_are_those_of_its_network_and_of_all_its_forms
 
 /// RFC 4291 section 2.5.5.2: a client that has come by IPv4 is the same one on whichever socket.
 #[tokio::test(start_paused = true)]
-async fn addresses_are_told_in_one_form() {
+async fn addresses_are_given_in_one_form() {
     let http = HttpServer::new(|request: ServerRequest| {
         let (remote, peer, local) = (request.remote_address(), request.peer_address(), request.local_address());
         Response::plaintext(format!("{} {} {}", remote.unwrap(), peer.unwrap(), local.unwrap()))

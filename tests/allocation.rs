@@ -91,7 +91,7 @@ fn a_message_allocates_nothing_whatever_listens_to_it() {
     ];
     for (name, set_up) in listeners {
         for burst in [1, 16] {
-            // What is made once is made in both.
+            // One-time allocations happen in both runs.
             let (few, many) = (allocations(set_up, 320, burst), allocations(set_up, 3_200, burst));
             assert!(many <= few + 20, "{name}, bursts of {burst}: {few} allocations for 320 messages, {many} for 3,200");
         }
@@ -129,14 +129,14 @@ fn left_of_sends<F: Future>(count: usize, send: impl Fn() -> F) -> i64 {
 }
 
 #[tokio::test]
-async fn nothing_is_kept_for_those_who_do_not_wait_for_room_any_more() {
+async fn nothing_is_kept_for_sends_that_no_longer_wait() {
     let stream = BodyStream::new();
     stream.write(vec![b'a'; 100_000]);
     assert_eq!(left_of_sends(1_000, || stream.send("a")), 0);
 
     let pair = Pair::in_memory(WebSocketOptions::new()).await;
     pair.connection.write("a".repeat(100_000));
-    // What is made for the first of them stays until there is room.
+    // The allocation for the first `send` stays until there is room.
     left_of_sends(1, || pair.connection.send("a"));
     assert_eq!(left_of_sends(1_000, || pair.connection.send("a")), 0);
 }

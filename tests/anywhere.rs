@@ -1,6 +1,6 @@
-//! Every object is used from everywhere: in each kind of callback, in the destructor of each kind of value, in the destructors
-//! of a thread that ends, while a runtime ends and after it has. Nothing is locked then, no event is lost or told twice, and
-//! nothing is kept.
+//! Every object is used from everywhere: in each kind of callback, in the destructor of each kind
+//! of value, and in the destructors of a thread that ends. They are also used while a runtime ends,
+//! and after that. No lock is held there, no event is lost or emitted twice, and no memory is kept.
 
 mod support;
 
@@ -20,7 +20,7 @@ use support::*;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::sleep;
 
-/// What an app has. Its parts are used in all places.
+/// The objects of an app. All callbacks and destructors use them.
 struct App {
     websocket: WebSocketMiddleware,
     groups: GroupManager,
@@ -110,7 +110,8 @@ impl App {
     }
 }
 
-/// How often a value and its clones use everything. What they do causes events, which would go on for ever.
+/// How often a value and its clones use all objects. Each use causes further events, so a limit is
+/// needed.
 const USES: usize = 6;
 
 #[derive(Debug)]

@@ -113,7 +113,7 @@ fn outside_of_a_server_too() {
     assert_eq!(log.take(), [""; 0]);
 }
 
-// A stream that nobody writes to any more.
+// Streams without a writer.
 
 /// A server whose responses are streams, which come with each request; their events and its errors are noted.
 fn streaming() -> (HttpServer, mpsc::UnboundedReceiver<BodyWriter>, Log) {
@@ -189,7 +189,7 @@ async fn a_stream_that_has_ended_needs_no_writer_any_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_nobody_can_write_is_a_500() {
+async fn a_stream_without_a_writer_is_a_500() {
     let http = HttpServer::new(|_: ServerRequest| {
         let stream = BodyStream::new();
         stream.write("all there is, but its end");

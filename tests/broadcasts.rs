@@ -53,13 +53,17 @@ impl Room<TcpStream> {
             peers.push(Peer::open(address).await);
             connections.push(opened.recv().await.unwrap());
         }
+        // A connection is counted when its task goes on behind the 101, which the peer may have read before.
+        while websocket.len() < members {
+            tokio::task::yield_now().await;
+        }
         let group = connections[0].group().unwrap();
         Room { websocket, group, connections, peers }
     }
 }
 
 impl Room<DuplexStream> {
-    /// The same in memory, with so many bytes in flight at most.
+    /// A room in memory. At most `capacity` bytes are in flight to each member.
     async fn in_memory(options: WebSocketOptions, members: usize, capacity: usize) -> Room<DuplexStream> {
         Room::in_memory_of(GroupManager::new(), options, members, capacity).await
     }
@@ -127,7 +131,7 @@ async fn all_members_of_a_group_get_its_messages_in_one_order_whoever_writes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_connections_of_a_middleware_get_what_is_written_to_all_in_one_order() {
+async fn all_connections_of_a_middleware_receive_broadcasts_in_one_order() {
     let mut room = Room::over_tcp(WebSocketOptions::new().write_buffer_hard_limit(usize::MAX), 24).await;
     let websocket = room.websocket.clone();
     race(300, move |text| websocket.write_all(text));
@@ -145,7 +149,7 @@ async fn members_that_miss_messages_get_the_others_in_the_same_order() {
         tokio::task::spawn_blocking(move || writing.into_iter().for_each(|thread| thread.join().unwrap())).await.unwrap();
         let mut all = Vec::new();
         for (peer, connection) in room.peers.iter_mut().zip(&room.connections) {
-            // What is held for it leaves first.
+            // The messages that are held for a member are sent before its Close frame.
             connection.end_with("end");
             let mut texts = Vec::new();
             while texts.last().is_none_or(|text| text != "end") {
@@ -206,7 +210,7 @@ async fn a_message_reaches_all_members_or_none_when_another_thread_closes_them_a
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broadcast_made_in_a_runtime_that_nobody_drives_on_reaches_all_members() {
+async fn a_broadcast_from_a_runtime_that_is_no_longer_driven_reaches_all_members() {
     let mut room = Room::in_memory(WebSocketOptions::new(), 600, 1 << 20).await;
     let group = room.group;
     let own = std::thread::spawn(move || {
@@ -222,7 +226,7 @@ async fn a_broadcast_made_in_a_runtime_that_nobody_drives_on_reaches_all_members
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn members_whose_runtime_stands_still_hold_up_no_members_of_another() {
+async fn members_of_a_blocked_runtime_do_not_delay_members_of_another() {
     let groups = GroupManager::new();
     let (here, there) = (groups.clone(), groups.clone());
     let standing = tokio::task::spawn_blocking(move || {
@@ -252,7 +256,7 @@ async fn a_broadcast_is_flushed_to_256_members_and_to_the_others_by_a_task() {
 }
 
 #[tokio::test]
-async fn a_broadcast_past_the_soft_limit_is_followed_by_drain() {
+async fn a_broadcast_above_the_soft_limit_is_followed_by_drain() {
     let mut room = Room::over_tcp(WebSocketOptions::new().write_buffer_soft_limit(1_000), 1).await;
     let (drained, mut drains) = mpsc::unbounded_channel();
     room.connections[0].on("drain", move || drained.send(()).is_ok());

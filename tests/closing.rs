@@ -23,15 +23,15 @@ fn quiet() -> WebSocketOptions {
     WebSocketOptions::new().ping_interval(None)
 }
 
-// ------------------------------------------------------------------------------------------------ what is unsent leaves first
+// ------------------------------------------------------------------------------------------------ unsent bytes are sent first
 
 /// RFC 6455 §7.1.1 and §7.1.2: the Close frame is the last that is sent, and the time to answer it begins when it has left.
 #[tokio::test(start_paused = true)]
-async fn what_was_written_before_the_end_arrives_however_slowly_it_is_taken() {
+async fn bytes_written_before_the_end_arrive_however_slowly_they_are_read() {
     let ends: [fn(WebSocketConnection); 4] = [
         |connection| connection.end(),
         |connection| connection.close_with(1000, ""),
-        // The same with a Close of the peer's, to which ours is the answer: see below.
+        // The peer sends the first Close frame, and the server answers it: see below.
         |_| {},
         |connection| connection.close_with(1000, ""),
     ];
@@ -69,7 +69,7 @@ async fn what_was_written_before_the_end_arrives_however_slowly_it_is_taken() {
 
 /// The write timeout finds out that nothing is taken any more, and `error` tells that something did not arrive.
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_takes_nothing_of_what_was_written_before_the_end_is_given_the_write_timeout() {
+async fn a_peer_that_reads_none_of_the_last_bytes_is_cut_after_the_write_timeout() {
     let Pair { connection, peer: _peer, log } = Pair::with_capacity(quiet(), 1_000).await;
     connection.write("x".repeat(100_000));
     connection.end();
@@ -79,7 +79,7 @@ async fn a_peer_that_takes_nothing_of_what_was_written_before_the_end_is_given_t
     assert_eq!(log.take(), ["error 1006 nothing could be sent for 30s", "close 1006 nothing could be sent for 30s"]);
 }
 
-// ------------------------------------------------------------------------------------------------ what was received is delivered
+// ------------------------------------------------------------------------------------------------ received messages are delivered
 
 /// A stream whose reader takes its time to leave: what was received can still be read when nothing can be written any more.
 struct HalfBroken {
@@ -145,7 +145,7 @@ async fn messages_that_have_arrived_are_delivered_though_nothing_can_be_written_
     assert_eq!(log.take(), expected);
 }
 
-/// The same on a socket, which a reset of the peer's has broken.
+/// On a socket that the peer has reset, messages that arrived before the reset are delivered.
 #[tokio::test]
 async fn messages_that_have_arrived_are_delivered_though_the_peer_has_left() {
     let Pair { connection, mut peer, log } = Pair::over_tcp(quiet()).await;
@@ -250,7 +250,7 @@ async fn a_listener_of_error_does_not_decide_about_protocol_errors() {
     assert_eq!(log.take(), ["error 1002 unmasked frame", "close 1002 unmasked frame"]);
 }
 
-// ------------------------------------------------------------------------------------------------ the reason is echoed
+// ------------------------------------------------------------------------------------------------ the reason is echoed (section 5.5.1)
 
 /// RFC 6455 §5.5.1: the code of the peer's Close is echoed, and as PHP's servers do, its reason too.
 #[tokio::test(start_paused = true)]

@@ -101,7 +101,7 @@ async fn routers_are_closures_and_functions_of_every_form() {
                 Ok(Response::plaintext(app.ask(&request).await))
             }
         } => "200 app /a", "500 Error 500: Internal Server Error";
-        // What is not asynchronous is not cloned, and may capture what cannot be.
+        // A closure that is not asynchronous is not cloned, so it may capture values without `Clone`.
         move |_: ServerRequest| Response::plaintext(calls.fetch_add(1, Ordering::Relaxed).to_string()) => "200 0", "200 1";
         |request: ServerRequest| -> Result<Response, Response> {
             if request.path() == "/b" { Err(Response::plaintext("no b").with_status(404)) } else { Ok(plain(request)) }
@@ -247,7 +247,8 @@ async fn a_middleware_sees_the_page_of_a_panic_behind_it() {
     }
 }
 
-/// An app's future may panic when it is dropped, which harms nobody: here after its end, and when its client has left.
+/// An app's future may panic when it is dropped. The panic harms no other code: here after the
+/// future's end, and when its client has left.
 #[tokio::test(start_paused = true)]
 async fn a_future_that_panics_when_it_is_dropped_is_contained() {
     struct PanicsWhenDropped;
@@ -354,7 +355,7 @@ async fn listeners_of_the_middleware_are_closures_and_functions_of_every_form() 
         |_: WebSocketConnection| Err::<(), _>("no") => "500", "500";
         |_| panic!("no") => "500", "500";
         async |_| panic!("no") => "500", "500";
-        // What is not asynchronous is not cloned, and may capture what cannot be.
+        // A closure that is not asynchronous is not cloned, so it may capture values without `Clone`.
         move |connection: WebSocketConnection| connection.write(calls.fetch_add(1, Ordering::Relaxed).to_string())
             => "0", "1";
     }
@@ -389,7 +390,8 @@ async fn a_listener_for_once_may_give_away_what_it_captures() {
 #[derive(Debug, PartialEq)]
 struct User(&'static str);
 
-/// What is told of a client with a good token and one with a bad one: the status, or the user that its connection has.
+/// The results for a client with a good token and for one with a bad token: the status, or the user
+/// of its connection.
 async fn verified<M>(verify: impl IntoVerifier<M>) -> [String; 2] {
     let websocket = WebSocketMiddleware::new().with_verify(verify);
     websocket.on("connection", |connection: WebSocketConnection| match connection.get::<User>() {
@@ -430,7 +432,7 @@ impl App {
 
 /// Node's `verifyClient`; its value is what a PHP app keeps in a dynamic property.
 #[tokio::test]
-async fn a_handshake_is_decided_about_by_closures_of_every_form_which_may_hand_on_what_they_found() {
+async fn closures_of_every_form_verify_a_handshake_and_may_attach_values() {
     let (app, name, calls) = (app(), "good".to_owned(), AtomicU32::new(0));
     macro_rules! assert_verified {
         ($($verify:expr => $good:literal, $bad:literal;)+) => {$(
@@ -483,7 +485,7 @@ async fn a_handshake_is_decided_about_by_closures_of_every_form_which_may_hand_o
 }
 
 #[tokio::test]
-async fn what_is_handed_on_is_found_by_its_type() {
+async fn attached_values_are_found_by_their_type() {
     let websocket = WebSocketMiddleware::new().with_verify(|_: ServerRequest| Ok::<_, Response>(Arc::new(User("ann"))));
     let (tell, told) = std::sync::mpsc::channel();
     websocket.on("connection", move |connection: WebSocketConnection| {

@@ -1,5 +1,6 @@
-//! What an app's code and values do stays where it was done: errors that panic when they are put in words or dropped, names and
-//! closures that are refused, streams whose methods panic. No event is lost by it, and nothing is kept.
+//! Faults of an app's code and values have no effect elsewhere. Errors and names panic when they
+//! are formatted or dropped, rejected closures when they are dropped, and streams in their methods.
+//! No event is lost, and no memory is kept.
 
 mod support;
 
@@ -7,8 +8,7 @@ use std::error::Error;
 use std::fmt;
 use std::io::Write;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Once, mpsc};
+use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,59 +17,17 @@ use react_websocket::{
     BodyStream, EventEmitter, GroupManager, HttpServer, ListenerError, Loop, Next, Response, ServerRequest, SocketServer,
     Text, Timer, WebSocketMiddleware, WebSocketOptions,
 };
+use support::bombs::{Bomb, Bombs};
 use support::*;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::time::sleep;
 
-/// Counts the bombs that there are.
-#[derive(Clone, Default)]
-struct Bombs(Arc<AtomicUsize>);
-
-impl Bombs {
-    fn new() -> Bombs {
-        // Their panics are no news.
-        static HOOK: Once = Once::new();
-        HOOK.call_once(|| {
-            let report = std::panic::take_hook();
-            std::panic::set_hook(Box::new(move |panic| {
-                if panic.payload().downcast_ref::<&str>() != Some(&"a bomb") {
-                    report(panic);
-                }
-            }));
-        });
-        Bombs::default()
-    }
-
-    fn one(&self) -> Bomb {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Bomb(self.0.clone())
-    }
-
-    fn left(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
+/// The bytes of a name, which panic when they are dropped.
+struct Name {
+    _bomb: Bomb,
 }
 
-/// Panics when it is dropped, also while another panic unwinds.
-#[derive(Debug)]
-struct Bomb(Arc<AtomicUsize>);
-
-impl Drop for Bomb {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-        std::panic::panic_any("a bomb");
-    }
-}
-
-impl fmt::Display for Bomb {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a bomb")
-    }
-}
-
-impl Error for Bomb {}
-
-impl AsRef<[u8]> for Bomb {
+impl AsRef<[u8]> for Name {
     fn as_ref(&self) -> &[u8] {
         b"lobby"
     }
@@ -126,7 +84,7 @@ async fn a_group_ends_whatever_its_name_does_when_it_is_dropped() {
     let (created, destroyed) = (log.clone(), log.clone());
     groups.on("create", move |group| created.add(format_args!("create {}", group.name())));
     groups.on("destroy", move |group| destroyed.add(format_args!("destroy {}", group.name())));
-    let name = || Text::try_from(Bytes::from_owner(bombs.one())).unwrap();
+    let name = || Text::try_from(Bytes::from_owner(Name { _bomb: bombs.one() })).unwrap();
     for _ in 0..2 {
         // The first makes the group, the second finds it.
         let joined = groups.join(name(), pair.connection).unwrap();

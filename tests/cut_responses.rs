@@ -1,4 +1,5 @@
-//! A response that is cut never looks complete, and a connection that ends in order says so.
+//! A response that is cut never looks complete, and a graceful end is visible to the client (RFC
+//! 9112 section 8).
 
 mod support;
 
@@ -83,7 +84,7 @@ async fn a_body_that_ends_with_the_connection_ends_with_a_reset_when_it_is_cut()
 
 /// What the system holds for it, perhaps for minutes, is megabytes.
 #[tokio::test]
-async fn a_client_that_takes_nothing_of_its_response_is_reset_whatever_the_response() {
+async fn a_client_that_reads_nothing_of_any_response_is_reset() {
     for request in [GET, GET_1_0] {
         let http = HttpServer::new(|_: ServerRequest| Response::new(200).with_body(vec![b'a'; 32 << 20]));
         let http = http.with_options(HttpOptions::new().write_timeout(Duration::from_millis(100)));
@@ -189,7 +190,7 @@ fn serve_tls(http: &HttpServer) -> (Peer<DuplexStream>, react_websocket::Serving
 
 /// RFC 8446 section 6.1.
 #[tokio::test(start_paused = true)]
-async fn over_tls_each_end_in_order_is_said() {
+async fn over_tls_each_graceful_end_sends_close_notify() {
     let close = GET.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
     let (limited, plain) = (HttpOptions::new().max_connections(0), HttpOptions::new());
     let evicting = HttpOptions::new().max_pending_handshakes(0);

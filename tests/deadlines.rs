@@ -52,7 +52,7 @@ fn a_connection_that_has_ended_keeps_no_memory() {
         peer.join().unwrap();
         serving.bytes_current
     };
-    // What is kept to be used again.
+    // Capacity that is kept to be used again.
     serve(200);
     let kept = serve(2000);
     assert!(kept < 4 * 2000, "{kept} bytes");

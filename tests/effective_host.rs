@@ -1,6 +1,6 @@
-//! Which scheme and host a client meant: by its target (RFC 9112 sections 3.2.2 and 3.3), by what
-//! trusted proxies wrote (RFC 7239 section 5, `X-Forwarded-Proto`, `X-Forwarded-Host`), or by
-//! `Host`.
+//! The scheme and host that a client meant. They come from its target (RFC 9112 sections 3.2.2 and
+//! 3.3), from the headers of trusted proxies, or from `Host`. Those headers are `Forwarded` (RFC
+//! 7239 section 5), `X-Forwarded-Proto` and `X-Forwarded-Host`.
 
 mod support;
 
@@ -49,6 +49,7 @@ fn forwarded() -> HttpServer {
     telling(TrustedProxies::forwarded(networks()))
 }
 
+/// The target URI of a request (RFC 9112 section 3.3).
 #[tokio::test(start_paused = true)]
 async fn without_proxies_the_target_counts_and_then_host() {
     let http = telling(None);
@@ -69,6 +70,7 @@ async fn without_proxies_the_target_counts_and_then_host() {
     }
 }
 
+/// The absolute form (RFC 9112 section 3.2.2).
 #[tokio::test(start_paused = true)]
 async fn a_target_in_absolute_form_has_a_path_and_a_query() {
     let router = |request: ServerRequest| {
@@ -88,7 +90,7 @@ async fn a_target_in_absolute_form_has_a_path_and_a_query() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_trusted_proxy_says_what_the_client_asked_for() {
+async fn a_trusted_proxy_gives_the_scheme_and_host_of_the_client() {
     let told_of = [
         (x_forwarded(), "X-Forwarded-Proto: https", "X-Forwarded-Host: example.com"),
         (forwarded(), "Forwarded: proto=https", "Forwarded: host=example.com"),
@@ -106,7 +108,7 @@ async fn a_trusted_proxy_says_what_the_client_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_else_says_what_a_client_asked_for() {
+async fn untrusted_peers_cannot_set_the_scheme_and_host() {
     let lines = [
         "X-Forwarded-For: 10.0.0.2",
         "X-Forwarded-Proto: https",
@@ -121,8 +123,8 @@ async fn nobody_else_says_what_a_client_asked_for() {
     }
 }
 
-/// Proxies pass on headers that they do not know. So a header is read only if somebody has said
-/// that the proxies write it.
+/// Proxies pass on headers that they do not know. A header is read only if the app has named it as
+/// one that its proxies write.
 #[tokio::test(start_paused = true)]
 async fn a_header_that_was_not_named_is_not_read() {
     let all = [
@@ -182,8 +184,7 @@ async fn in_forwarded_the_outermost_trusted_proxys_element_counts() {
         (&["Forwarded: for=192.0.2.9;host=a, for=10.0.0.2;proto=https;host=inner"], "http a"),
         (&["Forwarded: proto=https, for=192.0.2.9", "Forwarded: for=10.0.0.2;proto=https"], "http own:8080"),
         (&["Forwarded: for=192.0.2.9;proto=https", "Forwarded: for=\"[fd00::1]:80\", for=192.0.2.7"], "https own:8080"),
-        // A request of a proxy's own, or of somebody in its network: the last element that there
-        // is.
+        // A request by a proxy itself, or by a client in its network: the last element counts.
         (&["Forwarded: for=10.0.0.3;proto=https;host=a"], "https a"),
         (&["Forwarded: for=10.0.0.4;proto=https;host=a, for=10.0.0.3;proto=http;host=b"], "https a"),
         // A malformed value does not count, and neither does one that is there twice (RFC 7239
@@ -231,8 +232,8 @@ async fn in_x_forwarded_headers_what_all_trusted_proxies_agree_on_counts() {
         (twice, both("https", "a"), "https a"),
         (twice, both("https, https", "a, A"), "https A"),
         (twice, both("http, https, https", "evil, a, a"), "https a"),
-        // The inner one has passed on what the outer one has added to a client's, or has added its
-        // own: nobody knows.
+        // The inner proxy has passed on the outer proxy's addition to a client's header, or has
+        // added its own element. The server cannot know which.
         (twice, both("https, http", "evil, a"), "http own:8080"),
         (twice, both("http, https", "a, inner"), "http own:8080"),
         // The header of addresses ends with a proxy that does not tell, so there is one proxy.

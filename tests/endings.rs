@@ -1,5 +1,5 @@
-//! Endings: `close` is told exactly once and last, as soon as it can be, whatever is still under way when a connection ends, and
-//! what was accepted for the peer reaches it.
+//! Endings: `close` fires exactly once and last, as soon as possible, whatever is still in progress
+//! when a connection ends. Messages that were accepted for the peer reach it.
 
 mod support;
 
@@ -30,7 +30,7 @@ fn entries_of(log: &[String], word: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_connection_whose_peer_says_fin_does_not_wait_for_a_thread_that_has_written_to_it_and_not_flushed() {
+async fn a_fin_ends_a_connection_though_a_thread_has_written_to_it_and_not_flushed() {
     let Pair { connection, mut peer, log } = Pair::over_tcp(WebSocketOptions::new()).await;
     let mut closed = closes(connection);
     let (wrote, has_written) = tokio::sync::oneshot::channel();
@@ -105,7 +105,7 @@ async fn the_answer_to_our_close_counts_though_it_waits_behind_a_listener() {
 
 /// Each message has the time that the last one would have.
 #[tokio::test(start_paused = true)]
-async fn what_a_peer_has_sent_before_it_left_is_delivered_however_long_it_takes() {
+async fn messages_of_a_peer_that_left_are_delivered_however_long_it_takes() {
     let log = Log::default();
     let noted = log.clone();
     let http = websockets(move |connection| {
@@ -174,7 +174,7 @@ impl AsyncWrite for Fragile {
 }
 
 #[test]
-fn close_is_told_though_a_stream_panics_when_its_runtime_ends() {
+fn close_fires_though_a_stream_panics_when_its_runtime_ends() {
     count_panics();
     let (log, runtime) = (Log::default(), tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap());
     let watched = log.clone();
@@ -193,7 +193,7 @@ fn close_is_told_though_a_stream_panics_when_its_runtime_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn close_is_told_once_and_last_though_a_fault_comes_up_while_an_end_listener_holds_it_up() {
+async fn close_fires_once_and_last_though_an_error_occurs_while_an_end_listener_delays_it() {
     let (log, groups, gate) = (Log::default(), GroupManager::new(), Arc::new(Notify::new()));
     groups.on("create", |group| {
         group.on("leave", |_| Err::<(), _>("no"));
@@ -279,7 +279,7 @@ impl Drop for PanicsWhenDropped {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_removed_listener_that_panics_when_it_is_dropped_keeps_nobody_from_hearing_of_the_end() {
+async fn close_fires_though_a_removed_listener_panics_when_it_is_dropped() {
     let Pair { connection, mut peer, log } = Pair::in_memory(WebSocketOptions::new()).await;
     let (groups, left) = (GroupManager::new(), log.clone());
     groups.on("create", move |group| {

@@ -1,5 +1,5 @@
-//! What an app decides about requests before its handlers see them: the pages of the server's own errors, and how large a body
-//! may be.
+//! Settings of an app that apply before its handlers see a request: the pages of the server's own
+//! errors, and the size limit of a body.
 
 mod support;
 
@@ -68,7 +68,7 @@ async fn each_page_of_the_servers_own_is_the_apps_to_make() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn so_are_those_for_connections_that_there_is_no_room_for() {
+async fn the_pages_of_connections_above_the_limit_can_be_replaced() {
     for (options, status, cause) in [
         (HttpOptions::new().max_connections(0), 503, "full"),
         (HttpOptions::new().max_connections_per_ip(0), 429, "address"),
@@ -86,7 +86,7 @@ async fn so_are_those_for_connections_that_there_is_no_room_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_page_of_a_failed_handler_is_what_the_middlewares_have_made_of_it() {
+async fn middlewares_may_change_the_page_of_a_failed_handler() {
     let middleware = |request: ServerRequest, next: Next| async {
         next.run(request).await.with_header("X-Middleware", "yes").with_body("from the middleware")
     };
@@ -136,7 +136,7 @@ impl Drop for PanicsWhenDropped {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closures_that_panic_when_they_are_dropped_harm_nobody() {
+async fn closures_that_panic_when_they_are_dropped_have_no_effect_elsewhere() {
     let (one, two) = (PanicsWhenDropped, PanicsWhenDropped);
     let options = HttpOptions::new().error_page(move |_, page| {
         let _ = &one;

@@ -159,7 +159,7 @@ async fn a_timer_is_never_called_early() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timer_whose_moment_no_clock_can_tell_is_not_called_and_can_be_cancelled() {
+async fn a_timer_beyond_the_range_of_the_clock_is_not_called_and_can_be_cancelled() {
     let kept = Arc::new(());
     let timers = [f64::INFINITY, 1e300].map(|seconds| {
         let kept = kept.clone();
@@ -195,7 +195,7 @@ async fn a_periodic_timer_of_no_time_leaves_others_their_turn() {
     assert!((50..200).contains(&calls.load(Ordering::Relaxed)), "a call for each tick of tokio's clock: {calls:?}");
 }
 
-// After what has enqueued it.
+// The order of ticks and timers after the code that enqueued them.
 
 /// Waits until another thread of the runtime has run what was spawned or enqueued before.
 fn wait_for_other_threads() {
@@ -488,7 +488,7 @@ impl Drop for PanicsWhenDropped {
 }
 
 #[test]
-fn captures_that_panic_when_they_are_dropped_harm_nobody() {
+fn captures_that_panic_when_they_are_dropped_have_no_effect_elsewhere() {
     let log = Log::default();
     let bomb = || {
         let bomb = PanicsWhenDropped;
@@ -613,7 +613,7 @@ fn each_runtime_has_a_loop_of_its_own_which_ends_with_it() {
 /// A connection waits for the ticks it has enqueued in its own runtime, and not for those of one
 /// that may not be running.
 #[tokio::test(start_paused = true)]
-async fn nobody_waits_for_a_runtime_that_does_not_run() {
+async fn no_caller_waits_for_a_runtime_that_does_not_run() {
     let idle = Arc::new(Mutex::new(Some(Builder::new_current_thread().enable_all().build().unwrap())));
     let entered = idle.clone();
     let http = websockets(move |connection: WebSocketConnection| {
@@ -635,7 +635,7 @@ async fn nobody_waits_for_a_runtime_that_does_not_run() {
 }
 
 #[test]
-fn a_runtime_without_time_has_ticks_and_says_that_it_has_no_timers() {
+fn a_runtime_without_time_has_ticks_and_reports_that_it_has_no_timers() {
     let runtime = Builder::new_current_thread().build().unwrap();
     let log = Log::default();
     runtime.block_on(async {

@@ -6,11 +6,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use react_websocket::{Loop, Signal, Timer};
+#[cfg(unix)]
+use react_websocket::Signal;
+use react_websocket::{Loop, Timer};
 use support::Log;
 use tokio::time::sleep;
 
-/// What an app shares with its callbacks.
+/// State that an app shares with its callbacks.
 struct App(Log);
 
 impl App {

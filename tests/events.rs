@@ -53,7 +53,7 @@ async fn open(set_up: impl Fn(WebSocketConnection, &'static Log) + Send + Sync +
     open_with(WebSocketOptions::new(), 1 << 20, set_up).await
 }
 
-/// The same with options, and so many bytes in flight at most.
+/// Opens a connection with these options. At most `capacity` bytes are in flight.
 async fn open_with(
     options: WebSocketOptions,
     capacity: usize,
@@ -72,7 +72,7 @@ async fn open_with(
     Case { peer, serving, connection, log }
 }
 
-/// Paused time passes only when nobody has anything left to do.
+/// Paused time passes only when every task waits.
 async fn settle() {
     sleep(Duration::from_millis(1)).await;
 }
@@ -82,7 +82,7 @@ async fn pass(millis: u64) {
 }
 
 impl Case {
-    /// What is noted when these bytes have arrived and all is done that follows from them.
+    /// Sends these bytes, and returns the log after all their consequences.
     async fn hears(&mut self, bytes: impl AsRef<[u8]>) -> Vec<String> {
         self.peer.send(bytes).await;
         settle().await;

@@ -1,4 +1,4 @@
-//! Fairness: who makes many events of groups holds up no other connection.
+//! Fairness: a connection that causes many events of groups does not delay other connections.
 
 mod support;
 

@@ -160,7 +160,8 @@ impl AsyncWrite for Scripted {
         Poll::Ready(Ok(count))
     }
 
-    /// What was taken may be on its way for a while, as in the buffers of TLS; and where the stream ends, it stays there.
+    /// Accepted bytes may be delayed, as in the buffers of TLS. If the stream ends meanwhile, they
+    /// are never sent.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let stream = self.get_mut();
         if stream.write.left == 0 {
@@ -255,14 +256,14 @@ const LISTENERS: [Listener; 3] = [Listener::Prompt, Listener::Async, Listener::S
 /// What became of a conversation.
 #[derive(Debug)]
 struct Outcome {
-    /// Whether the app has heard of a connection.
+    /// Whether `connection` has fired.
     connected: bool,
     events: Vec<String>,
     output: Vec<u8>,
 }
 
 impl Outcome {
-    /// What was written behind the response to the handshake.
+    /// The bytes that were written after the response to the handshake.
     fn frames(&self) -> &[u8] {
         let head = self.output.windows(4).position(|four| four == b"\r\n\r\n");
         head.map_or(&[], |at| &self.output[at + 4..])
@@ -349,7 +350,8 @@ fn cases(paces: &[Pace]) -> impl Iterator<Item = (Ending, Listener, Pace)> {
     })
 }
 
-/// So many bytes of the input at a time: up to where this is the same conversation as the first, once is enough.
+/// The lengths after which the input ends or stalls. The beginning that a conversation shares with
+/// the first one is tried only once.
 fn lengths(ending: Ending, listener: Listener) -> std::ops::RangeInclusive<usize> {
     let frames = conversation(ending);
     let first = match (ending, listener) {

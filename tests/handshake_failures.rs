@@ -1,5 +1,6 @@
-//! Where an app hears of its own failure in a handshake: from the middleware, whose `error` knows the connection, and from the
-//! HTTP server, as in ReactPHP, where an exception in a `connection` listener is an `error` of the `HttpServer`.
+//! Failures of an app in a handshake: the middleware's `error` event has the connection, and the
+//! HTTP server emits `error` as well. ReactPHP does the latter: an exception in a `connection`
+//! listener is an `error` of the `HttpServer`.
 
 mod support;
 
@@ -35,7 +36,7 @@ fn listening<M>(listener: impl IntoMiddlewareListener<M>) -> WebSocketMiddleware
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_of_the_app_in_a_handshake_is_told_to_the_middleware_and_to_the_server_once_each() {
+async fn a_failure_of_the_app_in_a_handshake_emits_error_once_on_the_middleware_and_once_on_the_server() {
     let new = WebSocketMiddleware::new;
     let failed = ["middleware a listener failed: oops", "server a listener failed: oops"];
     let late = ["middleware no decision within 10s", "server no decision within 10s"];
@@ -61,7 +62,7 @@ async fn a_failure_of_the_app_in_a_handshake_is_told_to_the_middleware_and_to_th
 
 /// A refusal is no failure.
 #[tokio::test(start_paused = true)]
-async fn a_handshake_that_is_refused_on_purpose_or_by_a_rule_is_told_to_the_middleware_only() {
+async fn a_rejected_handshake_emits_error_on_the_middleware_only() {
     let rejecting = listening(|connection: WebSocketConnection| connection.reject(Response::new(401)));
     for (websocket, handshake, status, expected) in [
         (rejecting, HANDSHAKE.to_owned(), 401, "middleware rejected with status 401"),

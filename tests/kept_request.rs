@@ -11,7 +11,7 @@ use react_websocket::{
 };
 use support::{HANDSHAKE, Log, Peer, close, router, settle, text};
 
-/// What can be told of a request.
+/// All values of a request as text.
 fn describe(request: &ServerRequest) -> String {
     let headers: Vec<_> = request
         .headers()
@@ -155,7 +155,7 @@ async fn a_reduced_request_has_the_addresses_of_the_client_and_the_server() {
     assert_eq!((request.local_address(), request.peer_address()), (Some(local), None));
 }
 
-/// What is left of a connection is told to `leave` listeners too.
+/// `leave` listeners receive a connection that has ended, and its request is gone then.
 #[tokio::test(start_paused = true)]
 async fn a_request_goes_with_its_connection() {
     let (log, groups) = (Log::default(), GroupManager::new());

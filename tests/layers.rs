@@ -181,7 +181,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("event_loop", &["emitter", "runtime/trace", "runtime/turn"]),
-    // The union of all errors: it knows everybody, and nobody knows it.
+    // The union of all errors: it may import every room with errors, and no room may import it.
     ("error", &["emitter", "groups", "http/error", "http/server", "socket", "websocket/error"]),
 ];
 

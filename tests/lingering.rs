@@ -1,4 +1,5 @@
-//! The end of a connection: the client gets the answer although it is still sending, and nobody lingers for ever.
+//! The end of an HTTP connection: a client that is still sending receives the response, and no
+//! connection lingers for ever (RFC 9112 section 9.6).
 
 mod support;
 
@@ -72,7 +73,7 @@ async fn let_go_after(http: &HttpServer, every: Duration) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_says_nothing_more_is_let_go_after_five_seconds_and_one_that_drips_after_a_minute() {
+async fn a_client_that_falls_silent_is_dropped_after_five_seconds_and_a_dripping_client_after_a_minute() {
     let seconds = Duration::from_secs;
     let http = HttpServer::new(router);
     assert_eq!(let_go_after(&http, seconds(3600)).await, seconds(5));
@@ -101,7 +102,7 @@ async fn the_answer_is_complete_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_has_read_its_answer_and_leaves_is_let_go_at_once() {
+async fn a_client_that_has_read_its_response_and_leaves_is_dropped_at_once() {
     let (mut peer, serving) = Peer::serve(&HttpServer::new(router));
     peer.send("\0").await;
     let start = Instant::now();

@@ -32,7 +32,7 @@ fn server(event: &'static str, log: &Log) -> HttpServer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn listeners_of_close_have_as_much_time_as_the_peer_has_had_before() {
+async fn listeners_of_close_have_the_close_timeout_after_the_peer() {
     let (log, start) = (Log::default(), Instant::now());
     let (mut peer, serving) = Peer::open_in_memory(&server("close", &log)).await;
     peer.send(text("close")).await;

@@ -1,4 +1,5 @@
-//! Listeners that do what they should not: whatever one does, its own connection ends with one `close`, and nobody else is harmed.
+//! Listeners that misbehave: whatever a listener does, its own connection ends with one `close`,
+//! and other connections are not affected.
 
 mod support;
 
@@ -29,7 +30,7 @@ fn events() -> [(&'static str, Vec<u8>); 9] {
         ("message", text("x")),
         ("ping", frame(PING, "x")),
         ("pong", frame(PONG, "x")),
-        // What is written in the `connection` listener drains by itself.
+        // The bytes that the `connection` listener writes drain by themselves.
         ("drain", vec![]),
         ("end", close(4000, "bye")),
         ("error", UNMASKED.into()),
@@ -130,7 +131,7 @@ enum Kind {
     WriteAndPanic,
     /// Everything that can be called on connections and groups.
     Everything,
-    /// The same, and ends its own connection in all ways.
+    /// Like `Everything`, and ends its own connection in all ways.
     EverythingAndEnd,
 }
 
@@ -267,7 +268,7 @@ async fn whatever_a_listener_of_a_connection_does_its_neighbours_are_served_and_
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_a_listener_of_a_group_does_its_neighbours_are_served_and_everything_is_told_once() {
+async fn whatever_a_listener_of_a_group_does_its_neighbours_are_served_and_every_event_fires_once() {
     for event in ["create", "join", "leave", "destroy", "drop"] {
         for kind in [
             Kind::Panic,
@@ -354,14 +355,14 @@ async fn whatever_a_listener_of_a_group_does_its_neighbours_are_served_and_every
 
 /// A thread that blocks may be the one that waits for the sockets of all, so that a listener has to say that it does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_listener_that_blocks_in_place_holds_up_nobody() {
+async fn a_listener_that_blocks_in_place_delays_no_other_connection() {
     for event in ["text", "binary", "ping", "pong", "end", "error", "close"] {
         block(event, true).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_listener_that_just_blocks_holds_up_nobody_for_longer() {
+async fn a_blocking_listener_delays_other_connections_only_while_it_blocks() {
     for event in ["text", "binary", "ping", "pong", "end", "error", "close"] {
         block(event, false).await;
     }
@@ -396,7 +397,8 @@ async fn block(event: &'static str, in_place: bool) {
         let (mut ann, mut bad) = (open("ann").await, open("bad").await);
         bad.send(&bytes).await;
         tokio::task::spawn_blocking(move || entered.recv_timeout(Duration::from_secs(30))).await.unwrap().unwrap();
-        // Who is there, who comes, a broadcast, and the blocked one's own peer.
+        // Serves an open connection, a new connection, a broadcast, and the peer of the blocked
+        // connection.
         let served = async {
             for n in 0..100 {
                 ann.send(text(n.to_string())).await;
@@ -456,7 +458,7 @@ async fn a_listener_of_a_group_that_blocks_holds_up_no_join_no_broadcast_and_no_
     tokio::task::spawn_blocking(move || entered.recv_timeout(Duration::from_secs(30))).await.unwrap().unwrap();
     let served = async {
         world.assert_served(&mut ann, "a blocked manager").await;
-        // One more comes, joins and is served. What is told of it waits.
+        // A new connection joins and is served. The manager's events about it are delayed.
         let (mut bob, serving) = world.open("bob").await;
         assert_eq!(world.groups.get("all").map_or(0, |group| group.members().len()), 3);
         world.assert_served(&mut bob, "a blocked manager").await;

@@ -50,7 +50,7 @@ async fn a_group_sends_messages_as_what_they_are() {
 }
 
 #[test]
-fn a_message_tells_its_text_and_its_bytes() {
+fn a_message_gives_its_text_and_its_bytes() {
     let (text, binary) = (Message::from("é"), Message::from("é".as_bytes().to_vec()));
     assert_eq!((text.as_text(), binary.as_text()), (Some("é"), None));
     assert_eq!((text.as_bytes(), binary.as_bytes()), ("é".as_bytes(), "é".as_bytes()));

@@ -10,7 +10,7 @@ use react_websocket::{
 };
 use support::{Pair, Peer, frame, text};
 
-/// Something that is given away, once: it says so, and what it was called with.
+/// A value that is given away once. It reports that, and the arguments of the call.
 struct Gift {
     name: &'static str,
     to: Sender<String>,
@@ -91,7 +91,7 @@ async fn a_closure_for_once_is_called_once_and_owns_what_it_captured() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn so_are_those_of_objects_that_many_share() {
+async fn closures_for_once_on_shared_objects_are_called_once_too() {
     let (to, given) = channel();
     let gift = |name| Gift { name, to: to.clone() };
     let emitter = EventEmitter::new();

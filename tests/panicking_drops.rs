@@ -4,11 +4,7 @@
 
 mod support;
 
-use std::error::Error;
-use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Once};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,75 +13,10 @@ use react_websocket::{
     BodyStream, BoxError, EventEmitter, GroupManager, HttpServer, Loop, Middleware, Next, Response, ServerRequest,
     SlowMemberPolicy, SocketServer, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
 };
+use support::bombs::{Bomb, Bombs};
 use support::*;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::time::sleep;
-
-/// Counts how many of its kind there are.
-#[derive(Clone, Default)]
-struct Bombs(Arc<AtomicUsize>);
-
-impl Bombs {
-    fn new() -> Bombs {
-        // Their panics are no news.
-        static HOOK: Once = Once::new();
-        HOOK.call_once(|| {
-            let report = std::panic::take_hook();
-            std::panic::set_hook(Box::new(move |panic| {
-                if panic.payload().downcast_ref::<&str>() != Some(&"a bomb") {
-                    report(panic);
-                }
-            }));
-        });
-        Bombs::default()
-    }
-
-    fn one(&self) -> Bomb {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Bomb(self.0.clone())
-    }
-
-    fn left(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// Panics when it is dropped, whatever the thread is about.
-struct Bomb(Arc<AtomicUsize>);
-
-impl Clone for Bomb {
-    fn clone(&self) -> Bomb {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Bomb(self.0.clone())
-    }
-}
-
-impl Drop for Bomb {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-        std::panic::panic_any("a bomb");
-    }
-}
-
-impl fmt::Debug for Bomb {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a bomb")
-    }
-}
-
-impl fmt::Display for Bomb {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a bomb")
-    }
-}
-
-impl Error for Bomb {}
-
-impl AsRef<[u8]> for Bomb {
-    fn as_ref(&self) -> &[u8] {
-        b"a bomb"
-    }
-}
 
 /// Ready at once with a bomb as an error, and holds another until it is dropped. (Of an `async` block both would be dropped within
 /// the app's own code.)
@@ -245,7 +176,7 @@ async fn in_listeners_that_are_removed_one_by_one_by_event_or_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_what_listeners_return_and_panic_with() {
+async fn in_return_values_and_panics_of_listeners() {
     let (bombs, log, mut bystander) = (Bombs::new(), Log::default(), Bystander::new().await);
     for kind in 0..7 {
         let (connection, mut peer) = bystander.open(|_| {}).await;
@@ -436,7 +367,7 @@ async fn in_listeners_of_a_middleware() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_connection_listeners_that_decide_and_those_who_hear_of_it() {
+async fn in_listeners_of_connection_and_of_its_refusal() {
     let bombs = Bombs::new();
     for kind in 0..5 {
         let mut bystander = Bystander::new().await;
@@ -666,7 +597,7 @@ impl AsyncWrite for OwnStream {
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_streams_that_are_served_and_what_is_under_way_on_them() {
+async fn in_served_streams_and_their_pending_requests() {
     let (bombs, log) = (Bombs::new(), Log::default());
     let (more, watched) = (bombs.clone(), log.clone());
     let websocket = WebSocketMiddleware::new();

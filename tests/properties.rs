@@ -73,13 +73,13 @@ fn large(seed: u8, length: usize) -> Vec<u8> {
     (0..length).map(|at| (at as u8).wrapping_mul(seed) ^ (at >> 8) as u8).collect()
 }
 
-/// So many bytes of text, and perhaps of a character that is not complete.
+/// Text of `length` bytes, whose last character may be incomplete.
 fn large_text(seed: u8, length: usize) -> Vec<u8> {
     let words = "aé語🦀".bytes().cycle();
     std::iter::repeat_n(b'a', usize::from(seed)).chain(words).take(length).collect()
 }
 
-// Frames.
+// Frames (RFC 6455 section 5.2).
 
 fn ping_or_pong() -> impl Strategy<Value = Vec<u8>> {
     (prop_oneof![Just(0x89), Just(0x8A)], bytes(0..126)).prop_map(|(first, payload)| frame(first, payload))
@@ -279,7 +279,7 @@ impl Receiver {
     }
 }
 
-/// What is received, and the error that ends it.
+/// The received events, and the error that ends them.
 type Verdict = (Vec<Event<'static>>, Result<(), ProtocolError>);
 
 fn verdict(bytes: &[u8], cuts: &[usize], limits: Limits, way: Way) -> Verdict {
@@ -337,6 +337,7 @@ fn large_messages_are_the_same_whichever_way_they_are_read() {
     assert!(direct.get() > 10, "{} messages were read directly", direct.get());
 }
 
+/// Close frames (RFC 6455 section 5.5.1), and failed connections (section 7.1.7).
 #[test]
 fn nothing_is_received_after_a_close_or_a_failure() {
     let end =
@@ -375,8 +376,9 @@ fn masked(fin: bool, opcode: Opcode, payload: &[u8], key: [u8; 4]) -> Vec<u8> {
     [header, key.to_vec(), payload].concat()
 }
 
+/// Fragmentation (RFC 6455 section 5.4).
 #[test]
-fn what_is_encoded_is_received_however_it_is_fragmented() {
+fn encoded_messages_are_received_however_they_are_fragmented() {
     let lengths = prop_oneof![6 => 0..300usize, 1 => 65_530..65_545usize];
     let binary = (any::<u8>(), lengths).prop_map(|(seed, length)| (Opcode::Binary, large(seed, length)));
     let message = prop_oneof![string().prop_map(|text| (Opcode::Text, text.into_bytes())), binary];
@@ -407,7 +409,7 @@ fn what_is_encoded_is_received_however_it_is_fragmented() {
                 Opcode::Text => Event::Text(String::from_utf8(payload.clone()).unwrap().into()),
                 _ => Event::Binary(payload.clone().into()),
             });
-            // The same again in one frame.
+            // One frame with this message again.
             sent.extend(masked(true, opcode, &payload, key()));
             expected.push(expected.last().unwrap().clone());
             for way in WAYS {
@@ -431,7 +433,8 @@ fn a_close_that_is_encoded_is_received_with_the_code_that_may_be_sent() {
             None => assert_eq!(code, close_code::NO_STATUS),
             Some((received, told)) => {
                 assert_eq!(*received, close::sendable(code));
-                // As much as fits, and not less because of a character that does not.
+                // The reason is cut before the first character that does not fit (RFC 6455 section
+                // 5.5).
                 assert!(reason.starts_with(told), "{told:?}");
                 assert!(told.len() == reason.len() || told.len() + 4 > close::REASON_MAX, "{told:?}");
             }
@@ -439,7 +442,7 @@ fn a_close_that_is_encoded_is_received_with_the_code_that_may_be_sent() {
     });
 }
 
-// UTF-8.
+// UTF-8 (RFC 6455 section 8.1).
 
 /// Text that is right, nearly right, and not at all.
 fn nearly_text() -> impl Strategy<Value = Vec<u8>> {
@@ -494,6 +497,7 @@ fn impossible_from(bytes: &[u8]) -> Option<usize> {
     (1..=bytes.len()).find(|end| matches!(std::str::from_utf8(&bytes[..*end]), Err(error) if error.error_len().is_some()))
 }
 
+/// UTF-8 (RFC 6455 section 8.1, RFC 3629).
 #[test]
 fn text_is_accepted_if_std_accepts_it_and_refused_at_the_first_impossible_byte() {
     let between = vec(proptest::option::of(ping_or_pong()), 1..3);
@@ -534,7 +538,7 @@ fn header_length(frame: &[u8]) -> usize {
     if frame[1] == 0xFE { 8 } else { 6 }
 }
 
-// Close codes.
+// Close codes (RFC 6455 section 7.4).
 
 /// RFC 6455 §7.4: those that are defined, without those that never leave an endpoint; what libraries and apps may use.
 fn is_code_of_the_wire(code: u16) -> bool {
@@ -545,8 +549,9 @@ fn is_code_of_the_wire(code: u16) -> bool {
     }
 }
 
+/// Status codes (RFC 6455 section 7.4).
 #[test]
-fn each_close_code_is_received_or_refused_as_the_rfc_says() {
+fn each_close_code_is_accepted_or_rejected_by_rfc_6455_section_7_4() {
     for code in 0..=u16::MAX {
         for reason in ["", "bye"] {
             let (events, result) = verdict(&support::close(code, reason), &UNCUT, Limits::default(), Way::Plain);
@@ -559,6 +564,7 @@ fn each_close_code_is_received_or_refused_as_the_rfc_says() {
     }
 }
 
+/// Status codes (RFC 6455 section 7.4).
 #[test]
 fn no_close_code_is_sent_that_may_not_be() {
     for code in 0..=u16::MAX {
@@ -577,7 +583,7 @@ fn no_close_code_is_sent_that_may_not_be() {
 // Memory.
 
 #[test]
-fn memory_grows_with_what_has_arrived_and_not_with_what_was_announced() {
+fn memory_grows_with_received_bytes_and_not_with_announced_lengths() {
     // The frames of a message that have come, what the next one announces, and what of that has come.
     let peer = (
         1..3u8,
@@ -599,7 +605,7 @@ fn memory_grows_with_what_has_arrived_and_not_with_what_was_announced() {
             // Unmasked by a key of nothing, the rest is the same as on the wire.
             bytes.extend([&[opcode, 0xFF], &u64::to_be_bytes(*announced)[..], &[0; 4]].concat());
             bytes.resize(length, b'a');
-            // What has been announced may be less than what is to arrive.
+            // The announced length may be less than the number of bytes that arrive.
             bytes.truncate(length - arrived.saturating_sub(*announced as usize));
             sent.push(bytes);
         }
@@ -654,7 +660,7 @@ fn a_ping_is_found_ahead_exactly_if_it_is_received_later() {
         let expected = all.get(known..).unwrap_or_default();
         match result {
             Ok(()) => assert_eq!(found, expected),
-            // A mistake in a message is for the session to see; who looks ahead goes on.
+            // The session reports a violation in a message. The look-ahead continues behind it.
             Err(_) => assert!(found.starts_with(expected), "{found:?} instead of {expected:?}"),
         }
     });
@@ -722,7 +728,7 @@ fn undated(responses: &[u8]) -> String {
     lines.collect()
 }
 
-// Requests.
+// Requests (RFC 9112).
 
 /// A server that answers with what it was asked, some of it later.
 fn mirror() -> HttpServer {
@@ -911,7 +917,7 @@ fn assert_is_a_story(events: &[String]) {
 }
 
 #[test]
-fn the_events_of_a_connection_are_a_story_with_one_end() {
+fn the_events_of_a_connection_are_in_order_with_one_close() {
     let command = prop::sample::select(vec!["close", "end", "terminate", "fail"]).prop_map(|command| vec![text(command)]);
     let frames = (frames(), prop_oneof![3 => Just(vec![]), 1 => command], frames())
         .prop_map(|(before, command, after)| [before, command, after].concat().concat());

@@ -6,9 +6,12 @@ mod support;
 
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
+use react_websocket::SocketError;
+#[cfg(unix)]
+use react_websocket::SocketServer;
 use react_websocket::{
-    GroupManager, HttpOptions, HttpServer, Response, ServerRequest, SocketError, SocketServer, WebSocketMiddleware,
-    WebSocketOptions,
+    GroupManager, HttpOptions, HttpServer, Response, ServerRequest, WebSocketMiddleware, WebSocketOptions,
 };
 use support::{HANDSHAKE, Log, Peer, listen_with, router, text, websockets};
 use tokio::time::timeout;
@@ -361,5 +364,5 @@ fn an_abstract_name_is_listened_on_and_has_no_file() {
     assert!(error.to_string().contains("in use"), "{error}");
     drop(socket);
     assert!(UnixStream::connect_addr(&address).is_err());
-    SocketServer::new(&uri).unwrap();
+    drop(SocketServer::new(&uri).unwrap());
 }

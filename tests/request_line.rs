@@ -1,5 +1,5 @@
-//! The request line (RFC 9112 section 3): a byte that no request line can have is refused when it
-//! arrives, and error pages heed the method as soon as it is known (RFC 9110 section 9.3.2).
+//! The request line (RFC 9112 section 3): an invalid byte is rejected when it arrives. Error pages
+//! depend on the method as soon as it is known (RFC 9110 section 9.3.2).
 
 mod support;
 
@@ -64,6 +64,7 @@ async fn verdict(bytes: &[u8]) -> Verdict {
 
 const MALFORMED: &str = "malformed request line";
 
+/// A method is a token (RFC 9110 section 9.1).
 #[tokio::test(start_paused = true)]
 async fn bytes_that_cannot_begin_a_request_line_are_refused_at_once() {
     for bytes in [
@@ -121,8 +122,9 @@ async fn a_line_without_cr_lf_is_refused_at_once() {
     }
 }
 
+/// 505 (RFC 9110 section 15.6.6).
 #[tokio::test(start_paused = true)]
-async fn another_version_is_told_when_its_line_is_complete() {
+async fn another_version_is_rejected_when_its_line_is_complete() {
     for bytes in [&b"GET / HTTP/2.0\r\n"[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET / HTTP/1.2\r\nno header\r\n\r\n"] {
         let expected = Verdict::refused("505 HTTP Version Not Supported", "unsupported HTTP version");
         assert_eq!(verdict(bytes).await, expected, "{}", bytes.escape_ascii());
@@ -230,8 +232,9 @@ async fn an_error_page_for_head_has_no_body_whenever_the_error_is_found() {
     }
 }
 
+/// HEAD (RFC 9110 section 9.3.2).
 #[tokio::test(start_paused = true)]
-async fn an_error_page_for_head_tells_the_length_of_the_page_for_get() {
+async fn an_error_page_for_head_has_the_length_of_the_page_for_get() {
     let (http, _) = server(HttpOptions::new());
     let (mut peer, _) = Peer::serve(&http);
     peer.send("HEAD / HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n").await;

@@ -7,7 +7,7 @@ use support::*;
 use tokio::sync::mpsc;
 use tokio::time::{Duration, timeout};
 
-/// A middleware gives up a handshake in a runtime of its own, which nobody drives on.
+/// A middleware abandons a handshake in a runtime of its own, which is not driven afterwards.
 #[tokio::test]
 async fn asynchronous_error_listeners_of_a_handshake_run_to_their_end_wherever_it_is_given_up() {
     let websocket = WebSocketMiddleware::new();

@@ -35,7 +35,8 @@ async fn until_it_is_asked(http: &HttpServer) {
     }
 }
 
-// A runtime that is dropped takes its servers with it. Whoever waits for them in another runtime hears of it.
+// Dropping a runtime ends its servers. A future in another runtime that waits for such an end
+// completes.
 
 #[test]
 fn a_listening_ends_with_its_runtime() {
@@ -110,7 +111,7 @@ async fn a_listening_of_no_sockets_is_over_when_it_is_closed() {
 // At once.
 
 #[tokio::test]
-async fn terminate_cuts_whatever_is_under_way() {
+async fn terminate_cuts_pending_work() {
     in_time(async {
         let (open, mut opened) = tokio::sync::mpsc::unbounded_channel();
         // It waits for its peer's Close as long as it may.
@@ -153,7 +154,7 @@ async fn a_serving_can_be_terminated_too() {
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
-// What goes on beside the server.
+// Work beside the server.
 
 #[tokio::test(start_paused = true)]
 async fn closing_is_ready_when_the_end_begins() {
@@ -168,7 +169,7 @@ async fn closing_is_ready_when_the_end_begins() {
     }
 }
 
-/// A handler that waits for news for as long as there are none.
+/// A handler of a long poll, which waits until there is news.
 #[tokio::test]
 async fn a_handler_that_knows_of_the_end_does_not_hold_it_up() {
     in_time(async {

@@ -38,7 +38,7 @@ fn with_grace(http: HttpServer) -> HttpServer {
     http.with_options(HttpOptions::new().shutdown_grace(GRACE))
 }
 
-/// Lets everybody else go on until nobody can: the paused clock moves only then.
+/// Lets all tasks run until each of them waits: the paused clock moves only then.
 async fn settle() {
     sleep(Duration::from_millis(1)).await;
 }
@@ -192,7 +192,7 @@ async fn a_websocket_gets_what_is_queued_then_1001_and_may_close_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_listeners_have_written_leaves_before_the_goodbye() {
+async fn writes_of_listeners_are_sent_before_the_close_of_a_shutdown() {
     let (open, mut opened) = mpsc::unbounded_channel();
     let http = websockets(move |connection| {
         let _ = open.send(connection);
@@ -445,7 +445,7 @@ async fn a_serving_is_ready_when_its_connection_has_ended_and_dropping_it_stops_
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_one_connection_leaves_the_others_alone_and_goes_on_if_nobody_waits_for_it() {
+async fn closing_one_connection_leaves_the_others_alone_and_continues_if_its_future_is_dropped() {
     let before = alive_tasks();
     let http = with_grace(websockets(|connection| {
         connection.on("text", move |text: &str| connection.write(text));
@@ -514,7 +514,7 @@ async fn leave_in_order(mut peer: Peer<TcpStream>) -> Option<u16> {
 }
 
 #[tokio::test]
-async fn after_the_end_nobody_is_let_in_everybody_is_gone_and_no_task_is_left() {
+async fn after_the_end_no_connection_is_accepted_and_no_connection_or_task_is_left() {
     in_time(async {
         let before = alive_tasks();
         let websocket = WebSocketMiddleware::new();
@@ -582,7 +582,7 @@ async fn hundreds_of_connections_close_in_order_long_before_the_grace_is_over() 
 }
 
 #[tokio::test]
-async fn goodbyes_are_spread_evenly_and_who_has_not_been_told_is_served_meanwhile() {
+async fn closes_of_a_shutdown_are_spread_evenly_and_other_connections_are_served_meanwhile() {
     in_time(async {
         const SPREAD: Duration = Duration::from_millis(1200);
         let http = websockets(|connection| {
@@ -626,7 +626,7 @@ async fn goodbyes_are_spread_evenly_and_who_has_not_been_told_is_served_meanwhil
 }
 
 #[tokio::test]
-async fn who_has_not_been_told_when_the_grace_is_over_is_cut_without_a_goodbye() {
+async fn a_connection_without_a_close_frame_at_the_end_of_the_grace_is_cut() {
     in_time(async {
         let options =
             HttpOptions::new().shutdown_grace(Duration::from_millis(300)).shutdown_spread(Duration::from_secs(3600));
@@ -646,7 +646,7 @@ async fn who_has_not_been_told_when_the_grace_is_over_is_cut_without_a_goodbye()
 }
 
 #[tokio::test]
-async fn closing_again_is_no_harm_and_all_who_wait_are_told() {
+async fn closing_twice_is_harmless_and_all_waiting_futures_complete() {
     in_time(async {
         let before = alive_tasks();
         let (address, listening) = listen_with(websockets(|_| {}));
@@ -750,7 +750,7 @@ async fn closing_one_of_two_servers_leaves_the_connections_of_the_other_alone() 
 }
 
 #[tokio::test]
-async fn a_request_under_way_over_a_socket_is_answered_although_the_client_says_nothing_more() {
+async fn a_request_over_a_socket_is_answered_although_the_client_sends_nothing_more() {
     in_time(async {
         let (answer, (arrive, mut arrived)) = (Arc::new(Notify::new()), mpsc::unbounded_channel());
         let told = answer.clone();
@@ -801,7 +801,7 @@ mod unix {
 
     use super::*;
 
-    /// A socket that cannot be served: it is none.
+    /// A socket that cannot be served: its descriptor is a file.
     fn broken_socket() -> SocketServer {
         let file = File::open(std::env::current_exe().unwrap()).unwrap();
         SocketServer::from(std::net::TcpListener::from(OwnedFd::from(file)))
@@ -825,7 +825,7 @@ mod unix {
     }
 
     #[tokio::test]
-    async fn every_clone_of_a_listening_that_failed_tells_the_error() {
+    async fn every_clone_of_a_failed_listening_returns_the_error() {
         in_time(async {
             let listening = HttpServer::new(router).listen(broken_socket());
             let results = [listening.clone().await.is_err(), listening.clone().await.is_err(), listening.await.is_err()];
@@ -857,7 +857,7 @@ mod unix {
     }
 
     #[tokio::test]
-    async fn the_file_of_a_unix_socket_is_gone_and_its_websockets_are_told() {
+    async fn the_file_of_a_unix_socket_is_removed_and_its_websockets_are_closed() {
         in_time(async {
             let path = std::env::temp_dir().join(format!("rws-goodbye-{}", std::process::id()));
             let socket = SocketServer::new(format!("unix://{}", path.display())).unwrap();
@@ -875,7 +875,7 @@ mod unix {
     }
 }
 
-// What races with the end, and what ends before it.
+// Races with the end, and ends before it.
 
 /// It has arrived in the system, of which the server knows nothing yet.
 #[tokio::test]
@@ -930,7 +930,7 @@ fn a_connection_that_is_upgraded_when_the_grace_ends_is_cut_like_any_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_being_told_that_there_is_no_room_is_cut_when_the_grace_ends() {
+async fn a_pending_refusal_is_cut_when_the_grace_ends() {
     let grace = Duration::from_millis(500);
     let options = HttpOptions::new().max_connections(0).shutdown_grace(grace);
     let (mut peer, serving) = Peer::serve(&HttpServer::new(router).with_options(options));
@@ -955,7 +955,7 @@ async fn a_spread_without_end_is_ended_by_the_grace() {
     assert_eq!(log.take(), ["close 1006 ", "close 1006 "]);
 }
 
-/// Its tasks have gone with it, so there is nobody left.
+/// The runtime has dropped the server's tasks, so no connection is left.
 #[test]
 fn a_server_whose_runtime_has_ended_is_over() {
     for closes_before in [false, true] {

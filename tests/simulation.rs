@@ -1,7 +1,8 @@
 //! The server on simulated machines, whose links can be cut, slow or uneven, and which can crash. Time is simulated, too.
 //!
-//! The simulated TCP repeats nothing that was lost. So a link that is cut for good loses everything (`partition`), one that
-//! heals holds everything back until then (`hold`), as TCP's repetitions do, and losses now and then are delays.
+//! The simulated TCP does not retransmit. A link that is cut for good therefore loses everything
+//! (`partition`). A link that heals holds everything back until then (`hold`), as TCP's
+//! retransmissions do. Occasional losses are delays.
 
 mod support;
 
@@ -32,8 +33,8 @@ const LATE: Duration = Duration::from_millis(50 + 1);
 
 const PING_INTERVAL: Duration = seconds(10);
 const PONG_TIMEOUT: Duration = seconds(8);
-/// The longest that a dead peer may be taken for a living one: the next ping may be an interval and a tenth away, and nobody
-/// answers it. Both deadlines may be late.
+/// Maximum time until a dead peer is detected: the next ping may be an interval and a tenth away,
+/// and its pong timeout follows. Both deadlines may be late.
 const PROMISE: Duration = Duration::from_millis(11_000 + 8_000 + 2 * 51);
 
 const TEXT: u8 = 1;
@@ -52,7 +53,7 @@ fn options() -> WebSocketOptions {
     WebSocketOptions::new().ping_interval(PING_INTERVAL).pong_timeout(PONG_TIMEOUT)
 }
 
-/// The same in every run.
+/// A simulation that is the same in every run.
 fn simulation() -> Builder {
     // Pings are spread by chance.
     fastrand::seed(1);
@@ -68,15 +69,15 @@ fn until(sim: &mut Sim<'_>, moment: Duration) {
     }
 }
 
-// ------------------------------------------------------------------------------------------------ what happens
+// ------------------------------------------------------------------------------------------------ the log of events
 
-/// What has happened, when, and to whom.
+/// A log of events, each with its time and its subject.
 #[derive(Clone, Default)]
 struct Diary(Arc<Mutex<Vec<(Duration, String, String)>>>);
 
 impl Diary {
     fn note(&self, who: &str, what: impl Into<String>) {
-        // What is dropped with the simulation does not count.
+        // Values that are dropped after the simulation do not count.
         let Some(at) = turmoil::sim_elapsed() else { return };
         self.0.lock().unwrap().push((at, who.to_owned(), what.into()));
     }
@@ -138,7 +139,7 @@ fn noting(diary: &Diary, options: WebSocketOptions) -> WebSocketMiddleware {
     websocket
 }
 
-/// The same, which also tell their peers a number so often.
+/// Like `noting`, but each connection also writes a number to its peer at every interval.
 fn counting(diary: &Diary, options: WebSocketOptions, every: Duration) -> WebSocketMiddleware {
     let websocket = noting(diary, options);
     websocket.on("connection", move |connection: WebSocketConnection| {
@@ -195,7 +196,7 @@ async fn opened() -> Peer<TcpStream> {
     peer
 }
 
-/// A server that has given somebody up does not listen, which is no fault here.
+/// A server that has closed a connection does not read from it, which is allowed here.
 async fn say(peer: &mut Peer<TcpStream>, bytes: Vec<u8>) {
     let _ = peer.stream.write_all(&bytes).await;
 }
@@ -283,7 +284,7 @@ fn a_simulation_goes_the_same_way_each_time() {
 }
 
 #[test]
-fn a_peer_whose_words_are_lost_is_dead_within_the_promise_though_it_hears_the_server() {
+fn a_peer_whose_bytes_are_lost_is_detected_in_time_though_it_receives_the_servers() {
     let (diary, mut sim) = (Diary::default(), simulation().build());
     serve(&mut sim, &diary, HttpServer::new((counting(&diary, options(), seconds(1)), router)));
     listens(&mut sim, &diary, "peer");
@@ -296,7 +297,7 @@ fn a_peer_whose_words_are_lost_is_dead_within_the_promise_though_it_hears_the_se
 }
 
 #[test]
-fn a_peer_that_hears_nothing_lives_as_long_as_it_talks() {
+fn a_peer_that_receives_nothing_stays_connected_while_it_sends() {
     let (diary, mut sim) = (Diary::default(), simulation().build());
     serve(&mut sim, &diary, HttpServer::new((noting(&diary, options()), router)));
     talks(&mut sim, "talker", seconds(1));
@@ -374,7 +375,7 @@ fn a_link_that_heals_before_a_pong_is_late_costs_no_connection_and_no_message() 
 }
 
 #[test]
-fn a_link_that_heals_too_late_tells_the_peer_that_it_was_given_up() {
+fn a_peer_learns_from_a_link_that_heals_too_late_that_its_connection_has_ended() {
     let (diary, mut sim) = (Diary::default(), simulation().build());
     serve(&mut sim, &diary, HttpServer::new((counting(&diary, options(), seconds(1)), router)));
     listens(&mut sim, &diary, "peer");
@@ -404,7 +405,7 @@ fn a_link_that_is_slow_and_uneven_costs_no_connection_and_no_order() {
 }
 
 #[test]
-fn pongs_that_come_too_late_are_death_to_the_silent_and_nothing_to_those_who_talk() {
+fn late_pongs_fail_silent_peers_and_not_peers_that_send() {
     let (diary, mut builder) = (Diary::default(), simulation());
     // There and back is more than the timeout.
     builder.min_message_latency(seconds(4) + millis(500)).max_message_latency(seconds(4) + millis(500));

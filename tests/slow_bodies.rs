@@ -60,7 +60,7 @@ async fn a_body_of_eight_kilobytes_a_second_arrives_however_large_it_is() {
     assert_eq!(log.take(), [""; 0]);
 }
 
-/// RFC 9112 section 7.1: what is around the bytes of a body is none of it.
+/// The framing of a chunked body does not belong to the body (RFC 9112 section 7.1).
 #[tokio::test(start_paused = true)]
 async fn extensions_sizes_and_trailers_are_no_progress() {
     for (what, head, piece) in [

@@ -38,7 +38,7 @@ fn server() -> (HttpServer, Log) {
     (http, log)
 }
 
-/// So many seconds pass.
+/// Lets this number of seconds pass.
 async fn pass(seconds: u64) {
     for _ in 0..seconds {
         let_all_run().await;

@@ -125,7 +125,8 @@ impl SlowPair {
         assert!(next == Frame { fin: true, opcode: 1, payload: expected.into() }, "{next:?}");
     }
 
-    /// The server closes, the peer answers, and that is all that its events say of the end.
+    /// Expects the server's Close frame, answers it, and checks that no other event reports the
+    /// end.
     async fn assert_closed(&mut self, code: u16, reason: &str) {
         let payload = [&code.to_be_bytes(), reason.as_bytes()].concat();
         assert_eq!(self.next().await, Frame { fin: true, opcode: 8, payload });
@@ -135,7 +136,7 @@ impl SlowPair {
         assert_eq!(self.ends(), [format!("close {code} {reason}")]);
     }
 
-    /// The peer closes, and that is all that its events say of the end.
+    /// Sends the peer's Close frame, and checks that no other event reports the end.
     async fn leave(&mut self) {
         self.peer.send(close(1000, "bye")).await;
         assert_eq!(self.next().await.opcode, 8);
@@ -197,7 +198,8 @@ async fn a_sender_that_waits_for_room_is_served_at_the_pace_of_its_peer() {
 
 // ------------------------------------------------------------------------------------------------ pong_timeout
 
-/// Reads so many bytes, `IN_FLIGHT` of them every 25 s. What is behind them leaves with the last read.
+/// Reads this number of bytes, `IN_FLIGHT` of them every 25 s. The bytes behind them are sent
+/// during the last read.
 async fn read_slowly(peer: &mut Peer<DuplexStream>, bytes: usize) {
     let mut left = bytes;
     while left > IN_FLIGHT {
@@ -284,7 +286,7 @@ async fn a_peer_that_owes_a_pong_lives_while_it_takes_bytes() {
 
 /// As in reactphp/stream, where `end` first sends what is buffered.
 #[tokio::test(start_paused = true)]
-async fn each_way_to_end_waits_for_what_is_queued() {
+async fn each_way_to_end_waits_for_queued_bytes() {
     type End = fn(WebSocketConnection);
     let rows: [(&str, End, u16, &str, &[&str]); 4] = [
         ("end", |connection| connection.end(), 1000, "", &[]),
@@ -330,7 +332,7 @@ async fn the_close_timeout_starts_when_the_close_has_left() {
 
 /// While something is before the Close, the write timeout applies. The close timeout may follow.
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_takes_nothing_of_what_is_before_our_close_is_found() {
+async fn a_peer_that_reads_nothing_before_our_close_is_detected() {
     while_time_passes(async {
         let mut pair = Pair::with_capacity(WebSocketOptions::new(), IN_FLIGHT).await;
         pair.connection.write("x".repeat(9 * IN_FLIGHT));

@@ -1,6 +1,6 @@
-//! Clients that read slowly, and are healthy: they are served. Clients that have stopped are let go.
+//! Healthy clients that read slowly are served. Clients that have stopped reading are closed.
 //!
-//! What a client has acknowledged is known on Linux.
+//! Only on Linux does the server know how many bytes a client has acknowledged.
 #![cfg(target_os = "linux")]
 
 mod support;
@@ -87,8 +87,8 @@ async fn a_client_that_reads_a_little_in_each_write_timeout_is_served_over_a_uni
     .await;
 }
 
-/// RFC 9112 section 9.6: a server that closes reads on until the client has got the last response. What it had not read of
-/// what a client sends would be answered with a reset, which takes the rest of the response with it.
+/// A server that closes continues to read until the client has received the last response (RFC 9112
+/// section 9.6). Unread bytes would cause a reset, which would discard the rest of the response.
 #[tokio::test(start_paused = true)]
 async fn the_last_response_arrives_whole_however_slowly_it_is_read_and_whatever_the_client_still_sends() {
     const SIZE: usize = 1 << 20;

@@ -82,7 +82,7 @@ async fn a_name_is_looked_up_and_a_port_can_be_chosen() {
 }
 
 #[test]
-fn what_is_no_address_is_told_with_what_is_one() {
+fn an_invalid_address_is_an_error_that_shows_valid_addresses() {
     for uri in [
         "",
         "127.0.0.1",
@@ -119,7 +119,7 @@ fn a_port_is_digits_and_nothing_else() {
 }
 
 #[test]
-fn an_address_that_cannot_be_had_is_told_with_what_the_system_said() {
+fn an_address_that_cannot_be_bound_is_reported_with_the_systems_error() {
     let socket = SocketServer::new("127.0.0.1:0").unwrap();
     let taken = socket.local_address().unwrap().to_string();
     // 192.0.2.0/24 is for documentation (RFC 5737): no machine has it.
@@ -237,7 +237,7 @@ fn without_reuse_port_a_port_is_not_shared() {
     assert!(matches!(error, SocketError::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse));
 }
 
-// Listeners of others.
+// Listening sockets of the app.
 
 #[tokio::test]
 async fn listeners_of_std_and_of_tokio_are_taken_over() {
@@ -273,11 +273,11 @@ fn error_is_the_only_event() {
     assert!(socket.try_on("error", |_| Ok::<(), io::Error>(())).is_ok());
 }
 
-/// In a process of its own, since it takes all descriptors from everybody in it.
+/// In a process of its own, since it uses all descriptors of the process.
 #[cfg(unix)]
 #[test]
-fn a_failing_accept_is_told_at_most_once_a_second_and_serving_goes_on_by_itself() {
-    const NAME: &str = "a_failing_accept_is_told_at_most_once_a_second_and_serving_goes_on_by_itself";
+fn a_failing_accept_is_reported_at_most_once_a_second_and_serving_continues() {
+    const NAME: &str = "a_failing_accept_is_reported_at_most_once_a_second_and_serving_continues";
     if std::env::var_os(NAME).is_some() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         return runtime.block_on(in_time(run_out_of_descriptors()));
@@ -323,10 +323,10 @@ async fn run_out_of_descriptors() {
     while told.recv().await.is_some() {}
 }
 
-// Streams that somebody else has made.
+// Streams that the app has accepted.
 
-/// What requests and connections tell of both ends: of a request, in a `connection`, a `text` and a `close` listener, and
-/// when the connection is over.
+/// Reports the addresses of both ends: of a request, in a `connection`, a `text` and a `close`
+/// listener, and after the end of the connection.
 fn telling() -> (HttpServer, mpsc::UnboundedReceiver<String>) {
     let (tell, told) = mpsc::unbounded_channel();
     let websocket = WebSocketMiddleware::new();
@@ -370,7 +370,7 @@ async fn visit<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
 }
 
 #[tokio::test]
-async fn requests_and_connections_over_tcp_tell_the_addresses_of_both_ends() {
+async fn requests_and_connections_over_tcp_have_the_addresses_of_both_ends() {
     in_time(async {
         let (http, mut told) = telling();
         let (address, _listening) = listen_with(http);
@@ -383,7 +383,7 @@ async fn requests_and_connections_over_tcp_tell_the_addresses_of_both_ends() {
 }
 
 #[tokio::test]
-async fn a_socket_that_listens_on_all_addresses_tells_the_one_that_was_connected_to() {
+async fn a_socket_that_listens_on_all_addresses_reports_the_address_of_each_connection() {
     in_time(async {
         let (http, mut told) = telling();
         let socket = SocketServer::new("0.0.0.0:0").unwrap();
@@ -469,7 +469,7 @@ async fn a_stream_in_memory_has_the_addresses_that_are_given_with_it() {
 }
 
 #[tokio::test]
-async fn a_socket_that_somebody_else_accepted_is_served_like_any_stream() {
+async fn a_socket_that_the_app_accepted_is_served_like_any_stream() {
     in_time(async {
         let (http, mut told) = telling();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -662,7 +662,7 @@ mod unix {
     }
 
     #[tokio::test]
-    async fn what_is_no_socket_is_refused_and_left_alone() {
+    async fn a_file_that_is_no_socket_is_refused_and_left_alone() {
         let directory = Directory::new();
         std::fs::write(directory.path(), "precious").unwrap();
         let error = refused(SocketServer::new(directory.uri()));
@@ -721,7 +721,7 @@ mod unix {
     }
 
     #[tokio::test]
-    async fn a_peer_that_reads_late_gets_all_in_order_over_a_unix_socket_and_drain_is_told() {
+    async fn a_peer_that_reads_late_receives_all_in_order_over_a_unix_socket_and_drain_fires() {
         in_time(async {
             // 3 MiB: more than the socket holds, and less than the hard limit.
             const MESSAGES: usize = 48;
@@ -760,7 +760,7 @@ mod unix {
     }
 
     #[tokio::test]
-    async fn where_proxies_are_trusted_what_comes_over_a_unix_socket_is_from_one() {
+    async fn with_trusted_proxies_a_peer_over_a_unix_socket_is_a_proxy() {
         in_time(async {
             let proxies = TrustedProxies::x_forwarded_for(["192.0.2.1"]);
             for (proxies, told) in [(Some(proxies), "Some(198.51.100.1:0) None"), (None, "None None")] {
@@ -808,11 +808,11 @@ mod unix {
 
 // ----------------------------------------------------------------------------------------------- broadcasts
 
-/// So many that they are not all written to at once.
+/// A number of connections at which a broadcast needs several turns.
 const MANY: usize = 600;
 
 #[test]
-fn a_broadcast_reaches_everybody_though_the_runtime_that_it_is_made_in_does_not_run_any_more() {
+fn a_broadcast_reaches_all_members_though_its_runtime_no_longer_runs() {
     let server = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let websocket = WebSocketMiddleware::new();
     let handlers = (websocket.clone(), router);

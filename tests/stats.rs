@@ -1,4 +1,4 @@
-//! What is counted: by websockets, by HTTP servers, by group managers.
+//! Counters: of WebSockets, HTTP servers and group managers.
 
 mod support;
 
@@ -46,7 +46,7 @@ fn causes(counted: &BTreeMap<&'static str, u64>) -> Vec<(&'static str, u64)> {
 }
 
 #[tokio::test]
-async fn what_is_sent_and_received_is_counted_while_connections_are_open_and_after() {
+async fn sent_and_received_messages_are_counted_while_connections_are_open_and_after() {
     let (websocket, http) = server(WebSocketOptions::new());
     assert_eq!(websocket.stats(), WebSocketStats::default());
     let (mut one, mut two) = (open(&http).await, open(&http).await);
@@ -114,14 +114,14 @@ async fn every_way_to_write_a_message_is_counted_once_and_control_frames_are_not
 }
 
 #[tokio::test(start_paused = true)]
-async fn connections_are_counted_under_what_ended_them() {
+async fn connections_are_counted_by_the_cause_of_their_end() {
     while_time_passes(async {
         let (websocket, http) = server(WebSocketOptions::new());
         for said in [close(1000, ""), text("close"), text("panic"), vec![0xC1, 0x80]] {
             let mut peer = open(&http).await;
             peer.send(said).await;
             let (code, _) = peer.closed().await;
-            // Whose Close was first is not there to hear of ours any more.
+            // A peer that sent the first Close frame may already be gone.
             let _ = peer.stream.write_all(&close(code.unwrap_or(1000), "")).await;
             drop(peer);
             settle().await;
@@ -226,7 +226,7 @@ fn a_listener_that_does_not_return_is_counted_while_it_does_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_counters_of_a_server_tell_of_its_connections_and_requests() {
+async fn the_counters_of_a_server_count_its_connections_and_requests() {
     while_time_passes(async {
         let failing = |request: ServerRequest| match request.path() {
             "/fails" => Err("the router failed"),
@@ -260,7 +260,7 @@ async fn the_counters_of_a_server_tell_of_its_connections_and_requests() {
 }
 
 #[tokio::test]
-async fn the_counters_of_a_manager_tell_of_its_groups() {
+async fn the_counters_of_a_manager_count_its_groups() {
     let groups = GroupManager::new();
     let one = Pair::in_memory(WebSocketOptions::new()).await;
     let two = Pair::in_memory(WebSocketOptions::new()).await;

@@ -1,4 +1,4 @@
-//! What is told to `tracing`: a line for each rule of what an operator reads.
+//! The events of `tracing`: one line for each rule about the lines that an operator reads.
 #![cfg(feature = "tracing")]
 
 mod support;
@@ -146,7 +146,7 @@ fn faults_of_the_app_are_errors_those_of_peers_information_and_not_without_end()
     });
 }
 
-/// The commonest mistake with a proxy: nothing is refused, and so nothing else tells of it.
+/// The most common mistake with a proxy: no request is rejected, so no other line reports it.
 #[test]
 fn a_handshake_that_is_no_upgrade_any_more_is_warned_of_and_not_without_end() {
     listening_at(Level::INFO, async |lines| {

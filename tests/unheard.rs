@@ -48,7 +48,7 @@ fn run(listens: bool) {
 }
 
 #[test]
-fn the_error_of_a_listener_is_on_stderr_if_nobody_listens() {
+fn the_error_of_a_listener_is_on_stderr_if_no_error_listener_exists() {
     let stderr = stderr_of("child_without_a_listener");
     let lines: Vec<_> = stderr.lines().filter(|line| line.starts_with("react-websocket: ")).collect();
     assert!(lines[0].starts_with("react-websocket: connection failed: a listener failed: no such user"), "{stderr}");
@@ -105,7 +105,7 @@ fn child_with_failing_listeners() {
     });
 }
 
-/// What a listener returns where it has no consequence is not lost either.
+/// Errors that listeners return are also reported where they have no other consequence.
 #[test]
 fn each_error_of_a_listener_is_a_line_on_stderr() {
     let stderr = stderr_of("child_with_failing_listeners");
@@ -154,7 +154,7 @@ fn child_with_failing_requests() {
 
 /// An exception in a `connection` listener or in a handler is an `error` of ReactPHP's `HttpServer`.
 #[test]
-fn a_failing_handshake_or_request_is_one_line_on_stderr_if_nobody_listens() {
+fn a_failing_handshake_or_request_without_listeners_is_one_line_on_stderr() {
     let stderr = stderr_of("child_with_failing_requests");
     let lines: Vec<_> =
         stderr.lines().filter(|line| line.contains("react-websocket: ") || line.contains("server: ")).collect();

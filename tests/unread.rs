@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 
 /// RFC 9293 §3.8.5: urgent data. A read stops at its mark, and what follows is not announced again.
 #[tokio::test]
-async fn what_follows_urgent_data_is_delivered_when_the_peer_is_looked_at() {
+async fn bytes_after_urgent_data_are_delivered_when_the_peer_is_checked() {
     for options in [
         WebSocketOptions::new().ping_interval(Duration::from_millis(100)).pong_timeout(Duration::from_millis(200)),
         WebSocketOptions::new().ping_interval(None).idle_timeout(Duration::from_millis(200)),

@@ -50,7 +50,7 @@ async fn ask(http: &HttpServer, request: &str) -> Answer {
     ask_from(http, "", request).await
 }
 
-// Which requests are handshakes.
+// Which requests are handshakes (RFC 6455 section 4.2.1).
 
 /// RFC 9110 section 7.8: `Upgrade` counts only where `Connection` names it, and not in HTTP/1.0.
 /// What proxies make of a handshake that way goes to the router, and is counted.
@@ -111,6 +111,7 @@ async fn a_key_may_have_any_last_bits() {
     }
 }
 
+/// The absolute form (RFC 9112 section 3.2.2).
 #[tokio::test(start_paused = true)]
 async fn a_handshake_may_have_a_target_in_absolute_form() {
     let websocket = WebSocketMiddleware::new().with_path("/chat");
@@ -121,10 +122,11 @@ async fn a_handshake_may_have_a_target_in_absolute_form() {
     }
 }
 
-// Origins.
+// Origins (RFC 6455 section 10.2).
 
 /// The host is the one that the client meant: by the target in absolute form, or by a trusted
 /// proxy.
+/// `Origin` (RFC 6455 section 10.2, RFC 6454 section 7).
 #[tokio::test(start_paused = true)]
 async fn a_page_is_of_the_host_that_the_client_asked_for() {
     let (http, _, log) = server(WebSocketOptions::new());
@@ -165,7 +167,7 @@ async fn a_page_of_the_same_host_may_be_on_any_port_if_that_is_allowed() {
 /// A stranger is told nothing of the server's options. The app's author is told the reason and the
 /// cure.
 #[tokio::test(start_paused = true)]
-async fn the_reason_for_a_refused_origin_is_told_to_the_app_alone() {
+async fn only_the_app_receives_the_reason_for_a_refused_origin() {
     let (http, websocket, log) = server(WebSocketOptions::new());
     let seen = Arc::new(Mutex::new(Vec::new()));
     let keep = seen.clone();
@@ -181,7 +183,7 @@ async fn the_reason_for_a_refused_origin_is_told_to_the_app_alone() {
     assert_eq!((origin.as_str(), host.as_str()), ("https://example.org", "example.com"));
 }
 
-// Subprotocols.
+// Subprotocols (RFC 6455 sections 4.2.2 and 11.3.4).
 
 #[tokio::test(start_paused = true)]
 async fn a_closure_selects_the_subprotocol_by_the_request_and_by_what_was_offered() {
@@ -258,7 +260,8 @@ async fn a_handshake_that_is_refused_has_nothing_selected() {
     assert_eq!(ask(&http, &handshake(&[offered]).replace(": 13", ": 12")).await.status(), 426);
 }
 
-/// What an app's closure has captured may panic when it is dropped. That stays where it is dropped.
+/// A value that an app's closure has captured may panic when it is dropped. The panic has no effect
+/// elsewhere.
 #[test]
 fn a_closure_that_panics_when_it_is_dropped_does_no_harm() {
     struct Bomb;

@@ -1,166 +1,18 @@
-//! Frames in, frames and events out (RFC 6455 §5 to §8).
+//! Frames in, frames and events out: messages, violations of the protocol, pings and pongs (RFC 6455 sections 5, 6 and 8).
 
 mod support;
 
-use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use react_websocket::{ControlRate, HttpServer, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
+use support::wire::{SIZES, beginning, describe, exchange, exchange_with, header, obey, server};
 use support::*;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::io::AsyncWriteExt;
+use tokio::time::{Instant, sleep};
 
-/// All at once, and in pieces of so many bytes.
-const SIZES: [usize; 4] = [usize::MAX, 1, 2, 7];
+// Messages (RFC 6455 sections 5.2, 5.4 and 5.6).
 
-/// What a peer got and what the app saw.
-#[derive(Debug)]
-struct Transcript {
-    frames: Vec<String>,
-    /// Whether the server had ended its side before the peer ended the other.
-    ended: bool,
-    events: Vec<String>,
-}
-
-impl Transcript {
-    /// A fault: the peer is told once, the app hears of it once, and nothing follows.
-    #[track_caller]
-    fn assert_failed(&self, code: u16, frames: &[&str], events: &[&str], case: &str) {
-        let told = self.frames.last().and_then(|close| close.strip_prefix(&format!("Close {code} ")));
-        let reason = told.unwrap_or_else(|| panic!("{case}: no Close {code} with a reason: {self:?}"));
-        assert_eq!(self.frames[..self.frames.len() - 1], *frames, "{case}");
-        assert!(self.ended, "{case}: the server waits");
-        let (error, close) = (format!("error {code} {reason}"), format!("close {code} {reason}"));
-        assert_eq!(self.events, [events, &[&error, &close]].concat(), "{case}");
-    }
-
-    /// Nothing was wrong, and the connection stayed open until the peer left.
-    #[track_caller]
-    fn assert_open(&self, frames: &[&str], events: &[&str], case: &str) {
-        assert_eq!(self.frames, frames, "{case}");
-        assert!(!self.ended, "{case}: it should have stayed open");
-        assert_eq!(self.events, [events, &["close 1006 "]].concat(), "{case}");
-    }
-}
-
-/// A server that echoes and does what it is told to, and notes all events.
-fn server(options: WebSocketOptions) -> (HttpServer, Log) {
-    let log = Log::default();
-    let websocket = WebSocketMiddleware::new().with_options(options);
-    websocket.on("connection", {
-        let log = log.clone();
-        move |connection: WebSocketConnection| {
-            log.watch(connection);
-            connection.on("text", obey);
-            connection.on("binary", move |bytes: &[u8]| connection.write_binary(bytes));
-        }
-    });
-    (HttpServer::new((websocket, router)), log)
-}
-
-fn obey(connection: &WebSocketConnection, text: &str) {
-    match *text.split(' ').collect::<Vec<_>>() {
-        ["close"] => connection.close(),
-        ["close", code, reason] => connection.close_with(code.parse().unwrap(), reason),
-        ["end"] => connection.end(),
-        ["end", last] => connection.end_with(last),
-        ["terminate"] => connection.terminate(),
-        _ => drop(connection.write(text)),
-    }
-}
-
-/// Opens a connection, sends bytes in pieces of `size`, each when the one before has been used up, and then a FIN.
-async fn exchange_with(options: WebSocketOptions, bytes: &[u8], size: usize) -> Transcript {
-    let (http, log) = server(options);
-    let (peer, serving) = Peer::open_in_memory(&http).await;
-    let (mut read, mut write) = tokio::io::split(peer.stream);
-    let reading = tokio::spawn(async move {
-        let mut received = Vec::new();
-        read.read_to_end(&mut received).await.unwrap();
-        received
-    });
-    for piece in bytes.chunks(size) {
-        // The server may have gone: what follows its Close, or the peer's, is sent all the same.
-        let _ = write.write_all(piece).await;
-        settle().await;
-    }
-    let ended = reading.is_finished();
-    let _ = write.shutdown().await;
-    let received = reading.await.unwrap();
-    drop(write);
-    serving.await;
-    let events = log.take();
-    let is_close = |event: &String| event.starts_with("close ");
-    assert!(events.iter().position(is_close) == Some(events.len() - 1), "close is once and last: {events:?}");
-    Transcript { frames: describe(&received), ended, events }
-}
-
-async fn exchange(bytes: impl AsRef<[u8]>, size: usize) -> Transcript {
-    exchange_with(WebSocketOptions::new(), bytes.as_ref(), size).await
-}
-
-/// The frames of a server, which are whole, unmasked, and have lengths in their shortest form.
-fn describe(mut bytes: &[u8]) -> Vec<String> {
-    let mut frames = Vec::new();
-    while let [first, second, rest @ ..] = bytes {
-        let (length, rest) = match (second, rest) {
-            (126, [a, b, rest @ ..]) => (u16::from_be_bytes([*a, *b]).into(), rest),
-            (127, [a, b, c, d, e, f, g, h, rest @ ..]) => (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), rest),
-            (second, rest) => (u64::from(*second), rest),
-        };
-        let shortest = if length < 126 { length as u8 } else { 126 + u8::from(length > 0xFFFF) };
-        assert_eq!(*second, shortest, "a length of {length}, unmasked");
-        let (payload, rest) = rest.split_at(length as usize);
-        let shown = || match payload.len() {
-            0..=125 => String::from_utf8(payload.to_vec()).expect("text"),
-            length => format!("of {length} bytes"),
-        };
-        frames.push(match (first, payload) {
-            (0x81, _) => format!("text {}", shown()),
-            (0x82, _) => format!("binary {length}"),
-            (0x88, []) => "Close".to_owned(),
-            (0x88, [a, b]) => format!("Close {}", u16::from_be_bytes([*a, *b])),
-            (0x88, [a, b, reason @ ..]) => {
-                format!("Close {} {}", u16::from_be_bytes([*a, *b]), std::str::from_utf8(reason).expect("text"))
-            }
-            (0x89, _) => format!("ping {}", shown()),
-            (0x8A, _) => format!("pong {}", shown()),
-            (first, _) => panic!("a frame that begins with {first:#x}"),
-        });
-        bytes = rest;
-    }
-    assert!(bytes.is_empty(), "half a frame: {bytes:x?}");
-    frames
-}
-
-/// The header of a client's frame, with the longest form of the length that it needs.
-fn header(first: u8, length: u64) -> Vec<u8> {
-    let mut header = vec![first];
-    match length {
-        0..=125 => header.push(0x80 | length as u8),
-        126..=0xFFFF => header.extend([&[0xFE], &(length as u16).to_be_bytes()[..]].concat()),
-        _ => header.extend([&[0xFF], &length.to_be_bytes()[..]].concat()),
-    }
-    header.extend([0x12, 0x34, 0x56, 0x78]);
-    header
-}
-
-/// The beginning of a frame that announces `length` bytes of payload and has brought only these.
-fn beginning(first: u8, length: usize, payload: &[u8]) -> Vec<u8> {
-    let mut all = payload.to_vec();
-    all.resize(length, b' ');
-    let mut frame = frame(first, all);
-    frame.truncate(header(first, length as u64).len() + payload.len());
-    frame
-}
-
-// Messages.
-
+/// The three forms of a payload length (RFC 6455 section 5.2).
 #[tokio::test(start_paused = true)]
 async fn messages_of_all_lengths_are_echoed_as_they_are() {
     let log = Log::default();
@@ -202,6 +54,7 @@ async fn messages_of_all_lengths_are_echoed_as_they_are() {
 /// A name, what is sent, the frames that come back, and the events.
 type Case = (&'static str, Vec<u8>, &'static [&'static str], &'static [&'static str]);
 
+/// Fragmentation, with control frames in between (RFC 6455 section 5.4).
 #[tokio::test(start_paused = true)]
 async fn messages_are_delivered_in_wire_order_however_the_bytes_are_cut() {
     let cases: Vec<Case> = vec![
@@ -264,7 +117,7 @@ async fn any_number_of_messages_may_come_in_one_segment() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_follows_a_large_message_is_not_lost() {
+async fn bytes_after_a_large_message_are_not_lost() {
     let large = frame(0x82, vec![7; 300_000]);
     for size in [usize::MAX, 100_000, 65_536, 1_000] {
         let good = [&large[..], &text("a"), &large, &text("b"), &text("c")].concat();
@@ -279,6 +132,7 @@ async fn what_follows_a_large_message_is_not_lost() {
     }
 }
 
+/// UTF-8 (RFC 6455 section 8.1).
 #[tokio::test]
 async fn large_text_is_text_whichever_pieces_it_comes_in() {
     let words = format!("a{}", "語".repeat(200_000));
@@ -320,7 +174,7 @@ async fn all_of_it_holds_over_a_socket() {
     assert_eq!(events, [&["text one", "text ", "ping 1", "text ab", "binary 1048576", "pong 1"][..], &failed].concat());
 }
 
-// Broken rules.
+// Violations of the protocol (RFC 6455 section 7.1.7).
 
 /// Each ends with the byte that breaks the rule, as far as it shows before the payload.
 fn broken_rules() -> Vec<(&'static str, u16, Vec<u8>)> {
@@ -404,6 +258,8 @@ fn broken_rules() -> Vec<(&'static str, u16, Vec<u8>)> {
     cases
 }
 
+/// Failing the connection (RFC 6455 section 7.1.7): framing (section 5.2), masking (5.1), fragments
+/// (5.4), control frames (5.5) and UTF-8 (8.1).
 #[tokio::test(start_paused = true)]
 async fn a_broken_rule_ends_the_connection_with_its_code() {
     for (rule, code, bytes) in broken_rules() {
@@ -424,6 +280,7 @@ async fn a_broken_rule_ends_the_connection_with_its_code() {
     }
 }
 
+/// Fragmentation (RFC 6455 section 5.4).
 #[tokio::test(start_paused = true)]
 async fn a_continuation_after_its_message_is_stray() {
     for size in SIZES {
@@ -448,8 +305,9 @@ async fn nothing_is_wrong_as_long_as_it_may_still_become_right() {
     }
 }
 
+/// Limits of an implementation (RFC 6455 section 10.4).
 #[tokio::test(start_paused = true)]
-async fn limits_hold_at_the_bound_and_fail_one_past_it() {
+async fn limits_hold_at_the_bound_and_fail_one_above_it() {
     let default = WebSocketOptions::new;
     let sizes = || default().max_message_size(10).max_frame_size(5);
     let fragments = |count: usize, payload: &[u8]| {
@@ -500,7 +358,7 @@ async fn limits_hold_at_the_bound_and_fail_one_past_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_accepts_no_fragments_accepts_no_message_not_even_an_empty_one() {
+async fn a_limit_of_no_fragments_rejects_every_message_even_an_empty_one() {
     for message in [text(""), frame(0x82, ""), text("a")] {
         for size in [usize::MAX, 1] {
             // Behind a frame that is accepted, as the first takes another way.
@@ -511,6 +369,7 @@ async fn who_accepts_no_fragments_accepts_no_message_not_even_an_empty_one() {
     }
 }
 
+/// Failing the connection (RFC 6455 section 7.1.7).
 #[tokio::test(start_paused = true)]
 async fn after_a_fault_the_peer_is_not_waited_for_longer_than_the_close_timeout() {
     let (http, log) = server(WebSocketOptions::new());
@@ -554,7 +413,7 @@ async fn a_peer_that_does_not_take_our_close_is_cut_after_the_write_timeout() {
 }
 
 #[tokio::test]
-async fn a_peer_that_goes_on_sending_still_gets_the_close_that_tells_it_why() {
+async fn a_peer_that_continues_to_send_still_receives_the_close_with_its_reason() {
     let (http, log) = server(WebSocketOptions::new());
     let (address, listening) = listen_with(http);
     let mut peer = Peer::open(address).await;
@@ -569,10 +428,11 @@ async fn a_peer_that_goes_on_sending_still_gets_the_close_that_tells_it_why() {
     assert_eq!(log.take().len(), 3);
 }
 
-// Pings and pongs.
+// Pings and pongs (RFC 6455 sections 5.5.2 and 5.5.3).
 
+/// Ping and Pong (RFC 6455 sections 5.5.2 and 5.5.3).
 #[tokio::test(start_paused = true)]
-async fn pings_are_answered_with_their_payload_and_pongs_are_told() {
+async fn pings_are_answered_with_their_payload_and_pongs_are_emitted() {
     let longest = "p".repeat(125);
     for size in SIZES {
         let bytes = [frame(0x89, ""), frame(0x89, &longest), frame(0x8A, "unasked"), frame(0x8A, "")].concat();
@@ -609,6 +469,7 @@ async fn the_pong_leaves_before_what_a_ping_listener_writes() {
     assert_eq!(peer.text().await, "pinged");
 }
 
+/// Ping (RFC 6455 section 5.5.2).
 #[tokio::test(start_paused = true)]
 async fn each_of_many_pings_is_answered_in_order() {
     let bytes: Vec<u8> = (0..10_000).flat_map(|n| frame(0x89, n.to_string())).collect();
@@ -620,6 +481,7 @@ async fn each_of_many_pings_is_answered_in_order() {
     }
 }
 
+/// An endpoint may answer only the most recent Ping (RFC 6455 section 5.5.3).
 #[tokio::test(start_paused = true)]
 async fn while_the_peer_does_not_read_only_the_latest_pong_waits() {
     let log = Log::default();
@@ -697,6 +559,7 @@ async fn pings_have_a_burst_and_a_rate_and_pongs_have_none() {
     }
 }
 
+/// The payload of a control frame has at most 125 bytes (RFC 6455 section 5.5).
 #[tokio::test(start_paused = true)]
 async fn a_ping_of_more_than_125_bytes_is_not_sent() {
     let http = websockets(|connection| {
@@ -709,476 +572,4 @@ async fn a_ping_of_more_than_125_bytes_is_not_sent() {
     settle().await;
     peer.stream.shutdown().await.unwrap();
     assert_eq!(peer.rest().await, b"");
-}
-
-// The close handshake.
-
-#[tokio::test(start_paused = true)]
-async fn the_peers_close_is_answered_with_its_code_and_nothing_after_it_counts() {
-    let longest = "r".repeat(123);
-    let mut cases = vec![
-        (frame(0x88, ""), "Close".to_owned(), "close 1005 ".to_owned()),
-        (close(1000, "bye"), "Close 1000 bye".to_owned(), "close 1000 bye".to_owned()),
-        (close(1000, &longest), format!("Close 1000 {longest}"), format!("close 1000 {longest}")),
-        (
-            close(4999, "auf Wiedersehen, größte Sorge"),
-            "Close 4999 auf Wiedersehen, größte Sorge".to_owned(),
-            "close 4999 auf Wiedersehen, größte Sorge".to_owned(),
-        ),
-    ];
-    for code in (1000..=1003).chain(1007..=1014).chain([3000, 3999, 4000, 4999]) {
-        cases.push((close(code, ""), format!("Close {code}"), format!("close {code} ")));
-    }
-    for (bytes, answer, event) in cases {
-        let late = [text("late"), frame(0x89, "late"), vec![0xFF], close(1000, "again")].concat();
-        for size in SIZES {
-            for late in [&[][..], &late] {
-                let bytes = [&text("before"), &bytes[..], late].concat();
-                let transcript = exchange(bytes, size).await;
-                assert_eq!(transcript.frames, ["text before", &answer], "in pieces of {size}");
-                assert!(transcript.ended);
-                assert_eq!(transcript.events, ["text before", "end", &event], "in pieces of {size}");
-            }
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_peer_that_goes_on_sending_behind_its_close_still_gets_the_answer() {
-    let (address, listening) = listen_with(server(WebSocketOptions::new()).0);
-    for before in [&[][..], &text("before")] {
-        let mut peer = Peer::open(address).await;
-        // What is not read any more is answered with a reset.
-        let _ = peer.stream.write_all(&[before, &close(1000, ""), &vec![0; 4 << 20]].concat()).await;
-        if !before.is_empty() {
-            assert_eq!(peer.text().await, "before");
-        }
-        assert_eq!(peer.closed().await, (Some(1000), String::new()));
-        assert!(peer.ended().await);
-    }
-    listening.close().await;
-}
-
-/// Both are one segment. A hundred times, since who looks late enough sees two together as well.
-#[cfg(target_os = "linux")]
-#[tokio::test(flavor = "multi_thread")]
-async fn with_the_answer_to_its_close_a_peer_has_the_end_of_the_connection() {
-    use std::io::Read;
-
-    let (address, listening) = listen_with(server(WebSocketOptions::new()).0);
-    let answer = server_frame(0x88, 1000u16.to_be_bytes());
-    for (last, answers) in [(vec![], answer.clone()), (text("last"), [server_frame(0x81, "last"), answer].concat())] {
-        for _ in 0..100 {
-            let mut peer = Peer::open(address).await;
-            peer.send([&last[..], &close(1000, "")].concat()).await;
-            let mut stream = peer.stream.into_std().unwrap();
-            let mut received = [0; 100];
-            let read = loop {
-                match stream.read(&mut received) {
-                    Ok(read) => break read,
-                    Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
-                }
-            };
-            assert_eq!(received[..read], answers);
-            assert_eq!(stream.read(&mut received).unwrap(), 0, "it is not waited for");
-        }
-    }
-    listening.close().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_close_inside_a_fragmented_message_ends_it_unheard() {
-    for size in SIZES {
-        let transcript = exchange([frame(0x01, "half"), close(1001, ""), frame(0x80, "")].concat(), size).await;
-        assert_eq!((transcript.frames, transcript.ended), (vec!["Close 1001".to_owned()], true));
-        assert_eq!(transcript.events, ["end", "close 1001 "]);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn nothing_can_be_written_when_the_peer_has_said_close() {
-    let log = Log::default();
-    let noted = log.clone();
-    let http = websockets(move |connection| {
-        for event in ["end", "close"] {
-            let noted = noted.clone();
-            connection.on(event, move || {
-                noted.add(format_args!("{event} {} {}", connection.write("late"), connection.is_writable()));
-                connection.close_with(4001, "late");
-            });
-        }
-    });
-    let (mut peer, serving) = Peer::open_in_memory(&http).await;
-    peer.send(close(1000, "")).await;
-    assert_eq!(describe(&peer.rest().await), ["Close 1000"]);
-    serving.await;
-    assert_eq!(log.take(), ["end false false", "close false false"]);
-}
-
-/// A stream whose writes fail from some time on, as a socket's do when the peer has closed it.
-struct HalfBroken {
-    stream: DuplexStream,
-    fails: Arc<AtomicBool>,
-}
-
-impl AsyncRead for HalfBroken {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for HalfBroken {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if self.fails.load(Ordering::Relaxed) {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
-        }
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_the_peer_said_before_it_left_counts_also_when_writing_has_failed() {
-    for (last, events) in [
-        (text("b"), &["text b", "close 1006 "][..]),
-        (close(1001, "bye"), &["end", "close 1001 bye"]),
-        (frame(0x88, ""), &["end", "close 1005 "]),
-    ] {
-        let (http, log) = server(WebSocketOptions::new());
-        let fails = Arc::new(AtomicBool::new(false));
-        let (ours, theirs) = tokio::io::duplex(1 << 16);
-        let serving = http.serve(HalfBroken { stream: theirs, fails: fails.clone() });
-        let mut peer = Peer::new(ours);
-        peer.shake_hands().await;
-        fails.store(true, Ordering::Relaxed);
-        // The answer to this cannot be written.
-        peer.send(text("a")).await;
-        settle().await;
-        peer.send(last).await;
-        settle().await;
-        drop(peer);
-        serving.await;
-        assert_eq!(log.take(), [&["text a"], events].concat());
-    }
-}
-
-/// Has the server close, answers as `answer` says, and returns the Close and the events.
-async fn be_closed(command: &str, answer: &[u8]) -> ((Option<u16>, String), Vec<String>) {
-    let (http, log) = server(WebSocketOptions::new());
-    let (mut peer, serving) = Peer::open_in_memory(&http).await;
-    peer.send(text(command)).await;
-    let closed = peer.closed().await;
-    assert_eq!(log.take(), [format!("text {command}")], "close waits for the peer");
-    peer.send(answer).await;
-    assert!(peer.ended().await);
-    drop(peer);
-    serving.await;
-    (closed, log.take())
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_app_closes_with_a_code_that_may_be_sent_or_else_with_1011() {
-    let sendable = (1000..=1003).chain(1007..=1014).chain([3000, 3999, 4000, 4999]);
-    let others = [0, 1, 999, 1004, 1015, 1016, 2000, 2999, 5000, 65_535];
-    for (code, sent) in sendable.map(|code| (code, code)).chain(others.map(|code| (code, 1011))) {
-        let (closed, events) = be_closed(&format!("close {code} bye"), &close(sent, "")).await;
-        assert_eq!(closed, (Some(sent), "bye".to_owned()), "{code}");
-        assert_eq!(events, [format!("close {sent} bye")], "{code}");
-    }
-    let (closed, events) = be_closed("close", &close(1000, "")).await;
-    assert_eq!((closed, events), ((Some(1000), String::new()), vec!["close 1000 ".to_owned()]));
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_app_that_closes_with_1005_sends_a_close_without_a_code() {
-    let (closed, events) = be_closed("close 1005 bye", &frame(0x88, "")).await;
-    assert_eq!(closed, (None, String::new()));
-    assert!(events.len() == 1 && events[0].starts_with("close 1005 "), "{events:?}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_app_that_closes_with_1006_sends_1011() {
-    let (closed, events) = be_closed("close 1006 bye", &close(1011, "")).await;
-    assert_eq!(closed, (Some(1011), "bye".to_owned()));
-    assert_eq!(events, ["close 1011 bye"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_reason_is_cut_to_123_bytes_between_characters() {
-    for (reason, sent) in [
-        ("r".repeat(123), "r".repeat(123)),
-        ("r".repeat(124), "r".repeat(123)),
-        ("é".repeat(62), "é".repeat(61)),
-        (format!("r{}", "é".repeat(61)), format!("r{}", "é".repeat(61))),
-        ("😀".repeat(31), "😀".repeat(30)),
-    ] {
-        let (closed, _) = be_closed(&format!("close 4000 {reason}"), &close(4000, "")).await;
-        assert_eq!(closed, (Some(4000), sent));
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn after_close_nothing_is_heard_and_after_end_messages_still_are() {
-    let between =
-        [text("a"), frame(0x82, [1]), frame(0x89, "p"), frame(0x8A, "q"), frame(0x01, "b"), frame(0x80, "c")].concat();
-    for (command, sent, heard, event) in [
-        ("close", vec!["Close 1000"], false, "close 1000 "),
-        ("close 4001 bye", vec!["Close 4001 bye"], false, "close 4001 bye"),
-        ("end", vec!["Close 1000"], true, "close 1000 "),
-        ("end last", vec!["text last", "Close 1000"], true, "close 1000 "),
-    ] {
-        let command_event = format!("text {command}");
-        let heard: &[&str] = if heard { &["text a", "binary 1", "ping 1", "pong 1", "text bc", "end"] } else { &[] };
-        let events = [&[&command_event[..]], heard, &[event]].concat();
-        for answer in [close(1000, ""), close(3000, "whatever"), frame(0x88, "")] {
-            for size in SIZES {
-                // Nothing is written behind a Close, no pong either.
-                let transcript = exchange([text(command), between.clone(), answer.clone()].concat(), size).await;
-                assert_eq!(transcript.frames, sent, "{command} in pieces of {size}");
-                assert!(transcript.ended);
-                assert_eq!(transcript.events, events, "{command} in pieces of {size}");
-            }
-        }
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn two_closes_that_cross_are_one_close_handshake() {
-    let (http, log) = server(WebSocketOptions::new());
-    let (mut peer, serving) = Peer::open_in_memory(&http).await;
-    // The app closes when it hears the text; the peer's Close is there already.
-    peer.send([text("close 4001 ours"), close(4002, "theirs")].concat()).await;
-    assert_eq!(peer.closed().await, (Some(4001), "ours".to_owned()));
-    assert!(peer.ended().await, "theirs is not answered");
-    serving.await;
-    assert_eq!(log.take(), ["text close 4001 ours", "close 4001 ours"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn only_the_first_close_counts() {
-    let log = Log::default();
-    let noted = log.clone();
-    let http = websockets(move |connection| {
-        noted.watch(connection);
-        let noted = noted.clone();
-        connection.on("text", move || {
-            noted.add(connection.write("first"));
-            connection.close_with(4001, "one");
-            noted.add(connection.write("second"));
-            noted.add(connection.write_binary("second"));
-            noted.add(connection.ping(""));
-            connection.close_with(4002, "two");
-            connection.end_with("three");
-            noted.add(format_args!("{} {}", connection.is_writable(), connection.is_readable()));
-        });
-    });
-    let (mut peer, serving) = Peer::open_in_memory(&http).await;
-    peer.send(text("go")).await;
-    assert_eq!(peer.text().await, "first");
-    assert_eq!(peer.closed().await, (Some(4001), "one".to_owned()));
-    peer.send(close(4001, "")).await;
-    assert!(peer.ended().await);
-    serving.await;
-    assert_eq!(log.take(), ["text go", "true", "false", "false", "false", "false false", "close 4001 one"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_close_after_end_makes_the_rest_unheard() {
-    let transcript = exchange([text("end"), text("a"), text("close 4001 x"), text("b"), close(1000, "")].concat(), 1).await;
-    assert_eq!(transcript.frames, ["Close 1000"]);
-    assert_eq!(transcript.events, ["text end", "text a", "text close 4001 x", "close 1000 "]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_close_that_is_not_answered_is_a_1006() {
-    for (command, says_fin) in [("close 4001 bye", true), ("close 4001 bye", false), ("end", true), ("end", false)] {
-        let (http, log) = server(WebSocketOptions::new());
-        let (mut peer, serving) = Peer::open_in_memory(&http).await;
-        peer.send(text(command)).await;
-        peer.closed().await;
-        let start = Instant::now();
-        if says_fin {
-            peer.stream.shutdown().await.unwrap();
-        }
-        assert!(peer.ended().await);
-        let took = start.elapsed().as_millis();
-        assert!(if says_fin { took < 100 } else { (10_000..10_100).contains(&took) }, "{took}");
-        serving.await;
-        assert_eq!(log.take(), [&format!("text {command}"), "close 1006 "]);
-    }
-}
-
-// Ends without a Close.
-
-#[tokio::test(start_paused = true)]
-async fn a_fin_without_a_close_is_a_1006_and_no_error() {
-    for bytes in [
-        vec![],
-        text("a")[..1].to_vec(),
-        text("abc")[..7].to_vec(),
-        frame(0x01, "a"),
-        [frame(0x01, "a"), frame(0x80, "b")[..3].to_vec()].concat(),
-        close(1000, "bye")[..8].to_vec(),
-        frame(0x89, "ping")[..7].to_vec(),
-        beginning(0x82, 1 << 20, &[0; 200_000]),
-    ] {
-        for size in SIZES.map(|size| if bytes.len() < 1_000 { size } else { size.max(10_000) }) {
-            let transcript = exchange([text("before"), bytes.clone()].concat(), size).await;
-            transcript.assert_open(&["text before"], &["text before"], &format!("{:x?}", &bytes[..bytes.len().min(20)]));
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_fin_or_a_reset_on_a_socket_is_a_1006_once_and_no_error() {
-    let log = Log::default();
-    let (closed, mut has_closed) = mpsc::unbounded_channel();
-    let (address, listening) = listen_with(websockets({
-        let log = log.clone();
-        move |connection| {
-            log.watch(connection);
-            connection.on("text", obey);
-            let closed = closed.clone();
-            connection.on("close", move || closed.send(()).map_err(|_| "nobody waits"));
-        }
-    }));
-    for reset in [false, true] {
-        for sent in [vec![], text("abc")[..7].to_vec(), frame(0x01, "a")] {
-            let mut peer = Peer::open(address).await;
-            peer.send(text("before")).await;
-            assert_eq!(peer.text().await, "before");
-            peer.send(sent).await;
-            if reset {
-                socket2::SockRef::from(&peer.stream).set_linger(Some(Duration::ZERO)).unwrap();
-            }
-            drop(peer);
-            timeout(Duration::from_secs(5), has_closed.recv()).await.expect("the server hears of it");
-            assert_eq!(log.take(), ["text before", "close 1006 "], "reset {reset}");
-        }
-    }
-    listening.close().await;
-    assert_eq!(log.take(), [""; 0]);
-}
-
-#[tokio::test]
-async fn a_reset_while_the_server_writes_is_a_1006_once_and_no_error() {
-    let log = Log::default();
-    let (closed, mut has_closed) = mpsc::unbounded_channel();
-    let (address, _listening) = listen_with(websockets({
-        let log = log.clone();
-        move |connection| {
-            log.watch(connection);
-            connection.on("text", move || {
-                // More than the sockets between us hold.
-                for _ in 0..20 {
-                    connection.write_binary(vec![0; 1 << 20]);
-                    if connection.buffered_amount() > 0 {
-                        break;
-                    }
-                }
-            });
-            let closed = closed.clone();
-            connection.on("close", move || closed.send(()).map_err(|_| "nobody waits"));
-        }
-    }));
-    let mut peer = Peer::open(address).await;
-    peer.send(text("go")).await;
-    peer.exactly(1_000).await;
-    socket2::SockRef::from(&peer.stream).set_linger(Some(Duration::ZERO)).unwrap();
-    drop(peer);
-    timeout(Duration::from_secs(5), has_closed.recv()).await.expect("the server hears of it");
-    assert_eq!(log.take(), ["text go", "close 1006 "]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn terminate_cuts_the_connection_without_a_close() {
-    for last in [vec![], text("not heard"), vec![0xFF], close(1001, "bye")] {
-        for size in SIZES {
-            let transcript = exchange([&text("terminate")[..], &last].concat(), size).await;
-            assert_eq!((transcript.frames, transcript.ended), (vec![], true));
-            assert_eq!(transcript.events, ["text terminate", "close 1006 "], "{last:x?} in pieces of {size}");
-        }
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_last_messages_before_a_fin_are_delivered_and_answered() {
-    let (http, log) = server(WebSocketOptions::new());
-    let (mut peer, serving) = Peer::open_in_memory(&http).await;
-    peer.send([text("a"), text("b")].concat()).await;
-    peer.stream.shutdown().await.unwrap();
-    assert_eq!(describe(&peer.rest().await), ["text a", "text b"]);
-    serving.await;
-    assert_eq!(log.take(), ["text a", "text b", "close 1006 "]);
-}
-
-/// Sends a text whose listener takes its time, something behind it, and a FIN. The server has read it all by then.
-async fn fin_behind(last: Vec<u8>) -> (Vec<String>, Vec<String>) {
-    let log = Log::default();
-    let http = websockets({
-        let log = log.clone();
-        move |connection| {
-            log.watch(connection);
-            connection.on("text", || sleep(Duration::from_secs(1)));
-        }
-    });
-    let (mut peer, serving) = Peer::open_in_memory(&http).await;
-    peer.send([text("a"), last].concat()).await;
-    peer.stream.shutdown().await.unwrap();
-    let frames = describe(&peer.rest().await);
-    serving.await;
-    (frames, log.take())
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_fin_does_not_hide_a_fault_before_it() {
-    let (frames, events) = fin_behind(vec![0xFF]).await;
-    Transcript { frames, ended: true, events }.assert_failed(1002, &[], &["text a"], "behind a slow listener");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_fin_does_not_hide_a_close_before_it() {
-    let (frames, events) = fin_behind(close(1001, "bye")).await;
-    assert_eq!(events, ["text a", "end", "close 1001 bye"]);
-    assert_eq!(frames, ["Close 1001 bye"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_fin_does_not_hide_messages_before_it() {
-    let (_, events) = fin_behind(text("b")).await;
-    assert_eq!(events, ["text a", "text b", "close 1006 "]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_turn_ends_with_its_budget_and_others_have_theirs() {
-    for (options, frames) in [
-        (WebSocketOptions::new(), 64),
-        (WebSocketOptions::new().turn_budget(5, usize::MAX), 5),
-        (WebSocketOptions::new().turn_budget(0, 0), 1),
-    ] {
-        let log = Log::default();
-        let noted = log.clone();
-        let websocket = WebSocketMiddleware::new().with_options(options);
-        websocket.on("connection", move |connection: WebSocketConnection| {
-            let noted = noted.clone();
-            connection.on("text", move |text: &str| noted.add(text));
-        });
-        let http = HttpServer::new((websocket, router));
-        let (mut busy, _serving) = Peer::open_in_memory(&http).await;
-        let (mut other, _serving) = Peer::open_in_memory(&http).await;
-        settle().await;
-        busy.send(text("busy").repeat(1_000)).await;
-        other.send(text("other")).await;
-        settle().await;
-        let log = log.take();
-        assert_eq!(log.len(), 1_001);
-        assert_eq!(log.iter().position(|entry| entry == "other"), Some(frames));
-    }
 }

@@ -7,7 +7,8 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Those of this process, which may have the named options. Anything else ends it with a line of usage.
+    /// The arguments of this process. Only options in `names` are allowed. Any other argument ends
+    /// the process with a usage line.
     pub fn of(names: &[&str]) -> Arguments {
         Arguments::read(std::env::args().skip(1), names).unwrap_or_else(|| {
             let options: String = names.iter().map(|name| format!(" [--{name} …]")).collect();

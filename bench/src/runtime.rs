@@ -7,7 +7,8 @@ pub fn block_on<F: Future>(workers: usize, server: F) -> F::Output {
     run(runtime(workers).enable_all(), server)
 }
 
-/// The same without timers, which cost some hundred instructions each time the runtime goes to sleep.
+/// Like `block_on`, but without timers, which cost some hundred instructions each time the runtime
+/// goes to sleep.
 pub fn block_on_without_time<F: Future>(workers: usize, server: F) -> F::Output {
     run(runtime(workers).enable_io(), server)
 }

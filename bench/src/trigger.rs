@@ -1,5 +1,5 @@
-/// What the load generator asks a broadcasting server for, as a text message `COUNT SIZE`: so many messages of so many
-/// bytes to every connection, all in one go.
+/// A request of the load generator to a broadcasting server, as a text message `COUNT SIZE`. The
+/// server sends `COUNT` messages of `SIZE` bytes to every connection at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Trigger {
     /// How many messages each connection gets.

@@ -31,7 +31,7 @@ def core_folder():
 
 
 def everything(servers):
-    """How each server is started, and in which environment; and what is missing."""
+    """The command and the environment of each server, and the missing programs."""
     core()
     started, missing = {}, Missing()
     for server in servers:
@@ -54,7 +54,7 @@ class LeftOut(Exception):
 
 
 def cargo(options, programs):
-    """Only what is named is built, so that the features that peers want of a dependency do not get into the others."""
+    """Builds only the named targets, so that features of a dependency of one peer do not get into the others."""
     command = ["cargo", "build", "--release", "--quiet", "--package", "react-websocket-bench", *options]
     for program in programs:
         command += ["--bin", program]

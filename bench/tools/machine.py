@@ -22,7 +22,7 @@ def allow_many_files():
 
 
 def cores(workers):
-    """Those of the server and of the load generator; with several threads the server may use both."""
+    """The cores of the server and of the load generator. With several threads the server may use both."""
     first, *others = sorted(os.sched_getaffinity(0))
     second = others[0] if others else first
     return ([first] if workers == 1 else sorted({first, second})), [second]

@@ -1,4 +1,4 @@
-"""What is measured: how the load generator is called, and what we want."""
+"""The rows of the measurement: the arguments of the load generator, and the target values."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Who is measured."""
+"""The servers that are measured."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ class Server:
     # Its options in each role; a role that is missing is not measured.
     roles: dict
     has_workers: bool = False
-    # What has to be there besides the core: "peers" (built with the feature), "node" or "bun".
+    # The requirement besides the core: "peers" (built with the feature), "node" or "bun".
     needs: str | None = None
 
 

@@ -57,7 +57,7 @@ def verdict(results, row):
 
 
 def details(results, rows, servers):
-    """One block for each row, with everybody in it, the best first."""
+    """One block for each row, with all servers in it, the best first."""
     text = []
     for row in rows:
         measured = [server for server in servers if results.median(row, server.name) is not None]

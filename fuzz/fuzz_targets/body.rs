@@ -56,8 +56,9 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// Chunks whose sizes are right, which the fuzzer could not guess. Each is: a byte whose low bits are the size and
-/// whose high bits are what is odd about it, and its bytes.
+/// Chunks with correct sizes, which the fuzzer could not guess (RFC 9112 section 7.1). Input of
+/// each chunk: a byte whose low bits are the size and whose high bits select an irregularity, and
+/// then the bytes of the chunk.
 fn chunks(input: &mut Input<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {

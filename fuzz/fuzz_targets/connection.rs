@@ -1,5 +1,6 @@
-//! A whole connection, whatever a peer sends and an app does: its events are a story with one end, it ends, nothing is
-//! left of it, and what the peer is sent is in order.
+//! A whole connection with generated input and a generated app. Its events are in order, with one
+//! `close`. The connection ends and leaves nothing behind, and the peer receives well-formed
+//! frames.
 #![no_main]
 
 use std::sync::{Arc, Mutex};
@@ -18,7 +19,7 @@ const HANDSHAKE: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nCo
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 fuzz_target!(|data: &[u8]| {
-    // What is random in the crate is the same in each run.
+    // A fixed seed makes the random values of the crate the same in each run.
     fastrand::seed(0);
     let mut input = Input::new(data);
     let (kind, bits, manner) = (input.byte(), input.byte(), Manner::of(input.byte()));

@@ -48,8 +48,9 @@ fn limits(limit: u8, fragments: u8) -> Limits {
     }
 }
 
-/// Completes the last frame, since tungstenite waits for the whole of one to say what is wrong with its beginning. One
-/// whose length is over the limit is left as it is: both say so when they have the header.
+/// Completes the last frame, since tungstenite reports an error in a header only when it has the
+/// whole frame. A frame whose length exceeds the limit stays incomplete: both implementations
+/// report it when they have the header.
 ///
 /// Returns the first bytes of all frames.
 fn complete(bytes: &mut Vec<u8>, limits: &Limits) -> Vec<u8> {
@@ -135,7 +136,7 @@ fn received(bytes: &[u8], cuts: &Cuts, limits: Limits, way: Way) -> Received {
         }
         let piece = rest.split_off_mut(..size).expect("a piece");
         if let Err(error) = receive(&mut session, piece, limits, way, &mut spare, &mut events) {
-            // What was taken the short way, the session knows nothing of.
+            // The session does not see frames that were read the short way.
             assert!(session.is_over() || way == Way::Short);
             return (events, Err(error));
         }
@@ -226,7 +227,8 @@ fn compare(
     match result {
         // It takes them, as it does not look (RFC 6455 §5.2 says MUST).
         Err(ProtocolError::LengthNotMinimal { .. }) => assert!(messages.len() >= events.len()),
-        // The same, in a control frame: from its length's form we know that it is too long.
+        // A control frame whose length is not minimal: the form of its length already shows that it
+        // is too long.
         Err(ProtocolError::ControlTooLong { .. }) if messages.len() > events.len() => {
             let next = &messages[events.len()];
             assert!(!next.is_text() && !next.is_binary() && next.len() <= 125, "{next:?}");

@@ -1,5 +1,6 @@
-//! What becomes of a request for a WebSocket: it is accepted exactly if all that RFC 6455 §4.2.1 asks for is there, by
-//! a reading that is too plain to be wrong, and the answer proves that the key was read.
+//! Opening handshakes: a request is accepted exactly if it has everything that RFC 6455 section
+//! 4.2.1 requires. A second, plain reading of the request decides that. The response proves that
+//! the key was read.
 #![no_main]
 
 use std::sync::Arc;
@@ -28,7 +29,7 @@ const MORE: [&str; 4] = ["Sec-WebSocket-Protocol", "Content-Length", "Transfer-E
 
 const SUBPROTOCOLS: [&str; 2] = ["chat", "b"];
 
-/// That of the server by default.
+/// The server's default limit.
 const BODY_MAX: usize = 64 * 1024;
 
 fuzz_target!(|data: &[u8]| {
@@ -94,14 +95,14 @@ fuzz_target!(|data: &[u8]| {
         }
         Verdict::Refused => {
             assert_eq!(told.0, 0);
-            // 501 is for a transfer coding that nobody knows.
+            // 501: an unknown transfer coding (RFC 9112 section 6.1).
             let shown = String::from_utf8_lossy(&bytes);
             assert!(status.starts_with('4') || status == "501", "{status} {shown:?}");
             if status == "426" {
                 assert_eq!(answer.all("sec-websocket-version"), [b"13"]);
             }
         }
-        // A Host or a length that is none is refused before anybody asks what the request is for.
+        // A malformed `Host` or `Content-Length` is rejected before a handler sees the request.
         Verdict::Router => assert!(told == (0, 0) && (status == "200" || status == "400"), "{status}"),
     }
 });
@@ -112,7 +113,7 @@ struct Rules {
 }
 
 enum Verdict {
-    /// `may_be_refused`: the origin is none that a browser sends, or the host is none that is usual.
+    /// `may_be_refused`: the origin is unlike those of browsers, or the host is unusual.
     Accepted {
         may_be_refused: bool,
     },

@@ -38,7 +38,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// Whether there is nothing in a head that anybody could take offence at, and it needs no body.
+/// Whether a head has only plain parts that every server accepts, and needs no body.
 fn is_beyond_doubt(head: &Head, limits: &Limits) -> bool {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-./".contains(byte);
     let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';

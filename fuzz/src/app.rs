@@ -164,7 +164,7 @@ fn check_story(told: &[Told]) -> u16 {
     let last_data = told.iter().rposition(is_data).unwrap_or(0);
     if let Some(error) = position(|told| matches!(told, Told::Error(_))) {
         let Told::Error(fault) = told[error] else { return *code };
-        // What was written before still leaves.
+        // Bytes that were written before the error are still sent.
         let may_follow = |told: &Told| matches!(told, Told::Close(_)) || !told.is_event();
         assert!(told[error + 1..].iter().all(may_follow), "{told:?}");
         // After a listener has failed, one of `error` may say how to close.

@@ -2,13 +2,14 @@
 
 use crate::input::Input;
 
-/// As much as messages may be that are made of few bytes: a large binary message is read in another way when 32 KiB of
-/// it are here and 32 KiB are left.
+/// Maximum size of a message that is made of few bytes of input. A binary message is read in
+/// another way when 32 KiB of it have arrived and 32 KiB are missing.
 pub const LARGE: usize = 140_000;
 
-/// Frames whose lengths are right and whose payloads are masked by us, which the fuzzer could not guess. Each is: its
-/// first byte; a byte whose top bit says that it is not masked, the next that its length takes more bytes than it
-/// needs; its payload. Once there are `large` bytes, there are no more large ones.
+/// Frames with correct lengths and masked payloads, which the fuzzer could not guess (RFC 6455
+/// section 5.2). Input of each frame: its first byte, a byte whose top bits are two flags, and its
+/// payload. The top flag leaves the frame unmasked. The next flag makes its length longer than
+/// minimal. After `large` bytes no more large frames follow.
 pub fn frames(input: &mut Input<'_>, large: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     while !input.is_empty() {

@@ -31,7 +31,7 @@ pub enum Body {
 }
 
 impl Head {
-    /// The head at the start of `bytes`; `None` if there is none that keeps to the rules.
+    /// The head at the start of `bytes`. `None` if it is missing or malformed.
     pub fn read(bytes: &[u8]) -> Option<Head> {
         let start = if bytes.starts_with(b"\r\n") { 2 } else { 0 };
         let bytes = &bytes[start..];

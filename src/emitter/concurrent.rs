@@ -7,7 +7,7 @@ use super::listener::{ListenerId, Rank};
 use super::output::{BoxError, ListenerOutput};
 use super::panics::{Contained, output_of};
 
-/// What a listener or callback returns that may be synchronous or asynchronous: a
+/// A value that a synchronous or asynchronous listener or callback may return: a
 /// [`ListenerOutput`], or a future of one.
 ///
 /// `K` tells the two apart; the compiler infers it.
@@ -26,7 +26,7 @@ pub trait IntoListenerFuture<K> {
 pub enum ListenerCall {
     /// The listener has returned.
     Done(Result<(), BoxError>),
-    /// The listener is asynchronous: the rest of the call.
+    /// The listener is asynchronous. The future is the rest of the call.
     Later(Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>),
 }
 
@@ -53,7 +53,7 @@ where
 /// A closure that many tasks call at the same time.
 pub(crate) type ConcurrentClosure<A> = Box<dyn Fn(A) -> ListenerCall + Send + Sync>;
 
-/// A closure that can be called once, as one that does nothing when it is called again.
+/// Makes a closure for one call into one that does nothing when it is called again.
 pub(crate) fn call_once<A: 'static, R, K>(closure: impl FnOnce(A) -> R + Send + 'static) -> ConcurrentClosure<A>
 where
     R: IntoListenerFuture<K>,
@@ -67,11 +67,11 @@ where
 
 /// Listeners that many tasks call at the same time.
 pub(crate) struct ConcurrentListeners<A> {
-    /// Replaced as a whole, so that an emission works on a snapshot.
+    /// Replaced as a whole, so that each emission has a snapshot.
     list: RwLock<Arc<[Arc<ConcurrentListener<A>>]>>,
 }
 
-/// One of [`ConcurrentListeners`].
+/// A listener of [`ConcurrentListeners`].
 pub(crate) struct ConcurrentListener<A> {
     number: u64,
     event: u8,
@@ -86,7 +86,8 @@ impl<A> Default for ConcurrentListeners<A> {
 }
 
 impl<A: 'static> ConcurrentListeners<A> {
-    /// Adds a listener and returns its number. One for once is made by [`call_once`].
+    /// Adds a listener and returns its number. [`call_once`] makes the closure of a `once`
+    /// listener.
     pub(crate) fn add(&self, event: u8, rank: Rank, closure: Contained<ConcurrentClosure<A>>) -> u64 {
         let number = ListenerId::next_number();
         let added = Arc::new(ConcurrentListener { number, event, rank, closure });
@@ -101,7 +102,7 @@ impl<A: 'static> ConcurrentListeners<A> {
         self.replace(|listeners| listeners.retain(|listener| listener.number != number));
     }
 
-    /// Removes the listeners of an event, or all.
+    /// Removes all listeners of one event, or of all events with `None`.
     pub(crate) fn remove_all(&self, event: Option<&u8>) {
         self.replace(|listeners| listeners.retain(|listener| event.is_some_and(|event| *event != listener.event)));
     }
@@ -110,7 +111,7 @@ impl<A: 'static> ConcurrentListeners<A> {
         self.snapshot().iter().filter(|listener| listener.event == *event).count()
     }
 
-    /// The listeners to call, in order: those of `event` for which [`begin`](ConcurrentListener::begin) says something.
+    /// Returns the listeners at this moment, in the order of their calls.
     pub(crate) fn snapshot(&self) -> Arc<[Arc<ConcurrentListener<A>>]> {
         self.list.read().clone()
     }
@@ -121,13 +122,14 @@ impl<A: 'static> ConcurrentListeners<A> {
         change(&mut listeners);
         let before = std::mem::replace(&mut *list, listeners.into());
         drop(list);
-        // Outside of the lock: what a closure captured may do anything when it is dropped.
+        // Must be outside of the lock: the captures of a closure may do anything when they are
+        // dropped.
         drop(before);
     }
 }
 
 impl<A: 'static> ConcurrentListeners<A> {
-    /// Calls one of a snapshot, if it listens to `event`.
+    /// Calls a listener of a snapshot, if it listens to `event`.
     pub(crate) fn call(&self, listener: &ConcurrentListener<A>, event: u8, args: A) -> Option<ListenerCall> {
         if listener.event != event {
             return None;

@@ -1,29 +1,30 @@
-/// A listener that cannot be registered: [`try_on`](crate::WebSocketConnection::try_on) returns it, `on` panics with it.
+/// Why a listener cannot be registered. [`try_on`](crate::WebSocketConnection::try_on) returns it,
+/// and `on` panics with it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListenerError {
-    /// There is no event of that name.
+    /// No event has this name.
     #[error("there is no event {name:?} on {object}; its events are {}{}", valid.join(", "), behind(hint))]
     UnknownEvent {
-        /// The kind of object that was asked.
+        /// The kind of the object.
         object: &'static str,
-        /// The name that was asked for.
+        /// The unknown name.
         name: String,
-        /// The names that there are.
+        /// The names of all events.
         valid: &'static [&'static str],
-        /// What was probably meant, in words.
+        /// A suggestion, in words.
         hint: Option<String>,
     },
-    /// The closure does not take what the event gives.
+    /// The closure does not take the arguments of the event.
     #[error("listeners of {event:?} take {expected}, this one takes {found}{}", behind(hint))]
     WrongSignature {
         /// The event.
         event: &'static str,
-        /// What its listeners may take.
+        /// What listeners of the event may take.
         expected: &'static str,
-        /// What this one takes.
+        /// What this closure takes.
         found: &'static str,
-        /// What was probably meant, in words.
+        /// A suggestion, in words.
         hint: Option<String>,
     },
 }

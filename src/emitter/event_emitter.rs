@@ -39,7 +39,7 @@ pub struct EventEmitter<A> {
 }
 
 impl<A> EventEmitter<A> {
-    /// An emitter without listeners.
+    /// Creates an emitter without listeners.
     pub fn new() -> EventEmitter<A> {
         EventEmitter { inner: Arc::default() }
     }
@@ -71,23 +71,23 @@ impl<A> EventEmitter<A> {
         self.add(event, Rank::Once, move |args: &A| listener.take().map_or(Ok(()), |listener| listener(args).into_result()))
     }
 
-    /// Removes a listener. One that is not there any more is no error.
+    /// Removes a listener. Removing a listener twice does nothing.
     pub fn remove_listener(&self, id: ListenerId) {
         self.inner.listeners.remove(id.number());
     }
 
-    /// Removes the listeners of one event, or with `None` all.
+    /// Removes all listeners of one event, or of all events with `None`.
     pub fn remove_all_listeners(&self, event: Option<&str>) {
         self.inner.listeners.remove_all(event.map(Box::from).as_ref());
     }
 
-    /// How many listeners an event has.
+    /// Returns the number of listeners of an event.
     pub fn listener_count(&self, event: &str) -> usize {
         self.inner.listeners.count(&event.into())
     }
 
-    /// Calls the listeners of `event` before it returns, unless another emission is under way: then the task of that one calls
-    /// them when it is done.
+    /// Calls the listeners of `event` before it returns. While another emission is under way, it
+    /// only enqueues the event, and the task of that emission calls the listeners afterwards.
     pub fn emit(&self, event: &str, args: A) {
         self.inner.emit(event.into(), args, |_, _| {});
     }

@@ -6,26 +6,28 @@ use std::task::{Context, Poll};
 use super::output::{BoxError, ListenerOutput};
 use super::panics::drop_pinned;
 
-/// A closure that is cloned for each call: an asynchronous one. Its future may borrow from what the closure captures
-/// (`async move || app.ask().await`), and then the closure is `FnOnce` only.
+/// An asynchronous closure, which is cloned for each call. Its future may borrow from the closure's
+/// captures (`async move || app.ask().await`). Such a closure is only `FnOnce`.
 ///
-/// The compiler shows this name, and no note of ours, where a capture cannot be cloned. So the name says what to do.
+/// If a capture cannot be cloned, the compiler shows this name instead of a note. So the name is
+/// the advice.
 #[doc(hidden)]
 pub trait ClonedForEachCallSoUseArc: Clone {}
 
 impl<F: Clone> ClonedForEachCallSoUseArc for F {}
 
-/// Names one registered listener, to remove it with. No two listeners of a process have the same id.
+/// The id of a registered listener, to remove it with. No two listeners of a process have the same
+/// id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ListenerId {
     pub(crate) event: u8,
-    /// The number's upper and lower bits, so that an id takes no more than eight bytes.
+    /// The upper and lower bits of the number, so that an id has only eight bytes.
     upper: u16,
     lower: u32,
 }
 
 impl ListenerId {
-    /// One that no other listener has.
+    /// Creates an id that no other listener has.
     pub(crate) fn new(event: u8) -> ListenerId {
         ListenerId::of(event, ListenerId::next_number())
     }
@@ -34,7 +36,7 @@ impl ListenerId {
         ListenerId { event, upper: (number >> 32) as u16, lower: number as u32 }
     }
 
-    /// At a million listeners a second there are enough for nine years.
+    /// At a million listeners a second the numbers last for nine years.
     pub(crate) fn next_number() -> u64 {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         NEXT.fetch_add(1, Ordering::Relaxed)
@@ -58,7 +60,8 @@ pub enum EachTime {}
 #[doc(hidden)]
 pub enum Once {}
 
-/// When a listener's turn is among those of its event: Évenement calls all `on` listeners before all `once` listeners.
+/// The rank of a listener among those of its event. As in Évenement, all `on` listeners are called
+/// before all `once` listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rank {
     On,
@@ -68,22 +71,22 @@ pub(crate) enum Rank {
     Last,
 }
 
-/// The kind of events an object has.
+/// The events of an object.
 pub(crate) trait Events: 'static {
     /// The object itself, which a listener may take as its first argument.
     type Subject;
-    /// What the listeners of all its events are called with, one variant for each signature.
+    /// The arguments of the events' listeners, one variant for each signature.
     type Args<'a>: Copy;
 }
 
-/// A registered closure, its signature erased.
+/// A registered closure of any signature.
 pub(crate) trait Listener<E: Events>: Send {
-    /// Calls the closure, which if it is asynchronous only begins the call.
+    /// Calls the closure. For an asynchronous closure this only begins the call.
     fn call(&mut self, subject: &E::Subject, args: &E::Args<'_>) -> Result<(), BoxError>;
 
     fn is_asynchronous(&self) -> bool;
 
-    /// Goes on with a call that has begun.
+    /// Continues a call that has begun.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>>;
 }
 
@@ -107,8 +110,8 @@ where
     }
 }
 
-/// A listener whose closure returns a future. The future lives in a place that is made once, at registration, so that a
-/// call allocates nothing.
+/// A listener whose closure returns a future. The place of the future is allocated once, at
+/// registration, so that a call allocates nothing.
 pub(crate) struct Asynchronous<F, Fut> {
     start: F,
     running: Pin<Box<Option<Fut>>>,
@@ -122,13 +125,13 @@ impl<F, Fut> Asynchronous<F, Fut> {
 
 impl<E: Events, F, Fut> Listener<E> for Asynchronous<F, Fut>
 where
-    // `None` if the arguments are not this listener's, which `on` has excluded.
+    // `None` if the arguments are those of another event, which `on` has excluded.
     F: for<'a> FnMut(&E::Subject, E::Args<'a>) -> Option<Fut> + Send,
     Fut: Future<Output: ListenerOutput> + Send,
 {
     fn call(&mut self, subject: &E::Subject, args: &E::Args<'_>) -> Result<(), BoxError> {
         let started = (self.start)(subject, *args);
-        // There is none, unless it was given up.
+        // A former future can only be there if it was abandoned.
         drop_pinned(self.running.as_mut());
         self.running.set(started);
         Ok(())
@@ -147,7 +150,7 @@ where
 }
 
 impl<F, Fut> Drop for Asynchronous<F, Fut> {
-    /// The closure follows.
+    /// The closure is dropped afterwards.
     fn drop(&mut self) {
         drop_pinned(self.running.as_mut());
     }

@@ -1,4 +1,5 @@
-/// The methods by which an object's listeners are registered, for those whose events all have one signature.
+/// Defines the methods that register an object's listeners, for objects whose events all have one
+/// signature. Its arguments are:
 ///
 /// * the names of the events;
 /// * what a listener takes;
@@ -11,11 +12,12 @@ macro_rules! listener_methods {
         |$listener:ident, $stored:ident: &$type:ty| $call:expr,
         |$object:ident| $listeners:expr $(,)?
     ) => {
-        /// Calls `listener` at every `event` from the next one on. The argument's type need not be written. On an object that
-        /// is gone it is accepted and does nothing.
+        /// Calls `listener` at every `event` from the next one on. The compiler infers the
+        /// argument's type. On an object that no longer exists, the listener is accepted and never
+        /// called.
         ///
         /// # Panics
-        /// If there is no such event; the message tells which there are.
+        /// If there is no such event; the message lists those that there are.
         #[track_caller]
         pub fn on<F, R>(&self, event: &str, listener: F) -> $crate::emitter::ListenerId
         where
@@ -79,7 +81,8 @@ macro_rules! listener_methods {
 }
 pub(crate) use listener_methods;
 
-/// [`removal_methods`], and `add_listener` for the methods that have to do with how a listener is called.
+/// Defines [`removal_methods`], and `add_listener` for the methods that depend on how a listener is
+/// called.
 macro_rules! listeners_of {
     ($names:expr, &$type:ty, |$object:ident| $listeners:expr $(,)?) => {
         $crate::emitter::removal_methods! { $names, |$object| $listeners }
@@ -101,10 +104,10 @@ macro_rules! listeners_of {
 }
 pub(crate) use listeners_of;
 
-/// The methods that have nothing to do with how a listener is called.
+/// Defines the methods that do not depend on how a listener is called.
 macro_rules! removal_methods {
     ($names:expr, |$object:ident| $listeners:expr $(,)?) => {
-        /// Removes a listener. One that is not there any more is no error.
+        /// Removes a listener. Removing a listener twice does nothing.
         pub fn remove_listener(&self, id: $crate::emitter::ListenerId) {
             let $object = self;
             if let Some(listeners) = $listeners {
@@ -112,7 +115,7 @@ macro_rules! removal_methods {
             }
         }
 
-        /// Removes the listeners of one event, or with `None` of all.
+        /// Removes all listeners of one event, or of all events with `None`.
         ///
         /// # Panics
         /// If there is no such event.
@@ -125,7 +128,7 @@ macro_rules! removal_methods {
             }
         }
 
-        /// How many listeners an event has.
+        /// Returns the number of listeners of an event.
         ///
         /// # Panics
         /// If there is no such event.

@@ -1,5 +1,5 @@
-//! Events and their listeners, whatever the object: names, closures made into listeners, and the three ways to keep
-//! and call them.
+//! Events and their listeners, for all objects: names, conversion of closures, and three kinds of
+//! collections.
 //!
 //! * [`Table`] belongs to one task, which alone calls its listeners: `FnMut`, synchronous or asynchronous, no lock.
 //! * [`Listeners`] are shared by many tasks and called by one at a time, see [`SerialQueue`] and [`SharedEmitter`]: `FnMut`,

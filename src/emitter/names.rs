@@ -1,21 +1,21 @@
 use super::ListenerError;
 
-/// The names of an object's events. An event is its place in `names` from here on: a name is looked at once, when a
-/// listener is registered, and never when an event is emitted.
+/// The names of an object's events. Internally an event is its index in `names`. Names are only
+/// compared when a listener is registered, and never when an event is emitted.
 #[derive(Debug)]
 pub(crate) struct EventNames {
-    /// What the object is called in messages, with its article.
+    /// The object's name in messages, with its article.
     pub(crate) object: &'static str,
-    /// At most 16: a [`Table`](super::Table) keeps a set of events in a `u16`.
+    /// At most 16 names: a [`Table`](super::Table) keeps a set of events in a `u16`.
     pub(crate) names: &'static [&'static str],
-    /// Other names that are accepted: (other name, name).
+    /// Other accepted names: (other name, name).
     pub(crate) aliases: &'static [(&'static str, &'static str)],
-    /// Names that are not accepted, and that people use who know other libraries: (names, what to do instead).
+    /// Names that other libraries have, and that are not accepted: (names, advice).
     pub(crate) hints: &'static [(&'static [&'static str], &'static str)],
 }
 
 impl EventNames {
-    /// The event of that name.
+    /// Returns the event of this name.
     pub(crate) fn resolve(&self, name: &str) -> Result<u8, ListenerError> {
         let alias = self.aliases.iter().find(|(alias, _)| *alias == name);
         let canonical = alias.map_or(name, |(_, canonical)| canonical);
@@ -28,12 +28,12 @@ impl EventNames {
         }
     }
 
-    /// The name of an event.
+    /// Returns the name of an event.
     pub(crate) fn name(&self, event: u8) -> &'static str {
         self.names.get(usize::from(event)).copied().unwrap_or_default()
     }
 
-    /// What was probably meant.
+    /// Returns a suggestion for a wrong name.
     #[cold]
     fn hint(&self, name: &str) -> Option<String> {
         // `onMessage`, as Ratchet has it.
@@ -51,13 +51,13 @@ pub(crate) fn did_you_mean(event: &str) -> String {
     format!("did you mean {event:?}?")
 }
 
-/// How far a name is from another: how many bytes were added, left out or mistaken. One that only has an end of its own, as
-/// `closed` or `err`, is as near as can be.
+/// Returns the distance between two names: the number of bytes that were added, omitted or
+/// replaced. A name with another ending, such as `closed` or `err`, has the least distance.
 fn distance(name: &str, known: &str) -> usize {
     if name.starts_with(known) || known.starts_with(name) {
         return 0;
     }
-    // Levenshtein's, a row for each byte of `name`.
+    // The distance of Levenshtein, with one row for each byte of `name`.
     let mut row: Vec<usize> = (0..=known.len()).collect();
     for (above, byte) in (0..).zip(name.bytes()) {
         let mut diagonal = above;

@@ -3,8 +3,8 @@ use std::error::Error;
 /// The error that a listener returns.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// What a listener may return: `()`, a `bool` (as `write` returns it; it is ignored), or a
-/// `Result`. An `Err` is what an exception is in ReactPHP.
+/// A value that a listener may return: `()`, a `bool`, or a `Result`. A `bool` is accepted because
+/// `write` returns it, and ignored. An `Err` corresponds to an exception in ReactPHP.
 #[diagnostic::on_unimplemented(
     message = "a listener cannot return `{Self}`",
     label = "return `()`, a `bool`, or a `Result<_, E>`",
@@ -12,7 +12,7 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
     note = "where an asynchronous closure does not fit, listeners are synchronous: give `tokio::spawn` what has to wait"
 )]
 pub trait ListenerOutput {
-    /// `Err` if the listener has failed.
+    /// Returns `Err` if the listener has failed.
     fn into_result(self) -> Result<(), BoxError>;
 }
 
@@ -34,7 +34,7 @@ impl<T, E: Into<BoxError>> ListenerOutput for Result<T, E> {
     }
 }
 
-/// A closure that never returns, because it always panics, has the type `!`, which cannot be named otherwise.
+/// The type of a closure that never returns is `!`, which has no other name.
 #[doc(hidden)]
 pub trait Returns {
     type Type;

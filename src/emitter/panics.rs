@@ -1,7 +1,7 @@
 //! Panics of an app's code do not leave the call of that code.
 //!
-//! The same holds for destructors of an app's values. Each value is dropped by itself: a panic
-//! while another panic unwinds would end the process.
+//! Panics of the app's destructors do not leave them either. Each value is dropped by itself: a
+//! panic while another panic unwinds would end the process.
 
 use std::any::Any;
 use std::ops::{Deref, DerefMut};
@@ -22,7 +22,8 @@ pub(crate) fn drop_each<T>(things: impl IntoIterator<Item = T>) {
     }
 }
 
-/// A thing of an app's that is [dropped by itself](drop_each), wherever it is. It is empty only while it is dropped.
+/// A value of the app that is always [dropped by itself](drop_each). It is empty only while it is
+/// dropped.
 pub(crate) struct Contained<T>(Option<T>);
 
 impl<T> Contained<T> {
@@ -66,7 +67,7 @@ impl<T> DerefMut for Contained<T> {
     }
 }
 
-/// Awaits a future of an app's, which is dropped before anything is done with its output.
+/// Awaits a future of the app, and drops it before its output is used.
 macro_rules! output_of {
     ($future:expr) => {{
         let mut future = std::pin::pin!(Some($future));
@@ -75,7 +76,7 @@ macro_rules! output_of {
 }
 pub(crate) use output_of;
 
-/// Polls a future of an app's, and drops it when it is ready or has panicked.
+/// Polls a future of the app, and drops it when it is ready or has panicked.
 pub(crate) fn poll_to_end<F: Future>(mut future: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> Poll<F::Output> {
     let Some(running) = future.as_mut().as_pin_mut() else { return Poll::Pending };
     let polled = catch_unwind(AssertUnwindSafe(|| running.poll(cx)));
@@ -85,7 +86,7 @@ pub(crate) fn poll_to_end<F: Future>(mut future: Pin<&mut Option<F>>, cx: &mut C
     polled.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-/// Drops what an app has put into a place.
+/// Drops a value of the app in its place.
 #[inline]
 pub(crate) fn drop_pinned<T>(mut place: Pin<&mut Option<T>>) {
     if place.is_some() {
@@ -96,17 +97,17 @@ pub(crate) fn drop_pinned<T>(mut place: Pin<&mut Option<T>>) {
     }
 }
 
-/// Calls a listener and makes its panic an error.
+/// Calls a listener, and converts its panic into an error.
 pub(crate) fn contain<T>(call: impl FnOnce() -> Result<T, BoxError>) -> Result<T, BoxError> {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| Err(panic_error(panic)))
 }
 
-/// What a panic said.
+/// Returns the message of a panic as an error.
 pub(crate) fn panic_error(panic: Box<dyn Any + Send>) -> BoxError {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     let error = text.unwrap_or("a listener panicked").into();
-    // What it was made with may panic again when it is dropped, and so on.
+    // The payload of the panic may panic again when it is dropped, and so on.
     if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
         std::mem::forget(again);
     }

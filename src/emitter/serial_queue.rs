@@ -25,7 +25,7 @@ pub(crate) struct SerialQueue<J> {
 
 struct Queue<J> {
     jobs: VecDeque<J>,
-    /// The thread that runs the jobs.
+    /// The thread that is running the jobs.
     draining: Option<ThreadId>,
     /// The number of jobs that it has run.
     run: usize,
@@ -33,7 +33,7 @@ struct Queue<J> {
     waiting: usize,
     /// The number of threads that have waited in vain since it began.
     in_vain: usize,
-    /// It has left before the queue was empty, for one of the waiting threads.
+    /// The thread has left before the queue was empty, for one of the waiting threads.
     is_relieved: bool,
 }
 
@@ -73,7 +73,7 @@ impl<J> SerialQueue<J> {
 
     /// Runs all queued jobs, unless another call is doing so already.
     pub(crate) fn drain(&self, mut run: impl FnMut(J)) {
-        /// Also if `run` panics.
+        /// Also runs if `run` panics.
         struct Leave<'a, J>(&'a SerialQueue<J>);
         impl<J> Drop for Leave<'_, J> {
             fn drop(&mut self) {
@@ -90,7 +90,7 @@ impl<J> SerialQueue<J> {
         std::mem::forget(leave);
     }
 
-    /// Whether the caller is the thread that runs the jobs.
+    /// Returns whether the caller becomes the thread that runs the jobs.
     fn enter(&self) -> bool {
         let me = thread::current().id();
         let mut queue = self.queue.lock();
@@ -109,8 +109,8 @@ impl<J> SerialQueue<J> {
         is_needed
     }
 
-    /// The next job for the draining thread. `None` if it is relieved, or has left because the
-    /// queue is empty.
+    /// Returns the next job for the draining thread. `None` if it is relieved, or has left because
+    /// the queue is empty.
     fn next(&self) -> Option<J> {
         let mut queue = self.queue.lock();
         let is_kept = queue.run >= CROWD || queue.in_vain >= IN_VAIN_MAX;
@@ -125,7 +125,7 @@ impl<J> SerialQueue<J> {
         queue.run += 1;
         let job = queue.jobs.pop_front();
         if job.is_none() {
-            // Within the same lock, so that no job is pushed between the last look and leaving.
+            // Under the same lock, so that no job is pushed between the last look and the end.
             self.leave(&mut queue);
         }
         job

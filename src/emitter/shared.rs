@@ -5,8 +5,8 @@ use super::output::{BoxError, ListenerOutput};
 use super::panics::{contain, drop_each};
 use crate::runtime::turn::Turn;
 
-/// The listeners of an object that many tasks share, by event. They are called one emission at a time, see
-/// [`SerialQueue`](super::SerialQueue).
+/// The listeners of an object that many tasks share, by event. Only one emission at a time calls
+/// them, see [`SerialQueue`](super::SerialQueue).
 pub(crate) struct Listeners<K, A> {
     inner: Mutex<Inner<K, A>>,
 }
@@ -14,11 +14,11 @@ pub(crate) struct Listeners<K, A> {
 struct Inner<K, A> {
     /// The listeners that are registered, in the order of their calls.
     registered: Vec<Registered<K>>,
-    /// Their closures by number, in its order; empty while an emission has them.
+    /// The closures by number, in its order. Empty while an emission has them.
     closures: Vec<(u64, Closure<A>)>,
-    /// Numbers whose closures are to be dropped, when they are back.
+    /// The numbers of closures that are dropped when the emission returns them.
     removed: Vec<u64>,
-    /// Nothing is emitted any more, so nothing is kept for it.
+    /// No event follows, so no listener is kept.
     has_ended: bool,
 }
 
@@ -64,7 +64,7 @@ impl<K: PartialEq, A> Listeners<K, A> {
             drop_each([closure]);
             return ListenerId::next_number();
         }
-        // Under the lock, so that their order is that of the numbers.
+        // Under the lock, so that the listeners have the order of the numbers.
         let number = ListenerId::next_number();
         let place = inner.registered.partition_point(|other| other.rank <= rank);
         inner.registered.insert(place, Registered { number, event, rank });
@@ -76,12 +76,12 @@ impl<K: PartialEq, A> Listeners<K, A> {
         self.forget(|listener| listener.number == number);
     }
 
-    /// Removes the listeners of an event, or all.
+    /// Removes all listeners of one event, or of all events with `None`.
     pub(crate) fn remove_all(&self, event: Option<&K>) {
         self.forget(|listener| event.is_none_or(|event| *event == listener.event));
     }
 
-    /// Drops all listeners, and from now on each that is added: its object has emitted its last event.
+    /// Drops all listeners, and from now on each new one: the object has emitted its last event.
     pub(crate) fn end(&self) {
         self.inner.lock().has_ended = true;
         self.remove_all(None);
@@ -91,8 +91,8 @@ impl<K: PartialEq, A> Listeners<K, A> {
         self.inner.lock().registered.iter().filter(|listener| listener.event == *event).count()
     }
 
-    /// Calls the listeners that an event has now. A panic or an `Err` goes to `failed`; unlike an exception in PHP it does
-    /// not keep the other listeners from being called.
+    /// Calls the present listeners of an event. `failed` gets the error of a listener that panics
+    /// or returns `Err`. Unlike an exception in PHP, the error does not stop the other listeners.
     ///
     /// Only one call at a time is allowed: call it within a [`SerialQueue`](super::SerialQueue).
     pub(crate) fn emit(&self, event: &K, args: &A, mut failed: impl FnMut(BoxError)) {
@@ -105,12 +105,13 @@ impl<K: PartialEq, A> Listeners<K, A> {
             inner.unregister(|listener| listener.event == *event && listener.rank == Rank::Once);
             (calls, std::mem::take(&mut inner.closures))
         };
-        // What a listener enqueues in the loop is called after all of them.
+        // Ticks that a listener enqueues in the loop are called after all listeners.
         let turn = Turn::begin();
         for number in calls {
             let Ok(place) = closures.binary_search_by_key(&number, |(number, _)| *number) else { continue };
             if let Err(error) = contain(|| (closures[place].1)(args)) {
-                // It is the app's, and may panic when it is dropped. The closures have to be put back all the same.
+                // The arguments are the app's, and may panic when they are dropped. The closures
+                // must be put back nevertheless.
                 let _ = contain(|| {
                     failed(error);
                     Ok(())
@@ -118,7 +119,7 @@ impl<K: PartialEq, A> Listeners<K, A> {
             }
         }
         let mut inner = self.inner.lock();
-        // What was added meanwhile has higher numbers, so the order is kept.
+        // Listeners that were added meanwhile have higher numbers, so the order is kept.
         closures.append(&mut inner.closures);
         inner.closures = closures;
         let gone = inner.take_removed();
@@ -145,7 +146,8 @@ impl<K, A> Inner<K, A> {
         self.removed.extend(self.registered.extract_if(.., |listener| which(listener)).map(|listener| listener.number));
     }
 
-    /// Takes out the closures to be dropped, which is done outside of the lock: what they captured may do anything then.
+    /// Takes out the closures to be dropped. The caller drops them outside of the lock, since their
+    /// captures may do anything.
     fn take_removed(&mut self) -> Vec<Closure<A>> {
         let mut gone = Vec::new();
         let closures = &mut self.closures;

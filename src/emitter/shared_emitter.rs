@@ -3,8 +3,8 @@ use super::panics::drop_each;
 use super::serial_queue::SerialQueue;
 use super::shared::Listeners;
 
-/// Listeners that many tasks share, and the queue of what is emitted to them. All listeners see the
-/// events in one order.
+/// Listeners that many tasks share, and the queue of their events. All listeners see the events in
+/// one order.
 pub(crate) struct SharedEmitter<K, A> {
     pub(crate) listeners: Listeners<K, A>,
     queue: SerialQueue<Emission<K, A>>,
@@ -23,15 +23,15 @@ impl<K, A> Default for SharedEmitter<K, A> {
 }
 
 impl<K: PartialEq, A> SharedEmitter<K, A> {
-    /// Calls the listeners of `event` before it returns, unless another emission is under way: then
-    /// the task of that one calls them. `failed` gets what a listener of any of these events panics
-    /// with or returns as an error.
+    /// Calls the listeners of `event` before it returns, unless another emission is under way. The
+    /// task of that emission calls them then. `failed` gets the errors and panics of listeners of
+    /// all events that this call emits.
     pub(crate) fn emit(&self, event: K, args: A, failed: impl FnMut(&K, BoxError)) {
         self.enqueue(Emission { event, args, is_last: false }, failed);
     }
 
-    /// Like [`emit`](SharedEmitter::emit). Afterwards all listeners are dropped, and each that is
-    /// added later at once.
+    /// Like [`emit`](SharedEmitter::emit), for the last event. All listeners are dropped
+    /// afterwards, and later ones at once.
     pub(crate) fn emit_last(&self, event: K, args: A, failed: impl FnMut(&K, BoxError)) {
         self.enqueue(Emission { event, args, is_last: true }, failed);
     }

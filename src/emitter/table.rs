@@ -6,19 +6,20 @@ use super::panics::drop_each;
 
 /// The listeners of an object that one task owns.
 ///
-/// Only that task calls them, so they may be `FnMut` and need no lock. Others change the table by mail, see
-/// [`Change`]; the owner applies it before it emits, so that an emission works on a snapshot.
+/// Only that task calls the listeners, so they may be `FnMut` and need no lock. Other threads send
+/// a [`Change`] of the table. The owner applies it before an emission, so that the emission has a
+/// snapshot.
 pub(crate) struct Table<E: Events> {
-    /// By their events, and those of one event in the order of their calls.
+    /// The listeners by event, and those of one event in the order of their calls.
     entries: Vec<Entry<E>>,
     /// A bit for each event that has listeners.
     present: u16,
-    /// A bit for each event that has one, and no more.
+    /// A bit for each event with exactly one listener.
     single: u16,
-    /// A bit for each event that has listeners for once.
+    /// A bit for each event with `once` listeners.
     once: u16,
-    /// Where the listeners of the first events begin, which are those that come often; or before, if that is further on than a
-    /// byte can tell.
+    /// The index of the first listener of each of the first events, which are the frequent ones. It
+    /// is lower if the index exceeds a byte.
     starts: [u8; 2],
 }
 
@@ -36,23 +37,24 @@ impl<E: Events> Entry<E> {
     }
 }
 
-/// What others want of a table.
+/// A change of a table that other threads request.
 pub(crate) enum Change<E: Events> {
     /// Add a listener.
     Add(Entry<E>),
-    /// Remove one.
+    /// Remove a listener.
     Remove(ListenerId),
-    /// Remove those of an event, or all.
+    /// Remove the listeners of one event, or of all events.
     RemoveAll(Option<u8>),
 }
 
-/// How far an emission came.
+/// The progress of an emission.
 pub(crate) enum Emission {
     /// All listeners have been called.
     Done,
-    /// The listener at this place has begun: [`poll`](Table::poll) it to its end, then go on after it.
+    /// The listener at this index is pending. [`poll`](Table::poll) it to its end, then continue
+    /// after it.
     Started(usize),
-    /// A listener returned an error; those after it were not called, as after an exception.
+    /// A listener returned an error. As after an exception, the listeners after it were not called.
     Failed(BoxError),
 }
 
@@ -69,15 +71,15 @@ impl<E: Events> Drop for Table<E> {
 }
 
 impl<E: Events> Table<E> {
-    /// Whether anybody listens.
+    /// Whether the event has listeners.
     #[inline]
     pub(crate) fn listens_to(&self, event: u8) -> bool {
         self.present & 1 << event != 0
     }
 
-    /// Applies changes that came by mail.
+    /// Applies changes of other threads.
     pub(crate) fn apply_all(&mut self, changes: Vec<Change<E>>) {
-        // Few connections have more than a handful of listeners: room for each, none to spare.
+        // Few connections have more than a handful of listeners, so no spare room is allocated.
         self.entries.reserve_exact(changes.len());
         changes.into_iter().for_each(|change| self.apply(change));
     }
@@ -98,7 +100,7 @@ impl<E: Events> Table<E> {
         }
     }
 
-    /// Calls the listeners of `event`, from the one at `place` on (0 for all).
+    /// Calls the listeners of `event` from the index `place` on, with 0 for all.
     #[inline(always)]
     pub(crate) fn emit(&mut self, event: u8, place: usize, subject: &E::Subject, args: &E::Args<'_>) -> Emission {
         let start = self.starts.get(usize::from(event)).map_or(0, |start| usize::from(*start));
@@ -120,13 +122,14 @@ impl<E: Events> Table<E> {
         Emission::Done
     }
 
-    /// Whether an event has listeners for once, which are to be [removed](Table::remove_once) when it has been emitted.
+    /// Returns whether an event has `once` listeners. [Remove](Table::remove_once) them after its
+    /// emission.
     #[inline]
     pub(crate) fn has_once(&self, event: u8) -> bool {
         self.once & 1 << event != 0
     }
 
-    /// Removes those for once, and tells which they were.
+    /// Removes the `once` listeners of an event, and returns their ids.
     pub(crate) fn remove_once(&mut self, event: u8) -> Vec<ListenerId> {
         let is_over = |entry: &Entry<E>| entry.id.event == event && entry.rank == Rank::Once;
         let over = self.entries.iter().filter(|entry| is_over(entry)).map(|entry| entry.id).collect();
@@ -134,12 +137,13 @@ impl<E: Events> Table<E> {
         over
     }
 
-    /// Where the first listener of `event` at or after `place` stands, for emissions that go on whatever a listener does.
+    /// Returns the index of the first listener of `event` at or after `place`, for emissions that
+    /// continue after an error.
     pub(crate) fn place_of(&self, event: u8, place: usize) -> Option<usize> {
         (place..self.entries.len()).find(|place| self.entries.get(*place).is_some_and(|entry| entry.id.event == event))
     }
 
-    /// Calls the one listener at `place`, and polls it once if it is asynchronous.
+    /// Calls only the listener at `place`, and polls it once if it is asynchronous.
     pub(crate) fn call(
         &mut self,
         place: usize,
@@ -152,7 +156,7 @@ impl<E: Events> Table<E> {
         if entry.is_asynchronous { entry.listener.poll(cx) } else { Poll::Ready(Ok(())) }
     }
 
-    /// Goes on with the listener at `place`, which has [`Started`](Emission::Started).
+    /// Continues the listener at `place`, which has [`Started`](Emission::Started).
     pub(crate) fn poll(&mut self, place: usize, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         match self.entries.get_mut(place) {
             Some(entry) => entry.listener.poll(cx),

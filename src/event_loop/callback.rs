@@ -7,9 +7,9 @@ use crate::emitter::{BoxError, IntoListenerFuture, ListenerCall, ListenerOutput,
 use crate::runtime::trace;
 use crate::runtime::turn::Turn;
 
-/// A closure that the loop calls again and again, with an `A`: the callback of
-/// [`Loop::add_periodic_timer`](crate::Loop::add_periodic_timer) and of
-/// [`Loop::add_signal`](crate::Loop::add_signal).
+/// A closure that the loop calls repeatedly with an `A`.
+/// [`Loop::add_periodic_timer`](crate::Loop::add_periodic_timer) and
+/// [`Loop::add_signal`](crate::Loop::add_signal) take it.
 ///
 /// | closure | for |
 /// |---|---|
@@ -17,7 +17,8 @@ use crate::runtime::turn::Turn;
 /// | `async \|\| …`, `async move \|\| …`, `\|\| async move { … }` | asynchronous: it is cloned for each call, so its captures are `Clone` |
 /// | `async move \|timer: Timer\| …`, `async move \|signal: Signal\| …` | the same with the argument |
 ///
-/// All return `()`, a `bool`, or a `Result`. `M` tells the forms apart; nobody writes it.
+/// All of them return `()`, a `bool`, or a `Result`. `M` tells the forms apart; the compiler infers
+/// it.
 #[diagnostic::on_unimplemented(
     message = "this closure cannot be called again and again by the loop",
     label = "not a callback of the loop",
@@ -30,12 +31,12 @@ pub trait IntoCallback<A, M> {
     fn into_callback(self, argument: A) -> Callback;
 }
 
-/// A closure that the loop calls once, with an `A`: the callback of
-/// [`Loop::add_timer`](crate::Loop::add_timer).
+/// A closure that the loop calls once with an `A`. [`Loop::add_timer`](crate::Loop::add_timer)
+/// takes it.
 ///
 /// It takes nothing or the [`Timer`](crate::Timer), may be synchronous or asynchronous, and returns
-/// `()`, a `bool`, a `Result`, or a future of one of these. `M` tells the forms apart; nobody
-/// writes it.
+/// `()`, a `bool`, a `Result`, or a future of one of these. `M` tells the forms apart; the compiler
+/// infers it.
 #[diagnostic::on_unimplemented(
     message = "this closure cannot be called by the loop",
     label = "not a callback of the loop",
@@ -99,7 +100,7 @@ where
     }
 }
 
-// `AsyncFn` rules out a closure that changes what it captured. The clone is what the future owns.
+// `AsyncFn` rules out a closure that changes its captures. The future owns the clone.
 impl<A, F, Fut, R> IntoCallback<A, Plain<Asynchronous>> for F
 where
     F: AsyncFn() -> R + FnOnce() -> Fut + Clone + Send + 'static,
@@ -151,14 +152,14 @@ pub(super) type Running = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Se
 /// `await`, and what is left of the call is returned.
 pub(super) fn call(callback: impl FnOnce() -> ListenerCall) -> Option<Running> {
     let _turn = Turn::begin();
-    // A panic has been reported by the panic hook.
+    // The panic hook has reported a panic already.
     match contain(|| Ok(callback())).ok()? {
         ListenerCall::Done(result) => {
             report(result);
             None
         }
         ListenerCall::Later(mut running) => {
-            // The task that goes on with the call polls it with a waker of its own.
+            // The task that continues the call polls it with its own waker.
             let is_pending = poll(&mut running, &mut Context::from_waker(Waker::noop())).is_pending();
             let (rest, over) = if is_pending { (Some(running), None) } else { (None, Some(running)) };
             drop_each(over);
@@ -167,7 +168,7 @@ pub(super) fn call(callback: impl FnOnce() -> ListenerCall) -> Option<Running> {
     }
 }
 
-/// Goes on with an asynchronous call until it has ended.
+/// Continues an asynchronous call to its end.
 pub(super) async fn go_on(mut running: Running) {
     std::future::poll_fn(|cx| {
         let _turn = Turn::begin();

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-/// A length of time: seconds, as ReactPHP has them, or a [`Duration`].
+/// A duration: seconds, as in ReactPHP, or a [`Duration`].
 ///
-/// Negative numbers and NaN are no time at all. Numbers that are too large become
-/// [`Duration::MAX`], which never passes.
+/// Negative numbers and NaN count as zero. Numbers that are too large become [`Duration::MAX`],
+/// which never passes.
 ///
 /// ```
 /// use react_websocket::Delay;
@@ -28,11 +28,22 @@ impl From<f64> for Delay {
     }
 }
 
-impl From<i32> for Delay {
-    fn from(seconds: i32) -> Delay {
-        Delay(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
+impl From<f32> for Delay {
+    fn from(seconds: f32) -> Delay {
+        f64::from(seconds).into()
     }
 }
+
+macro_rules! whole_seconds {
+    ($($number:ty),*) => {$(
+        impl From<$number> for Delay {
+            fn from(seconds: $number) -> Delay {
+                Delay(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
+            }
+        }
+    )*};
+}
+whole_seconds!(i32, i64, u32, u64);
 
 #[cfg(test)]
 mod tests {
@@ -45,6 +56,11 @@ mod tests {
         assert_eq!(duration((-1.0).into()), Duration::ZERO);
         assert_eq!(duration(f64::NAN.into()), Duration::ZERO);
         assert_eq!(duration(f64::INFINITY.into()), Duration::MAX);
-        assert_eq!(duration((-3).into()), Duration::ZERO);
+        assert_eq!(duration(0.5_f32.into()), Duration::from_millis(500));
+        assert_eq!((duration((-3).into()), duration((-3_i64).into())), (Duration::ZERO, Duration::ZERO));
+        assert_eq!(
+            (duration(3_u32.into()), duration(u64::MAX.into())),
+            (Duration::from_secs(3), Duration::from_secs(u64::MAX))
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! What a turn has enqueued. It is handed over when the turn ends, so that no other thread calls it
-//! before.
+//! The ticks and timers that a turn has enqueued. They are passed to the queue at the end of the
+//! turn, so that no other thread calls them before.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::emitter::ListenerCall;
 use crate::runtime::turn::{self, Deferred};
 
 thread_local! {
-    /// Of the present turn of this thread, for each queue.
+    /// The ticks and timers of the present turn of this thread, for each queue.
     static ENQUEUED: RefCell<Vec<Enqueued>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -22,8 +22,8 @@ struct Enqueued {
     timers: Vec<u64>,
 }
 
-/// Enqueues a tick: it is handed over to the queue when the present turn ends, outside of a turn at
-/// once.
+/// Enqueues a tick. It is passed to the queue at the end of the present turn, or at once outside of
+/// a turn.
 pub(super) fn tick(queue: &Arc<Queue>, callback: impl FnOnce() -> ListenerCall + Send + 'static) {
     if let Some(job) = keep(queue, Job::Tick(Box::new(callback)), |enqueued, job| enqueued.jobs.push(job)) {
         queue.accept([job], []);
@@ -37,13 +37,13 @@ pub(super) fn timer(queue: &Arc<Queue>, number: u64) {
     }
 }
 
-/// Keeps something until the present turn ends. Returns it outside of a turn.
+/// Keeps a value until the present turn ends. Returns it outside of a turn.
 fn keep<T>(queue: &Arc<Queue>, what: T, mut add: impl FnMut(&mut Enqueued, T)) -> Option<T> {
     if !turn::defer(hand_over) {
         return Some(what);
     }
     let mut what = Some(what);
-    // When a thread ends its list may be gone already.
+    // When a thread ends, its list may no longer exist.
     let _ = ENQUEUED.try_with(|all| {
         let mut all = all.borrow_mut();
         let place = all.iter().position(|enqueued| Arc::ptr_eq(&enqueued.queue, queue)).unwrap_or(all.len());
@@ -57,13 +57,13 @@ fn keep<T>(queue: &Arc<Queue>, what: T, mut add: impl FnMut(&mut Enqueued, T)) -
     what
 }
 
-/// The turn has ended.
+/// Passes everything to the queues at the end of the turn.
 fn hand_over() -> Option<Deferred> {
     let runtime = Handle::try_current().ok().map(|runtime| runtime.id());
     let mut deferred: Option<Deferred> = None;
     for Enqueued { queue, jobs, timers } in ENQUEUED.try_with(RefCell::take).unwrap_or_default() {
         let round = queue.accept(jobs, timers);
-        // Nobody waits for another runtime, which may not be running.
+        // Another runtime is not awaited, since it may not be running.
         if let Some(round) = round.filter(|_| Some(queue.runtime()) == runtime) {
             deferred = Some(Box::pin(queue.has_run(round)));
         }

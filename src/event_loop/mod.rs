@@ -86,18 +86,18 @@ use crate::emitter::{BoxError, IntoListenerFuture, ListenerOutput};
 /// # Several runtimes
 ///
 /// Each runtime has a loop of its own. A tick, a timer or a listener for a signal belongs to the
-/// runtime in which it was made, is called as long as that runtime runs, and is dropped with it.
+/// runtime in which it was made. It is called as long as that runtime runs, and is dropped with it.
 /// Timers and listeners can be cancelled from everywhere.
 ///
 /// # Errors and panics
 ///
 /// A callback that panics or returns `Err` ends nothing but that call. A periodic timer goes on.
-/// The panic is printed by the panic hook. The `Err` is printed to stderr, at most ten a second, or logged with the feature
-/// `tracing`.
+/// The panic is printed by the panic hook. The `Err` is printed to stderr, at most ten a second, or
+/// logged with the feature `tracing`.
 #[derive(Debug)]
 pub enum Loop {}
 
-/// A timer, to cancel it with: ReactPHP's `TimerInterface`.
+/// A handle of a timer, to cancel it with: ReactPHP's `TimerInterface`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Timer {
     runtime: Id,
@@ -111,7 +111,7 @@ impl ListenerOutput for Timer {
     }
 }
 
-/// A listener for a signal, to remove it with.
+/// A handle of a listener for a signal, to remove it with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SignalListener {
     runtime: Id,
@@ -145,7 +145,7 @@ impl Loop {
     /// `every` is in seconds, or a [`Duration`]. The shortest interval is 1 µs. `callback` takes
     /// nothing or the [`Timer`]. The next interval begins when the timer's turn comes in a
     /// [round](Loop#order), so calls that are missed while the loop is busy are not made up for. An
-    /// asynchronous callback is cloned for each call, and never runs twice at the same time: a call
+    /// asynchronous callback is cloned for each call, and never runs twice at the same time. A call
     /// that is due while the last one is still running is skipped.
     ///
     /// ```
@@ -265,7 +265,7 @@ impl Loop {
 #[track_caller]
 fn add_timer(delay: Duration, every: Option<Duration>, callback: impl FnOnce(Timer) -> callback::Callback) -> Timer {
     let queue = Queue::current();
-    // If there is no time, that is to be known here, and not in the loop.
+    // A runtime without time must fail here, and not in the loop.
     drop(sleep(Duration::ZERO));
     let timer = Timer { runtime: queue.runtime(), number: next_number() };
     if queue.add_timer(timer.number, delay, every, callback(timer)) {

@@ -24,19 +24,19 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 pub(super) struct Queue {
     runtime: Id,
     state: Mutex<Schedule>,
-    /// The driver has something to do, or an earlier deadline than the one it sleeps for.
+    /// Wakes the driver for new work, or for an earlier deadline than the one it sleeps for.
     changed: Notify,
     /// The last round that has ended.
     ended: watch::Sender<u64>,
 }
 
-/// A number that no other timer or listener for a signal has.
+/// Returns a number that no other timer or listener for a signal has.
 pub(super) fn next_number() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl Queue {
-    /// The queue of the present runtime.
+    /// Returns the queue of the present runtime.
     #[track_caller]
     pub(super) fn current() -> Arc<Queue> {
         let runtime = Handle::current();
@@ -54,13 +54,13 @@ impl Queue {
             ended: watch::Sender::new(0),
         });
         loops.push(queue.clone());
-        // Outside of the lock, since a runtime that is about to end drops the task at once.
+        // Must be outside of the lock, since a runtime that is about to end drops the task at once.
         drop(loops);
         runtime.spawn(drive(Driver(queue.clone())));
         queue
     }
 
-    /// The queue of a runtime, if it has one.
+    /// Returns the queue of a runtime, if it has one.
     pub(super) fn of(runtime: Id) -> Option<Arc<Queue>> {
         LOOPS.read().iter().find(|queue| queue.runtime == runtime).cloned()
     }
@@ -85,7 +85,7 @@ impl Queue {
         receiver
     }
 
-    /// A signal has been received.
+    /// Enqueues the callback of a received signal.
     pub(super) fn signal(&self, number: u64) {
         self.accept([Job::Signal(number)], []);
     }
@@ -97,13 +97,13 @@ impl Queue {
         let is_last = state.due.is_empty();
         drop(state);
         if is_last && matches!(entry, Some(Entry { kind: Kind::Timer { .. }, .. })) {
-            // The driver need not sleep any more.
+            // The driver may be asleep for a deadline that no longer exists.
             self.changed.notify_one();
         }
         drop_each(entry);
     }
 
-    /// Whether the entry was added: it is dropped if the runtime has ended.
+    /// Adds an entry. Returns whether it was added: it is dropped if the runtime has ended.
     fn add(&self, number: u64, callback: Callback, kind: Kind) -> bool {
         let entry = Entry { callback: Some(callback), is_running: false, kind };
         let mut state = self.state.lock();
@@ -114,7 +114,8 @@ impl Queue {
         !is_over
     }
 
-    /// Takes what was enqueued. Returns the round that calls what of it is due now, if anything is.
+    /// Accepts the enqueued ticks and timers. Returns the round that calls those of them that are
+    /// due now, if any.
     pub(super) fn accept(
         &self,
         jobs: impl IntoIterator<Item = Job>,
@@ -132,12 +133,11 @@ impl Queue {
         let jobs_before = state.jobs.len();
         state.jobs.extend(jobs);
         let mut is_due = state.jobs.len() > jobs_before;
-        // A round that is running calls no timers of others any more, but those of its own
-        // callbacks.
+        // A running round calls no more timers of other threads, but those of its own callbacks.
         let is_within = state.runs_on == Some(thread::current().id());
         let next = state.begun + 1;
         for number in timers {
-            // It may have been cancelled meanwhile.
+            // The timer may have been cancelled meanwhile.
             let Some(Entry { kind: Kind::Timer { due: Some(due), round, .. }, .. }) = state.entries.get_mut(&number) else {
                 continue;
             };
@@ -158,12 +158,12 @@ impl Queue {
     pub(super) fn has_run(&self, round: u64) -> impl Future<Output = ()> + Send + use<> {
         let mut ended = self.ended.subscribe();
         async move {
-            // An error: the queue is gone.
+            // An error means that the queue no longer exists.
             let _ = ended.wait_for(|ended| *ended >= round).await;
         }
     }
 
-    /// Calls what has been enqueued before, and then the timers that are due, in order.
+    /// Calls everything that was enqueued before, and then the timers that are due, in order.
     fn run_round(self: &Arc<Self>) {
         let mut state = self.state.lock();
         state.begun += 1;
@@ -205,7 +205,7 @@ impl Queue {
                 entry.is_running = rest.is_some();
                 entry.callback.replace(callback)
             }
-            // It was for once, or has been removed.
+            // The callback was for one call, or has been removed.
             None => Some(callback),
         };
         drop(state);
@@ -215,7 +215,7 @@ impl Queue {
         }
     }
 
-    /// The asynchronous call of a callback has ended.
+    /// Notes that the asynchronous call of a callback has ended.
     fn has_ended(&self, number: u64) {
         let mut state = self.state.lock();
         let Some(entry) = state.entries.get_mut(&number) else { return };
@@ -230,7 +230,7 @@ impl Queue {
         }
     }
 
-    /// Whether there is something to do at once, and the moment at which there is.
+    /// Returns whether there is work to do at once, and the next deadline.
     fn next(&self) -> (bool, Option<Instant>) {
         let state = self.state.lock();
         let due = state.due.first().map(|(due, _)| *due);
@@ -277,7 +277,7 @@ async fn drive(driver: Driver) {
     loop {
         queue.run_round();
         match queue.next() {
-            // Others first: connections are read between two rounds.
+            // Other tasks have their turn first: connections are read between two rounds.
             (true, _) => yield_now().await,
             (false, None) => queue.changed.notified().await,
             (false, Some(due)) => tokio::select! {
@@ -309,7 +309,7 @@ mod tests {
         assert!(state.entries.capacity() < 1000, "{}", state.entries.capacity());
     }
 
-    /// In a thread of its own, which would take the test with it if it hung.
+    /// In a thread of its own, so that a deadlock does not block the test.
     #[test]
     fn what_a_callback_has_captured_may_use_the_loop_when_it_is_dropped() {
         struct Cancels(Timer);
@@ -328,7 +328,7 @@ mod tests {
             let cancels = Cancels(timer);
             Loop::add_timer(1000, move || _ = &cancels);
             drop(runtime);
-            // Whatever is spawned now is dropped at once.
+            // New tasks are dropped at once now.
             let cancels = Cancels(timer);
             let late = Loop::add_timer(1, move || _ = &cancels);
             let is_there = |timer: Timer| Queue::of(timer.runtime).is_some();

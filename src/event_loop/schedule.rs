@@ -1,4 +1,4 @@
-//! What a loop has to call, and when.
+//! The callbacks of a loop, and when they are due.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::thread::ThreadId;
@@ -13,7 +13,7 @@ use crate::emitter::ListenerCall;
 /// The callbacks of a loop that have not been called yet, or will be called again.
 #[derive(Default)]
 pub(super) struct Schedule {
-    /// What the next round begins with, in the order of enqueuing.
+    /// The start of the next round, in the order of enqueuing.
     pub(super) jobs: VecDeque<Job>,
     /// Timers by the moments at which they are due, equal moments by the order of insertion.
     pub(super) due: BTreeSet<(Instant, u64)>,
@@ -33,7 +33,7 @@ pub(super) enum Job {
 
 /// A timer, or a listener for a signal.
 pub(super) struct Entry {
-    /// Away while it is being called.
+    /// `None` while it is being called.
     pub(super) callback: Option<Callback>,
     /// An asynchronous call has begun and not ended.
     pub(super) is_running: bool,
@@ -42,7 +42,7 @@ pub(super) struct Entry {
 
 pub(super) enum Kind {
     Timer {
-        /// None if the moment does not come within the reach of the clock.
+        /// `None` if the moment exceeds the range of the clock.
         due: Option<Instant>,
         /// The first round that may call it. Ticks that were enqueued before it are called before
         /// it.
@@ -58,7 +58,7 @@ pub(super) enum Kind {
 }
 
 impl Schedule {
-    /// The present moment, and the timers that are due and that a round may call.
+    /// Returns the present moment, and the due timers that a round may call.
     pub(super) fn due_in(&self, round: u64) -> (Instant, Vec<(Instant, u64)>) {
         let now = Instant::now();
         let may_be_called = |(_, number): &&(Instant, u64)| match self.entries.get(number) {
@@ -68,8 +68,8 @@ impl Schedule {
         (now, self.due.range(..=(now, u64::MAX)).filter(may_be_called).copied().collect())
     }
 
-    /// Takes the callback of a timer that is due, if it has not been cancelled, and sets a periodic
-    /// one anew.
+    /// Takes the callback of a due timer, unless it has been cancelled. Sets the next deadline of a
+    /// periodic timer.
     pub(super) fn begin(&mut self, timer: (Instant, u64), now: Instant) -> Option<Callback> {
         if !self.due.remove(&timer) {
             return None;
@@ -97,8 +97,8 @@ impl Schedule {
 }
 
 impl Entry {
-    /// The callback, unless an asynchronous call is running: a timer skips this one, a signal is
-    /// handled when it has ended.
+    /// Takes the callback, unless an asynchronous call is running. Then a timer skips this call,
+    /// and a signal is handled afterwards.
     pub(super) fn begin(&mut self) -> Option<Callback> {
         if !self.is_running {
             return self.callback.take();

@@ -8,14 +8,15 @@ use crate::websocket::{Text, WebSocketConnection, WebSocketMiddleware};
 
 /// # Groups
 impl WebSocketConnection {
-    /// Puts the connection into one group, ReactPHP's `setGroup`: out of the one that it was put into before, into this one.
-    /// The same name changes nothing, `None` only takes it out. Groups that it [joined](GroupManager::join) otherwise are not
-    /// concerned.
+    /// Moves the connection into this group, out of the group of the last call: ReactPHP's
+    /// `setGroup`. With the same name it does nothing. With `None` the connection only leaves.
+    /// Groups that it [joined](GroupManager::join) otherwise are not affected.
     ///
     /// This calls listeners: release your own locks first, as for [`GroupManager::join`](crate::GroupManager::join).
     ///
     /// # Errors
-    /// [`GroupError::NoManager`], and those of [`GroupManager::join`]. It is out of the former group even so.
+    /// [`GroupError::NoManager`], and the errors of [`GroupManager::join`]. The connection has left
+    /// the former group even then.
     pub fn set_group(&self, name: Option<&str>) -> Result<(), GroupError> {
         let current = self.group();
         if let (Some(current), Some(name)) = (current, name)
@@ -34,25 +35,27 @@ impl WebSocketConnection {
         manager.registry.join_as(name, *self, JoinKind::Exclusive).map(drop)
     }
 
-    /// The group that [`set_group`](WebSocketConnection::set_group) put the connection into. It still answers in `close`
-    /// listeners.
+    /// Returns the group that [`set_group`](WebSocketConnection::set_group) put the connection
+    /// into. It still returns it in `close` listeners.
     pub fn group(&self) -> Option<ConnectionGroup> {
         self.get::<Membership>()?.current()
     }
 
-    /// The name of that group.
+    /// Returns the name of the group that [`set_group`](WebSocketConnection::set_group) put the
+    /// connection into.
     pub fn group_name(&self) -> Option<Text> {
         self.group().map(|group| group.name())
     }
 
-    /// All groups that the connection is in.
+    /// Returns all groups that the connection is in.
     pub fn groups(&self) -> Vec<ConnectionGroup> {
         self.get::<Membership>().map(|membership| membership.groups()).unwrap_or_default()
     }
 }
 
 impl WebSocketMiddleware {
-    /// Gives the connections a manager for [`set_group`](WebSocketConnection::set_group).
+    /// Sets the manager of the connections' groups, which
+    /// [`set_group`](WebSocketConnection::set_group) needs.
     ///
     /// Call it before the middleware is cloned: a clone that was made before has no manager.
     pub fn with_group_manager(self, groups: GroupManager) -> WebSocketMiddleware {

@@ -1,11 +1,11 @@
-/// Why a connection did not get into a group.
+/// Why a connection could not join a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GroupError {
     /// The connection has ended, or is closing.
     #[error("the connection is closed")]
     Closed,
-    /// The group has been destroyed. A new one of its name is another group.
+    /// The group has been destroyed. A later group of the same name is another group.
     #[error("the group is gone")]
     Gone,
     /// The connection's middleware has no manager, see
@@ -15,7 +15,7 @@ pub enum GroupError {
     /// [`WebSocketOptions::max_groups_per_connection`](crate::WebSocketOptions::max_groups_per_connection)
     #[error("the connection is in {limit} groups, which is the limit")]
     TooManyGroups {
-        /// What is allowed.
+        /// The limit.
         limit: usize,
     },
     /// [`WebSocketOptions::max_group_name`](crate::WebSocketOptions::max_group_name)
@@ -23,7 +23,7 @@ pub enum GroupError {
     NameTooLong {
         /// The name's length in bytes.
         length: usize,
-        /// What is allowed.
+        /// The limit in bytes.
         limit: usize,
     },
 }

@@ -11,7 +11,8 @@ use crate::protocol::Opcode;
 use crate::websocket::{Message, SlowMemberPolicy, Text, WebSocketConnection, broadcast_to_group, cork};
 
 impl ConnectionGroup {
-    /// The name. Empty if the group is gone, which it is not yet in `destroy` listeners.
+    /// Returns the group's name. It is empty once the group is gone. In `destroy` listeners the
+    /// group still has its name.
     pub fn name(&self) -> Text {
         self.read().map(|state| state.name.clone()).unwrap_or_default()
     }
@@ -27,42 +28,44 @@ impl ConnectionGroup {
         self.admit(connection, JoinKind::Additional)
     }
 
-    /// Takes a connection out. Returns `false` if it was not in.
+    /// Removes a connection. Returns `false` if it was not a member.
     ///
     /// This calls listeners: release your own locks first, as for [`GroupManager::join`](crate::GroupManager::join).
     pub fn remove(&self, connection: WebSocketConnection) -> bool {
         self.leave(connection)
     }
 
-    /// Whether a connection is in.
+    /// Returns whether a connection is a member.
     pub fn contains(&self, connection: WebSocketConnection) -> bool {
         self.read().is_some_and(|state| state.members.contains(&connection))
     }
 
-    /// How many connections are in.
+    /// Returns the number of members.
     pub fn len(&self) -> usize {
         self.read().map_or(0, |state| state.members.len())
     }
 
-    /// Whether the group has no members: it is about to begin or to end, or gone.
+    /// Returns whether the group has no members: before the first one joins, after the last one has
+    /// left, or once it is gone.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The connections that are in now.
+    /// Returns the members.
     pub fn members(&self) -> Vec<WebSocketConnection> {
         self.read().map(|state| state.members.iter().copied().collect()).unwrap_or_default()
     }
 
-    /// Sends a text message to all members. It is encoded once and never waits: a member that is a
-    /// slow consumer reaches its own limit.
+    /// Sends a text message to all members. The message is encoded once, and the call never waits:
+    /// a member that is a slow consumer exceeds its own limit.
     ///
-    /// All members get the messages of their group in one order, whichever threads write them.
+    /// All members get the messages of their group in the same order, whichever threads write them.
     pub fn write(&self, text: impl AsRef<str>) {
         self.broadcast(Opcode::Text, text.as_ref().as_bytes(), None);
     }
 
-    /// The same under ReactPHP's name, `writeAll`.
+    /// Sends a text message to all members: [`write`](ConnectionGroup::write) under ReactPHP's
+    /// name, `writeAll`.
     pub fn write_all(&self, text: impl AsRef<str>) {
         self.write(text);
     }
@@ -82,12 +85,12 @@ impl ConnectionGroup {
         self.broadcast(Opcode::Binary, bytes.as_ref(), Some(member));
     }
 
-    /// Sends a message to all members as what it is: text or binary.
+    /// Sends a text or binary message to all members.
     pub fn write_message(&self, message: &Message) {
         self.broadcast_message(message, None);
     }
 
-    /// Sends a message to all members but one as what it is: text or binary.
+    /// Sends a text or binary message to all members but one.
     ///
     /// ```
     /// # use react_websocket::{Message, WebSocketConnection};
@@ -116,7 +119,7 @@ impl ConnectionGroup {
     /// Sends a value as JSON, in a text message, to all members but one.
     ///
     /// # Errors
-    /// As [`write_json`](ConnectionGroup::write_json).
+    /// Like [`write_json`](ConnectionGroup::write_json).
     #[cfg(feature = "json")]
     pub fn write_json_except(
         &self,
@@ -127,10 +130,11 @@ impl ConnectionGroup {
         Ok(())
     }
 
-    /// [Closes](WebSocketConnection::close_with) all members. They leave when they are closed. The reason is first, as in
-    /// ReactPHP.
+    /// [Closes](WebSocketConnection::close_with) all members. Each member leaves when it has
+    /// closed. The reason is the first argument, as in ReactPHP.
     ///
-    /// A message that another thread writes to the group meanwhile reaches either all of these members or none.
+    /// A message that another thread writes to the group meanwhile reaches either all of these
+    /// members or none.
     pub fn close_all(&self, reason: impl AsRef<str>, code: u16) {
         let reason = reason.as_ref();
         cork(|| {
@@ -140,15 +144,15 @@ impl ConnectionGroup {
         });
     }
 
-    /// What is done about members that read too slowly; by default nothing, until they meet their own hard limit. It is best
-    /// set in the manager's `create` listener.
+    /// Sets what happens to members that are slow consumers. Default: [`SlowMemberPolicy::Keep`].
+    /// Set it in the manager's `create` listener, so that it applies from the first message.
     pub fn set_slow_member_policy(&self, policy: SlowMemberPolicy) {
         if let Some(mut state) = self.write_state() {
             state.policy = policy;
         }
     }
 
-    /// How many messages members have missed, because they read too slowly; see [`SlowMemberPolicy`].
+    /// Returns how many messages members have missed as slow consumers; see [`SlowMemberPolicy`].
     pub fn dropped(&self) -> u64 {
         self.read().map_or(0, |state| state.dropped.load(Ordering::Relaxed))
     }
@@ -205,7 +209,7 @@ impl IntoIterator for ConnectionGroup {
     type Item = WebSocketConnection;
     type IntoIter = std::vec::IntoIter<WebSocketConnection>;
 
-    /// Over the connections that are in now.
+    /// Iterates over the members.
     fn into_iter(self) -> Self::IntoIter {
         self.members().into_iter()
     }
@@ -215,7 +219,7 @@ impl IntoIterator for &ConnectionGroup {
     type Item = WebSocketConnection;
     type IntoIter = std::vec::IntoIter<WebSocketConnection>;
 
-    /// Over the connections that are in now.
+    /// Iterates over the members.
     fn into_iter(self) -> Self::IntoIter {
         self.members().into_iter()
     }

@@ -1,11 +1,12 @@
 use std::hash::{Hash, Hasher};
 use std::num::NonZeroU64;
 
-/// A group of connections, as an address: `Copy`, 16 bytes, usable from any thread. ReactPHP's `ConnectionGroup`.
+/// A handle of a group of connections: ReactPHP's `ConnectionGroup`. It is `Copy`, has 16 bytes,
+/// and works on any thread.
 ///
 /// A group exists exactly while it has members. The first connection that joins creates it, and the
 /// last one that leaves destroys it. Then a new group can have its name. A handle that outlives its
-/// group is that of an empty group: it never reaches a later group.
+/// group is that of an empty group, and never refers to a later group.
 ///
 /// | Event | Listeners take | Fires |
 /// |---|---|---|
@@ -15,9 +16,10 @@ use std::num::NonZeroU64;
 ///
 /// Listeners are usually registered in the manager's `create` listener, so that they miss no
 /// member. They are synchronous, run on the thread that changed the group, and one at a time for
-/// all groups of a manager. The events of a change that a listener makes are emitted after it. A
-/// listener that panics or returns `Err` fails the member's connection. If that has ended or failed
-/// already, the error is a line on stderr, or an event with the feature `tracing`.
+/// all groups of a manager. If a listener changes groups, the events of that change are emitted
+/// after it. A listener that panics or returns `Err` fails the member's connection. If that
+/// connection has already ended or failed, the error is a line on stderr, or an event with the
+/// feature `tracing`.
 ///
 /// ```
 /// use react_websocket::GroupManager;

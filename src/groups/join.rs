@@ -1,4 +1,4 @@
-//! How connections get into groups and out of them.
+//! Joining and leaving groups.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::registry::Registry;
 use crate::websocket::WebSocketConnection;
 
 impl Registry {
-    /// Puts a connection into the group of that name, which is made if there is none.
+    /// Adds a connection to the group of that name. Creates the group if it does not exist.
     pub(super) fn join_as(
         self: &Arc<Registry>,
         name: &str,
@@ -27,7 +27,7 @@ impl Registry {
         {
             return Err(GroupError::NameTooLong { length: name.len(), limit });
         }
-        // A group that can be found is not gone: it is unlisted under the lock of its entry.
+        // A group in the map still exists: it is removed under the lock of its entry.
         let found = self.groups.get(name).map(|group| group.expect_join());
         let group = match found {
             Some(group) => group,
@@ -41,14 +41,16 @@ impl Registry {
         group.admit(connection, kind).map(|()| group)
     }
 
-    /// The group of that name, in which one more connection is about to join.
+    /// Returns the group of that name, reserved for one more connection that is about to join.
+    /// Creates it if it does not exist.
     fn find_or_begin(self: &Arc<Registry>, name: &str) -> ConnectionGroup {
-        // A copy of the name: the app's may keep more memory, and do anything when it is dropped.
+        // A copy of the name. The app's own may occupy more memory, and do anything when it is
+        // dropped.
         match self.groups.entry(name.into()) {
             Entry::Occupied(entry) => entry.get().expect_join(),
             Entry::Vacant(entry) => {
                 let group = ConnectionGroup::begin(entry.key().clone(), self.clone());
-                // Before others find it, so that nothing of it is told before it.
+                // Must be before the group can be found, so that `create` is its first event.
                 self.events.push(GroupEvent::Create(group));
                 entry.insert(group);
                 group
@@ -58,10 +60,10 @@ impl Registry {
 }
 
 impl ConnectionGroup {
-    /// Adds a connection that was expected. If that fails, the group does not expect it any more.
+    /// Adds an expected connection. If that fails, the group no longer expects it.
     pub(super) fn admit(&self, connection: WebSocketConnection, kind: JoinKind) -> Result<(), GroupError> {
-        // Before the group is locked: a connection that has just ended leaves its other groups
-        // here.
+        // Must be before the group is locked, since a connection that has just ended leaves its
+        // other groups here.
         let membership = Membership::of(connection, leave_all);
         let mut state = self.write_state().ok_or(GroupError::Gone)?;
         state.joining = state.joining.saturating_sub(1);
@@ -88,8 +90,8 @@ impl ConnectionGroup {
         if !state.members.swap_remove(&connection) {
             return false;
         }
-        // First: once the membership is forgotten, the end of the connection does not reach this
-        // group any more.
+        // Must be first. Once the membership is forgotten, the end of the connection no longer
+        // concerns this group.
         let kept = connection.keep();
         Membership::forget(connection, *self);
         state.push_event(GroupEvent::Leave(*self, kept));

@@ -19,10 +19,13 @@ use crate::websocket::{Text, WebSocketConnection, cork};
 /// | `create` | [`ConnectionGroup`] | once for each group, before its first member is in, and always before its first `join` |
 /// | `destroy` | [`ConnectionGroup`] | once for each `create`, when the last member has left |
 ///
-/// `created` and `destroyed` are accepted for the same events. Listeners are synchronous and run where the change was made,
-/// one at a time for the manager and all its groups; what a listener itself changes, or another thread meanwhile, is told
-/// after it. If a listener panics or returns `Err`, the other listeners are called all the same, and the error is a line on
-/// stderr, or an event with the feature `tracing`.
+/// `created` and `destroyed` are other names of these events. Listeners are synchronous. They run
+/// on the thread that changed the group, one at a time for the manager and all its groups. If a
+/// listener or another thread changes groups meanwhile, the events of that change are emitted
+/// afterwards.
+///
+/// If a listener panics or returns `Err`, the other listeners are called all the same. The error is
+/// a line on stderr, or an event with the feature `tracing`.
 ///
 /// ```
 /// use react_websocket::{GroupManager, WebSocketConnection, WebSocketMiddleware};
@@ -40,19 +43,20 @@ pub struct GroupManager {
 }
 
 impl GroupManager {
-    /// A manager without groups.
+    /// Creates a manager without groups.
     pub fn new() -> GroupManager {
         GroupManager { registry: Arc::default() }
     }
 
-    /// Puts a connection into the group of that name, which is made if there is none. The connection stays in its other
-    /// groups.
+    /// Adds a connection to the group of that name. Creates the group if it does not exist. The
+    /// connection stays in its other groups.
     ///
-    /// The order is: the group can be found; `create`; the connection is in; `join`. If listeners of the manager or of a group
-    /// are running, here or on another thread, the events are told after them, and the connection is in before.
+    /// The order is: the group can be found; `create` fires; the connection is a member; `join`
+    /// fires. If listeners of the manager or of a group are running, here or on another thread, the
+    /// events fire after them. The connection is a member before that.
     ///
-    /// This calls listeners: release your own locks first, if a listener may want them. It blocks for a millisecond at most if
-    /// 256 events of the manager are queued.
+    /// This calls listeners: release your own locks first, if a listener may need them. If 256
+    /// events of the manager are queued, it blocks for a millisecond at most.
     ///
     /// # Errors
     /// [`GroupError::Closed`], [`GroupError::TooManyGroups`], [`GroupError::NameTooLong`].
@@ -61,32 +65,32 @@ impl GroupManager {
         self.registry.join_as(&name, connection, JoinKind::Additional)
     }
 
-    /// Takes a connection out of the group of that name. `false` if it was not in.
+    /// Removes a connection from the group of that name. Returns `false` if it was not a member.
     pub fn leave(&self, name: &str, connection: WebSocketConnection) -> bool {
         self.get(name).is_some_and(|group| group.remove(connection))
     }
 
-    /// The group of that name.
+    /// Returns the group of that name.
     pub fn get(&self, name: &str) -> Option<ConnectionGroup> {
         self.registry.groups.get(name).map(|group| *group)
     }
 
-    /// The groups that there are now.
+    /// Returns all groups.
     pub fn groups(&self) -> Vec<ConnectionGroup> {
         self.registry.groups.iter().map(|group| *group).collect()
     }
 
-    /// How many groups there are now.
+    /// Returns the number of groups.
     pub fn len(&self) -> usize {
         self.registry.groups.len()
     }
 
-    /// Whether there is no group now.
+    /// Returns whether there is no group.
     pub fn is_empty(&self) -> bool {
         self.registry.groups.is_empty()
     }
 
-    /// What has been told so far of the groups, and how many there are.
+    /// Returns how many events have been emitted so far, and how many groups exist.
     pub fn stats(&self) -> GroupStats {
         self.registry.counts.stats(self.len())
     }
@@ -107,7 +111,8 @@ impl GroupManager {
         }
     }
 
-    /// [Closes](WebSocketConnection::close_with) all members of all groups. The reason is first, as in ReactPHP.
+    /// [Closes](WebSocketConnection::close_with) all members of all groups. The reason is the first
+    /// argument, as in ReactPHP.
     pub fn close_all(&self, reason: impl AsRef<str>, code: u16) {
         cork(|| {
             for group in self.groups() {

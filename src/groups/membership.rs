@@ -72,8 +72,8 @@ impl Membership {
         }
     }
 
-    /// The membership of a connection, which is made if there is none. `ended` is called with it
-    /// when the connection has ended.
+    /// Returns the membership of a connection, and creates it if it is missing. `ended` is called
+    /// with it when the connection has ended.
     pub(super) fn of(
         connection: WebSocketConnection,
         ended: fn(&Membership, WebSocketConnection),

@@ -11,8 +11,8 @@ use crate::emitter::Listeners;
 use crate::runtime::slab::Slab;
 use crate::websocket::{Order, SlowMemberPolicy, Text, WebSocketConnection};
 
-/// What a handle points to. As with connections, slots are used again and never freed, and a number that no two groups of a
-/// process share tells whether the group is still there.
+/// The state of a group. A handle refers to it. As with connections, slots are reused and never
+/// freed. The number is unique in the process, and tells whether the handle's group still exists.
 #[derive(Default)]
 pub(super) struct Slot {
     state: RwLock<State>,
@@ -37,13 +37,13 @@ pub(super) struct State {
     pub(super) is_over: bool,
     pub(super) policy: SlowMemberPolicy,
     pub(super) dropped: AtomicU64,
-    /// The groups of its manager. They are kept as long as one of them exists.
+    /// The groups of its manager. They exist as long as one of the groups does.
     pub(super) registry: Option<Arc<Registry>>,
     pub(super) listeners: Arc<Listeners<u8, WebSocketConnection>>,
 }
 
 impl ConnectionGroup {
-    /// Makes a group in a free slot. It has no members, and one connection is about to join.
+    /// Creates a group in a free slot. It has no members, and one connection is about to join.
     pub(super) fn begin(name: Text, registry: Arc<Registry>) -> ConnectionGroup {
         let (slot, number) = SLOTS.take();
         if slot != u32::MAX {
@@ -53,12 +53,13 @@ impl ConnectionGroup {
         ConnectionGroup { slot, number }
     }
 
-    /// Frees the slot: the group is gone.
+    /// Frees the slot, since the group no longer exists.
     pub(super) fn end(self) {
         let Some(mut state) = self.write_state() else { return };
         let before = std::mem::take(&mut *state);
         drop(state);
-        // Outside of the lock: destructors of what listeners captured may do anything.
+        // Must be outside of the lock: the captures of listeners may do anything when they are
+        // dropped.
         drop(before);
         SLOTS.give_back(self.slot);
     }

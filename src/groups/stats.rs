@@ -1,29 +1,30 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What has become of the groups of a [`GroupManager`](crate::GroupManager):
+/// Counters of the groups of a [`GroupManager`](crate::GroupManager):
 /// [`GroupManager::stats`](crate::GroupManager::stats).
 ///
-/// All but `open` count from the manager's beginning and never fall. When nothing is under way, `open` is `created` less
-/// `destroyed`, and `joined` less `left` is how many members all groups have together.
+/// All values except `open` count from the manager's creation and never fall. When no event is
+/// pending, `open` is `created` less `destroyed`, and `joined` less `left` is the number of members
+/// of all groups together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GroupStats {
-    /// Groups that there are now.
+    /// Groups that exist now.
     pub open: usize,
-    /// Groups whose `create` was told.
+    /// `create` events.
     pub created: u64,
-    /// Groups whose `destroy` was told.
+    /// `destroy` events.
     pub destroyed: u64,
     /// `join` events.
     pub joined: u64,
     /// `leave` events.
     pub left: u64,
-    /// Messages that members have missed because they read too slowly; see
+    /// Messages that members have missed as slow consumers; see
     /// [`SlowMemberPolicy`](crate::SlowMemberPolicy).
     pub dropped: u64,
 }
 
-/// What there is no other record of.
+/// The counters that have no other source.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) created: AtomicU64,

@@ -4,93 +4,96 @@ use http::StatusCode;
 
 use crate::emitter::BoxError;
 
-/// Why a request got an error page instead of an answer. It is what the `error` event of an
-/// [`HttpServer`](crate::HttpServer) carries.
+/// Why a request got an error page instead of the app's response. The `error` event of an
+/// [`HttpServer`](crate::HttpServer) carries it.
 ///
-/// Most are the client's fault and answered with the [`status`](HttpError::status) that says so; the connection is closed
-/// then, since nobody knows where the next request would begin.
+/// Most are errors of the client, which gets a response with this [`status`](HttpError::status).
+/// The connection is closed then, since the beginning of the next request is unknown.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HttpError {
-    /// The request line is none (RFC 9112 §3).
+    /// The request line is malformed (RFC 9112 §3).
     #[error("malformed request line")]
     RequestLine,
-    /// The request target does not fit the method, or is none (RFC 9112 §3.2).
+    /// The request target is malformed, or does not fit the method (RFC 9112 §3.2).
     #[error("invalid request target")]
     Target,
-    /// A header line is none: no colon, a space before it, a folded line, a control character (RFC 9112 §5).
+    /// A header line is malformed: no colon, a space before the colon, a folded line, a control
+    /// character (RFC 9112 §5).
     #[error("malformed header")]
     Header,
-    /// Lines end in CR LF; a lone LF is how requests are smuggled (RFC 9112 §2.2).
+    /// A line does not end in CR LF. A lone LF is a means of request smuggling (RFC 9112 §2.2).
     #[error("line without CR LF")]
     LineEnd,
-    /// An HTTP/1.1 request names one host, exactly (RFC 9112 §3.2).
+    /// An HTTP/1.1 request does not name exactly one valid host (RFC 9112 §3.2).
     #[error("missing, repeated or invalid Host")]
     Host,
-    /// A length that is not digits, or more than one (RFC 9112 §6.3).
+    /// `Content-Length` is not a number, or given more than once (RFC 9112 §6.3).
     #[error("invalid Content-Length")]
     ContentLength,
-    /// Two lengths that may disagree are how requests are smuggled (RFC 9112 §6.1).
+    /// The request has two lengths that may disagree, a means of request smuggling (RFC 9112 §6.1).
     #[error("Content-Length together with Transfer-Encoding")]
     AmbiguousLength,
-    /// HTTP/1.0 has no transfer codings (RFC 9112 §6.1).
+    /// An HTTP/1.0 request has `Transfer-Encoding` (RFC 9112 §6.1).
     #[error("Transfer-Encoding in HTTP/1.0")]
     TransferEncodingInHttp10,
-    /// A chunk that is none (RFC 9112 §7.1).
+    /// A chunk is malformed (RFC 9112 §7.1).
     #[error("malformed chunk")]
     Chunk,
-    /// The client said that it sends nothing more, in the middle of a request.
+    /// The client sent a FIN in the middle of a request.
     #[error("incomplete request")]
     Incomplete,
-    /// Any coding but a single `chunked` (RFC 9112 §6.1).
+    /// `Transfer-Encoding` is anything but a single `chunked` (RFC 9112 §6.1).
     #[error("unsupported Transfer-Encoding")]
     TransferEncoding,
-    /// A tunnel is asked for; this is no proxy (RFC 9110 §9.3.6).
+    /// The client asks for a tunnel, and this server is not a proxy (RFC 9110 §9.3.6).
     #[error("CONNECT is not supported")]
     Connect,
-    /// Neither HTTP/1.0 nor HTTP/1.1.
+    /// The version is neither HTTP/1.0 nor HTTP/1.1.
     #[error("unsupported HTTP version")]
     Version,
-    /// More than [`HttpOptions::max_request_line`](crate::HttpOptions::max_request_line).
+    /// The request line exceeds
+    /// [`HttpOptions::max_request_line`](crate::HttpOptions::max_request_line).
     #[error("request line of more than {limit} bytes")]
     RequestLineTooLong {
-        /// What is allowed.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// More than [`HttpOptions::max_head_size`](crate::HttpOptions::max_head_size).
+    /// The head exceeds [`HttpOptions::max_head_size`](crate::HttpOptions::max_head_size).
     #[error("head of more than {limit} bytes")]
     HeadTooLarge {
-        /// What is allowed.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// More than [`HttpOptions::max_headers`](crate::HttpOptions::max_headers).
+    /// The request has more header lines than
+    /// [`HttpOptions::max_headers`](crate::HttpOptions::max_headers).
     #[error("more than {limit} headers")]
     TooManyHeaders {
-        /// What is allowed.
+        /// The limit.
         limit: usize,
     },
-    /// More than [`HttpOptions::max_body_size`](crate::HttpOptions::max_body_size).
+    /// The body exceeds [`HttpOptions::max_body_size`](crate::HttpOptions::max_body_size).
     #[error("body of more than {limit} bytes")]
     BodyTooLarge {
-        /// What is allowed.
+        /// The limit in bytes.
         limit: usize,
     },
     /// The head was not complete within [`HttpOptions::header_timeout`](crate::HttpOptions::header_timeout).
     #[error("no complete request head within {limit:?}")]
     HeaderTimeout {
-        /// What is allowed.
+        /// The timeout.
         limit: Duration,
     },
     /// The body made no progress within [`HttpOptions::body_timeout`](crate::HttpOptions::body_timeout).
     #[error("no progress of the request body within {limit:?}")]
     BodyTimeout {
-        /// What is allowed.
+        /// The timeout.
         limit: Duration,
     },
     /// The body came more slowly than [`HttpOptions::min_body_rate`](crate::HttpOptions::min_body_rate).
     #[error("request body slower than `min_body_rate` ({limit} bytes per second)")]
     BodyTooSlow {
-        /// Bytes per second that are the least.
+        /// The least rate in bytes per second.
         limit: u32,
     },
     /// The client left while its request was being answered; the router's future was dropped.
@@ -99,21 +102,22 @@ pub enum HttpError {
     /// The client acknowledged nothing of the response for [`HttpOptions::write_timeout`](crate::HttpOptions::write_timeout).
     #[error("the client took nothing of the response within {limit:?}")]
     WriteTimeout {
-        /// What is allowed.
+        /// The timeout.
         limit: Duration,
     },
-    /// As many connections as [`HttpOptions::max_connections`](crate::HttpOptions::max_connections) allows are open. The
-    /// `error` event does not fire for it, only the [error page](crate::HttpOptions::error_page) is made of it.
+    /// As many connections as [`HttpOptions::max_connections`](crate::HttpOptions::max_connections)
+    /// allows are open. The `error` event does not fire for it, but the [error
+    /// page](crate::HttpOptions::error_page) closure is called.
     #[error("more connections than `max_connections` ({limit})")]
     TooManyConnections {
-        /// What is allowed.
+        /// The limit.
         limit: usize,
     },
     /// As many connections as [`HttpOptions::max_connections_per_ip`](crate::HttpOptions::max_connections_per_ip) allows are
     /// open from the client's address. As with `TooManyConnections`, the `error` event does not fire for it.
     #[error("more connections from one address than `max_connections_per_ip` ({limit})")]
     TooManyFromAddress {
-        /// What is allowed.
+        /// The limit.
         limit: u32,
     },
     /// The form in the request's body is malformed, and a middleware or the router returned
@@ -126,7 +130,7 @@ pub enum HttpError {
 }
 
 impl HttpError {
-    /// What a handler returned as its error. A malformed form is the client's fault.
+    /// The error that a handler returned. A malformed form is an error of the client.
     pub(crate) fn returned(error: BoxError) -> HttpError {
         match error.downcast() {
             Ok(error) => HttpError::Form(*error),
@@ -134,10 +138,10 @@ impl HttpError {
         }
     }
 
-    /// The error in a word, under which [`HttpStats`](crate::HttpStats) counts it: `request_line`, `target`, `header`,
-    /// `line_end`, `host`, `content_length`, `ambiguous_length`, `chunk`, `incomplete`, `transfer_encoding`, `connect`,
-    /// `version`, `too_large`, `timeout`, `client_left`, `full`, `address`, `form`,
-    /// `handler`.
+    /// Returns the error's cause in one word, under which [`HttpStats`](crate::HttpStats) counts
+    /// it: `request_line`, `target`, `header`, `line_end`, `host`, `content_length`,
+    /// `ambiguous_length`, `chunk`, `incomplete`, `transfer_encoding`, `connect`, `version`,
+    /// `too_large`, `timeout`, `client_left`, `full`, `address`, `form`, `handler`.
     pub fn cause(&self) -> &'static str {
         match self {
             HttpError::RequestLine => "request_line",
@@ -168,7 +172,7 @@ impl HttpError {
         }
     }
 
-    /// The status that answers this error; `None` if there is nobody left to answer.
+    /// Returns the status of the response to this error. `None` if the client has gone.
     pub fn status(&self) -> Option<StatusCode> {
         Some(match self {
             HttpError::RequestLine
@@ -203,7 +207,7 @@ impl HttpError {
 /// Why a body is not the `multipart/form-data` that its `Content-Type` promises (RFC 7578, RFC 2046
 /// section 5.1).
 ///
-/// A router or middleware may return it as its error, by `?`: the client gets a 400 then, and the
+/// A router or middleware may return it as its error, by `?`. The client gets a 400 then, and the
 /// server's `error` event has [`HttpError::Form`](crate::HttpError::Form).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -211,9 +215,9 @@ pub enum FormError {
     /// `Content-Type` has no `boundary`, or a boundary that is too long.
     #[error("malformed form: boundary of {length} bytes, not of 1 to {limit}")]
     Boundary {
-        /// Bytes in the boundary; 0 if there is none.
+        /// The boundary's length in bytes. 0 if it is missing.
         length: usize,
-        /// The greatest length (RFC 2046 section 5.1.1).
+        /// The maximum length (RFC 2046 section 5.1.1).
         limit: usize,
     },
     /// No line of the body has the boundary.

@@ -1,5 +1,5 @@
-//! An HTTP/1.1 and 1.0 server, with the vocabulary of the `http` crate. A connection may end as something else (`Upgrade`); what
-//! that is, nobody here knows.
+//! An HTTP/1.1 and 1.0 server, with the types of the `http` crate. A connection may go on as
+//! something else ([`Upgrade`](lifecycle::Upgrade)), of which this module knows nothing.
 
 mod context;
 mod error;

@@ -1,28 +1,30 @@
-/// Buffers of messages that came in pieces, kept for the next messages. The last one in is the
+/// Buffers of messages that arrived in parts, kept for the next messages. The last buffer in is the
 /// first one out, while it is in the cache.
 ///
-/// One per thread is enough, since a buffer is needed only while its message is put together.
+/// One pool per thread is enough, since a buffer is only needed while its message is incomplete.
 #[derive(Debug, Default)]
 pub struct BufferPool {
     buffers: Vec<Vec<u8>>,
 }
 
-/// More buffers than a thread usually puts together at a time are only to be looked through.
+/// Maximum number of buffers. A thread rarely needs more at a time, and each of them costs time in
+/// the search.
 const BUFFERS_MAX: usize = 16;
 
-/// A larger buffer is given back to the allocator.
+/// Maximum capacity of a kept buffer. A larger one is freed.
 const CAPACITY_MAX: usize = 2 << 20;
 
-/// Once it has so many bytes, a thread keeps no more. That is enough for eight messages of 1 MiB at the same time. With half as much
-/// eight connections that send such text cost 4 % more, and 32 of them a sixth.
+/// Maximum number of kept bytes. This is enough for eight messages of 1 MiB at the same time. With
+/// half of it, eight connections that send such text cost 4 % more, and 32 of them a sixth.
 const HELD_MAX: usize = 8 << 20;
 
-/// A spare buffer may have this many times what has arrived, so that a peer that announces much and sends little holds
-/// little. 16: the 64 KiB of a first read may take the buffer of the megabyte message before.
+/// Maximum capacity of a spare buffer, as a multiple of the bytes that have arrived. So a peer that
+/// announces much and sends little occupies little. With 16, the 64 KiB of a first read may take
+/// the buffer of the last 1 MiB message.
 const TIMES_ARRIVED: usize = 16;
 
 impl BufferPool {
-    /// Takes a buffer back when its message has been delivered.
+    /// Takes back a buffer after the delivery of its message.
     pub fn give(&mut self, mut buffer: Vec<u8>) {
         let is_wanted = (1..=CAPACITY_MAX).contains(&buffer.capacity());
         if is_wanted && self.buffers.len() < BUFFERS_MAX && self.held() < HELD_MAX {
@@ -31,22 +33,23 @@ impl BufferPool {
         }
     }
 
-    /// Makes room for `additional` bytes that are here now: in a spare buffer if one fits, else by growing to at most
-    /// twice what has arrived.
+    /// Makes room for `additional` bytes that are available now: in a spare buffer if one fits,
+    /// else by growing to at most twice the bytes that have arrived.
     pub(super) fn make_room(&mut self, buffer: &mut Vec<u8>, additional: usize) {
         if !self.lend(buffer, additional) {
             buffer.reserve(additional);
         }
     }
 
-    /// The same for bytes that are still to come, which are as many as have arrived: room for these and no more.
+    /// Makes room for `additional` bytes that are still to come, and no more: in a spare buffer if
+    /// one fits, else by growing.
     pub(super) fn make_exact_room(&mut self, buffer: &mut Vec<u8>, additional: usize) {
         if !self.lend(buffer, additional) {
             buffer.reserve_exact(additional);
         }
     }
 
-    /// Whether there is room, be it in a spare buffer.
+    /// Returns whether there is room, if necessary in a spare buffer.
     fn lend(&mut self, buffer: &mut Vec<u8>, additional: usize) -> bool {
         let length = buffer.len().saturating_add(additional);
         if length <= buffer.capacity() {
@@ -58,13 +61,13 @@ impl BufferPool {
         true
     }
 
-    /// The same for text.
+    /// Like [`make_room`](BufferPool::make_room), for text.
     pub(super) fn make_room_in_text(&mut self, text: &mut String, additional: usize) {
         let arrived = text.len().saturating_add(additional);
         if arrived <= text.capacity() {
             return;
         }
-        // An empty buffer is UTF-8: nothing is checked here.
+        // An empty buffer is always UTF-8, so this checks nothing.
         match self.take(arrived).and_then(|buffer| String::from_utf8(buffer).ok()) {
             Some(mut larger) => {
                 larger.push_str(text);

@@ -3,19 +3,19 @@
 use super::frame::{self, EncodedHeader};
 use super::{Opcode, ProtocolError, close_code};
 
-/// The longest reason that fits: 125 bytes of a control frame less two of code.
+/// Maximum length of a reason: 125 bytes of a control frame less two of the code.
 pub const REASON_MAX: usize = 123;
 
-/// Whether `code` may stand in a Close frame (§7.4): 1000 to 1003, 1007 to 1014, 3000 to 4999.
+/// Returns whether `code` may be in a Close frame (§7.4): 1000 to 1003, 1007 to 1014, 3000 to 4999.
 #[inline]
 pub const fn is_valid_on_the_wire(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
-/// What a peer's Close frame said: `None` for an empty one.
+/// Returns the code and reason of a peer's Close frame. `None` if its payload is empty.
 ///
 /// # Errors
-/// One byte of payload, a code that must not be sent, a reason that is not UTF-8.
+/// A payload of one byte, a code that must not be sent, or a reason that is not UTF-8.
 pub fn parse(payload: &[u8]) -> Result<Option<(u16, &str)>, ProtocolError> {
     match payload {
         [] => Ok(None),
@@ -31,19 +31,21 @@ pub fn parse(payload: &[u8]) -> Result<Option<(u16, &str)>, ProtocolError> {
     }
 }
 
-/// The code that is sent for `code`: itself if it may be; [`close_code::NO_STATUS`], which means a Close without a code; else
+/// Returns the code to send for `code`. It is `code` itself if it may be sent. For
+/// [`close_code::NO_STATUS`] the Close frame has no code. Any other code becomes
 /// [`close_code::INTERNAL`].
 pub const fn sendable(code: u16) -> u16 {
     if is_valid_on_the_wire(code) || code == close_code::NO_STATUS { code } else { close_code::INTERNAL }
 }
 
-/// What is sent of a reason: [`REASON_MAX`] bytes, cut between characters.
+/// Returns the part of a reason that fits a Close frame: at most [`REASON_MAX`] bytes, cut between
+/// characters.
 pub fn sendable_reason(reason: &str) -> &str {
     let end = (0..=reason.len().min(REASON_MAX)).rev().find(|end| reason.is_char_boundary(*end));
     reason.get(..end.unwrap_or_default()).unwrap_or_default()
 }
 
-/// Appends a Close frame with the [`sendable`] code and what [fits](sendable_reason) of the reason.
+/// Appends a Close frame with the [`sendable`] code and the [`sendable_reason`].
 pub fn encode(out: &mut Vec<u8>, code: u16, reason: &str) {
     let code = sendable(code);
     if code == close_code::NO_STATUS {

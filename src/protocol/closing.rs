@@ -1,6 +1,6 @@
 //! The closing handshake (RFC 6455 §7) as a state machine, without a socket and without a clock.
 //!
-//! Its owner tells it what happens, and asks what is to be done next.
+//! Its owner reports events to it, and asks for the next step.
 
 /// Which end of the connection this is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,12 +13,12 @@ pub(crate) enum Role {
     Client,
 }
 
-/// How far the closing handshake of a connection has come.
+/// The state of a connection's closing handshake.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Closing {
     role: Role,
     state: State,
-    /// There is a fault.
+    /// The connection has failed.
     has_failed: bool,
     /// The peer has sent its FIN, or the stream has failed.
     has_ended: bool,
@@ -26,7 +26,7 @@ pub(crate) struct Closing {
     is_broken: bool,
     /// We have sent our FIN.
     is_shut_down: bool,
-    /// `close` is with the listeners.
+    /// `close` has been passed to the listeners.
     is_told: bool,
 }
 
@@ -34,44 +34,44 @@ pub(crate) struct Closing {
 enum State {
     #[default]
     Open,
-    /// We have begun (§7.1.2), and the peer has not answered.
+    /// We have sent the first Close frame (§7.1.2), and the peer has not answered.
     CloseSent,
-    /// We had begun, and the peer has answered.
+    /// We have sent the first Close frame, and the peer has answered.
     Answered,
-    /// The peer had begun, and our answer is on its way.
+    /// The peer has sent the first Close frame, and our answer is on its way.
     Answering,
-    /// There is a fault, and listeners may say how to close.
+    /// The connection has failed, and listeners may choose the code.
     Failing,
-    /// There is a fault, and our Close is on its way (§7.1.7).
+    /// The connection has failed, and our Close is on its way (§7.1.7).
     Failed,
 }
 
-/// What the owner knows when it asks.
+/// What the owner knows at the time of its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Facts {
-    /// Everything has left that will.
+    /// Everything that can be sent has been sent.
     pub(crate) all_sent: bool,
-    /// Everything that arrived has been delivered, and listeners are done with it.
+    /// Everything that was received has been delivered, and the listeners are done with it.
     pub(crate) all_delivered: bool,
 }
 
-/// What is to be done next.
+/// The next step of the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Wait,
-    /// Sends our Close, when the listeners of the fault are done.
+    /// Sends our Close, when the listeners of `error` are done.
     SendClose,
-    /// Sends a FIN, so that the peer ends its side too. Closing the socket while it still sends would be a reset, which takes
-    /// our Close from it.
+    /// Sends a FIN, so that the peer ends its side too. Closing the socket while the peer still
+    /// sends would be a reset, and the peer would lose our Close frame.
     ShutDown,
-    /// Lets the socket go, and tells of the end.
+    /// Drops the socket, and emits `close`.
     Release,
 }
 
-/// Who has begun a closing handshake that was completed.
+/// The end that began a completed closing handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It was not completed.
+    /// The closing handshake was not completed.
     Abnormal,
     Ours,
     Theirs,
@@ -92,12 +92,12 @@ impl Closing {
         };
     }
 
-    /// The peer's Close has arrived. Who gets one answers it, unless it is the answer (§5.5.1).
+    /// The peer's Close frame has arrived. It is answered, unless it is itself the answer (§5.5.1).
     pub(crate) fn receive_close(&mut self) {
         self.state = match self.state {
             State::Open => State::Answering,
             State::CloseSent => State::Answered,
-            // After a fault nothing that arrives counts (§7.1.7).
+            // After a failure, received frames no longer count (§7.1.7).
             state @ (State::Answered | State::Answering | State::Failing | State::Failed) => state,
         };
     }
@@ -107,7 +107,8 @@ impl Closing {
         self.fail_as(State::Failed);
     }
 
-    /// The connection fails. Our Close follows, when listeners have had the chance to say how to close.
+    /// The connection fails. Our Close follows after the listeners of `error`, which may choose its
+    /// code.
     pub(crate) fn fail_later(&mut self) {
         self.fail_as(State::Failing);
     }
@@ -117,7 +118,7 @@ impl Closing {
         self.state = match self.state {
             State::Open => failed,
             State::CloseSent => State::Failed,
-            // The handshake is complete: nothing is left to fail but the delivery.
+            // The closing handshake is complete. Only the delivery can still fail.
             state @ (State::Answered | State::Answering | State::Failing | State::Failed) => state,
         };
     }
@@ -132,21 +133,21 @@ impl Closing {
         self.is_broken = true;
     }
 
-    /// We have sent our FIN. Whether this is the first time.
+    /// We have sent our FIN. Returns whether this is the first time.
     pub(crate) fn shut_down(&mut self) -> bool {
         !std::mem::replace(&mut self.is_shut_down, true)
     }
 
-    /// `close` is with the listeners.
+    /// `close` has been passed to the listeners.
     pub(crate) fn tell(&mut self) {
         self.is_told = true;
     }
 
-    /// What is to be done next, while there is a socket.
+    /// Returns the next step, while there is a socket.
     pub(crate) fn next(&self, facts: Facts) -> Step {
         match self.state {
             State::Failing => Step::SendClose,
-            // What arrived before is delivered first, and answered.
+            // Earlier messages are delivered and answered first.
             _ if self.has_ended => Step::release_if(facts.all_sent && facts.all_delivered),
             State::Open | State::CloseSent => Step::Wait,
             State::Failed if facts.all_sent => Step::ShutDown,
@@ -155,30 +156,30 @@ impl Closing {
         }
     }
 
-    /// Whether [`next`](Closing::next) may say something else than to wait.
+    /// Returns whether [`next`](Closing::next) may return another step than to wait.
     #[inline]
     pub(crate) fn is_under_way(&self) -> bool {
         self.has_ended || !matches!(self.state, State::Open | State::CloseSent)
     }
 
-    /// Whether what arrives is still to be read.
+    /// Returns whether received bytes are still read.
     #[inline]
     pub(crate) fn reads(&self) -> bool {
         !(self.has_ended || self.role == Role::Server && self.has_peer_closed())
     }
 
-    /// Whether what arrives is thrown away.
+    /// Returns whether received bytes are dropped.
     #[inline]
     pub(crate) fn discards(&self) -> bool {
         self.has_failed
     }
 
-    /// Whether our Close is still to follow a fault.
+    /// Returns whether our Close after a failure is still to be sent.
     pub(crate) fn is_failing(&self) -> bool {
         self.state == State::Failing
     }
 
-    /// Whether the peer's Close has counted.
+    /// Returns whether the peer's Close frame counts.
     #[inline]
     pub(crate) fn has_peer_closed(&self) -> bool {
         matches!(self.state, State::Answered | State::Answering)
@@ -200,7 +201,7 @@ impl Closing {
         self.is_told
     }
 
-    /// Whose code and reason `close` has, if there was no fault (§7.1.5).
+    /// Returns the end whose code and reason `close` has, if there was no error (§7.1.5).
     pub(crate) fn outcome(&self) -> Outcome {
         match self.state {
             State::Answered => Outcome::Ours,
@@ -249,8 +250,8 @@ mod tests {
         }
     }
 
-    /// RFC 6455 §7.1.1: the server closes the TCP connection first, and the client waits for it. §7.1.7: after a fault an end
-    /// says Close and then nothing.
+    /// RFC 6455 §7.1.1: the server closes the TCP connection first, and the client waits for it.
+    /// §7.1.7: after a failure an end sends a Close frame and nothing else.
     #[test]
     fn every_step_of_every_state() {
         use Step::*;
@@ -268,7 +269,7 @@ mod tests {
             (Role::Client, Answering, false, [Wait, Wait, Wait, Wait]),
             (Role::Client, Failing, false, [SendClose, SendClose, SendClose, SendClose]),
             (Role::Client, Failed, false, [Wait, ShutDown, Wait, ShutDown]),
-            // The peer's FIN, whoever it is.
+            // The peer's FIN, in both roles.
             (Role::Server, Open, true, [Wait, Wait, Wait, Release]),
             (Role::Server, CloseSent, true, [Wait, Wait, Wait, Release]),
             (Role::Server, Answered, true, [Wait, Wait, Wait, Release]),

@@ -8,8 +8,8 @@ use super::message::{Assembled, MessageAssembler};
 use super::utf8;
 use super::{Event, Limits, Opcode, ProtocolError};
 
-/// What has been received on a connection, without its socket: bytes go in, events come out (RFC
-/// 6455 section 5).
+/// Decodes the frames of one connection, without its socket: bytes go in, events come out (RFC 6455
+/// section 5).
 ///
 /// The caller reads bytes into a buffer, passes them to [`receive`](Connection::receive) until that
 /// returns `None`, and answers the events. An idle connection holds no buffer.
@@ -25,22 +25,22 @@ use super::{Event, Limits, Opcode, ProtocolError};
 /// ```
 #[derive(Debug, Default)]
 pub struct Connection {
-    /// The start of a frame header whose end has not arrived.
+    /// The start of a frame header that is not complete.
     header: [u8; HEADER_MAX],
     header_length: u8,
-    /// After the peer's Close, or an error: whatever else arrives is thrown away.
+    /// After the peer's Close frame or an error: all further bytes are dropped.
     over: bool,
     partial: Option<Box<Partial>>,
 }
 
-/// What is unfinished; only there while something is.
+/// The unfinished parts. Only allocated while there are any.
 #[derive(Debug, Default)]
 struct Partial {
-    /// The message whose last frame has not ended.
+    /// The message that is not complete.
     message: Option<MessageAssembler>,
-    /// The frame whose payload has not all arrived.
+    /// The frame whose payload is not complete.
     frame: Option<Frame>,
-    /// What has arrived of a control frame's payload.
+    /// The bytes of a control frame's payload that have arrived.
     control: Vec<u8>,
 }
 
@@ -52,27 +52,29 @@ struct Frame {
     mask: MaskKey,
 }
 
-/// Fewer bytes than this are not worth a read of their own.
+/// A shorter rest is not worth a read of its own.
 const DIRECT_MIN: usize = 32 * 1024;
 
-/// The same for text, which is checked once more for it: a message of 256 KiB that is read so costs a third more, one of 512 KiB
-/// an eighth less.
+/// Like [`DIRECT_MIN`] for text, whose bytes are checked once more then. Read this way, a message
+/// of 256 KiB costs a third more, and one of 512 KiB an eighth less.
 const DIRECT_TEXT_MIN: usize = 256 * 1024;
 
-/// A read that fills its buffer to the last byte makes the caller ask again for what is not there. So there is a little
-/// more room than the frame needs.
+/// Extra room in the buffer. A read that fills its buffer to the last byte makes the caller read
+/// once more.
 const SLACK: usize = 64;
 
 impl Connection {
-    /// The next event in `input`, which is unmasked in place and moved forward over what has been used up.
+    /// Returns the next event in `input`. The input is unmasked in place, and moved forward over
+    /// the bytes that have been used up.
     ///
-    /// `None` when all of `input` is used up, which is always the case after [`Event::Close`] and
-    /// after an error. `limits` decide what is accepted; `pool` lends the buffers for messages that
-    /// do not come whole, and gets them back by [`BufferPool::give`] when the caller has used an
+    /// Returns `None` when all of `input` is used up. After [`Event::Close`] and after an error
+    /// that is always the case. `limits` decide what is accepted. `pool` lends the buffers for
+    /// messages that arrive in parts. Return them with [`BufferPool::give`] after the use of an
     /// owned event.
     ///
     /// # Errors
-    /// The first rule that the peer broke. Memory is used for what has arrived, never for what was announced.
+    /// The first rule that the peer violated. A message only takes memory for the bytes that have
+    /// arrived, never for its announced length.
     #[inline]
     pub fn receive<'a>(
         &mut self,
@@ -87,24 +89,24 @@ impl Connection {
         received
     }
 
-    /// Where the rest of a large message may be read to without a detour: the buffer that it is put together in, and how many
-    /// bytes may be appended to it. Afterwards call [`receive_direct`](Connection::receive_direct).
+    /// Returns where to read the rest of an unfinished large message directly: the
+    /// message's own buffer, and the maximum number of bytes to append to it. Afterwards call
+    /// [`receive_direct`](Connection::receive_direct).
     #[inline]
     pub fn direct(&mut self, pool: &mut BufferPool) -> Option<(&mut Vec<u8>, usize)> {
-        // Mostly nothing is unfinished, and asking costs no more than this.
+        // Usually no message is unfinished, and the check costs no more than this.
         self.partial.as_deref_mut()?.direct(pool)
     }
 
-    /// Takes note of the `count` bytes that were appended to the buffer of
-    /// [`direct`](Connection::direct).
+    /// Takes the `count` bytes that were appended to the buffer of [`direct`](Connection::direct).
     ///
-    /// Besides the event, if the message is complete, it returns the bytes that follow the frame
-    /// and still have to be [received](Connection::receive): nearly always none. The buffer is
-    /// moved to `message` then, which the event borrows from; [give](BufferPool::give) it back
+    /// Returns the event if the message is complete, and the bytes behind the frame, which are
+    /// nearly always none. Pass these bytes to [`receive`](Connection::receive). A complete message
+    /// is moved to `message`, from which the event borrows. [Give](BufferPool::give) it back
     /// afterwards.
     ///
     /// # Errors
-    /// The text is none.
+    /// The text is not UTF-8.
     pub fn receive_direct<'a>(
         &mut self,
         count: usize,
@@ -147,24 +149,26 @@ impl Connection {
         }))
     }
 
-    /// Whether the peer has said Close, or broken a rule: nothing comes any more.
+    /// Returns whether the connection accepts no more frames, after the peer's Close frame or an
+    /// error.
     pub fn is_over(&self) -> bool {
         self.over
     }
 
-    /// Whether the next byte begins a frame, and that frame a message: [`frame::take_whole_message`](super::frame::take_whole_message)
-    /// may be asked before [`receive`](Connection::receive).
+    /// Returns whether the next byte begins a frame, and that frame a message. Then
+    /// [`frame::take_whole_message`](super::frame::take_whole_message) may be called before
+    /// [`receive`](Connection::receive).
     #[inline]
     pub fn is_between_messages(&self) -> bool {
         self.partial.is_none() && self.header_length == 0 && !self.over
     }
 
-    /// Whether the frame under way is the peer's Close.
+    /// Returns whether the present frame is the peer's Close frame.
     pub(super) fn is_in_close(&self) -> bool {
         self.is_in(Opcode::Close)
     }
 
-    /// Whether the frame under way is a ping.
+    /// Returns whether the present frame is a ping.
     pub(crate) fn is_in_ping(&self) -> bool {
         self.is_in(Opcode::Ping)
     }
@@ -173,13 +177,13 @@ impl Connection {
         self.partial.as_ref().and_then(|partial| partial.frame).is_some_and(|frame| frame.opcode == opcode)
     }
 
-    /// Whether a message has begun to arrive and not ended.
+    /// Returns whether a message has begun to arrive and is not complete.
     pub fn is_amid_message(&self) -> bool {
         self.partial.as_ref().is_some_and(|partial| partial.message.is_some())
     }
 
-    /// Where the next byte will fall: the start of a frame's header that has arrived, and the payload of the frame under way
-    /// that has not.
+    /// Returns the position of the next byte: the incomplete header that has arrived, and the
+    /// number of payload bytes of the present frame that have not.
     pub(super) fn position(&self) -> (&[u8], u64) {
         let header = self.header.get(..usize::from(self.header_length)).unwrap_or_default();
         let remaining = self.partial.as_ref().and_then(|partial| Some(partial.frame?.remaining));
@@ -213,7 +217,7 @@ impl Connection {
                 return Ok(None);
             };
             let end = usize::try_from(header.payload_length).map_or(usize::MAX, |n| n.saturating_add(header.header_length));
-            // Nearly every message comes whole, and its way through here leaves no trace.
+            // Nearly every message arrives complete, and leaves no state behind here.
             let whole = header.fin && end <= input.len() && (header.opcode.is_control() || self.fits(&header, limits));
             let (head, rest) = std::mem::take(input)
                 .split_at_mut_checked(if whole { end } else { header.header_length })
@@ -229,8 +233,8 @@ impl Connection {
         }
     }
 
-    /// Whether a data frame is a message by itself and within the limits. If not,
-    /// [`begin`](Connection::begin) finds out why.
+    /// Returns whether a data frame is a message by itself and within the limits. If not,
+    /// [`begin`](Connection::begin) finds the reason.
     #[inline]
     fn fits(&self, header: &FrameHeader, limits: &Limits) -> bool {
         self.partial.is_none()
@@ -239,7 +243,7 @@ impl Connection {
             && limits.max_fragments > 0
     }
 
-    /// A frame that came whole and is not a fragment.
+    /// Returns the event of a complete frame that is not a fragment.
     #[inline]
     fn whole<'a>(&mut self, opcode: Opcode, payload: &'a mut [u8]) -> Result<Event<'a>, ProtocolError> {
         Ok(match opcode {
@@ -251,7 +255,8 @@ impl Connection {
         })
     }
 
-    /// A frame whose payload is not all there, or is a fragment: decides from the header whether it is accepted.
+    /// Begins a frame that is incomplete or a fragment. Decides from the header whether it is
+    /// accepted.
     fn begin(&mut self, header: FrameHeader, limits: &Limits) -> Result<(), ProtocolError> {
         let FrameHeader { fin, opcode, payload_length, mask, .. } = header;
         let partial = self.partial.get_or_insert_default();
@@ -271,7 +276,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Takes what has arrived of the frame under way.
+    /// Takes the bytes of the present frame that have arrived.
     fn fill<'a>(&mut self, input: &mut &'a mut [u8], pool: &mut BufferPool) -> Result<Option<Event<'a>>, ProtocolError> {
         let Some(partial) = self.partial.as_deref_mut() else { return Ok(None) };
         let Some(frame) = &mut partial.frame else { return Ok(None) };
@@ -287,7 +292,7 @@ impl Connection {
         if frame.remaining > 0 { Ok(None) } else { self.end_of_frame() }
     }
 
-    /// The frame under way is complete: is it an event?
+    /// Ends the present frame. Returns its event, if it has one.
     fn end_of_frame<'a>(&mut self) -> Result<Option<Event<'a>>, ProtocolError> {
         let Some(partial) = self.partial.as_deref_mut() else { return Ok(None) };
         let Some(frame) = partial.frame.take() else { return Ok(None) };
@@ -313,7 +318,8 @@ impl Connection {
         Ok(event)
     }
 
-    /// After anything but an event that others may follow: nothing may be left to deliver.
+    /// Empties the input, since no further event is in it. After a Close frame or an error it also
+    /// ends the connection.
     #[cold]
     fn settle<'a>(&mut self, input: &mut &'a mut [u8], received: &Result<Option<Event<'a>>, ProtocolError>) {
         if !matches!(received, Ok(None)) {
@@ -331,7 +337,7 @@ impl Connection {
         self.header_length = start.len().min(HEADER_MAX) as u8;
     }
 
-    /// Adds to a header that began in an earlier read.
+    /// Completes a header that began in an earlier read.
     fn complete_header(&mut self, input: &mut &mut [u8]) -> Result<Option<FrameHeader>, ProtocolError> {
         loop {
             let have = usize::from(self.header_length);
@@ -356,16 +362,17 @@ impl Partial {
         let remaining = usize::try_from(frame.remaining).ok()?;
         let least = if message.is_copied_text() { DIRECT_TEXT_MIN } else { DIRECT_MIN };
         let is_large = remaining >= least && message.len() >= DIRECT_MIN;
-        // Text that is read so goes on so: if its end came by a detour, all of it would have to be copied then.
+        // Text that is read directly must go on so. If its end took the other way, all of it would
+        // have to be copied.
         if frame.opcode.is_control() || !is_large && !message.is_direct_text() {
             return None;
         }
         message.begin_direct();
         let buffer = message.buffer()?;
         let room = remaining.saturating_add(SLACK);
-        // Memory is asked for only as much again as has arrived already.
+        // The buffer at most doubles, so that a peer must send the bytes that it announces.
         pool.make_exact_room(buffer, room.min(buffer.len()));
-        // A buffer of the pool may have more, which is there already and may as well be filled.
+        // A buffer of the pool may be larger, and can be filled.
         let room = room.min(buffer.capacity().saturating_sub(buffer.len()));
         Some((buffer, room))
     }

@@ -1,22 +1,23 @@
 use std::borrow::Cow;
 
-/// What a peer said. A message that came whole in one read borrows from the bytes it came in.
+/// An event of a connection. A message that is complete in one read borrows from the receive
+/// buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// A complete text message.
     Text(Cow<'a, str>),
     /// A complete binary message.
     Binary(Cow<'a, [u8]>),
-    /// A ping, to be answered with a pong of the same payload (RFC 6455 §5.5.2).
+    /// A ping. Answer it with a pong of the same payload (RFC 6455 §5.5.2).
     Ping(Cow<'a, [u8]>),
-    /// A pong, asked for or not.
+    /// A pong, solicited or not.
     Pong(Cow<'a, [u8]>),
-    /// The peer's Close: its code and reason, `None` if it was empty. Nothing follows it.
+    /// The peer's Close frame: its code and reason, or `None` if it is empty. No event follows it.
     Close(Option<(u16, String)>),
 }
 
 impl Event<'_> {
-    /// The same, for as long as one likes: what is borrowed is copied.
+    /// Returns the event without borrows: borrowed data is copied.
     pub fn into_owned(self) -> Event<'static> {
         match self {
             Event::Text(text) => Event::Text(text.into_owned().into()),

@@ -1,15 +1,15 @@
-//! Frame headers, both ways (RFC 6455 §5.2).
+//! Frame headers in both directions (RFC 6455 §5.2).
 
 use super::mask::MaskKey;
 use super::{Opcode, ProtocolError};
 
-/// The longest header a client can send: two bytes, eight of length, four of key.
+/// Maximum length of a client's frame header: two bytes, eight of the length, four of the key.
 pub const HEADER_MAX: usize = 14;
 
 impl TryFrom<u8> for Opcode {
     type Error = ProtocolError;
 
-    /// From the low four bits of a frame's first byte; the reserved ones are a protocol error.
+    /// Converts the low four bits of a frame's first byte. A reserved opcode is an error.
     #[inline]
     fn try_from(opcode: u8) -> Result<Opcode, ProtocolError> {
         Ok(match opcode {
@@ -27,24 +27,26 @@ impl TryFrom<u8> for Opcode {
 /// The header of a frame that a client sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
-    /// The last frame of its message.
+    /// Whether this is the last frame of its message.
     pub fin: bool,
-    /// What the frame is for.
+    /// The type of the frame.
     pub opcode: Opcode,
-    /// Bytes of payload that follow the header.
+    /// The number of payload bytes after the header.
     pub payload_length: u64,
-    /// The key that the payload is masked with.
+    /// The key of the masked payload.
     pub mask: MaskKey,
-    /// Bytes that the header itself took.
+    /// The number of bytes of the header itself.
     pub header_length: usize,
 }
 
 impl FrameHeader {
-    /// Reads a client's frame header from the start of `bytes`; `None` while it is not complete.
+    /// Reads a client's frame header from the start of `bytes`. Returns `None` while it is not
+    /// complete.
     ///
     /// # Errors
-    /// The first broken rule, as soon as the byte that breaks it is there: reserved bits and opcodes, a missing mask, a
-    /// control frame that is fragmented or over 125 bytes, a length with the top bit set or not in its shortest form.
+    /// The first violated rule, as soon as the byte that violates it has arrived. The rules concern
+    /// reserved bits and opcodes, the mask, and control frames: they are neither fragmented nor longer
+    /// than 125 bytes. A length must have its shortest form, without the top bit.
     #[inline]
     pub fn decode(bytes: &[u8]) -> Result<Option<FrameHeader>, ProtocolError> {
         let Some(&first) = bytes.first() else { return Ok(None) };
@@ -92,12 +94,14 @@ impl FrameHeader {
     }
 }
 
-/// Takes a message from the start of `input` that is one data frame, all there, of at most `limit` bytes of payload, and
-/// unmasks it: its opcode (text or binary) and its payload.
+/// Takes a message from the start of `input` and unmasks it. Returns its opcode (text or binary)
+/// and its payload. The message must be one complete data frame with a payload of at most `limit`
+/// bytes.
 ///
-/// Nearly every message is such a one, and this is the short way for it. Anything else, mistakes
-/// included, is `None`, and left as it is for [`Connection::receive`](super::Connection::receive);
-/// so are payloads of 64 KiB and more, whose bytes are what costs.
+/// Nearly every message has this form, and this is the fast way for it. For all other input,
+/// including malformed frames, it returns `None` and leaves the input to
+/// [`Connection::receive`](super::Connection::receive). It does so for payloads of 64 KiB and more
+/// as well, whose cost is in their bytes.
 #[inline(always)]
 pub fn take_whole_message<'a>(input: &mut &'a mut [u8], limit: usize) -> Option<(Opcode, &'a mut [u8])> {
     let &[first @ (0x81 | 0x82), second @ 0x80..=0xFE, ref after @ ..] = &**input else { return None };
@@ -127,7 +131,7 @@ pub struct EncodedHeader {
 }
 
 impl EncodedHeader {
-    /// The header of a frame with `payload_length` bytes of payload.
+    /// Creates the header of a frame with `payload_length` bytes of payload.
     #[inline]
     pub fn new(fin: bool, opcode: Opcode, payload_length: usize) -> EncodedHeader {
         let first = if fin { 0x80 | opcode as u8 } else { opcode as u8 };
@@ -140,14 +144,14 @@ impl EncodedHeader {
         EncodedHeader { bytes, length }
     }
 
-    /// The bytes to send.
+    /// Returns the bytes of the header.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()
     }
 }
 
-/// Appends one frame as a server sends it.
+/// Appends a frame in the form that a server sends.
 #[inline(always)]
 pub fn encode(out: &mut Vec<u8>, fin: bool, opcode: Opcode, payload: &[u8]) {
     if payload.len() < 126 {
@@ -161,7 +165,7 @@ pub fn encode(out: &mut Vec<u8>, fin: bool, opcode: Opcode, payload: &[u8]) {
 
 #[inline(never)]
 fn push_long_header(out: &mut Vec<u8>, fin: bool, opcode: Opcode, payload_length: usize) {
-    // Grows once, for the payload too.
+    // Grows once for header and payload.
     out.reserve(payload_length.saturating_add(10));
     out.extend_from_slice(EncodedHeader::new(fin, opcode, payload_length).as_bytes());
 }

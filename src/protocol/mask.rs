@@ -1,10 +1,11 @@
 use multiversion::multiversion;
 
-/// From this size on it pays to align the payload and to use wider registers where the processor has them: at 1 KiB it takes a tenth
-/// less time, at 64 KiB half. At 256 bytes it would take a third more.
+/// From this size on it pays to align the payload and to use wider registers where the processor
+/// has them. At 1 KiB that takes a tenth less time, at 64 KiB half. At 256 bytes it would take a
+/// third more.
 const WIDE_MIN: usize = 1024;
 
-/// A line of the cache. What is written across two of them takes longer.
+/// The size of a cache line. A write across two lines takes longer.
 const LINE: usize = 64;
 
 /// A frame's masking key (RFC 6455 §5.3), turned so that it starts at the next byte of the payload.
@@ -12,22 +13,23 @@ const LINE: usize = 64;
 pub struct MaskKey(u32);
 
 impl MaskKey {
-    /// The key as it stands in the frame's header.
+    /// Creates the key from its bytes in the frame's header.
     #[inline]
     pub const fn new(key: [u8; 4]) -> MaskKey {
         MaskKey(u32::from_ne_bytes(key))
     }
 
-    /// Masks or unmasks (it is the same) `payload` in place, and turns the key to where the payload goes on.
+    /// Masks or unmasks (it is the same) `payload` in place, and turns the key to the next byte of
+    /// the payload.
     ///
-    /// Eight bytes at a time, in a form that the compiler makes as wide as the processor's registers: a byte loop costs three times
-    /// as much on large payloads.
+    /// It works on eight bytes at a time, in a form that the compiler widens to the processor's
+    /// registers. A loop over bytes costs three times as much on large payloads.
     #[inline]
     pub fn apply(&mut self, payload: &mut [u8]) {
         if payload.len() < WIDE_MIN {
             self.apply_words(payload);
         } else {
-            // By value, so that the key of a short payload need not be in memory.
+            // By value, so that the key of a short payload can stay out of memory.
             *self = apply_widely(*self, payload);
         }
     }
@@ -46,13 +48,13 @@ impl MaskKey {
         for (byte, key) in bytes.iter_mut().zip(self.0.to_ne_bytes()) {
             *byte ^= key;
         }
-        // Only the rest, of at most three bytes, can leave the key in mid-turn.
+        // Only the last three bytes or fewer can leave the key rotated.
         let turn = (bytes.len() as u32 & 3) << 3;
         self.0 = if cfg!(target_endian = "little") { self.0.rotate_right(turn) } else { self.0.rotate_left(turn) };
     }
 }
 
-/// Compiled twice, also for processors with AVX2. Which one is called is found out once.
+/// Compiled twice, once for processors with AVX2. The choice is made once.
 #[multiversion(targets("x86_64+avx2"))]
 fn apply_widely(mut key: MaskKey, payload: &mut [u8]) -> MaskKey {
     let unaligned = payload.as_ptr().align_offset(LINE).min(payload.len());
@@ -81,7 +83,7 @@ mod tests {
         }
     }
 
-    /// Wherever it begins in a line of the cache, and wherever it ends.
+    /// The payload may begin and end anywhere in a cache line.
     #[test]
     fn long_payloads_equal_the_definition() {
         let key = [0x12, 0x34, 0x56, 0x78];

@@ -2,7 +2,7 @@ use super::buffer_pool::BufferPool;
 use super::utf8::{self, DirectText, TextBuffer};
 use super::{Limits, Opcode, ProtocolError};
 
-/// A message that did not come whole in one frame and one read.
+/// A message that arrives in several frames or reads.
 #[derive(Debug)]
 pub(super) struct MessageAssembler {
     body: Body,
@@ -16,14 +16,14 @@ enum Body {
     Binary(Vec<u8>),
 }
 
-/// A message, put together.
+/// A complete message.
 pub(super) enum Assembled {
     Text(String),
     Binary(Vec<u8>),
 }
 
 impl MessageAssembler {
-    /// Begins a message; `opcode` is that of its first frame.
+    /// Begins a message with the opcode of its first frame.
     pub(super) fn new(opcode: Opcode) -> MessageAssembler {
         let body = match opcode {
             Opcode::Text => Body::Text(TextBuffer::default()),
@@ -32,7 +32,8 @@ impl MessageAssembler {
         MessageAssembler { body, fragments: 0 }
     }
 
-    /// Says whether one more frame of `payload_length` bytes is accepted. Nothing is stored for it yet.
+    /// Decides whether a further frame of `payload_length` bytes is accepted. Stores none of it
+    /// yet.
     pub(super) fn admit(&mut self, payload_length: u64, limits: &Limits) -> Result<(), ProtocolError> {
         let length = payload_length.saturating_add(self.len() as u64);
         if length > limits.max_message_size as u64 {
@@ -45,7 +46,7 @@ impl MessageAssembler {
         Ok(())
     }
 
-    /// Takes a piece of payload, unmasked.
+    /// Adds a piece of unmasked payload.
     pub(super) fn push(&mut self, piece: &[u8], pool: &mut BufferPool) -> Result<(), ProtocolError> {
         match &mut self.body {
             Body::Text(text) => text.push(piece, pool),
@@ -57,14 +58,15 @@ impl MessageAssembler {
         }
     }
 
-    /// From now on it is read straight into its [buffer](MessageAssembler::buffer).
+    /// From now on the message is read directly into its [buffer](MessageAssembler::buffer).
     pub(super) fn begin_direct(&mut self) {
         if let Body::Text(text) = &mut self.body {
             self.body = Body::DirectText(std::mem::take(text).into());
         }
     }
 
-    /// The buffer to read into, of text only once that has [begun](MessageAssembler::begin_direct).
+    /// Returns the buffer to read into. For text it is `None` before
+    /// [`begin_direct`](MessageAssembler::begin_direct).
     pub(super) fn buffer(&mut self) -> Option<&mut Vec<u8>> {
         match &mut self.body {
             Body::DirectText(DirectText { bytes, .. }) | Body::Binary(bytes) => Some(bytes),
@@ -72,17 +74,17 @@ impl MessageAssembler {
         }
     }
 
-    /// Whether it is text of which each piece is copied once it is checked.
+    /// Returns whether this is text whose pieces are copied after their check.
     pub(super) fn is_copied_text(&self) -> bool {
         matches!(self.body, Body::Text(_))
     }
 
-    /// Whether it is text that is read straight into its buffer.
+    /// Returns whether this is text that is read directly into its buffer.
     pub(super) fn is_direct_text(&self) -> bool {
         matches!(self.body, Body::DirectText(_))
     }
 
-    /// Checks what was added to the [buffer](MessageAssembler::buffer).
+    /// Checks the bytes that were added to the [buffer](MessageAssembler::buffer).
     pub(super) fn check(&mut self) -> Result<(), ProtocolError> {
         match &mut self.body {
             Body::DirectText(text) => text.check(),
@@ -90,7 +92,7 @@ impl MessageAssembler {
         }
     }
 
-    /// The whole message.
+    /// Returns the complete message.
     pub(super) fn finish(self) -> Result<Assembled, ProtocolError> {
         Ok(match self.body {
             Body::Text(text) => Assembled::Text(text.finish()?),

@@ -1,8 +1,8 @@
-/// What a frame is for (RFC 6455 §5.2).
+/// The type of a frame (RFC 6455 §5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Opcode {
-    /// The next fragment of the message that is under way.
+    /// The next fragment of the present message.
     Continuation = 0x0,
     /// A text message, or its first fragment.
     Text = 0x1,
@@ -17,7 +17,8 @@ pub enum Opcode {
 }
 
 impl Opcode {
-    /// Close, Ping and Pong: never fragmented, at most 125 bytes, allowed between the fragments of a message (§5.5).
+    /// Returns whether this is a control frame: Close, Ping or Pong. It is never fragmented, has at
+    /// most 125 bytes, and may stand between the fragments of a message (§5.5).
     #[inline]
     pub const fn is_control(self) -> bool {
         self as u8 & 0x8 != 0

@@ -11,18 +11,18 @@ use super::{MaskKey, Opcode};
 pub struct PingScanner {
     header: [u8; HEADER_MAX],
     header_length: usize,
-    /// Payload of the present frame that is still to come.
+    /// Payload bytes of the present frame that have not arrived.
     remaining: u64,
-    /// The payload of the ping that is the present frame.
+    /// The payload of the present frame, if it is a ping.
     ping: Option<(MaskKey, Vec<u8>)>,
     over: bool,
     frames: usize,
-    /// Those among them that are not control frames.
+    /// The number of these frames that are not control frames.
     data_frames: usize,
 }
 
 impl PingScanner {
-    /// A scanner of the bytes that follow those that the connection has received.
+    /// Creates a scanner for the bytes that follow the received bytes of the connection.
     pub fn new(connection: &Connection) -> PingScanner {
         let (header, remaining) = connection.position();
         let mut scanner = PingScanner {
@@ -40,12 +40,12 @@ impl PingScanner {
         scanner
     }
 
-    /// The number of frames that have begun in the scanned bytes.
+    /// Returns the number of frames that have begun in the scanned bytes.
     pub fn frames(&self) -> usize {
         self.frames
     }
 
-    /// The number of these frames that are part of a message.
+    /// Returns the number of these frames that are part of a message.
     pub fn data_frames(&self) -> usize {
         self.data_frames
     }
@@ -92,7 +92,7 @@ impl PingScanner {
                 self.remaining = header.payload_length;
                 self.ping = (header.opcode == Opcode::Ping).then(|| (header.mask, Vec::new()));
             }
-            // Nothing that follows counts.
+            // No frame after it counts.
             _ => self.over = true,
         }
     }
@@ -129,7 +129,7 @@ mod tests {
                 let mut pings = Vec::new();
                 bytes[start..].chunks(size).for_each(|piece| scanner.scan(piece, |ping| pings.push(ping.to_vec())));
                 let all = [b"hi".to_vec(), vec![]];
-                // A ping whose header had arrived is the connection's to answer.
+                // The connection answers a ping whose header it has received.
                 assert!(all[received..].ends_with(&pings), "{pings:?} from {start}");
                 if start == 0 {
                     assert_eq!(pings, all);

@@ -1,16 +1,16 @@
-/// How many pings of a peer are answered: a burst, and a rate after that.
+/// The maximum rate of pings that are answered: a burst, and a rate after it.
 ///
 /// A ping costs its sender six bytes and makes the server answer, whatever the app does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ControlRate {
-    /// Pings that may come at once.
+    /// Maximum number of pings at once.
     pub burst: u32,
-    /// Pings per second after that.
+    /// Maximum number of pings per second after the burst.
     pub per_second: u32,
 }
 
 impl Default for ControlRate {
-    /// 200 at once, then 100 a second.
+    /// 200 pings at once, then 100 per second.
     fn default() -> ControlRate {
         ControlRate { burst: 200, per_second: 100 }
     }
@@ -19,21 +19,21 @@ impl Default for ControlRate {
 /// A bucket that holds `burst` tokens and gets `per_second` new ones each second.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bucket {
-    /// Thousandths of a token that have been taken and not come back.
+    /// Thousandths of a token that are taken.
     taken: u64,
-    /// Milliseconds at the last change.
+    /// The time of the last change, in milliseconds.
     since: u64,
 }
 
 impl Bucket {
-    /// A full bucket at `now`, in milliseconds of any clock that does not run backwards.
+    /// Returns a full bucket. `now` is in milliseconds of any monotonic clock.
     pub(crate) const fn full(now: u64) -> Bucket {
         Bucket { taken: 0, since: now }
     }
 
-    /// Takes a token. `Err` says after how many milliseconds there will be one.
+    /// Takes a token. `Err` is the time until there will be one, in milliseconds.
     ///
-    /// With `per_second` 0 nothing ever comes back.
+    /// With `per_second` 0 no token ever returns.
     pub(crate) fn take(&mut self, now: u64, burst: u32, per_second: u32) -> Result<(), u64> {
         let back = now.saturating_sub(self.since).saturating_mul(u64::from(per_second));
         self.taken = self.taken.saturating_sub(back);
@@ -47,7 +47,7 @@ impl Bucket {
         Err(over.div_ceil(u64::from(per_second.max(1))))
     }
 
-    /// Takes a token, there or not, and says after how many milliseconds there will be another.
+    /// Takes a token, or borrows one from the future. Returns the time until the next one, in milliseconds.
     pub(crate) fn spend(&mut self, now: u64, burst: u32, per_second: u32) -> u64 {
         if self.take(now, burst, per_second).is_err() {
             self.taken = self.taken.saturating_add(1000);

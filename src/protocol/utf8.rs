@@ -1,16 +1,18 @@
 use super::ProtocolError;
 use super::buffer_pool::BufferPool;
 
-/// Checks text that is all there.
+/// Checks a complete text.
 #[inline]
 pub(crate) fn check(bytes: &[u8]) -> Result<&str, ProtocolError> {
     simdutf8::basic::from_utf8(bytes).map_err(|_| ProtocolError::InvalidUtf8)
 }
 
-/// Text that arrives in pieces, checked as it arrives: it fails at the first byte that cannot be part of UTF-8 any more
-/// (RFC 6455 §8.1 lets us fail then, and a peer that sends a large bad message is told at once).
+/// Text that arrives in pieces, checked as it arrives. It fails at the first byte that cannot be
+/// part of UTF-8. RFC 6455 §8.1 allows that, so a peer that sends a large malformed text learns of
+/// it at once.
 ///
-/// Every byte is checked once. The at most three bytes of a character that is not complete wait beside the text.
+/// Every byte is checked once. Up to three bytes of an incomplete character are kept beside the
+/// text.
 #[derive(Debug, Default)]
 pub(super) struct TextBuffer {
     text: String,
@@ -19,12 +21,12 @@ pub(super) struct TextBuffer {
 }
 
 impl TextBuffer {
-    /// Bytes that have arrived.
+    /// Returns the number of bytes that have arrived.
     pub(super) fn len(&self) -> usize {
         self.text.len().saturating_add(self.unfinished_length)
     }
 
-    /// Takes the next piece.
+    /// Adds the next piece.
     pub(super) fn push(&mut self, mut piece: &[u8], pool: &mut BufferPool) -> Result<(), ProtocolError> {
         pool.make_room_in_text(&mut self.text, piece.len().saturating_add(self.unfinished.len()));
         while self.unfinished_length > 0 {
@@ -41,7 +43,7 @@ impl TextBuffer {
         Ok(())
     }
 
-    /// The text, if it does not end inside a character.
+    /// Returns the text, unless it ends inside of a character.
     pub(super) fn finish(self) -> Result<String, ProtocolError> {
         if self.unfinished_length == 0 { Ok(self.text) } else { Err(ProtocolError::InvalidUtf8) }
     }
@@ -58,21 +60,21 @@ impl TextBuffer {
                 self.unfinished_length = 0;
                 Ok(())
             }
-            // The character may still become whole.
+            // The character may still be completed.
             Err(error) if error.error_len().is_none() => Ok(()),
             Err(_) => Err(ProtocolError::InvalidUtf8),
         }
     }
 }
 
-/// Text that is read straight into the buffer it is put together in, instead of being copied there once it is checked.
+/// Text that is read directly into its buffer, instead of being copied there after its check.
 ///
-/// For that all of it is checked again in the end: nothing else makes a `str` of bytes. For large text that costs less than the
-/// copies.
+/// It is checked twice, since Rust only makes a `str` of bytes by a check of all of them. For large
+/// text that costs less than the copies.
 #[derive(Debug)]
 pub(super) struct DirectText {
     pub(super) bytes: Vec<u8>,
-    /// So many of them are characters.
+    /// How many of the bytes have been checked.
     checked: usize,
 }
 
@@ -86,7 +88,7 @@ impl From<TextBuffer> for DirectText {
 }
 
 impl DirectText {
-    /// Checks what has arrived since, as [`TextBuffer`] does.
+    /// Checks the bytes that have arrived since the last call, as [`TextBuffer`] does.
     pub(super) fn check(&mut self) -> Result<(), ProtocolError> {
         match simdutf8::compat::from_utf8(self.bytes.get(self.checked..).unwrap_or_default()) {
             Ok(text) => self.checked = self.checked.saturating_add(text.len()),
@@ -97,7 +99,7 @@ impl DirectText {
     }
 }
 
-/// How many bytes at the end of `piece` begin a character that is not all there: 0 to 3.
+/// Returns the number of bytes, 0 to 3, of an incomplete character at the end of `piece`.
 fn unfinished_at_end(piece: &[u8]) -> usize {
     for (found, byte) in (1..=3).zip(piece.iter().rev()) {
         let length = match byte {

@@ -1,41 +1,43 @@
-//! What a peer's system has acknowledged of the bytes sent to it.
+//! Measures how many of the sent bytes the peer's system has acknowledged.
 //!
-//! A write that succeeds says nothing about the peer: the kernel accepts megabytes on its behalf. Whether a slow peer is still
-//! there can only be judged by what it acknowledges.
+//! A successful write shows nothing about the peer: the kernel accepts megabytes on its behalf.
+//! Only acknowledgements show whether a slow peer is still there.
 
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
 
-/// Unsent bytes that the kernel keeps for a peer that has been found slow. With more, `buffered_amount` and `drain` would speak
-/// of the kernel's buffer (4 MiB) instead of the peer. Peers that are not slow are left alone: a megabyte message to a fast one
-/// costs half as much again with this limit.
+/// Maximum number of unsent bytes that the kernel keeps for a slow peer. With more,
+/// `buffered_amount` and `drain` would describe the kernel's buffer (4 MiB) instead of the peer.
+/// The limit is not set for other peers: with it, a megabyte message to a fast peer costs half as
+/// much again.
 #[cfg(target_os = "linux")]
 const NOTSENT_LOWAT: u32 = 128 * 1024;
 
-/// A measure of what a peer has taken. It grows when the peer takes something; nothing else makes it grow.
+/// A measure of what a peer has taken. It only grows when the peer takes something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Acknowledged {
-    /// Only differences between two measures have a meaning. It wraps.
+    /// Only the difference of two measures has a meaning. It wraps.
     count: u32,
-    /// Everything that was sent has been acknowledged, as far as this is known.
+    /// All sent bytes have been acknowledged, as far as this is known.
     pub(crate) all: bool,
 }
 
 impl Acknowledged {
-    /// Whether the peer has taken something since an earlier measure.
+    /// Returns whether the peer has taken something since an earlier measure.
     pub(crate) fn has_grown_since(&self, earlier: Acknowledged) -> bool {
-        // As a signed difference, so that it may wrap. A Unix socket's measure may also fall.
+        // A signed difference, so that the measure may wrap. The measure of a Unix socket may also
+        // fall.
         (self.count.wrapping_sub(earlier.count) as i32) > 0
     }
 
-    /// For a stream of which nothing more is known than what it accepted.
+    /// Returns the measure of a stream of which only the accepted bytes are known.
     pub(crate) fn accepted(written: u64) -> Acknowledged {
         Acknowledged { count: written as u32, all: true }
     }
 
-    /// What the peer of a TCP socket has acknowledged, by `TCP_INFO`. `written`: bytes that the socket has accepted, for systems
-    /// that do not tell more.
+    /// Returns what the peer of a TCP socket has acknowledged, by `TCP_INFO`. `written` is the
+    /// number of bytes that the socket has accepted, for systems that do not report more.
     pub(crate) fn of_tcp(socket: &TcpStream, written: u64) -> Acknowledged {
         #[cfg(target_os = "linux")]
         if let Some(info) = linux::tcp_info(socket) {
@@ -45,7 +47,7 @@ impl Acknowledged {
         Acknowledged::accepted(written)
     }
 
-    /// What the peer of a Unix socket has read, by `SO_MEMINFO`: the kernel holds the rest.
+    /// Returns what the peer of a Unix socket has read, by `SO_MEMINFO`: the kernel holds the rest.
     #[cfg(unix)]
     pub(crate) fn of_unix(socket: &UnixStream, written: u64) -> Acknowledged {
         #[cfg(target_os = "linux")]
@@ -58,9 +60,9 @@ impl Acknowledged {
     }
 }
 
-/// Has the kernel keep little for a peer that has been found slow.
+/// Makes the kernel keep fewer unsent bytes for a slow peer.
 pub(crate) fn keep_little_unsent(socket: &TcpStream) {
-    // If it cannot be set, the kernel keeps what it keeps.
+    // If this fails, the kernel uses its default.
     #[cfg(target_os = "linux")]
     let _ = socket2::SockRef::from(socket).set_tcp_notsent_lowat(NOTSENT_LOWAT);
     #[cfg(not(target_os = "linux"))]
@@ -84,7 +86,7 @@ mod linux {
     const BYTES_ACKED: usize = if cfg!(target_endian = "little") { 120 / 4 } else { 124 / 4 };
     const NOT_SENT: usize = 144 / 4;
 
-    /// `SK_MEMINFO_VARS`, one of which is the memory of what the peer has not read.
+    /// `SK_MEMINFO_VARS`. One of them is the memory of the bytes that the peer has not read.
     type MemInfoWords = [u32; 9];
     const WRITE_ALLOCATED: usize = 2;
 
@@ -106,17 +108,18 @@ mod linux {
         Some(Acknowledged { count, all: unacked == 0 && not_sent == 0 })
     }
 
-    /// Bytes of memory, the kernel's own included, that hold what the peer of a Unix socket has not read.
+    /// Returns the memory, including the kernel's own, of the bytes that the peer of a Unix socket
+    /// has not read.
     pub(super) fn held_for_peer(socket: &impl AsFd) -> Option<u32> {
         if !kernel_tells() {
             return None;
         }
-        // An empty socket counts one.
+        // The count of an empty socket is one.
         let info = MemInfo.get(socket).ok()?;
         Some(info.get(WRITE_ALLOCATED)?.saturating_sub(1))
     }
 
-    /// Whether the kernel's answers are as long as they are expected to be, which nix asserts: since Linux 4.12.
+    /// Returns whether the kernel's answers have the length that nix asserts: since Linux 4.12.
     fn kernel_tells() -> bool {
         static TELLS: OnceLock<bool> = OnceLock::new();
         *TELLS.get_or_init(|| {

@@ -1,4 +1,5 @@
-//! What connections of all kinds run on, and that knows nothing of a protocol: time, memory, byte streams, turns, reports.
+//! The base of all connections, independent of a protocol: time, memory, byte streams, turns and
+//! logging.
 
 pub(crate) mod acknowledged;
 pub(crate) mod clock;

@@ -1,4 +1,5 @@
-//! Memory that handles point to: used again and again, never freed, so that a handle may outlive what it meant.
+//! Memory that handles refer to. It is reused and never freed, so that a handle may outlive its
+//! object.
 
 use std::num::NonZeroU64;
 use std::sync::OnceLock;
@@ -9,7 +10,7 @@ use parking_lot::Mutex;
 /// The number of slots that are allocated at a time.
 const PER_CHUNK: usize = 1024;
 
-/// For eight million slots.
+/// Enough for eight million slots.
 const CHUNKS: usize = 1 << 13;
 
 /// Slots that are known by an index.
@@ -44,8 +45,8 @@ impl<T: Default> Slab<T> {
     /// Takes a free slot. Returns its index, and a number that was never returned before, which
     /// tells its users apart.
     ///
-    /// If no slot is free, the index is that of a slot without an owner: a handle to it is one to
-    /// something that is gone.
+    /// If no slot is free, the index is that of a slot without an owner. A handle to it is that of
+    /// an object that no longer exists.
     pub(crate) fn take(&self) -> (u32, NonZeroU64) {
         let number = NonZeroU64::new(self.numbers.fetch_add(1, Ordering::Relaxed)).unwrap_or(NonZeroU64::MAX);
         let mut unused = self.unused.lock();
@@ -80,7 +81,7 @@ impl<T: Default> Slab<T> {
     }
 }
 
-/// Made where it stays: it may be larger than a stack.
+/// Created in its final place, since it may be larger than a stack.
 fn new_chunk<T: Default>() -> Box<[T; PER_CHUNK]> {
     let slots: Box<[T]> = std::iter::repeat_with(T::default).take(PER_CHUNK).collect();
     match slots.try_into() {

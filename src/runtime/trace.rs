@@ -1,8 +1,8 @@
-//! What an operator reads: spans and events of `tracing`. Without that feature only faults of the app that no listener takes are
-//! reported, on stderr, as panics are.
+//! The spans and events of `tracing`. Without that feature only errors of the app that no listener
+//! gets are reported, on stderr, as panics are.
 //!
-//! A line that a peer can cause comes at most [`LINES`] times a second, so that no peer can fill a disk. The next line says how many
-//! were left out.
+//! A peer can cause at most [`LINES`] lines a second of one kind, so that it cannot fill a disk.
+//! The next line contains the number of omitted lines.
 
 use std::fmt::{self, Display};
 #[cfg(not(feature = "tracing"))]
@@ -12,19 +12,19 @@ use std::net::SocketAddr;
 use crate::emitter::drop_each;
 use crate::runtime::clock::Coarse;
 
-/// Lines of a kind in a second.
+/// Maximum number of lines of a kind per second.
 const LINES: u32 = 10;
 
-/// What a fault of the app is: its line on stderr says how to learn of it otherwise.
+/// Reports an error of the app. Its line on stderr explains how to handle it otherwise.
 #[cfg(not(feature = "tracing"))]
 macro_rules! limited {
     ($($line:tt)+) => {{
         static LIMIT: Limit = Limit::new();
         if let Some(left_out) = LIMIT.admit(Coarse::now().seconds()) {
             let left_out = if left_out > 0 { format!(" ({left_out} such lines were left out)") } else { String::new() };
-            // Before stderr is locked: an app's error is asked for its words here.
+            // Formatted before stderr is locked, since this calls code of the app.
             let line = format!("react-websocket: {}{left_out}\n", format_args!($($line)+));
-            // A program that has closed it does not want to know.
+            // A program that has closed stderr gets no report.
             let _ = std::io::stderr().write_all(line.as_bytes());
         }
     }};
@@ -40,8 +40,8 @@ macro_rules! limited {
     }};
 }
 
-/// A failure: an error if the app is at fault, information if the peer is. Without the feature
-/// `tracing` only failures of the app that no listener is called with are reported, by a line that
+/// Reports a failure: an error if the app is the cause, information if the peer is. Without the
+/// feature `tracing` it only reports failures of the app that no listener gets, by a line that
 /// names the event to listen to.
 macro_rules! failed {
     ($cause:expr, $error:expr, $by_app:expr, $is_heard:expr, $by_app_is:literal, $by_peer_is:literal, $event:literal) => {{
@@ -65,7 +65,7 @@ macro_rules! failed {
     }};
 }
 
-/// A connection was not taken.
+/// A connection was refused.
 pub(crate) fn connection_refused(cause: &'static str, remote: Option<SocketAddr>) {
     #[cfg(feature = "tracing")]
     limited!(warn, cause, remote = remote.map(tracing::field::display), "connection refused");
@@ -73,18 +73,18 @@ pub(crate) fn connection_refused(cause: &'static str, remote: Option<SocketAddr>
     let _ = (cause, remote);
 }
 
-/// A request got an error page, or none. `by_app`: it is not the client's fault. `is_heard`: listeners are called with it.
+/// A request failed. `by_app`: the client is not the cause. `is_heard`: listeners get it.
 pub(crate) fn request_failed(cause: &'static str, error: &dyn Display, by_app: bool, is_heard: bool) {
     failed!(cause, error, by_app, is_heard, "request failed", "request refused", "the server's `error` event");
 }
 
-/// A handshake was refused. `by_app`: it is not the client's fault. Returns whether it was reported.
+/// A handshake was refused. `by_app`: the client is not the cause. Returns whether it was reported.
 pub(crate) fn handshake_failed(cause: &'static str, error: &dyn Display, by_app: bool) -> bool {
     failed!(cause, error, by_app, true, "handshake failed", "handshake refused", "the middleware's `error` event");
     cfg!(feature = "tracing")
 }
 
-/// A request looked like a handshake, was not an upgrade any more, and was passed on.
+/// A request looked like a handshake, but had lost the upgrade, and was passed on.
 pub(crate) fn not_upgraded(cause: &'static str, remote: Option<SocketAddr>) {
     #[cfg(feature = "tracing")]
     limited!(
@@ -97,12 +97,13 @@ pub(crate) fn not_upgraded(cause: &'static str, remote: Option<SocketAddr>) {
     let _ = (cause, remote);
 }
 
-/// A connection has a fault. `by_app`: it is not the peer's. `is_heard`: a listener of `error` learns of it.
+/// A connection failed. `by_app`: the peer is not the cause. `is_heard`: a listener of `error` gets
+/// it.
 pub(crate) fn connection_failed(cause: &'static str, error: &dyn Display, by_app: bool, is_heard: bool) {
     failed!(cause, error, by_app, is_heard, "connection failed", "connection failed", "the connection's `error` event");
 }
 
-/// A connection has ended. Who wants to know of each asks for the level of debugging, and gets all of them.
+/// A connection has ended. Logged at the level `debug`, for each connection.
 pub(crate) fn connection_closed(cause: &'static str, code: u16, reason: &str) {
     #[cfg(feature = "tracing")]
     tracing::debug!(target: "react_websocket", cause, code, reason = ?reason, "connection closed");
@@ -110,7 +111,7 @@ pub(crate) fn connection_closed(cause: &'static str, code: u16, reason: &str) {
     let _ = (cause, code, reason);
 }
 
-/// Listeners have kept their thread too long.
+/// Listeners have occupied their thread for too long.
 pub(crate) fn slow_listener() {
     #[cfg(feature = "tracing")]
     limited!(warn, "a listener has kept its thread for longer than slow_listener_warning");
@@ -135,7 +136,7 @@ pub(crate) fn callback_failed(error: &dyn Display) {
     limited!("a callback of the loop failed: {error}");
 }
 
-/// A listener has returned an error, or has panicked, where that has no consequence and nobody else is told.
+/// A listener has returned an error or has panicked, and no other event reports it.
 pub(crate) fn listener_failed(event: &str, error: impl Display) {
     #[cfg(feature = "tracing")]
     limited!(error, event, error = %Words(&error), "a listener failed");
@@ -144,7 +145,7 @@ pub(crate) fn listener_failed(event: &str, error: impl Display) {
     drop_each([error]);
 }
 
-/// Has a future run in a span for its connection.
+/// Runs a future in a span for its connection.
 #[cfg(feature = "tracing")]
 pub(crate) fn in_connection<F: Future>(remote: Option<SocketAddr>, future: F) -> impl Future<Output = F::Output> {
     use tracing::Instrument;
@@ -152,7 +153,7 @@ pub(crate) fn in_connection<F: Future>(remote: Option<SocketAddr>, future: F) ->
     future.instrument(tracing::info_span!(target: "react_websocket", "connection", remote))
 }
 
-/// Has a future run in a span for its WebSocket, within that of the connection.
+/// Runs a future in a span for its WebSocket, within the span of the connection.
 #[cfg(feature = "tracing")]
 pub(crate) fn in_websocket<F: Future>(id: u64, future: F) -> impl Future<Output = F::Output> {
     use tracing::Instrument;
@@ -171,7 +172,7 @@ pub(crate) fn in_websocket<F: Future>(_id: u64, future: F) -> F {
     future
 }
 
-/// An error in words. An app's may panic when it is asked for them.
+/// An error in words. An app's error may panic when it is formatted.
 struct Words<'a>(&'a dyn Display);
 
 impl Display for Words<'_> {
@@ -181,7 +182,7 @@ impl Display for Words<'_> {
     }
 }
 
-/// How many lines of a kind there were lately.
+/// Counts the recent lines of a kind.
 struct Limit(parking_lot::Mutex<Window>);
 
 struct Window {
@@ -195,7 +196,8 @@ impl Limit {
         Limit(parking_lot::Mutex::new(Window { second: 0, lines: 0, left_out: 0 }))
     }
 
-    /// Whether there may be one more line in this second, and how many were left out since the last.
+    /// Returns the number of lines that were omitted since the last one. `None` if this second has
+    /// no room for another line.
     fn admit(&self, second: u64) -> Option<u64> {
         let mut window = self.0.lock();
         if window.second != second {

@@ -8,12 +8,13 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-/// The flag that is raised when the turn of a connection has been held up by the listeners of others. It is over then: a peer
-/// that causes many events would keep the thread for as many waits as it has sent messages.
+/// The flag that is set when listeners of other objects have delayed the turn of a connection. The
+/// turn ends then. Otherwise a peer that causes many events would occupy the thread for as many
+/// waits as it has sent messages.
 pub(crate) const HELD_UP: u16 = 1 << 15;
 
 thread_local! {
-    // Without a destructor, so that it is cheap to get at.
+    // Without a destructor, so that access is cheap.
     static THREAD: Thread = const {
         Thread {
             in_turn: Cell::new(false),
@@ -79,15 +80,15 @@ impl Thread {
 }
 
 impl Drop for Turn {
-    /// Ends the turn, for callers that wait for nothing.
+    /// Ends the turn, for callers that do not wait.
     #[inline]
     fn drop(&mut self) {
         self.leave();
     }
 }
 
-/// Has `at_end` called when the present turn has ended. Returns `false` outside of a turn. Within
-/// one turn all callers give the same function, which is called once.
+/// Calls `at_end` when the present turn has ended. Returns `false` outside of a turn. Within one
+/// turn all callers pass the same function, which is called once.
 pub(crate) fn defer(at_end: AtEnd) -> bool {
     THREAD.with(|thread| {
         let in_turn = thread.in_turn.get();
@@ -98,23 +99,24 @@ pub(crate) fn defer(at_end: AtEnd) -> bool {
     })
 }
 
-/// A connection's turn begins on this thread. `flags`: where [`HELD_UP`] is raised.
+/// Begins a connection's turn on this thread. If listeners of other objects delay it, [`HELD_UP`] is
+/// set in `flags`.
 #[inline]
 pub(crate) fn begin(flags: &'static AtomicU16) {
     THREAD.with(|thread| thread.connection.set(Some(flags)));
 }
 
-/// It has ended. (The turn of a connection within that of another ends both, which costs the outer one its flag and nothing
-/// else.)
+/// Ends it. The turn of a connection within that of another one ends both, which only costs the
+/// outer one its flag.
 #[inline]
 pub(crate) fn end() {
     THREAD.with(|thread| thread.connection.set(None));
 }
 
-/// This thread has been held up. `pause`: see [`take_pause`].
+/// Notes that this thread was delayed. For `pause` see [`take_pause`].
 #[cold]
 pub(crate) fn hold_up(pause: Duration) {
-    // When a thread ends it may have none of this any more.
+    // When a thread ends, this may no longer exist.
     let _ = THREAD.try_with(|thread| {
         if let Some(flags) = thread.connection.get() {
             flags.fetch_or(HELD_UP, Ordering::Relaxed);
@@ -123,8 +125,8 @@ pub(crate) fn hold_up(pause: Duration) {
     });
 }
 
-/// How long the connection whose turn was held up has to make a pause, so that its peer causes no more events than listeners
-/// are called for.
+/// Returns how long the delayed connection must pause, so that its peer does not cause events
+/// faster than listeners handle them.
 pub(crate) fn take_pause() -> Duration {
     THREAD.with(|thread| thread.pause.take())
 }

@@ -1,7 +1,8 @@
 //! Notices listeners that do not return.
 //!
-//! A turn is timed when it ends, and one that waits for a lock which never comes does not. So a thread of the crate's own looks at
-//! the turns of all others, twice a second, and reports those that have gone on for too long.
+//! The time of a turn is measured at its end. A turn that waits for a lock forever has no end. So a
+//! thread of the crate checks the turns of all threads, twice a second, and reports those that have
+//! taken too long.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -13,35 +14,34 @@ use parking_lot::Mutex;
 
 use crate::runtime::clock::Coarse;
 
-/// A turn that has gone on for this long is reported.
+/// A turn that takes this long is reported.
 const STUCK: Duration = Duration::from_secs(1);
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What a thread is doing, for the watchdog to read.
+/// The present turn of a thread, which the watchdog reads.
 #[derive(Default)]
 pub(crate) struct Watched {
     /// When its turn began, in nanoseconds of the coarse clock; 0 outside of a turn.
     begun: AtomicU64,
-    /// Whose turn it is, as a handle would name it.
+    /// The index of the slot whose connection has its turn. It cannot end within that.
     slot: AtomicU32,
-    number: AtomicU64,
     /// The event of another object whose listeners are being called in this turn.
     inner_event: Mutex<Option<&'static str>>,
     /// The turn that was reported last.
     reported: AtomicU64,
 }
 
-/// Told of a turn that does not end: its slot, its number, and the event of another object, if it is in one.
-type Report = fn(u32, u64, Option<&'static str>);
+/// Called for a turn that does not end, with its slot and the event of another object, if it is in one.
+type Report = fn(u32, Option<&'static str>);
 
 thread_local! {
-    // Two, since what needs no destructor is cheaper to get at.
+    // Two variables, since access is cheaper to one without a destructor.
     static CURRENT: Cell<Option<&'static Watched>> = const { Cell::new(None) };
     static GUARD: Guard = const { Guard };
 }
 
-/// Threads that run or have run turns. Those of threads that have ended are used again.
+/// Threads that run or have run turns. Entries of threads that have ended are reused.
 static THREADS: Mutex<Threads> = Mutex::new(Threads { all: Vec::new(), unused: Vec::new() });
 
 struct Threads {
@@ -64,7 +64,7 @@ impl Drop for Guard {
 pub(crate) fn start(report: Report) {
     static STARTED: OnceLock<()> = OnceLock::new();
     STARTED.get_or_init(|| {
-        // Without it nothing is reported, and all else works.
+        // If this fails, nothing is reported, and everything else works.
         let _ = thread::Builder::new().name("react-websocket watchdog".into()).spawn(move || {
             loop {
                 thread::sleep(LOOK_INTERVAL);
@@ -74,12 +74,11 @@ pub(crate) fn start(report: Report) {
     });
 }
 
-/// This thread's turn begins.
+/// Begins a turn of this thread.
 #[inline]
-pub(crate) fn begin_turn(begun: Coarse, slot: u32, number: u64) -> &'static Watched {
+pub(crate) fn begin_turn(begun: Coarse, slot: u32) -> &'static Watched {
     let watched = CURRENT.get().unwrap_or_else(register);
     watched.slot.store(slot, Ordering::Relaxed);
-    watched.number.store(number, Ordering::Relaxed);
     watched.begun.store(begun.nanos(), Ordering::Release);
     watched
 }
@@ -94,7 +93,7 @@ impl Watched {
 /// Calls listeners of an object that is not the turn's own.
 pub(crate) fn in_event<R>(event: &'static str, call: impl FnOnce() -> R) -> R {
     let Some(watched) = CURRENT.get() else { return call() };
-    /// Also if a listener panics.
+    /// Also runs if a listener panics.
     struct Leave(&'static Watched, Option<&'static str>);
     impl Drop for Leave {
         fn drop(&mut self) {
@@ -116,7 +115,7 @@ fn register() -> &'static Watched {
         })
     };
     CURRENT.set(Some(watched));
-    // When the thread ends, another may have it.
+    // When the thread ends, another thread may reuse its entry.
     let _ = GUARD.try_with(|_| {});
     watched
 }
@@ -126,9 +125,11 @@ fn look(report: Report) {
     for watched in all {
         let begun = watched.begun.load(Ordering::Acquire);
         let is_stuck = begun != 0 && Coarse::now().nanos().saturating_sub(begun) >= STUCK.as_nanos() as u64;
-        if is_stuck && watched.reported.swap(begun, Ordering::Relaxed) != begun {
-            let event = *watched.inner_event.lock();
-            report(watched.slot.load(Ordering::Relaxed), watched.number.load(Ordering::Relaxed), event);
+        let (slot, event) = (watched.slot.load(Ordering::Relaxed), *watched.inner_event.lock());
+        // If the turn has ended meanwhile, slot and event may be those of another one.
+        let is_same = watched.begun.load(Ordering::Acquire) == begun;
+        if is_stuck && is_same && watched.reported.swap(begun, Ordering::Relaxed) != begun {
+            report(slot, event);
         }
     }
 }

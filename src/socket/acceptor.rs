@@ -30,8 +30,8 @@ enum Accepting {
     Unix(UnixListener, #[expect(dead_code, reason = "removes the file when dropped")] Option<UnixPath>),
 }
 
-/// The listeners of all addresses of a name, mostly one. Whichever has handed out a connection becomes the last, so that each
-/// has its turn.
+/// The listeners of all addresses of a name, usually one. The listener that has accepted a
+/// connection becomes the last, so that each has its turn.
 struct Listeners(Vec<(TcpListener, LocalAddress)>);
 
 impl Acceptor {
@@ -61,9 +61,9 @@ impl Acceptor {
         }
     }
 
-    /// The next connection. It waits out whatever keeps the system from handing one out.
+    /// Returns the next connection. Waits as long as the system cannot accept one.
     ///
-    /// Cancel safe: a connection is not lost when the future is dropped.
+    /// Cancel safe: no connection is lost when the future is dropped.
     pub(crate) async fn accept(&mut self) -> Stream {
         loop {
             let accepted = match &mut self.listener {
@@ -83,7 +83,7 @@ impl Acceptor {
                     self.back_off.succeeded();
                     return stream;
                 }
-                // The connection was gone before we got to it.
+                // The connection ended before it was accepted.
                 Err(error) if is_of_the_connection(&error) => {}
                 Err(source) => {
                     let (wait, tell) = self.back_off.failed(Instant::now());
@@ -117,8 +117,8 @@ impl Listeners {
     }
 }
 
-/// The address that connections come to. The system has to be asked only if the socket listens on all addresses, and even then
-/// the last answer is mostly right again, so that it need not be kept for each connection.
+/// The address that connections come to. The system has to be asked only if the socket listens on
+/// all addresses. Even then the last address is usually right again, so that connections share it.
 struct LocalAddress {
     is_known: bool,
     last: Option<Arc<SocketAddr>>,
@@ -143,8 +143,9 @@ impl LocalAddress {
     }
 }
 
-/// Frames are written when they are complete, and holding a small one back only makes it late. On most systems sockets inherit
-/// the option from the one that they came to, where ours is set; the first one tells.
+/// Sets `TCP_NODELAY`. Frames are written when they are complete, so delaying a small one has no
+/// use. On most systems sockets inherit the option from their listener, which has it set. The first
+/// socket shows whether this is so.
 #[derive(Default)]
 struct NoDelay {
     is_inherited: Option<bool>,
@@ -160,7 +161,7 @@ impl NoDelay {
 
 fn is_of_the_connection(error: &io::Error) -> bool {
     use io::ErrorKind::*;
-    // Linux also passes on errors of the network that the new connection already has: see accept(2).
+    // Linux also returns network errors that the new connection already has: see accept(2).
     matches!(
         error.kind(),
         ConnectionAborted
@@ -173,8 +174,8 @@ fn is_of_the_connection(error: &io::Error) -> bool {
     )
 }
 
-/// How long to wait when the system has no descriptors or memory: it does no good to ask again at once, since the
-/// connection that could not be accepted is still there and would be refused in a loop that burns a core.
+/// How long to wait when the system has no descriptors or memory. The connection that could not be
+/// accepted is still there. Accepting it at once would fail again, in a loop that occupies a core.
 #[derive(Debug, Default)]
 struct BackOff {
     wait: Duration,
@@ -189,7 +190,7 @@ impl BackOff {
         self.wait = Duration::ZERO;
     }
 
-    /// How long to wait, and whether to speak of it: at most once a second.
+    /// Returns how long to wait, and whether to report the error: at most once a second.
     fn failed(&mut self, now: Instant) -> (Duration, bool) {
         self.wait = (self.wait * 2).clamp(SHORTEST_WAIT, LONGEST_WAIT);
         let tell = self.told.is_none_or(|told| now.duration_since(told) >= LONGEST_WAIT);

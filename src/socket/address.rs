@@ -2,16 +2,17 @@ use std::path::PathBuf;
 
 use super::SocketError;
 
-/// Where a server listens, read from what ReactPHP writes.
+/// The address of a server, parsed from ReactPHP's form.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Address {
-    /// `host:port`, the host being an address or a name.
+    /// `host:port`. The host is an address or a name.
     Tcp(String),
     Unix(PathBuf),
 }
 
 impl Address {
-    /// `host:port` or `tcp://host:port`, a port alone (on 127.0.0.1, as in ReactPHP), `unix://path`.
+    /// Parses `host:port` or `tcp://host:port`, a port alone (on 127.0.0.1, as in ReactPHP), or
+    /// `unix://path`.
     pub(super) fn parse(uri: &str) -> Result<Address, SocketError> {
         let invalid = || SocketError::InvalidAddress { uri: uri.to_owned() };
         let authority = match uri.split_once("://") {
@@ -37,7 +38,7 @@ fn is_path(path: &str) -> bool {
     !path.is_empty() && (is_abstract || !path.contains('\0'))
 }
 
-/// Digits and nothing else: `parse` alone would take a sign.
+/// Returns whether a text consists of digits. `parse` alone would accept a sign.
 fn is_port(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
 }

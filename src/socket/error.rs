@@ -1,28 +1,29 @@
 use std::io;
 use std::sync::Arc;
 
-/// Something that the environment refused a server's socket.
+/// An error of the system about a server's socket.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SocketError {
-    /// The address is none that a server can listen on.
+    /// No server can listen on the address.
     #[error("invalid address {uri:?}: give a port, host:port, tcp://host:port or unix:///path")]
     InvalidAddress {
-        /// What was given.
+        /// The address as it was given.
         uri: String,
     },
-    /// The socket could not be made, or its address not be had.
+    /// The socket could not be created, or its address could not be determined.
     #[error("cannot listen on {uri}: {source}")]
     Listen {
         /// The address.
         uri: String,
-        /// What the system said.
+        /// The system's error.
         source: Arc<io::Error>,
     },
-    /// The system could not give us a connection, for lack of descriptors or memory. Accepting goes on when it can.
+    /// The system could not accept a connection, for lack of descriptors or memory. Accepting goes
+    /// on when it can.
     #[error("cannot accept a connection: {source}")]
     Accept {
-        /// What the system said.
+        /// The system's error.
         source: Arc<io::Error>,
     },
 }

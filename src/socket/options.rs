@@ -1,4 +1,4 @@
-/// How a [`SocketServer`](crate::SocketServer) is set up.
+/// The options of a [`SocketServer`](crate::SocketServer).
 ///
 /// ```
 /// use react_websocket::{SocketOptions, SocketServer};
@@ -9,6 +9,7 @@
 /// # Ok(())
 /// # }
 /// ```
+#[must_use = "options are for `SocketServer::with_options`"]
 #[derive(Clone, Debug)]
 #[cfg_attr(not(unix), allow(dead_code, reason = "only Unix has all of them"))]
 pub struct SocketOptions {
@@ -25,16 +26,14 @@ impl Default for SocketOptions {
 }
 
 impl SocketOptions {
-    /// The defaults, as each method tells them.
+    /// Returns the defaults. The documentation of each method names its default.
     pub fn new() -> SocketOptions {
         SocketOptions { backlog: 4096, reuse_port: false, ipv6_only: None, unix_mode: None }
     }
 
-    /// How many connections may wait to be accepted. The system may have a lower bound of its own
-    /// (`somaxconn`).
-    ///
-    /// Default: 4,096, which Linux allows by default, so that a burst of clients that come back
-    /// after a restart is not refused.
+    /// Maximum number of connections that wait to be accepted. Default: 4,096, which Linux allows
+    /// by default, so that a burst of clients that reconnect after a restart is not refused. The
+    /// system may have a lower limit of its own (`somaxconn`).
     pub fn backlog(mut self, connections: u32) -> SocketOptions {
         self.backlog = i32::try_from(connections).unwrap_or(i32::MAX);
         self

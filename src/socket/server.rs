@@ -19,11 +19,10 @@ const EVENTS: EventNames = EventNames {
 };
 const ERROR: u8 = 0;
 
-/// A socket that is listened on: ReactPHP's `SocketServer`.
+/// A listening socket: ReactPHP's `SocketServer`.
 ///
-/// It has one event, `error`: the system could not hand out a connection (no descriptors, no
-/// memory). It fires at most once a second, and accepting goes on by itself when the system can
-/// again.
+/// It has one event, `error`. The event fires when the system cannot accept a connection for lack
+/// of descriptors or memory, at most once a second. Accepting goes on when the system can again.
 ///
 /// ```
 /// # use react_websocket::{SocketError, SocketServer};
@@ -34,19 +33,20 @@ const ERROR: u8 = 0;
 /// # Ok(())
 /// # }
 /// ```
+#[must_use = "a socket is served by `HttpServer::listen`"]
 pub struct SocketServer {
     pub(super) listener: Listener,
     pub(super) events: Arc<SocketEvents>,
 }
 
 pub(super) enum Listener {
-    /// One, or several if a name has several addresses.
+    /// One listener, or several if a name has several addresses.
     Tcp(Vec<TcpListener>),
     #[cfg(unix)]
     Unix(std::os::unix::net::UnixListener, Option<UnixPath>),
 }
 
-/// The listeners of a socket's events, which go on when the socket is being served.
+/// The listeners of a socket's events. They stay registered while the socket is served.
 #[derive(Default)]
 pub(super) struct SocketEvents(SharedEmitter<u8, Arc<SocketError>>);
 
@@ -63,20 +63,20 @@ impl SocketServer {
     /// An IPv6 address stands in brackets, a link-local address with its zone:
     /// `[fe80::1%eth0]:8000`.
     ///
-    /// A host name is looked up, which may block. If it has several addresses, as `localhost` has
-    /// 127.0.0.1 and ::1, all of them are listened on. Addresses of a family that the system does
-    /// not have are left out.
+    /// A host name is looked up, which may block. If it has several addresses, the socket listens
+    /// on all of them: `localhost` has 127.0.0.1 and ::1. Addresses of a family that the system
+    /// does not support are skipped.
     ///
     /// With port 0 the system chooses a port, the same for all addresses; see
     /// [`local_address`](SocketServer::local_address).
     ///
-    /// The file of a Unix socket is made here, and removed when the socket is dropped or no longer
-    /// served. A file that a dead process left is replaced. On Linux, a path that begins with a NUL
-    /// is an abstract name, which has no file.
+    /// The file of a Unix socket is created here, and removed when the socket is dropped or no
+    /// longer served. A file that a dead process left is replaced. On Linux, a path that begins
+    /// with a NUL is an abstract name, which has no file.
     ///
     /// # Errors
-    /// [`SocketError::InvalidAddress`], or [`SocketError::Listen`] with what the system said, if
-    /// any of the addresses cannot be listened on.
+    /// [`SocketError::InvalidAddress`] for a malformed `uri`. [`SocketError::Listen`] with the
+    /// system's error if one of the addresses cannot be used.
     pub fn new(uri: impl AsRef<str>) -> Result<SocketServer, SocketError> {
         SocketServer::with_options(uri, SocketOptions::new())
     }
@@ -84,7 +84,7 @@ impl SocketServer {
     /// Like [`new`](SocketServer::new), with options.
     ///
     /// # Errors
-    /// As [`new`](SocketServer::new).
+    /// Like [`new`](SocketServer::new).
     pub fn with_options(uri: impl AsRef<str>, options: SocketOptions) -> Result<SocketServer, SocketError> {
         let uri = uri.as_ref();
         let failed = |source| SocketError::Listen { uri: uri.to_owned(), source: Arc::new(source) };
@@ -101,12 +101,12 @@ impl SocketServer {
         Ok(SocketServer::of(listener))
     }
 
-    /// The address that is listened on, the first if there are several. `None` for a Unix socket.
+    /// Returns the address of the socket, or the first of several. `None` for a Unix socket.
     pub fn local_address(&self) -> Option<SocketAddr> {
         self.local_addresses().first().copied()
     }
 
-    /// All addresses that are listened on. Empty for a Unix socket.
+    /// Returns all addresses of the socket. Empty for a Unix socket.
     pub fn local_addresses(&self) -> Vec<SocketAddr> {
         match &self.listener {
             Listener::Tcp(listeners) => listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
@@ -130,7 +130,7 @@ impl TryFrom<tokio::net::TcpListener> for SocketServer {
     type Error = SocketError;
 
     /// # Errors
-    /// If the listener cannot be taken from its runtime.
+    /// The error of the system if the listener cannot be taken from its runtime.
     fn try_from(listener: tokio::net::TcpListener) -> Result<SocketServer, SocketError> {
         let uri = listener.local_addr().map_or_else(|_| "a TCP listener".to_owned(), |address| format!("tcp://{address}"));
         match listener.into_std() {
@@ -142,7 +142,7 @@ impl TryFrom<tokio::net::TcpListener> for SocketServer {
 
 #[cfg(unix)]
 impl From<std::os::unix::net::UnixListener> for SocketServer {
-    /// The socket's file is its maker's to remove.
+    /// The file of the socket is not removed.
     fn from(listener: std::os::unix::net::UnixListener) -> SocketServer {
         SocketServer::of(Listener::Unix(listener, None))
     }
@@ -153,7 +153,7 @@ impl TryFrom<tokio::net::UnixListener> for SocketServer {
     type Error = SocketError;
 
     /// # Errors
-    /// If the listener cannot be taken from its runtime.
+    /// The error of the system if the listener cannot be taken from its runtime.
     fn try_from(listener: tokio::net::UnixListener) -> Result<SocketServer, SocketError> {
         match listener.into_std() {
             Ok(listener) => Ok(listener.into()),

@@ -14,7 +14,7 @@ const ATTEMPTS: usize = 10;
 pub(super) fn listen(authority: &str, options: &SocketOptions) -> io::Result<Vec<TcpListener>> {
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for address in look_up(authority)? {
-        // A name may be told twice, by different sources.
+        // Several sources may return the same address.
         if !addresses.contains(&address) {
             addresses.push(address);
         }
@@ -41,7 +41,7 @@ fn look_up(authority: &str) -> io::Result<std::vec::IntoIter<SocketAddr>> {
     zoned.map_or_else(|| authority.to_socket_addrs(), |zoned| zoned.to_socket_addrs())
 }
 
-/// If one fails, the others are closed again.
+/// Listens on all addresses. If one fails, the others are closed.
 fn listen_on_all(addresses: &[SocketAddr], options: &SocketOptions) -> io::Result<Vec<TcpListener>> {
     let mut listeners: Vec<TcpListener> = Vec::new();
     let mut missing = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
@@ -76,14 +76,14 @@ fn listen_at(address: SocketAddr, options: &SocketOptions) -> io::Result<TcpList
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     #[cfg(unix)]
     {
-        // A port whose last connections still linger can be had again at once.
+        // A port can be reused at once, while its last connections linger.
         socket.set_reuse_address(true)?;
         socket.set_reuse_port(options.reuse_port)?;
     }
     if let Some(only) = options.ipv6_only.filter(|_| address.is_ipv6()) {
         socket.set_only_v6(only)?;
     }
-    // For those that come to it. If it cannot be had, each of them is asked to.
+    // For the connections that inherit it. If this fails, it is set on each of them.
     let _ = socket.set_tcp_nodelay(true);
     socket.bind(&SockAddr::from(address))?;
     socket.listen(options.backlog)?;
@@ -126,7 +126,7 @@ mod tests {
         TcpListener::bind(names[0]).expect("it has been closed again");
     }
 
-    /// RFC 5737: no machine has 192.0.2.1. The system has IPv4 all the same, so this is a mistake.
+    /// RFC 5737: no machine has 192.0.2.1. The system has IPv4 nevertheless, so this is an error.
     #[test]
     fn an_address_of_another_machine_fails_all() {
         let names = [at([127, 0, 0, 1], 0), at([192, 0, 2, 1], 0)];

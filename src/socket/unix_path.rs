@@ -9,23 +9,24 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::options::SocketOptions;
 
-/// The file of a Unix socket that we made: removed on drop, if it is still ours.
+/// The file of a Unix socket that this process has created. It is removed on drop, unless another
+/// process has replaced it.
 #[derive(Debug)]
 pub(super) struct UnixPath {
     path: PathBuf,
-    /// Device and inode, so that the file of a successor is left alone.
+    /// Device and inode, so that the file of another process is not removed.
     identity: Option<(u64, u64)>,
 }
 
 impl UnixPath {
-    /// Makes the file and listens on it.
+    /// Creates the file and listens on it.
     ///
-    /// A file that nobody listens on was left by a process that died, and is replaced.
+    /// A file on which no process listens was left by a dead process, and is replaced.
     pub(super) fn listen(path: PathBuf, options: &SocketOptions) -> io::Result<(UnixListener, UnixPath)> {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         let address = SockAddr::unix(&path)?;
-        // Until it listens: another that begins at the same time takes neither this file for
-        // abandoned nor the next for this.
+        // Held until the socket listens. Without it, of two servers that start at the same time,
+        // one could take the file of the other for abandoned.
         let _alone = lock_folder(&path);
         match socket.bind(&address) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_abandoned(&address, &path) => {
@@ -37,7 +38,7 @@ impl UnixPath {
         let identity = identity_of(&path);
         let file = UnixPath { path, identity };
         if let Some(mode) = options.unix_mode {
-            // Nobody can connect before the socket listens.
+            // No client can connect before the socket listens.
             std::fs::set_permissions(&file.path, Permissions::from_mode(mode))?;
         }
         socket.listen(options.backlog)?;
@@ -56,20 +57,20 @@ impl Drop for UnixPath {
 }
 
 fn is_abandoned(address: &SockAddr, path: &Path) -> bool {
-    // What is no socket refuses connections too, and is not ours to remove.
+    // A file that is not a socket refuses connections too, and must not be removed.
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
     is_socket && matches!(try_connect(address), Err(error) if error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
-/// It does not wait for a server that does not accept at present.
+/// Does not wait for a server that does not accept at present.
 fn try_connect(address: &SockAddr) -> io::Result<()> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.connect(address)
 }
 
-/// Keeps other servers from the folder for a moment, if it can be opened. What else is done there
-/// is not concerned.
+/// Locks the folder against other servers for a moment, if it can be opened. Other programs are not
+/// affected.
 fn lock_folder(path: &Path) -> Option<File> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = File::open(folder).ok()?;

@@ -8,34 +8,34 @@ use http::StatusCode;
 use crate::emitter::contain;
 use crate::protocol::{ProtocolError, close_code};
 
-/// Why a connection failed: what its `error` event tells of. `close` follows always.
+/// Why a connection failed: the argument of its `error` event. `close` follows always.
 ///
-/// A peer that leaves, however rudely, is no fault: there is only `close`, with 1006.
+/// A peer that leaves without a closing handshake is not an error: only `close` fires, with 1006.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionError {
-    /// The peer broke RFC 6455 or a limit.
+    /// The peer violated RFC 6455 or exceeded a limit.
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
-    /// The peer did not answer a ping, nor send anything else, in time.
+    /// The peer neither answered a ping nor sent anything else in time.
     #[error("no pong within {limit:?}")]
     PongTimeout {
         /// [`WebSocketOptions::pong_timeout`](crate::WebSocketOptions::pong_timeout)
         limit: Duration,
     },
-    /// The peer took nothing of what was written in time.
+    /// The peer accepted none of the unsent bytes in time.
     #[error("nothing could be sent for {limit:?}")]
     WriteTimeout {
         /// [`WebSocketOptions::write_timeout`](crate::WebSocketOptions::write_timeout)
         limit: Duration,
     },
-    /// The peer reads more slowly than it is written to.
+    /// The peer is a slow consumer.
     #[error("{unsent} bytes unsent, the limit is {limit}")]
     SlowReader {
-        /// Bytes that waited when one more message was written.
+        /// Unsent bytes at the time of the write.
         unsent: usize,
-        /// [`WebSocketOptions::write_buffer_hard_limit`](crate::WebSocketOptions::write_buffer_hard_limit), or with
-        /// [`SlowMemberPolicy::Close`](crate::SlowMemberPolicy::Close) the soft limit.
+        /// [`WebSocketOptions::write_buffer_hard_limit`](crate::WebSocketOptions::write_buffer_hard_limit),
+        /// or the soft limit under [`SlowMemberPolicy::Close`](crate::SlowMemberPolicy::Close).
         limit: usize,
     },
     /// A listener panicked or returned `Err`.
@@ -47,13 +47,15 @@ pub enum ConnectionError {
     /// The network failed.
     #[error("the connection failed: {0}")]
     Io(#[source] Arc<io::Error>),
-    /// The handshake was refused, so there never was a connection. Told by the middleware's `error` event.
+    /// The handshake was refused, so no connection was opened. The middleware's `error` event
+    /// carries it.
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
 }
 
 impl ConnectionError {
-    /// The close code of this error: the one that is sent, or 1006 where the connection is dropped without a Close frame.
+    /// Returns the close code of this error: the code of the Close frame, or 1006 if the connection
+    /// is dropped without a Close frame.
     pub fn close_code(&self) -> u16 {
         match self {
             ConnectionError::Protocol(error) => error.close_code(),
@@ -66,13 +68,15 @@ impl ConnectionError {
         }
     }
 
-    /// The error in words. Of a listener's error that panics when it is put in words, no more than that a listener failed.
+    /// Returns the error in words. If the message of a listener's error panics, the text says only
+    /// that a listener failed.
     pub fn reason(&self) -> Cow<'_, str> {
         contain(|| Ok(self.to_string())).map_or("a listener failed".into(), Cow::Owned)
     }
 
-    /// The error in a word, under which [`WebSocketStats`](crate::WebSocketStats) counts it: `protocol`, `pong_timeout`,
-    /// `write_timeout`, `slow_reader`, `listener`, `message_abandoned`, `io`, `handshake`.
+    /// Returns the error's cause in one word, under which [`WebSocketStats`](crate::WebSocketStats)
+    /// counts it: `protocol`, `pong_timeout`, `write_timeout`, `slow_reader`, `listener`,
+    /// `message_abandoned`, `io`, `handshake`.
     pub fn cause(&self) -> &'static str {
         match self {
             ConnectionError::Protocol(_) => "protocol",
@@ -113,12 +117,12 @@ pub enum HandshakeError {
     /// `Sec-WebSocket-Version` is not 13.
     #[error("Sec-WebSocket-Version is not 13")]
     Version,
-    /// An upgrade request has no body.
+    /// The upgrade request has a body.
     #[error("an upgrade request with a body")]
     Body,
-    /// A page of another site wants to connect, which
-    /// [`WebSocketOptions::origins`](crate::WebSocketOptions::origins) does not allow. The client
-    /// is told no more than 403.
+    /// A page of another site tried to connect, and
+    /// [`WebSocketOptions::origins`](crate::WebSocketOptions::origins) does not allow it. The client
+    /// gets a 403 without the reason.
     #[error("origin {origin:?} is not allowed for host {host:?}; `WebSocketOptions::origins` can allow it")]
     Origin {
         /// The `Origin` header.
@@ -126,14 +130,14 @@ pub enum HandshakeError {
         /// The [host](crate::ServerRequest::host) that the request is for; empty if it named none.
         host: String,
     },
-    /// The client offered no subprotocol that the server insists on.
+    /// The client offered none of the subprotocols, and the server requires one.
     #[error("no common subprotocol")]
     Subprotocol,
-    /// A `connection` listener called [`reject`](crate::WebSocketConnection::reject), or
-    /// [`with_verify`](crate::WebSocketMiddleware::with_verify)'s closure decided against it.
+    /// A `connection` listener called [`reject`](crate::WebSocketConnection::reject), or the
+    /// closure of [`with_verify`](crate::WebSocketMiddleware::with_verify) refused the handshake.
     #[error("rejected with status {status}")]
     Rejected {
-        /// The status it answered with.
+        /// The status of its response.
         status: u16,
     },
     /// A `connection` listener, or `with_verify`'s closure, panicked or returned `Err`; or
@@ -153,8 +157,9 @@ pub enum HandshakeError {
 }
 
 impl HandshakeError {
-    /// The error in a word, under which [`WebSocketStats`](crate::WebSocketStats) counts it: `upgrade`, `key`, `version`,
-    /// `body`, `origin`, `subprotocol`, `rejected`, `listener`, `timeout`, `gone`.
+    /// Returns the error's cause in one word, under which [`WebSocketStats`](crate::WebSocketStats)
+    /// counts it: `upgrade`, `key`, `version`, `body`, `origin`, `subprotocol`, `rejected`,
+    /// `listener`, `timeout`, `gone`.
     pub fn cause(&self) -> &'static str {
         match self {
             HandshakeError::Upgrade => "upgrade",
@@ -170,7 +175,8 @@ impl HandshakeError {
         }
     }
 
-    /// The status that answers this error; 499, as some servers log it, where nobody is there to be answered.
+    /// Returns the status of the response to this error. 499, a convention of some servers, if the
+    /// client has gone.
     pub fn status(&self) -> u16 {
         let status = match self {
             HandshakeError::Upgrade | HandshakeError::Key | HandshakeError::Body | HandshakeError::Subprotocol => {
@@ -187,7 +193,7 @@ impl HandshakeError {
     }
 }
 
-/// What [`send`](crate::WebSocketConnection::send) says of a connection that takes nothing any more.
+/// The connection is closed or closing: the error of [`send`](crate::WebSocketConnection::send).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the connection is closed")]
 pub struct Closed;

@@ -8,16 +8,17 @@ use std::str::{FromStr, Utf8Error};
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
-/// Owned text, cheap to clone. It is what a listener takes that wants to keep a message, or to work on it asynchronously.
+/// Owned text, cheap to clone. Listeners take it that keep a message, or use it asynchronously.
 ///
-/// That of a message up to 1 KiB shares 2 KiB with its neighbours, so that no message is allocated for: who keeps a short one for
-/// long makes it its own, by `Text::from(text.as_str())` or as a `String`. So does [`Bytes`](crate::Bytes), whose own copy is
-/// [`Bytes::copy_from_slice`].
+/// The text of a message of up to 1 KiB shares a chunk of 2 KiB with its neighbours, so that such
+/// messages need no allocation. To keep a short text for long, make a copy of its own with
+/// `Text::from(text.as_str())`, or a `String`. [`Bytes`](crate::Bytes) are shared in the same way;
+/// copy them with [`Bytes::copy_from_slice`].
 #[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Text(ByteString);
 
-/// A text or a binary message: what the event `message` gives, and
-/// [`write_message`](crate::WebSocketConnection::write_message) sends.
+/// A text or binary message: the argument of the event `message`, and of
+/// [`write_message`](crate::WebSocketConnection::write_message).
 ///
 /// ```
 /// use react_websocket::{Message, WebSocketConnection};
@@ -36,8 +37,8 @@ pub enum Message {
     Binary(Bytes),
 }
 
-/// Owned copies up to this size are cut from a chunk that is used again when its last copy is gone, so that keeping a
-/// message for as long as an asynchronous listener takes allocates nothing. A larger one has an allocation of its own.
+/// Owned copies of up to this size are cut from a chunk. The chunk is used again when its last copy
+/// is dropped, so short-lived copies allocate nothing. A larger copy has an allocation of its own.
 const POOLED_MAX: usize = 1024;
 
 /// A copy that an app keeps for long holds its whole chunk.

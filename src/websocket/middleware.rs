@@ -31,8 +31,8 @@ const EVENTS: EventNames = EventNames {
     ],
 };
 
-/// The part of an HTTP server's chain that makes WebSockets of the requests that ask for it, and lets all others pass.
-/// Clones are the same middleware.
+/// A middleware that turns WebSocket handshakes into connections, and passes all other requests on. Clones
+/// are the same middleware.
 ///
 /// | Event | Listeners take | Fires |
 /// |---|---|---|
@@ -42,11 +42,15 @@ const EVENTS: EventNames = EventNames {
 /// Listeners may be synchronous or asynchronous, and run for many handshakes at the same time.
 ///
 /// A `connection` listener registers the connection's listeners. It may look at the
-/// [request](WebSocketConnection::request), [write](WebSocketConnection::write), which leaves behind the 101, and
-/// [reject](WebSocketConnection::reject). If it panics or returns `Err` the client gets a 500, or a 503 if it does not end in
-/// time; then the middleware emits `error`, and so does the [`HttpServer`](crate::HttpServer). Messages of the client are
-/// delivered when the last of them is done, so an asynchronous one may ask a database first. What needs no connection can be
-/// decided before there is one, by [`with_verify`](WebSocketMiddleware::with_verify).
+/// [request](WebSocketConnection::request), [write](WebSocketConnection::write) messages that leave after the
+/// 101, and [reject](WebSocketConnection::reject) the handshake.
+///
+/// If it panics or returns `Err`, the client gets a 500. If it does not end in time, the client gets a 503.
+/// In both cases the middleware and the [`HttpServer`](crate::HttpServer) emit `error`.
+///
+/// Messages of the client are delivered when the last `connection` listener is done, so an asynchronous
+/// listener may ask a database first. [`with_verify`](WebSocketMiddleware::with_verify) decides about a
+/// handshake before there is a connection.
 ///
 /// ```
 /// use react_websocket::{WebSocketConnection, WebSocketMiddleware};
@@ -56,13 +60,14 @@ const EVENTS: EventNames = EventNames {
 ///     connection.on("text", move |text: &str| connection.write(text));
 /// });
 /// ```
+#[must_use = "a middleware works in the chain of an `HttpServer`"]
 #[derive(Clone)]
 pub struct WebSocketMiddleware {
     shared: Arc<Shared>,
 }
 
 impl WebSocketMiddleware {
-    /// A middleware for all paths, with the default options.
+    /// Creates a middleware for all paths, with the default options.
     pub fn new() -> WebSocketMiddleware {
         WebSocketMiddleware { shared: Arc::default() }
     }
@@ -75,10 +80,10 @@ impl WebSocketMiddleware {
         self.with(|shared| shared.options = options)
     }
 
-    /// Serves only this path, and others given in the same way; requests for any other path pass.
+    /// Serves only this path. Further calls add paths. Requests for other paths are passed on.
     ///
-    /// It is compared with [`ServerRequest::path`], which is not decoded: `/a b` does not match `/a%20b`. Characters that are not
-    /// ASCII match both as they are and percent-encoded.
+    /// The path is compared with [`ServerRequest::path`], which is not decoded: `/a b` does not match
+    /// `/a%20b`. Non-ASCII characters match both as they are and percent-encoded.
     ///
     /// # Panics
     /// If no request can have this path: it does not begin with `/`, or it has a query or a fragment.
@@ -91,17 +96,17 @@ impl WebSocketMiddleware {
         self.with(|shared| shared.paths.push(requested))
     }
 
-    /// Has a closure decide about each handshake that is otherwise in order, before the connection exists: Node's
-    /// `verifyClient`. The last closure given counts.
+    /// Sets a closure that decides about each handshake that is otherwise valid, before the connection
+    /// exists: Node's `verifyClient`. The last closure given counts.
     ///
-    /// The closure is `|request: ServerRequest|`, synchronous or asynchronous. It returns a `bool`, or hands on what it has
-    /// found: an `Option<T>` or a `Result<T, E>`, whose value is attached to the connection. [`IntoVerdict`](crate::IntoVerdict)
-    /// lists what it may return, and what each value means.
+    /// The closure is `|request: ServerRequest|`, synchronous or asynchronous. It returns a `bool`, an
+    /// `Option<T>`, or a `Result<T, E>`. The value in an `Option` or `Result` is attached to the connection.
+    /// [`IntoVerdict`](crate::IntoVerdict) lists what it may return, and what each value means.
     ///
-    /// An asynchronous closure has as long as [`handshake_timeout`](WebSocketOptions::handshake_timeout), together with the
-    /// `connection` listeners. Of a client that is refused the `error` listeners are told, and the `connection` listeners
-    /// are not. If the closure panics or returns an error that is no `Response`, the client gets a 500, and the
-    /// [`HttpServer`](crate::HttpServer) emits `error` too.
+    /// An asynchronous closure must decide within [`handshake_timeout`](WebSocketOptions::handshake_timeout),
+    /// together with the `connection` listeners. For a client that is refused, `error` fires and `connection`
+    /// does not. If the closure panics or returns an error that is not a `Response`, the client gets a 500,
+    /// and the [`HttpServer`](crate::HttpServer) emits `error` too.
     ///
     /// ```
     /// use react_websocket::{Response, ServerRequest, WebSocketConnection, WebSocketMiddleware};
@@ -207,19 +212,19 @@ impl WebSocketMiddleware {
 
     removal_methods! { EVENTS, |middleware| Some(&middleware.shared.listeners) }
 
-    /// The connections that are open now, as Node's `wss.clients`: from when the 101 has left, so that a `connection` listener
-    /// does not find its own among them.
+    /// Returns the connections that are open now, like Node's `wss.clients`. A connection is open when its
+    /// 101 has left, so a `connection` listener does not find its own connection among them.
     pub fn connections(&self) -> Vec<WebSocketConnection> {
         self.shared.connections.snapshot()
     }
 
-    /// How many connections are open now.
+    /// Returns the number of open connections.
     pub fn len(&self) -> usize {
         self.shared.connections.len()
     }
 
-    /// What the connections have done so far, and how they ended. Counting costs next to nothing; this call looks at each
-    /// open connection, so it is one for every few seconds, not for every message.
+    /// Returns what the connections have done so far, and how they ended. Counting costs next to nothing.
+    /// This call looks at each open connection, so make it every few seconds, not for every message.
     ///
     /// ```
     /// use react_websocket::WebSocketMiddleware;
@@ -235,13 +240,14 @@ impl WebSocketMiddleware {
         self.shared.connections.stats()
     }
 
-    /// Whether no connection is open now.
+    /// Returns whether no connection is open.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Sends a text message to all [open connections](WebSocketMiddleware::connections). It waits for none of them. All
-    /// connections get the messages of `write_all` and `write_all_binary` in one order, whichever threads write them.
+    /// Sends a text message to all [open connections](WebSocketMiddleware::connections). It never waits for a
+    /// slow consumer. All connections get the messages of `write_all` and `write_all_binary` in the same
+    /// order, whichever threads write them.
     pub fn write_all(&self, text: impl AsRef<str>) {
         self.broadcast(Opcode::Text, text.as_ref().as_bytes());
     }
@@ -252,7 +258,8 @@ impl WebSocketMiddleware {
         self.broadcast(Opcode::Binary, bytes.as_ref());
     }
 
-    /// [Closes](WebSocketConnection::close_with) all open connections. The reason is first, as in ReactPHP's `closeAll`.
+    /// [Closes](WebSocketConnection::close_with) all open connections. The reason is the first argument, as
+    /// in ReactPHP's `closeAll`.
     ///
     /// A message of [`write_all`](WebSocketMiddleware::write_all) reaches either all of these connections or none.
     pub fn close_all(&self, reason: impl AsRef<str>, code: u16) {

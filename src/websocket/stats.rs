@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// What the connections of a [`WebSocketMiddleware`](crate::WebSocketMiddleware) have done, and how they ended:
 /// [`WebSocketMiddleware::stats`](crate::WebSocketMiddleware::stats).
 ///
-/// All but `open` count from the middleware's beginning and never fall, as monitoring wants its counters. Causes that have
-/// not occurred are not in the maps.
+/// All values except `open` count from the middleware's creation and never fall, as monitoring
+/// expects. The maps contain only causes that have occurred.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WebSocketStats {
@@ -15,30 +15,32 @@ pub struct WebSocketStats {
     pub accepted: u64,
     /// Handshakes that were refused, each under its [cause](crate::HandshakeError::cause).
     pub refused: BTreeMap<&'static str, u64>,
-    /// Requests that look like handshakes and are not upgrades any more, so that the next
-    /// middleware or the router answered them (RFC 9110 section 7.8): `http_1_0`, which is what
-    /// nginx sends without `proxy_http_version 1.1`; `connection_header`, where a proxy did not
-    /// pass on `Connection: upgrade`.
+    /// Requests that look like handshakes but lost the upgrade on the way, so that the next
+    /// middleware or the router answered them (RFC 9110 section 7.8). Cause `http_1_0`: nginx sends
+    /// HTTP/1.0 without `proxy_http_version 1.1`. Cause `connection_header`: a proxy did not pass
+    /// on `Connection: upgrade`.
     pub not_upgraded: BTreeMap<&'static str, u64>,
-    /// Connections that have ended, each under its cause: that of its [error](crate::ConnectionError::cause), or else `peer`
-    /// or `server`, whichever said Close first, or `lost`, if neither did or the other did not answer.
+    /// Connections that have ended, by cause. It is the cause of the connection's
+    /// [error](crate::ConnectionError::cause), if there was one. Otherwise it is `peer` or
+    /// `server`, whichever sent the first Close frame, or `lost` if the closing handshake was not
+    /// completed.
     pub closed: BTreeMap<&'static str, u64>,
     /// Messages received.
     pub messages_in: u64,
-    /// Messages accepted for sending; of a broadcast one for each member.
+    /// Messages accepted for sending. A broadcast counts once for each member.
     pub messages_out: u64,
     /// Bytes received on upgraded connections, frame headers included.
     pub bytes_in: u64,
-    /// Bytes that the system has taken to send, frame headers included.
+    /// Bytes that the system has accepted for sending, frame headers included.
     pub bytes_out: u64,
-    /// Messages of groups that members have missed because they read too slowly; see
+    /// Messages of groups that members have missed as slow consumers; see
     /// [`SlowMemberPolicy`](crate::SlowMemberPolicy).
     pub dropped: u64,
     /// Turns in which listeners kept their thread longer than
     /// [`slow_listener_warning`](crate::WebSocketOptions::slow_listener_warning).
     pub slow_listeners: u64,
-    /// Listeners that had not returned after a second. Each is counted once, while it has still not returned, so that a deadlock can
-    /// be seen.
+    /// Listeners that had not returned after a second. Each is counted once, while it is still
+    /// running, so that a deadlock becomes visible.
     pub stuck_listeners: u64,
 }
 
@@ -63,7 +65,7 @@ pub(crate) struct Traffic {
     pub(crate) dropped: u64,
 }
 
-/// What a connection's task has received. It alone counts, anybody reads.
+/// What a connection's task has received. Only the task counts, any thread reads.
 #[derive(Debug, Default)]
 pub(crate) struct Received {
     messages: AtomicU64,

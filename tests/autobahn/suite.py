@@ -58,7 +58,7 @@ class OctetWire(object):
         return super().sendCloseFrame(code, reason, isReply)
 '''
 
-# What to change: files, what stands there, what is to stand there. Each has to be found, or the suite is another one.
+# The changes: a file, the old text, the new text. Each old text has to be found, or the suite is another version.
 IN_SUITE = [
     # Literals beyond ASCII are octets.
     ("case/case6_2_[123].py", r"\A.*", "# -*- coding: latin-1 -*-"),
@@ -66,11 +66,11 @@ IN_SUITE = [
     ("case/case6_x_x.py", r"v\.validate\(vss\[:i\]\)", 'v.validate(vss[:i].encode("latin-1"))'),
     # Hex dumps are of octets.
     ("case/*.py", r"^import ((?:.*, )?)binascii$", r"import \1sys; from autobahntestsuite import octets as binascii"),
-    # Events are compared by what they are; their pickles differ by what is the same object.
+    # Events are compared by value: their pickles differ by object identity.
     ("case/case.py", r"pickle\.dumps\((\w+)\) == pickle\.dumps\((\w+)\)", r"list(map(list, \1)) == list(map(list, \2))"),
     # No class may name `object` before a class derived from it.
     ("case/*.py", r"\(object, Case, ?\)", "(Case, )"),
-    # A case that is not part of the suite, and a mode of wstest that is not used: both need what is not there any more.
+    # A case that is not part of the suite, and an unused mode of wstest: both need removed modules.
     ("case/__init__.py", r"^.*case9_9_1.*\n", ""),
     ("wstest.py", r"^from \. import serializer$", "serializer = None"),
     # Lengths are whole numbers.
@@ -78,7 +78,7 @@ IN_SUITE = [
     # Compressed messages are bytes.
     ("case/case12_x_x.py", r"msg = ''", "msg = b''"),
     ("case/case12_x_x.py", r"^(def onMessage\(self, msg, binary\):)", r"\1\n   msg = msg.encode('latin-1')"),
-    # The fuzzer itself, which also writes pages for people that nobody has ported.
+    # The fuzzer itself, which also writes HTML pages with code that was not ported.
     ("fuzzing.py", r"^class FuzzingProtocol:", "from autobahntestsuite import octets\n\n\nclass FuzzingProtocol(octets.OctetWire):"),
     ("fuzzing.py", r"binascii\.b2a_hex\(", "octets.b2a_hex("),
     ("fuzzing.py", r"dd = data\[:maxlen\] \+ ellipses", "dd = octets.to_bytes(data)[:maxlen] + b' ...'"),

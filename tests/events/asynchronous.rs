@@ -35,7 +35,7 @@ async fn messages_keep_their_order_over_bursts_however_long_each_takes() {
                 1 => tokio::task::yield_now().await,
                 _ => pass(50 - n % 50).await,
             }
-            // What it borrows is still there.
+            // The borrowed value still exists.
             assert_eq!(text, n.to_string());
             log.add(n);
         });
@@ -89,7 +89,7 @@ async fn sync_and_async_listeners_of_one_event_run_in_order_and_message_after_th
 }
 
 #[tokio::test(start_paused = true)]
-async fn pings_that_arrive_while_an_async_listener_runs_are_answered_and_told_of_in_their_turn() {
+async fn pings_that_arrive_while_an_async_listener_runs_are_answered_and_emitted_in_order() {
     let mut case = open(never_done_until_told).await;
     assert_eq!(case.hears(text("a")).await, ["text a"]);
     case.peer.send([frame(PING, "1"), text("b"), frame(PING, "2")].concat()).await;
@@ -162,7 +162,7 @@ async fn pour(stream: &mut DuplexStream, bytes: &[u8]) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_an_async_listener_runs_reading_stops_at_so_many_bytes_or_frames() {
+async fn while_an_async_listener_runs_read_ahead_is_limited_in_bytes_and_frames() {
     let messages = |size: usize, count: usize| (0..count).map(move |n| format!("{n:size$}"));
     let new = WebSocketOptions::new;
     // One frame has 6 bytes, or 8, besides its payload. Of the stream's capacity, one read and what waits in the stream
@@ -350,7 +350,7 @@ async fn a_close_that_is_answered_while_a_listener_runs_is_a_clean_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_arrived_before_the_end_is_delivered_after_a_slow_listener() {
+async fn messages_before_the_end_are_delivered_after_a_slow_listener() {
     let mut case = open(|connection, log| {
         connection.on("text", async move |text: &str| {
             pass(1000).await;

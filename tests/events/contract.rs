@@ -46,7 +46,7 @@ async fn events_come_in_wire_order_with_their_arguments_and_message_after_text_a
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_the_end_has_begun_nothing_of_the_wire_is_emitted_but_what_the_way_of_ending_allows() {
+async fn after_the_end_has_begun_only_the_events_that_this_ending_allows_are_emitted() {
     fn set_up(connection: WebSocketConnection, log: &'static Log) {
         watch(connection, log);
         connection.on("text", |connection: &WebSocketConnection, text: &str| {
@@ -177,7 +177,7 @@ async fn a_drain_listener_that_writes_more_each_time_leaves_others_and_the_peer_
     let (address, listening) = listen((websocket, router));
     let served = Arc::new(AtomicBool::new(false));
     let bystander_served = served.clone();
-    // Whoever takes it all does so on another thread, and as fast as it is written.
+    // The reader is on another thread, and reads as fast as the server writes.
     let reader = std::thread::spawn(move || {
         let mut stream = std::net::TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -368,7 +368,7 @@ async fn a_fin_and_a_reset_of_a_socket_are_no_faults_but_a_close_with_1006() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_written_to_a_peer_that_is_gone_does_not_delay_close() {
+async fn writes_to_a_peer_that_is_gone_do_not_delay_close() {
     let options = WebSocketOptions::new().read_ahead(1);
     let mut case = open_with(options, 1 << 20, |connection, log| {
         log.watch(connection);
@@ -391,7 +391,7 @@ async fn what_is_written_to_a_peer_that_is_gone_does_not_delay_close() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn whoever_ends_it_at_the_same_time_there_is_one_close() {
+async fn close_fires_once_though_several_threads_end_the_connection() {
     let (opened, mut open) = mpsc::unbounded_channel();
     let (closes, mut closed) = mpsc::unbounded_channel();
     let websocket = WebSocketMiddleware::new();
@@ -430,7 +430,7 @@ async fn whoever_ends_it_at_the_same_time_there_is_one_close() {
 }
 
 #[test]
-fn when_the_runtime_is_dropped_close_fires_and_what_ran_is_dropped() {
+fn when_the_runtime_is_dropped_close_fires_and_running_listeners_are_dropped() {
     for several_threads in [false, true] {
         let runtime = match several_threads {
             false => tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
@@ -507,7 +507,7 @@ fn a_runtime_that_is_dropped_while_a_close_listener_waits_keeps_no_later_one_fro
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_whose_101_does_not_leave_says_close() {
+async fn a_connection_whose_101_is_not_sent_emits_close() {
     let log = log();
     let websocket = WebSocketMiddleware::new();
     websocket.on("connection", move |connection: WebSocketConnection| {

@@ -54,7 +54,7 @@ fn an_event_of_an_event_emitter_has_a_name() {
 }
 
 #[test]
-fn what_a_listener_of_an_event_emitter_emits_follows_and_its_failure_is_its_own() {
+fn events_that_a_listener_of_an_emitter_emits_follow_and_its_failure_is_its_own() {
     let (log, emitter) = (log(), EventEmitter::<u32>::new());
     let inner = emitter.clone();
     emitter.on("data", move |n: &u32| {
@@ -202,7 +202,7 @@ async fn a_once_listener_of_a_middleware_is_called_for_one_of_many_handshakes() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_middleware_that_refuses_tells_its_error_listeners_whatever_they_do() {
+async fn a_middleware_that_rejects_calls_all_its_error_listeners() {
     let (log, websocket) = (log(), WebSocketMiddleware::new());
     websocket.on("connection", |_| Err::<(), _>("not today"));
     websocket.on("connection", move |_| log.add("not called"));

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_listener_that_fails_ends_its_connection_with_1011_and_harms_nobody_else() {
+async fn a_listener_that_fails_ends_its_connection_with_1011_and_no_other() {
     #[derive(Clone, Copy, Debug)]
     enum Kind {
         Panic,
@@ -44,7 +44,7 @@ async fn a_listener_that_fails_ends_its_connection_with_1011_and_harms_nobody_el
         ("drain", vec![], &[ERROR, CLOSE], failed),
         // Our Close has answered the peer's already.
         ("end", close(4000, "bye"), &[ERROR, CLOSE], (4000, "bye")),
-        // The later listeners of these two are called: nobody is kept from knowing.
+        // The later listeners of these two events are called, although an earlier one has failed.
         ("error", UNMASKED.into(), &["error 1002 unmasked frame", "close 1002 unmasked frame"], (1002, "unmasked frame")),
         ("close", close(4000, "bye"), &["end", "close 4000 bye"], (4000, "bye")),
     ];
@@ -92,7 +92,7 @@ async fn a_listener_that_fails_ends_its_connection_with_1011_and_harms_nobody_el
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_written_before_a_panic_leaves_and_later_listeners_of_the_event_are_not_called() {
+async fn messages_written_before_a_panic_are_sent_and_later_listeners_are_not_called() {
     let mut case = open(|connection, log| {
         connection.on("text", move || connection.write("before"));
         connection.on("text", move |connection: &WebSocketConnection| {

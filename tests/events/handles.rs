@@ -74,7 +74,7 @@ async fn listeners_and_what_they_captured_are_dropped_when_they_have_run_for_the
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_listener_captured_may_use_the_connection_when_it_is_dropped() {
+async fn captured_values_of_a_listener_may_use_the_connection_when_they_are_dropped() {
     struct Last(WebSocketConnection, &'static Log);
     impl Drop for Last {
         fn drop(&mut self) {

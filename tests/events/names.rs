@@ -164,10 +164,10 @@ async fn every_shape_fits_its_own_events_and_no_other() {
     }
 }
 
-/// A closure that fits another event was probably meant for that: `message` is not `text`, since a `&str` cannot be every
-/// message (Ratchet's `onMessage` gives both as a string).
+/// A closure that fits another event was probably meant for that one. `message` is not `text`,
+/// since a `&str` cannot hold every message. (Ratchet's `onMessage` gives both as a string.)
 #[tokio::test(start_paused = true)]
-async fn a_closure_that_fits_another_event_is_told_which() {
+async fn the_error_for_a_closure_that_fits_another_event_names_that_event() {
     let c = open(|_, _| {}).await.connection;
     let hint = |result: Result<ListenerId, ListenerError>| match result {
         Err(ListenerError::WrongSignature { hint, .. }) => hint,

@@ -41,7 +41,7 @@ async fn a_listener_added_during_an_emission_first_runs_at_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_listener_added_or_removed_by_a_text_listener_heeds_that_message_as_message_is_the_next_emission() {
+async fn a_message_listener_added_or_removed_by_a_text_listener_counts_for_that_message_as_message_is_the_next_emission() {
     let mut case = open(|connection, log| {
         let removed = connection.on("message", move || log.add("removed"));
         connection.once("text", move |connection: &WebSocketConnection| {
@@ -60,9 +60,9 @@ async fn a_message_listener_added_or_removed_by_a_text_listener_heeds_that_messa
     assert_eq!(case.hears(text("")).await, ["the first"]);
 }
 
-/// Whatever it takes: no listener hears of a message without it.
+/// A listener of any kind: none receives a message before it.
 #[tokio::test(start_paused = true)]
-async fn a_message_listener_added_while_a_text_listener_is_waited_for_hears_the_next() {
+async fn a_message_listener_added_while_a_text_listener_runs_receives_the_next_message() {
     let mut case = open(|connection, log| {
         connection.once("text", async move |connection: &WebSocketConnection, _: &str| {
             pass(5).await;
@@ -77,7 +77,8 @@ async fn a_message_listener_added_while_a_text_listener_is_waited_for_hears_the_
     assert_eq!(case.hears(text("b")).await, ["told", "Text(\"b\")"]);
 }
 
-/// What is captured is not kept for a peer that may be silent for ever.
+/// The captured values are not kept until a peer sends something, since a peer may be silent for
+/// ever.
 #[tokio::test(start_paused = true)]
 async fn a_removed_listener_is_dropped_at_once_or_when_the_one_that_runs_is_done() {
     let options = || WebSocketOptions::new().ping_interval(None);
@@ -173,7 +174,7 @@ async fn the_same_closure_twice_is_called_twice_and_removed_one_by_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn listener_count_counts_what_is_registered_now() {
+async fn listener_count_counts_the_registered_listeners() {
     let mut case = open(|_, _| {}).await;
     let connection = case.connection;
     let counts = move || ["text", "ping", "close"].map(|event| connection.listener_count(event));
@@ -201,7 +202,7 @@ async fn listener_count_counts_what_is_registered_now() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn removing_what_is_not_there_any_more_changes_no_count() {
+async fn removing_a_missing_listener_changes_no_count() {
     let mut case = open(|_, _| {}).await;
     let connection = case.connection;
     let (a, _b) = (connection.on("text", || {}), connection.on("text", || {}));

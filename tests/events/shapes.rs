@@ -215,7 +215,7 @@ async fn functions_state_and_captures() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_listener_may_return() {
+async fn values_that_a_listener_may_return() {
     #[derive(Debug, thiserror::Error)]
     #[error("an error of the app")]
     struct AppError;

@@ -156,7 +156,7 @@ class Server:
 class Link:
     """A way to a server. `rate`: bytes a second in each direction; None for no limit."""
 
-    # Whether somebody still acknowledges what the server sends when the link is cut.
+    # Whether the server's bytes are still acknowledged when the link is cut.
     ANSWERS_WHEN_CUT = False
     numbers = itertools.count(256)
 
@@ -189,7 +189,7 @@ class Link:
         return connect(socket.AF_INET, (f"{self.network}.1", int(self.server.address)), buffer)
 
     def cut(self):
-        """From now on nothing passes, and nobody is told."""
+        """Drops all packets from now on, without a signal to either end."""
         enter(self.namespace)
         run("ip", ["link set near down"])
 

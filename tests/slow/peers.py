@@ -1,4 +1,4 @@
-"""Clients that read as slowly as they are told to, and compare every byte."""
+"""Clients that read at a given rate, and compare every byte."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""What slow, late and dead peers do, and what has to come of it. Each scenario has its server."""
+"""Scenarios with slow, late and dead peers, and the expected results. Each scenario has its server."""
 
 import concurrent.futures
 import contextlib
@@ -10,7 +10,7 @@ from peers import Http, Pace, WebSocket, payload
 
 KB, MB = 1000, 1000 * 1000
 
-# By name: what is called with a `Setting`, and may return what is to be said about how it went.
+# By name: a function of a `Setting`, which may return a remark about the result.
 SCENARIOS = {}
 
 
@@ -79,7 +79,7 @@ def slow_link(kilobytes):
 
 
 def slow_reader(kilobytes, interval=1):
-    """Reads so many kilobytes a second on average. Its receive buffer is small."""
+    """Reads at this rate in kilobytes a second on average. Its receive buffer is small."""
     size = kilobytes * KB * interval
     return {"read": (size, interval), "buffer": size + 16 * KB}
 
@@ -442,7 +442,7 @@ def lossy_http(setting):
 
 @scenario("http 413, link 200 KB/s that loses all for 8 s")
 def stalled_refusal(setting):
-    """A reset instead of the answer would follow if the server let go of the client meanwhile."""
+    """If the server dropped the client meanwhile, a reset would follow instead of the response."""
     server = setting.server()
     link = setting.lossy_link(server, 200 * KB, loss=0)
     client = Http(setting.connect(link))
@@ -468,7 +468,7 @@ FIRST_PONG = (18 + 20, 22 + 20)
 
 
 def dead(server, pattern, since, least, most, lingers=0):
-    """The server prints it so many seconds after that moment, and lets the socket go, as many seconds later as it lingers."""
+    """Expects the server's line between `least` and `most` seconds after `since`, and the end of its socket after lingering."""
     took = server.wait(pattern, since + most + 15 - time.monotonic()) - since
     if not least - 0.5 <= took <= most + LATE:
         raise Failed(f"{pattern!r} after {took:.1f} s, expected {least} to {most} s")

@@ -1,6 +1,14 @@
 //! A client that speaks raw bytes, and can be wrong on purpose.
 #![allow(dead_code, reason = "each test file uses another part of it")]
 
+pub mod bombs;
+pub mod groups;
+pub mod handshake;
+pub mod http;
+pub mod streams;
+pub mod timeouts;
+pub mod wire;
+
 use std::cell::Cell;
 use std::fmt;
 use std::net::SocketAddr;
@@ -277,7 +285,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     }
 }
 
-/// What has happened, in order.
+/// A log of events, in order.
 #[derive(Clone, Default)]
 pub struct Log(Arc<Mutex<Vec<String>>>);
 
@@ -396,8 +404,9 @@ pub async fn while_time_passes<T>(test: impl Future<Output = T>) -> T {
     }
 }
 
-/// Time that passes by [`advance`](tokio::time::advance) only. A runtime in paused time that has nothing to do goes on to its next timer, whatever
-/// the system's sockets are about; this one always has something to do.
+/// Stops time except for [`advance`](tokio::time::advance). An idle runtime in paused time advances
+/// to its next timer, even while sockets have pending data. A task that always runs keeps the
+/// runtime busy.
 pub struct Frozen(tokio::task::JoinHandle<()>);
 
 impl Frozen {

@@ -24,7 +24,7 @@ const SETUP: &str = "REACT_WEBSOCKET_SERVER";
 /// What the server says before its address.
 const LISTENING: &str = "listening on ";
 
-/// So long a test waits for what has to come. Nobody waits so long unless something is broken.
+/// Timeout of everything that a test waits for. It passes only if the test fails.
 pub const AT_MOST: Duration = Duration::from_secs(30);
 
 /// Nothing that is counted in the time of /proc is finer (USER_HZ is 100 on Linux).
@@ -74,10 +74,10 @@ impl Counters {
     }
 }
 
-/// Serves, if this process was started to be the server, until whoever started it is gone.
+/// Serves, if this process was started as the server, until the test that started it is gone.
 ///
-/// An echo; in `/room`, what one says is told to all; and a router with something small, something big, something without end,
-/// something that goes no further, and something that never comes.
+/// The server echoes messages, and broadcasts those in `/room`. Its router has a small response, a
+/// large response, an endless response, a response that stops, and a response that never begins.
 pub async fn serve_if_asked() {
     let Ok(setup) = std::env::var(SETUP) else { return };
     let (http_options, websocket_options) = options(&setup);
@@ -156,7 +156,7 @@ pub struct Process {
     child: Child,
     _stdout: BufReader<ChildStdout>,
     pub address: SocketAddr,
-    /// What it had and had counted before the test.
+    /// The resources and counters before the test.
     base: Usage,
     counted: BTreeMap<String, u64>,
 }
@@ -173,12 +173,13 @@ pub struct Usage {
 }
 
 impl Process {
-    /// A server with these [`options`]. Whoever runs this has a test `serve` that calls [`serve_if_asked`].
+    /// Starts a server with these [`options`]. The test binary needs a test `serve` that calls
+    /// [`serve_if_asked`].
     pub fn start(setup: &str) -> Process {
         Process::start_as(setup, Command::new(std::env::current_exe().unwrap()))
     }
 
-    /// The same with so many descriptors at most.
+    /// Like `start`, with a limit on the number of descriptors.
     pub fn start_with_descriptors(setup: &str, descriptors: usize) -> Process {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"")]).arg(std::env::current_exe().unwrap());
@@ -201,7 +202,7 @@ impl Process {
         process
     }
 
-    /// What is made once, when it is first needed, belongs to the base.
+    /// One-time allocations at the first use belong to the base.
     fn warm_up(&mut self) {
         let sockets = self.usage().sockets;
         let mut client = Client::open(self.address, "/");
@@ -267,7 +268,8 @@ impl Process {
         assert!(time <= passed / 5 + TICK, "{time:?} of {passed:?} with nothing to do");
     }
 
-    /// Waits until everybody is gone: all sockets are closed, each `connection` has had its `close`, and nothing goes on.
+    /// Waits until all clients are gone: all sockets are closed, each `connection` has had its
+    /// `close`, and no work is left.
     pub fn settle(&self) {
         eventually("all sockets are closed", || self.usage().sockets == self.base.sockets);
         let (now, before) = (self.usage().descriptors, self.base.descriptors);
@@ -278,7 +280,7 @@ impl Process {
         self.assert_idle_for(Duration::from_millis(250));
     }
 
-    /// How often what has happened in this test. What has not is not there.
+    /// The counters of this test, without those that are zero.
     pub fn stats(&self) -> BTreeMap<String, u64> {
         let page = self.get("/stats");
         let all = page.lines().filter_map(|line| line.rsplit_once('='));

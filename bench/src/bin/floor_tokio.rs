@@ -150,7 +150,7 @@ fn limited(buffer: &mut Vec<u8>) -> bytes::buf::Limit<&mut Vec<u8>> {
 
 type Members = Arc<Mutex<Vec<Arc<Member>>>>;
 
-/// What others may touch of a connection that is broadcast to.
+/// The part of a connection that other tasks use to broadcast to it.
 struct Member {
     write: OwnedWriteHalf,
     outbox: Mutex<Outbox>,

@@ -60,7 +60,7 @@ fn asynchronous() -> WebSocketMiddleware {
     websocket
 }
 
-/// Everybody is in one group, and gets what somebody asks for.
+/// All connections are in one group, and each receives the messages that any of them requests.
 fn broadcast() -> WebSocketMiddleware {
     let groups = GroupManager::new();
     let websocket = WebSocketMiddleware::new().with_group_manager(groups);
@@ -77,7 +77,8 @@ fn broadcast() -> WebSocketMiddleware {
     websocket
 }
 
-/// Everybody is in one group. Who asks for a broadcast gets one, like all others; anything else is echoed.
+/// All connections are in one group. A request for a broadcast is answered to all of them. Any
+/// other message is echoed.
 fn scale() -> WebSocketMiddleware {
     let groups = GroupManager::new();
     let websocket = WebSocketMiddleware::new().with_group_manager(groups);

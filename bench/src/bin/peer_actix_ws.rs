@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Everybody who is connected, in a broadcasting server.
 type Everybody = Option<Arc<Mutex<Vec<Session>>>>;
 
-/// As much as a message may have here: the default is less than what is sent.
+/// Maximum size of a message: the default of the crate is less than the load generator sends.
 const SIZE_MAX: usize = 4 << 20;
 
 fn main() -> std::io::Result<()> {

@@ -1,10 +1,11 @@
-//! A server with a bit of everything, as a user would write it: echoes, rooms that members enter and leave, a broadcast every
-//! second, a few routes. It counts what its listeners are told and tells it on `GET /counters`.
+//! A server that uses most features, as a user would write it: echoes, rooms that members enter and
+//! leave, a broadcast every second, a few routes. It counts the events that its listeners receive,
+//! and answers `GET /counters` with the counts.
 //!
 //! usage: soak PORT [--workers N]
 //!
-//! What it understands, as text: `enter ROOM`, `leave`, `say …` to all in the room. Anything else is echoed. SIGTERM ends it in
-//! order.
+//! Commands, as text messages: `enter ROOM`, `leave`, `say …` to all in the room. Any other message
+//! is echoed. SIGTERM shuts the server down gracefully.
 #![forbid(unsafe_code)]
 
 use react_websocket::{

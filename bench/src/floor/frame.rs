@@ -79,7 +79,7 @@ impl<'a> Message<'a> {
         Message { opcode, frame: &bytes[start - header_length..], header_length }
     }
 
-    /// What was sent.
+    /// The payload of the frame.
     pub fn payload(&self) -> &[u8] {
         &self.frame[self.header_length..]
     }

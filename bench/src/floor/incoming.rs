@@ -131,7 +131,7 @@ impl Unfinished {
             self.buffer.extend_from_slice(&[0; HEADER_MAX]);
             self.is_message = true;
         }
-        // What was announced is believed: a floor checks nothing.
+        // The announced length is trusted: the floor checks nothing.
         self.buffer.reserve_exact(header.length + SLACK);
         self.header_length = 0;
         self.remaining = header.length;

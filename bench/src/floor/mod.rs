@@ -10,8 +10,8 @@ pub use handshake::answer;
 pub use incoming::Incoming;
 pub use unsent::Unsent;
 
-/// How much is read at a time: a 64 KiB message with its header, and a little more, since a read that fills its buffer has
-/// to be followed by another.
+/// Size of the read buffer: a 64 KiB message with its header, and a little more. A read that fills
+/// its buffer has to be followed by another one.
 pub const READ_BUFFER: usize = 64 * 1024 + 64;
 
 /// From here on a message is sent from where it lies; smaller ones are gathered, to leave in one write.

@@ -17,7 +17,7 @@ impl Unsent {
         self.rest.is_none()
     }
 
-    /// What is to be sent next.
+    /// The next unsent bytes.
     pub fn bytes(&self) -> &[u8] {
         self.rest.as_ref().map_or(&[], |rest| &rest.bytes[rest.sent..])
     }

@@ -1,5 +1,5 @@
-//! What the servers on other crates have in common: accepting, and the loops over a socket that is a `Stream` and a `Sink`,
-//! as most of those crates have it.
+//! Code that the servers on other crates share: accepting, and the loops over a socket that is a
+//! `Stream` and a `Sink`.
 
 mod message;
 
@@ -46,7 +46,8 @@ impl<M: Message> Peer<M> {
         })
     }
 
-    /// For crates that give no `Stream` and `Sink`: what is broadcast to everybody, if this is a broadcasting server.
+    /// The channel to all connections, if this is a broadcasting server. For crates whose sockets
+    /// are no `Stream` and `Sink`.
     pub fn everybody(&self) -> Option<&Sender<M>> {
         self.everybody.as_ref()
     }
@@ -56,7 +57,7 @@ impl<M: Message> Peer<M> {
     where
         S: Stream<Item = Result<M, E>> + Sink<M, Error = E> + Unpin,
     {
-        // An error ends the connection: there is nobody to tell.
+        // An error ends the connection, and no other code needs to know it.
         let _ = match &self.everybody {
             Some(everybody) => share(&mut socket, everybody).await,
             None if self.forwards => forward(socket).await,
@@ -105,12 +106,12 @@ where
     }
 }
 
-/// Sends everybody what `message` asks for.
+/// Sends the messages that `message` requests to all connections.
 pub fn answer<M: Message>(message: &M, everybody: &Sender<M>) {
     let Some(trigger) = message.text().and_then(Trigger::read) else { return };
     let message = M::new(trigger.payload());
     for _ in 0..trigger.count {
-        // It fails if nobody listens, but this connection does.
+        // Sending fails without a receiver, but this connection is one.
         let _ = everybody.send(message.clone());
     }
 }

@@ -12,7 +12,7 @@ use crate::model::sync::Arc;
 pub(crate) struct Door(Arc<Admission>);
 
 impl Door {
-    /// A place, held until it is dropped. `None` if there is none.
+    /// A place, held until it is dropped. `None` if all places are taken.
     pub(crate) fn enter(&self, address: IpAddr, options: &HttpOptions) -> Option<Box<dyn Any + Send>> {
         match self.0.admit(options.network_of(address), &options.connections) {
             Ok(place) => Some(Box::new(place)),

@@ -6,9 +6,9 @@ impl Watched {
     pub(crate) fn end_turn(&self) {}
 }
 
-pub(crate) fn start(_report: fn(u32, u64, Option<&'static str>)) {}
+pub(crate) fn start(_report: fn(u32, Option<&'static str>)) {}
 
-pub(crate) fn begin_turn(_begun: Coarse, _slot: u32, _number: u64) -> &'static Watched {
+pub(crate) fn begin_turn(_begun: Coarse, _slot: u32) -> &'static Watched {
     &Watched
 }
 

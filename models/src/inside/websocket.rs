@@ -43,7 +43,7 @@ pub(crate) fn open(
     open_on(shared, lifetime, Stream { transport: Transport::Tcp(socket), remote: None, local: None }, begin)
 }
 
-/// The same on a stream that only its task can write.
+/// Opens a connection on a stream that only its task can write to.
 pub(crate) fn open_stream(
     shared: &Arc<Shared>,
     lifetime: &Arc<Shutdown>,

@@ -5,7 +5,8 @@ use std::ops::Deref;
 
 use shuttle::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// Few, so that keys meet in one; more than one, so that a walk over all is none at one moment.
+/// Few, so that keys share a shard. More than one, so that an iteration does not see all shards at
+/// the same moment.
 const SHARDS: usize = 2;
 
 type Shard<K, V> = RwLock<Vec<(K, V)>>;
@@ -81,7 +82,7 @@ impl<K: Hash + Eq, V> DashMap<K, V> {
     }
 }
 
-/// The same in every execution.
+/// The shard of a key. It is the same in every execution.
 fn place_of<Q: Hash + ?Sized>(key: &Q) -> usize {
     let mut hasher = DefaultHasher::new();
     key.hash(&mut hasher);

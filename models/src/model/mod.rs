@@ -9,7 +9,7 @@ pub mod time;
 /// Atomics, each use of which lets others run first.
 pub mod sync {
     pub use shuttle::sync::*;
-    /// As it is: nothing that is made within one gives others their turn, so nobody ever waits for it.
+    /// The original type: its initializers never yield, so no thread ever waits for one.
     pub use std::sync::OnceLock;
 }
 

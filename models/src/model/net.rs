@@ -42,7 +42,7 @@ pub struct TcpStream {
     outgoing: SharedPipe,
 }
 
-/// Two ends. So many bytes may be on the way in each direction.
+/// The two ends of a connection, with at most `capacity` bytes in flight in each direction.
 pub fn pair(capacity: usize) -> (TcpStream, TcpStream) {
     let pipe = || {
         let pipe = Pipe { bytes: VecDeque::new(), capacity, ended: false, broken: false, reader: None, writer: None };
@@ -225,7 +225,7 @@ pub mod tcp {
     }
 }
 
-/// There is one address, and everybody listens and connects to it.
+/// The only address: every listener and every connection uses it.
 const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
 
 shuttle::lazy_static! {
@@ -242,7 +242,7 @@ fn backlog() -> MutexGuard<'static, Backlog> {
     BACKLOG.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Connects to who listens. `None` if nobody does.
+/// Connects to the listener. `None` if there is no listener.
 pub fn connect(capacity: usize) -> Option<TcpStream> {
     let (ours, theirs) = pair(capacity);
     let mut backlog = backlog();
@@ -284,7 +284,7 @@ impl TcpListener {
 }
 
 impl Drop for TcpListener {
-    /// Who waits to be accepted is reset.
+    /// Resets the connections that wait to be accepted.
     fn drop(&mut self) {
         let waiting = {
             let mut backlog = backlog();

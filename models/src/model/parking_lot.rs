@@ -50,7 +50,7 @@ impl Condvar {
         Condvar(sync::Condvar::new())
     }
 
-    /// Nobody's patience ends: who would be woken by nothing else hangs, which is found.
+    /// The timeout never fires: a thread that nothing else wakes hangs, and the model reports it.
     pub fn wait_while_for<T>(&self, guard: &mut MutexGuard<'_, T>, condition: impl FnMut(&mut T) -> bool, _: Duration) {
         let taken = guard.0.take().expect("nobody waits");
         guard.0 = Some(self.0.wait_while(taken, condition).unwrap_or_else(PoisonError::into_inner));

@@ -1,4 +1,4 @@
-//! Groups: who comes, who goes, and connections that end meanwhile.
+//! Groups: joins and leaves that race with each other and with the ends of connections.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,7 +10,7 @@ use super::{Notes, check, let_others, seen};
 use crate::model::net::TcpStream;
 use crate::{ConnectionGroup, WebSocketConnection};
 
-/// What has been told.
+/// An event that was emitted.
 #[derive(Clone, Copy, Debug)]
 enum Told {
     Create(ConnectionGroup),
@@ -217,7 +217,8 @@ fn a_listener_that_changes_groups_against_others_who_do() {
         let room = Room::new();
         let notes = listen(&room);
         let groups = room.groups.clone();
-        // Whoever comes into the hall is moved to the lobby, and who leaves the lobby goes to the hall once more.
+        // A member that joins the hall is moved to the lobby. A member that leaves the lobby joins
+        // the hall once more.
         room.groups.on("create", move |group| {
             let groups = groups.clone();
             let is_hall = group.name().as_str() == "hall";
@@ -262,7 +263,7 @@ fn a_group_that_is_closed_while_others_join_ends_when_all_have_ended() {
         joining.join().expect("no panic");
         closing.join().expect("no panic");
         let (opens, peers): (Vec<_>, Vec<_>) = connections.into_iter().unzip();
-        // Who came too late is not closed.
+        // `close_all` did not close the members that joined after it.
         opens.iter().for_each(|open| open.connection.close());
         for reader in peers.into_iter().map(|peer| spawn(peer::read_to_end(peer))) {
             block_on(reader).expect("no panic");

@@ -27,7 +27,7 @@ use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 /// Preemptions that PCT looks for.
 const DEPTH: usize = 3;
 
-/// So many schedules of each kind when `MODELS_TIMES` is 1.
+/// Number of schedules of each kind when `MODELS_TIMES` is 1.
 const SCHEDULES: usize = 1000;
 
 /// Runs a model under many schedules: half of them at random, half with few preemptions. `weight`: how many thousands of each.
@@ -88,7 +88,8 @@ thread_local! {
     static SEEN: Cell<BTreeMap<&'static str, usize>> = const { Cell::new(BTreeMap::new()) };
 }
 
-/// Counts how often a race went one way: one that always goes the same way is none.
+/// Counts how often a race had this outcome. A race that always has the same outcome proves
+/// nothing.
 fn seen(what: &'static str) {
     let mut seen = SEEN.take();
     *seen.entry(what).or_default() += 1;
@@ -105,7 +106,7 @@ fn execution(model: impl Fn()) -> impl Fn() {
     }
 }
 
-/// What listeners have seen, in order. Its lock gives nobody else a turn.
+/// The events that listeners have received, in order. Its lock does not yield to other threads.
 struct Notes<T>(Arc<Mutex<Vec<T>>>);
 
 impl<T> Notes<T> {

@@ -26,7 +26,7 @@ pub(super) struct Open {
     pub(super) events: Notes<&'static str>,
 }
 
-/// What an app attaches to each connection.
+/// The value that an app attaches to each connection.
 pub(super) struct Attached;
 
 /// What a connection runs on.
@@ -113,7 +113,7 @@ pub(super) struct Frame {
 pub(super) const TEXT: u8 = 0x81;
 pub(super) const CLOSE: u8 = 0x88;
 
-/// The next frame; `None` if the stream ends. What it ends within is thrown away.
+/// The next frame. `None` if the stream ends. An incomplete frame is discarded.
 pub(super) async fn frame(peer: &mut TcpStream) -> Option<Frame> {
     let mut head = [0; 2];
     peer.read_exact(&mut head).await.ok()?;

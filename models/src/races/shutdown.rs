@@ -29,7 +29,7 @@ struct Server {
 }
 
 fn listen() -> Server {
-    /// To be a server's, though nobody ever connects to it.
+    /// The server needs a socket, though no client ever connects to it.
     static SOCKET: OnceLock<TcpListener> = OnceLock::new();
     let socket = SOCKET.get_or_init(|| TcpListener::bind("127.0.0.1:0").expect("a port"));
     let socket = SocketServer::from(socket.try_clone().expect("another descriptor"));
@@ -48,7 +48,7 @@ fn listen() -> Server {
 }
 
 impl Server {
-    /// A `close` to each `connection`, and nobody left.
+    /// Asserts that each `connection` had its `close`, and that no connection is left.
     fn assert_over(&self) {
         let events = self.events.all();
         let of = |name| events.iter().filter(|event| event.0 == name).map(|event| event.1).collect::<Vec<_>>();
@@ -64,7 +64,7 @@ impl Server {
 /// What became of a client.
 #[derive(Debug, PartialEq, Eq)]
 enum Fate {
-    /// Nobody listened, or it was let go before it was answered.
+    /// No server listened, or the connection was closed before it was answered.
     Unanswered,
     /// It was a WebSocket, and got this Close; `None` if it was cut.
     Upgraded(Option<u16>),

@@ -8,10 +8,10 @@ use crate::http::message::{Response, ServerRequest};
 /// A closure of the app's among the options.
 pub(crate) struct Hook<F: ?Sized>(Option<Arc<F>>);
 
-/// What makes a page of an error.
+/// The closure that makes error pages.
 pub(crate) type ErrorPage = Hook<dyn Fn(&HttpError, Response) -> Response + Send + Sync>;
 
-/// What tells how large the body of a request may be.
+/// The closure that sets the body limit of a request.
 pub(crate) type BodyLimit = Hook<dyn Fn(&ServerRequest) -> usize + Send + Sync>;
 
 impl<F: ?Sized> Hook<F> {

@@ -11,9 +11,10 @@ use crate::http::lifecycle::ConnectionLimits;
 use crate::http::message::{Forwarding, HARD_LIMIT, Head, Response, ServerRequest, URI_MAX};
 use crate::runtime::stream::Stream;
 
-/// The limits and timeouts of an [`HttpServer`](crate::HttpServer), and what an app decides before its handlers are called.
+/// The limits and timeouts of an [`HttpServer`](crate::HttpServer), and the app's decisions before its handlers are
+/// called.
 ///
-/// Those that are an `Option` can be switched off with `None`.
+/// A setting that takes an `Option` is switched off by `None`.
 ///
 /// ```
 /// use react_websocket::HttpOptions;
@@ -21,6 +22,7 @@ use crate::runtime::stream::Stream;
 ///
 /// let options = HttpOptions::new().max_body_size(1 << 20).header_timeout(Duration::from_secs(5));
 /// ```
+#[must_use = "options are for `HttpServer::with_options`"]
 #[derive(Clone, Debug)]
 pub struct HttpOptions {
     pub(crate) header_timeout: Option<Duration>,
@@ -50,7 +52,7 @@ impl Default for HttpOptions {
 }
 
 impl HttpOptions {
-    /// The defaults, as the methods tell them.
+    /// Returns the defaults. The documentation of each method names its default.
     pub fn new() -> HttpOptions {
         HttpOptions {
             header_timeout: Some(Duration::from_secs(10)),
@@ -101,9 +103,9 @@ impl HttpOptions {
     /// [`body_timeout`](HttpOptions::body_timeout) after the body began, is answered with 408, and the connection closes. `None`
     /// or 0 switches it off.
     ///
-    /// It bounds how long a body may take: one of 64 KiB, the default limit, takes 74 s at most, and one of 1 MiB 17 minutes.
-    /// Without it a client that sends a byte every few seconds would hold its connection for days. A modem of the nineties is
-    /// three times as fast, so clients on bad lines are not concerned.
+    /// It bounds how long a body may take: 64 KiB, the default limit, take 74 s at most, and 1 MiB 17 minutes. Without
+    /// it a client that sends a byte every few seconds would hold its connection for days. A modem of the nineties is
+    /// three times as fast, so clients on bad lines are not affected.
     pub fn min_body_rate(mut self, bytes_per_second: impl Into<Option<u32>>) -> HttpOptions {
         self.min_body_rate = bytes_per_second.into();
         self
@@ -112,16 +114,16 @@ impl HttpOptions {
     /// How long a client may acknowledge nothing of a response. Default: 30 s. The connection is then cut, and the `error` event
     /// fires with [`HttpError::WriteTimeout`].
     ///
-    /// A client that reads slowly is not cut, however slowly: each acknowledgement starts the time anew. The server asks the system
-    /// once a second what the client has acknowledged (four times in a shorter timeout), so a client that is gone is found two
-    /// seconds late at most. It asks while a write waits, while a [`BodyStream`](crate::BodyStream) has nothing to send, and after
-    /// the response: what follows, as [`keep_alive_timeout`](HttpOptions::keep_alive_timeout), begins when all has been
-    /// acknowledged.
+    /// A client that reads slowly is not cut, however slowly: each acknowledgement restarts the time. The server asks
+    /// the system what the client has acknowledged: once a second, and every quarter of a timeout below 4 s. So a client
+    /// that is gone is found two seconds late at most. The server asks while a write waits, while a
+    /// [`BodyStream`](crate::BodyStream) has nothing to send, and after the response. Times that follow, such as
+    /// [`keep_alive_timeout`](HttpOptions::keep_alive_timeout), begin when everything has been acknowledged.
     ///
-    /// On Linux this is known of TCP and Unix sockets. Elsewhere, and of streams that are given to
-    /// [`serve`](crate::HttpServer::serve), only what the stream accepts is known. Below a TLS stream set `TCP_NOTSENT_LOWAT` of
-    /// the socket to 128 KiB. Without it the system accepts more only when a third of a buffer of up to 4 MiB is free, and a
-    /// slow client may need longer for that than this timeout.
+    /// On Linux the acknowledgements of TCP and Unix sockets are known. Elsewhere, and of streams that are given to
+    /// [`serve`](crate::HttpServer::serve), the server only knows what the stream accepts. Below a TLS stream set
+    /// `TCP_NOTSENT_LOWAT` of the socket to 128 KiB. Without it the system accepts more only when a third of a buffer
+    /// of up to 4 MiB is free. For that a slow client may need longer than this timeout.
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> HttpOptions {
         self.write_timeout = timeout.into();
         self
@@ -150,13 +152,13 @@ impl HttpOptions {
         self
     }
 
-    /// How long an answer may still take when the client has sent a FIN. Default: 5 s. The server then takes the client for gone:
-    /// the router's future is dropped, a [`BodyStream`](crate::BodyStream) that has nothing to send closes. A client that
-    /// acknowledges something of what was sent before is there, and the time starts anew.
+    /// How long a response may still take when the client has sent a FIN. Default: 5 s. The server then assumes that
+    /// the client is gone: the router's future is dropped, and a [`BodyStream`](crate::BodyStream) that has nothing to
+    /// send closes. A client that acknowledges earlier bytes is there, and the time restarts.
     ///
-    /// A FIN may mean that the client has left, or that it has nothing more to say and waits for its answer, as `nc -N` does;
-    /// nothing tells these apart until something is sent. A reset is clear, and drops the future at once. A response that is
-    /// being sent goes on in any case.
+    /// A FIN may mean that the client has left, or that it sends no more and waits for its response, as `nc -N` does.
+    /// Nothing tells these apart until something is sent. A reset is clear, and drops the future at once. A response
+    /// that is being sent goes on in any case.
     pub fn half_close_timeout(mut self, timeout: Duration) -> HttpOptions {
         self.half_close_timeout = timeout;
         self
@@ -164,64 +166,68 @@ impl HttpOptions {
 
     /// How long a client may be silent on a connection that the server ends, until the server closes it. Default: 5 s.
     ///
-    /// After the last response the server says that nothing more comes (FIN), and reads on until the client does so, too
-    /// (RFC 9112 §9.6). Many clients send a whole body before they read the answer: closing before that would be a reset, and the
-    /// client would get that instead of its 413. Until the client has acknowledged all that was sent,
+    /// After the last response the server sends a FIN, and reads on until the client does so, too (RFC 9112 §9.6). Many
+    /// clients send a whole body before they read the response. If the server closed before that, the client would get
+    /// a reset instead of its 413. Until the client has acknowledged everything,
     /// [`write_timeout`](HttpOptions::write_timeout) applies instead. Zero closes at once.
     pub fn linger(mut self, time: Duration) -> HttpOptions {
         self.linger = time;
         self
     }
 
-    /// How long a connection that the server ends is read on in all, since the client has acknowledged something last. Default:
-    /// 60 s. The server then closes it, also if the client still sends.
+    /// How long a connection that the server ends is read on in all, from the client's last acknowledgement. Default:
+    /// 60 s. The server then closes it, even if the client still sends.
     pub fn max_linger_time(mut self, time: Duration) -> HttpOptions {
         self.max_linger_time = time;
         self
     }
 
-    /// Bytes that are read and dropped on a connection that the server ends. Default: 16 MiB. The server then closes it, and a
-    /// client that still sends gets a reset.
+    /// Maximum number of bytes that are read and dropped on a connection that the server ends. Default: 16 MiB. The
+    /// server then closes it, and a client that still sends gets a reset.
     pub fn max_linger_bytes(mut self, bytes: usize) -> HttpOptions {
         self.max_linger_bytes = bytes;
         self
     }
 
-    /// Bytes in a request line. Default: 8 KiB. A longer one is answered with 414.
+    /// Maximum size of a request line in bytes. Default: 8 KiB. A longer request line is answered with 414.
     ///
-    /// More than 65,534 bytes count as 65,534: a longer target is no [`Uri`](crate::Uri). What is
-    /// [percent-encoded](crate::ServerRequest::uri) of a target counts three times there.
+    /// More than 65,534 bytes count as 65,534, since a longer target does not fit a [`Uri`](crate::Uri). A byte of the
+    /// target that is [percent-encoded](crate::ServerRequest::uri) counts three times there.
     pub fn max_request_line(mut self, bytes: usize) -> HttpOptions {
         self.head.request_line = bytes.min(URI_MAX);
         self
     }
 
-    /// Bytes in a request's head, from the request line to the empty line. Default: 16 KiB. A larger head is answered with 431.
+    /// Maximum size of a request's head in bytes, from the request line to the empty line. Default: 16 KiB. A larger
+    /// head is answered with 431.
     pub fn max_head_size(mut self, bytes: usize) -> HttpOptions {
         self.head.head = bytes;
         self
     }
 
-    /// Header lines in a request. Default: 100. A request with more is answered with 431. More than 24,000 are not possible.
+    /// Maximum number of header lines in a request, up to 24,000. Default: 100. A request with more is answered with
+    /// 431.
     pub fn max_headers(mut self, lines: usize) -> HttpOptions {
-        // A `HeaderMap` panics past some more.
+        // A `HeaderMap` panics at a slightly higher number.
         self.head.headers = lines.min(24_000);
         self
     }
 
-    /// Bytes in a request's body, which is kept in memory whole. Default: 64 KiB. A larger body is answered with 413, and the
-    /// connection closes.
+    /// Maximum size of a request's body in bytes. Default: 64 KiB. A larger body is answered with 413, and the
+    /// connection closes. The whole body is kept in memory.
     ///
-    /// ReactPHP hands a larger body to the handler as an empty one; that is not copied.
+    /// Unlike in ReactPHP, a larger body does not reach the handler as an empty one.
     pub fn max_body_size(mut self, bytes: usize) -> HttpOptions {
         self.max_body_size = bytes;
         self
     }
 
-    /// The limit for the body of each request by itself, instead of [`max_body_size`](HttpOptions::max_body_size). The closure
-    /// sees the request before any of its body is read, so it can tell by path, headers or address. 0 refuses any body.
+    /// Sets the body limit of each request separately, instead of [`max_body_size`](HttpOptions::max_body_size). The
+    /// closure gets the request before any of its body is read, and returns the limit in bytes. It can decide by path,
+    /// headers or address. 0 refuses any body.
     ///
-    /// It is called for requests that have a body. If it panics, the request is answered with 500, and the `error` event fires.
+    /// The closure is called for requests that have a body. If it panics, the request is answered with 500, and the
+    /// `error` event fires.
     ///
     /// ```
     /// use react_websocket::{HttpOptions, ServerRequest};
@@ -236,13 +242,14 @@ impl HttpOptions {
         self
     }
 
-    /// Makes the pages by which the server itself tells of errors: requests that are malformed, too large or too slow, handlers
-    /// that fail, connections that there is no room for. The closure gets the error and the page that would be sent, and returns
-    /// the page to send: with CORS headers, for one, without which a browser hides a 413 from its page.
+    /// Sets a closure that makes the server's own error pages. The server sends them for requests that are
+    /// malformed, too large or too slow, for handlers that fail, and for connections that exceed a limit. The closure
+    /// gets the error and the default page, and returns the page to send. It can add CORS headers, for example,
+    /// without which a browser hides a 413 from its page.
     ///
-    /// The page of a failed handler is what the middlewares have made of it. Pages of a [`WebSocketMiddleware`] and of the app
-    /// do not come here. The body has to be bytes. If the closure panics, or what it returns cannot be sent, the plain page is
-    /// sent, and the `error` event tells.
+    /// For a failed handler the closure gets the page as the middlewares have changed it. It does not get pages of a
+    /// [`WebSocketMiddleware`] and of the app. The body must be bytes. If the closure panics, or its page cannot be
+    /// sent, the default page is sent, and the `error` event fires.
     ///
     /// [`WebSocketMiddleware`]: crate::WebSocketMiddleware
     ///
@@ -260,49 +267,52 @@ impl HttpOptions {
         self
     }
 
-    /// Open connections of the server, upgraded ones included. By default the process's soft limit of open files less 64 or
-    /// 5 %, whichever is more. One more is answered with 503 and `Retry-After`. `None` leaves it to the system.
+    /// Maximum number of open connections of the server, including upgraded ones. Default: the process's soft limit of
+    /// open files, less 64 or 5 %, whichever is more. A further connection is answered with 503 and `Retry-After`.
+    /// `None` sets no limit.
     ///
-    /// Where that limit is so low that the reserve would eat half of it, the system is left to it by default: connections
-    /// then wait to be accepted.
+    /// If the soft limit is so low that the reserve would take half of it, the default is `None`: connections then wait
+    /// to be accepted.
     pub fn max_connections(mut self, connections: impl Into<Option<usize>>) -> HttpOptions {
         self.connections.max_connections = connections.into();
         self
     }
 
-    /// Connections that have not sent a complete request head yet. Default: 1,024. For one more, the oldest that has sent nothing
-    /// is closed without a word, or the oldest of all if none is silent; the statistics count it as
-    /// [refused](crate::HttpStats::refused).
+    /// Maximum number of connections that have not sent a complete request head yet. Default: 1,024. When a further
+    /// connection arrives, one of them is closed without a response: the oldest that has sent nothing, or else the
+    /// oldest of all. The statistics count it as [refused](crate::HttpStats::refused).
     ///
-    /// If one address has more than a sixteenth of them, its own connections make room: a flood from one address displaces nobody
-    /// else. What counts as one address is told at [`max_connections_per_ip`](HttpOptions::max_connections_per_ip).
+    /// If more than a sixteenth of them come from one address, one of these is closed instead, so that a flood from one
+    /// address displaces no other client. [`max_connections_per_ip`](HttpOptions::max_connections_per_ip) explains what
+    /// counts as one address.
     pub fn max_pending_handshakes(mut self, connections: impl Into<Option<usize>>) -> HttpOptions {
         self.connections.max_pending = connections.into();
         self
     }
 
-    /// Open connections from one address. Off by default, since many people share an address. One more is answered with 429.
+    /// Maximum number of open connections from one address. Default: off, since many people share an address. A further
+    /// connection is answered with 429.
     ///
-    /// Whoever has an IPv6 address mostly has the whole /64 that it is in, so those of a /64 count as one address; an IPv4 address
-    /// is the same in IPv4 and mapped into IPv6 (`::ffff:192.0.2.1`).
+    /// The addresses of an IPv6 network of 64 bits count as one, since a client with one of them usually has all of
+    /// them. An IPv4 address is the same in IPv4 and mapped into IPv6 (`::ffff:192.0.2.1`).
     ///
-    /// It is asked when a connection is accepted, before a request tells whom it is for, so it counts the socket's own
-    /// addresses. [Trusted proxies](HttpOptions::trusted_proxies) are not counted: each has the connections of many clients,
-    /// and can limit them itself.
+    /// The limit is checked when a connection is accepted, before its first request. So it counts the socket's own
+    /// addresses. [Trusted proxies](HttpOptions::trusted_proxies) are not counted: each has the connections of many
+    /// clients, and can limit them itself.
     pub fn max_connections_per_ip(mut self, connections: impl Into<Option<u32>>) -> HttpOptions {
         self.connections.max_per_ip = connections.into();
         self
     }
 
-    /// The proxies that are believed when they describe the client's request. Default: none, since
-    /// such a header is whatever a client writes into it.
+    /// The proxies whose description of the client's request is trusted. Default: none, since a client can write any
+    /// such header itself.
     ///
     /// They decide the `remote_address` of [requests](crate::ServerRequest::remote_address) and of
     /// [connections](crate::WebSocketConnection::remote_address), and the request's
     /// [`scheme`](crate::ServerRequest::scheme) and [`host`](crate::ServerRequest::host).
     ///
-    /// With this, what comes over a Unix socket is taken to come from a proxy: which programs can open it is for the rights of
-    /// its file to say. A stream that is served without an address is not.
+    /// With this option, all connections over a Unix socket count as those of a proxy. The permissions of its file
+    /// decide which programs can connect. A stream that is served without an address does not count as a proxy.
     pub fn trusted_proxies(mut self, proxies: impl Into<Option<TrustedProxies>>) -> HttpOptions {
         self.trusted_proxies = proxies.into();
         self
@@ -310,25 +320,26 @@ impl HttpOptions {
 
     /// How long a graceful shutdown waits for connections to end before it cuts them. Default: 10 s.
     ///
-    /// Connections without a request end at once. A client that does not read its response, or an event stream that nobody ends,
-    /// holds up the shutdown for the whole time. See the `shutdown` event of a [`BodyStream`](crate::BodyStream), and
-    /// [`Listening::terminate`](crate::Listening::terminate) for test suites.
+    /// Connections without a request end at once. A client that does not read its response, or an event stream without
+    /// an end, holds up the shutdown for the whole time. See the `shutdown` event of a
+    /// [`BodyStream`](crate::BodyStream), and [`Listening::terminate`](crate::Listening::terminate) for test suites.
     pub fn shutdown_grace(mut self, time: Duration) -> HttpOptions {
         self.shutdown_grace = time;
         self
     }
 
-    /// Over how long a time a graceful shutdown spreads its Close frames to upgraded connections, so that their clients do not all
-    /// come back at once. Default: zero. It should be shorter than [`shutdown_grace`](HttpOptions::shutdown_grace).
+    /// The time over which a graceful shutdown spreads its Close frames to upgraded connections, so that their clients
+    /// do not all reconnect at once. Default: zero. It should be shorter than
+    /// [`shutdown_grace`](HttpOptions::shutdown_grace).
     pub fn shutdown_spread(mut self, time: Duration) -> HttpOptions {
         self.shutdown_spread = time;
         self
     }
 
-    /// What one connection can take of memory at worst while it speaks HTTP, in bytes: a head, what has been read ahead, a
-    /// body that is put together, what a [`BodyStream`](crate::BodyStream) holds, 64 KiB of responses to pipelined requests, and
-    /// 8 KiB for all else. A response's own bytes come on top, and so does what [`max_body_size_for`](HttpOptions::max_body_size_for) allows beyond
-    /// [`max_body_size`](HttpOptions::max_body_size). For a WebSocket it is
+    /// Returns the most memory that one connection can take while it speaks HTTP, in bytes. The sum has a
+    /// head, the bytes read ahead, the body that is being received, the bytes of a [`BodyStream`](crate::BodyStream),
+    /// 64 KiB of responses to pipelined requests, and 8 KiB for everything else. A response's own bytes come on top,
+    /// and so do larger bodies under [`max_body_size_for`](HttpOptions::max_body_size_for). For a WebSocket see
     /// [`WebSocketOptions::worst_case_bytes`](crate::WebSocketOptions).
     pub fn worst_case_bytes(&self) -> usize {
         let head = self.head.head.saturating_add(32 * 1024);
@@ -336,8 +347,9 @@ impl HttpOptions {
         head.saturating_add(body).saturating_add(2 * HARD_LIMIT + BUFFERED_MAX).saturating_add(8 * 1024)
     }
 
-    /// The network that connections are counted by: an IPv4 address, or the /64 of an IPv6 address, of which whoever has one address
-    /// mostly has all (RFC 4291 §2.5.4, RFC 6177). `None` for a trusted proxy, which has the connections of many.
+    /// Returns the network under which a connection is counted: an IPv4 address, or the /64 of an IPv6 address. A
+    /// client with one address of a /64 usually has all of them (RFC 4291 §2.5.4, RFC 6177). `None` for a trusted
+    /// proxy, which has the connections of many clients.
     pub(crate) fn network_of(&self, address: IpAddr) -> Option<IpAddr> {
         if self.trusted_proxies.as_ref().is_some_and(|proxies| proxies.contains(address)) {
             return None;
@@ -348,8 +360,8 @@ impl HttpOptions {
         })
     }
 
-    /// The client of a request with these headers that has arrived on this stream, and where the headers say more, if a trusted
-    /// proxy has sent it.
+    /// Returns the client of a request with this head on this stream. If a trusted proxy has sent the request, also
+    /// returns the proxy's description of it.
     pub(crate) fn client_of(&self, head: &Head, stream: &Stream) -> (Option<SocketAddr>, Option<Forwarding>) {
         match &self.trusted_proxies {
             Some(proxies) => proxies.client(head.headers(), stream),
@@ -357,7 +369,7 @@ impl HttpOptions {
         }
     }
 
-    /// How large the body of a request may be.
+    /// Returns the maximum size of a request's body in bytes.
     ///
     /// # Errors
     /// [`HttpError::Handler`] if the app's closure panics.
@@ -368,8 +380,8 @@ impl HttpOptions {
         }
     }
 
-    /// The page to send for an error: the app's, if it makes one that can be sent, else the plain one. And what went wrong with
-    /// the app's.
+    /// Returns the page to send for an error, and the error of the app's closure if it failed. The page is the app's if
+    /// it can be sent, else the default page.
     pub(crate) fn page_for(&self, error: &HttpError, page: Response) -> (Response, Option<HttpError>) {
         let Some(make) = self.error_page.as_ref().and_then(Hook::get) else { return (page, None) };
         match contain(|| make(error, page).into_page()) {

@@ -9,12 +9,12 @@ use ipnet::{IpNet, Ipv4Net};
 use crate::http::message::{Forwarding, Source, addresses};
 use crate::runtime::stream::Stream;
 
-/// The proxies that are believed, and the headers in which they describe the client's request.
+/// The trusted proxies, and the headers in which they describe the client's request.
 ///
 /// Behind a proxy every connection comes from the proxy's address. The client's address is in a
 /// header, to which each proxy adds the address that it was connected to from. A client can send
 /// such a header too. So the server reads the header from its end, as far as trusted proxies wrote
-/// it: it skips addresses of the networks given here, and the first other address is the client's.
+/// it. It skips addresses of the networks given here, and the first other address is the client's.
 ///
 /// In the same way proxies write which scheme and host the client used, for
 /// [`scheme`](crate::ServerRequest::scheme) and [`host`](crate::ServerRequest::host). `Forwarded`
@@ -32,6 +32,7 @@ use crate::runtime::stream::Stream;
 /// let proxies = TrustedProxies::x_forwarded_for(["10.0.0.0/8", "::1"]).x_forwarded_proto().x_forwarded_host();
 /// let options = HttpOptions::new().trusted_proxies(proxies);
 /// ```
+#[must_use = "proxies are for `HttpOptions::trusted_proxies`"]
 #[derive(Clone, Debug)]
 pub struct TrustedProxies {
     address: Source,
@@ -85,7 +86,7 @@ impl TrustedProxies {
         self
     }
 
-    /// Whether there is a proxy at this address.
+    /// Returns whether a trusted proxy has this address.
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.networks.iter().any(|network| network.contains(&address))
@@ -105,8 +106,8 @@ impl TrustedProxies {
         let mut place = 0;
         for (number, address) in (0..).zip(addresses(self.address, headers)) {
             place = number;
-            // A proxy that does not name an address is the last that is known. What is on its left
-            // may be the client's.
+            // A proxy without an address ends the search. A client may have written what is on its
+            // left.
             let Some(address) = address else { break };
             client = Some(address);
             if !self.contains(address.ip()) {
@@ -130,7 +131,7 @@ fn parse_networks<S: AsRef<str>>(networks: impl IntoIterator<Item = S>) -> Arc<[
     parsed.into()
 }
 
-/// A network, or one address as a network. An IPv4 network that is written as one of IPv6 is one of IPv4.
+/// Parses a network, or one address as a network. An IPv4 network in IPv6 form is an IPv4 network.
 fn network(text: &str) -> Option<IpNet> {
     let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()?;
     if let IpNet::V6(network) = network
@@ -142,8 +143,8 @@ fn network(text: &str) -> Option<IpNet> {
     Some(network)
 }
 
-/// Who can connect to a Unix socket is a local matter: its file says who may. Of another stream without addresses nothing is
-/// known.
+/// Returns whether the stream is a Unix socket. The permissions of its file decide who can connect
+/// to it. Nothing is known of other streams without addresses.
 fn is_unix_socket(stream: &Stream) -> bool {
     match stream.transport {
         #[cfg(unix)]
@@ -214,7 +215,7 @@ mod tests {
             (b"6.6.6.6,", PROXY),
             (b"", PROXY),
             (b"6.6.6.6, unknown, 10.0.0.2", "10.0.0.2:0"),
-            // What a client wrote before that does not matter, whatever it is.
+            // Elements that the client wrote before that do not matter.
             (b"\xff, \", for=\", 1.2.3.4", "1.2.3.4:0"),
             (b"\\\", 1.2.3.4", "1.2.3.4:0"),
         ] {
@@ -231,7 +232,7 @@ mod tests {
             ("192.0.2.8:1", "192.0.2.8:1"),
             ("[fdff::1]:1", "1.2.3.4:0"),
             ("[fe00::1]:1", "[fe00::1]:1"),
-            // What a socket that listens on `[::]` says of an IPv4 peer.
+            // A socket that listens on `[::]` reports IPv4 peers like this.
             ("[::ffff:10.0.0.1]:1", "1.2.3.4:0"),
             ("[::ffff:11.0.0.1]:1", "[::ffff:11.0.0.1]:1"),
             // A stream without an address.

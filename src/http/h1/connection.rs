@@ -129,7 +129,7 @@ impl Connection {
             match next_step {
                 Ok(NextStep::NextRequest) => {}
                 Ok(NextStep::Upgrade(upgrade)) => return Some(upgrade),
-                // What is rare is boxed, so that there need not be room for it in every connection.
+                // Rare steps are boxed, so that a connection needs no room for them.
                 Ok(NextStep::Close) => {
                     if let Err(error) = Box::pin(self.linger().end(&mut self.stream)).await {
                         self.server.emit_error(error);
@@ -227,7 +227,7 @@ impl Connection {
 
     /// Reads once, until the deadline. 0 bytes if it passes, or if the server begins to end.
     async fn fill_until(&mut self, deadline: Option<Instant>, now: Instant) -> io::Result<usize> {
-        // What has come is known when the runtime has asked the system once more.
+        // The runtime learns of bytes that have arrived when it asks the system once more.
         let mut check = std::pin::pin!(tokio::task::yield_now());
         let (is_first, mut now) = (self.answered == 0, Some(now));
         let read = std::future::poll_fn(|cx| match self.poll_fill_head(cx) {
@@ -334,7 +334,7 @@ impl Connection {
         if matches!(error, HttpError::WriteTimeout { .. }) {
             self.stream.reset_on_close(true);
         }
-        // Listeners may take their time, and those of others are told of here too.
+        // Listeners may take long, and this may also call them for errors of other connections.
         self.server.emit_error(error);
         if is_sent {
             let _ = self.linger().end(&mut self.stream).await;

@@ -21,7 +21,7 @@ pub(crate) struct DisconnectDetector {
     timer: Option<Pin<Box<Sleep>>>,
     /// It had sent its FIN, or was gone, when the timer was set.
     had_ended: bool,
-    /// What it had acknowledged then.
+    /// The client's acknowledgements at that time.
     acknowledged: Acknowledged,
 }
 

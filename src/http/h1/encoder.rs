@@ -68,7 +68,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, response: &Response, request: &RequestLi
     let version = request.version;
     let set = SetByApp::read(response);
     let has_no_body = status.is_informational() || status == StatusCode::NO_CONTENT;
-    // RFC 9110 section 15.3.6: it never has content, and it says so.
+    // RFC 9110 section 15.3.6: a 205 has no content, and `Content-Length: 0`.
     let is_empty = status == StatusCode::RESET_CONTENT;
     let explicit = set.content_length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let length = match &response.body.0 {
@@ -99,7 +99,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, response: &Response, request: &RequestLi
         !wants_close && body != BodyPlan::UntilClose && (version == Version::HTTP_11 || request.connection.keep_alive);
     let connection = match () {
         () if status == StatusCode::SWITCHING_PROTOCOLS => Some("upgrade"),
-        // RFC 9110 section 7.8: who sends `Upgrade`, as a 426 does, names it here.
+        // RFC 9110 section 7.8: a message with `Upgrade`, as a 426 has, names it in `Connection`.
         () if wants_close && set.upgrade => Some("close, upgrade"),
         () if wants_close => Some("close"),
         () if keep_alive && version != Version::HTTP_11 => Some("keep-alive"),

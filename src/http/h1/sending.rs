@@ -143,7 +143,7 @@ impl Connection {
                     }
                     let is_too_long = left.is_some_and(|left| length as u64 > left);
                     if is_too_long {
-                        // As much as was promised, so that nobody takes the rest for another response.
+                        // Cut at the promised length, so that the rest is not taken for another response.
                         out.truncate(start.saturating_add(left.map_or(0, |left| left as usize)));
                     }
                     self.write(&out).await?;

@@ -1,12 +1,12 @@
-//! The handlers that a chain can be made of: closures, types, and lists of them.
+//! The handlers of a chain: closures, types, and lists of them.
 
 use super::middleware::{Chain, Middleware, Next};
 use super::response_future::{IntoResponse, ResponseFuture};
 use crate::emitter::{ClonedForEachCallSoUseArc, output_of};
 use crate::http::message::ServerRequest;
 
-/// A handler that stands in the chain before the router: a [`Middleware`], or a closure
-/// `|request: ServerRequest, next: Next|`.
+/// A handler before the router: a [`Middleware`], or a closure `|request: ServerRequest, next:
+/// Next|`.
 ///
 /// The closure may be synchronous or asynchronous, and returns what [`IntoResponse`] lists. An asynchronous closure is cloned
 /// for each request, so what it captures is `Clone`: handles, senders, and anything in an `Arc`. `M` tells the kinds apart;
@@ -24,8 +24,8 @@ pub trait IntoMiddleware<M> {
     fn into_middleware(self) -> Box<dyn Middleware>;
 }
 
-/// A handler that stands at the end of the chain: a closure `|request: ServerRequest|`, or a [`Middleware`], whose `next` answers
-/// 404.
+/// A handler at the end of the chain: a closure `|request: ServerRequest|`, or a [`Middleware`].
+/// The `next` of the latter answers with 404.
 ///
 /// The closure may be synchronous or asynchronous, and returns what [`IntoResponse`] lists. An asynchronous closure is cloned
 /// for each request, so what it captures is `Clone`: handles, senders, and anything in an `Arc`. `M` tells the kinds apart;
@@ -90,8 +90,9 @@ where
     }
 }
 
-// A future may borrow from the closure that made it (`async move || app.ask().await`), and such a closure is `FnOnce` only.
-// So it is cloned for each call. `AsyncFn` rules out a closure that changes its captures, which the clone would forget.
+// A future may borrow from its closure (`async move || app.ask().await`). Such a closure is only
+// `FnOnce`, so it is cloned for each call. `AsyncFn` rules out a closure that changes its captures,
+// since the clone would lose the changes.
 impl<F, Fut, R, K> IntoMiddleware<kind::Async<K>> for F
 where
     F: AsyncFn(ServerRequest, Next) -> R
@@ -139,7 +140,7 @@ fn later<K>(running: impl Future<Output: IntoResponse<K>> + Send + 'static) -> R
     ResponseFuture::new(async move { output_of!(running).into_response_future().await })
 }
 
-/// A closure as a [`Middleware`] in a box, for a chain that is made at run time.
+/// Boxes a closure as a [`Middleware`], for a chain that is built at run time.
 ///
 /// ```
 /// use react_websocket::{HttpServer, Middleware, Next, Response, ServerRequest, WebSocketMiddleware, middleware};
@@ -162,12 +163,13 @@ pub fn middleware<M>(closure: impl IntoMiddleware<M>) -> Box<dyn Middleware> {
     closure.into_middleware()
 }
 
-/// A router as a [`Middleware`] in a box, for a router that is chosen at run time, or as the last of a `Vec` of middlewares.
+/// Boxes a router as a [`Middleware`], for a router that is chosen at run time, or as the last of a
+/// `Vec` of middlewares.
 pub fn router<M>(closure: impl IntoRouter<M>) -> Box<dyn Middleware> {
     closure.into_router()
 }
 
-/// The handlers that a server can be made of.
+/// The handlers that a server can have.
 ///
 /// * A router.
 /// * A tuple of up to 12: middlewares, then the router. In the place of a middleware may stand an `Option` of one, or a

@@ -27,7 +27,7 @@ use crate::http::message::{Response, ServerRequest};
 /// HttpServer::new((OnlyFrom([127, 0, 0, 1].into()), |_request: ServerRequest| Response::plaintext("hello")));
 /// ```
 pub trait Middleware: Send + Sync + 'static {
-    /// Answers the request, or has `next` answer it.
+    /// Answers the request, or calls `next` to have it answered.
     fn handle(&self, request: ServerRequest, next: Next) -> ResponseFuture;
 }
 
@@ -50,11 +50,11 @@ pub struct Next {
 }
 
 impl Next {
-    /// Has the rest of the chain answer. A middleware may look at the response and change it.
+    /// Calls the rest of the chain. A middleware may look at the response and change it.
     ///
-    /// A router or middleware that panics or returns `Err` shows here as its 500 page, so that a middleware before it can
-    /// add its headers to that page too. The server's `error` event reports the failure if this response is the one that
-    /// the client gets.
+    /// A router or middleware that panics or returns `Err` appears here as its 500 page, so that an
+    /// earlier middleware can add its headers to the page. If the client gets this response, the
+    /// server's `error` event reports the failure.
     ///
     /// ```
     /// use react_websocket::{HttpServer, Next, Response, ServerRequest};
@@ -99,7 +99,7 @@ impl Chain {
         Chain { handlers: Arc::new(Handlers(handlers)) }
     }
 
-    /// Begins to answer a request. A panic is contained: it is a 500, as an exception in ReactPHP.
+    /// Begins to answer a request. A panic becomes a 500, like an exception in ReactPHP.
     pub(crate) fn run(&self, request: ServerRequest) -> RunningResponse {
         Next { chain: self.clone(), place: 0 }.run(request).into_future()
     }

@@ -1,4 +1,4 @@
-//! What an app answers requests with: middlewares, a router, and the chain that they form.
+//! The handlers of an app: middlewares, a router, and the chain that they form.
 
 mod chain;
 mod middleware;

@@ -6,12 +6,13 @@ use crate::emitter::{BoxError, Contained, Never, contain};
 use crate::http::HttpError;
 use crate::http::message::Response;
 
-/// The response of a middleware or a router, at once or later: what [`next.run(request)`](crate::Next::run) returns.
+/// The response of a middleware or a router, available now or later.
+/// [`next.run(request)`](crate::Next::run) returns it.
 ///
 /// `.await` returns the [`Response`]. If a handler panics, the response is a 500 page, and the server emits `error`.
 ///
-/// A synchronous middleware returns a `ResponseFuture` where it sometimes answers itself and sometimes has
-/// [`next.run(request)`](crate::Next::run) answer:
+/// A synchronous middleware returns a `ResponseFuture` if it answers some requests itself, and
+/// passes the others to [`next.run(request)`](crate::Next::run):
 ///
 /// ```
 /// use react_websocket::{HttpServer, Next, Response, ResponseFuture, ServerRequest};
@@ -37,12 +38,12 @@ enum State {
 }
 
 impl ResponseFuture {
-    /// A response that takes time.
+    /// Creates a response that takes time.
     pub fn new(future: impl Future<Output = Response> + Send + 'static) -> ResponseFuture {
         ResponseFuture(State::Later(Contained::new(Box::pin(future))))
     }
 
-    /// The response to a request whose handler has panicked or returned `Err`.
+    /// Returns the response to a request whose handler has panicked or returned `Err`.
     pub(crate) fn for_error(error: BoxError) -> ResponseFuture {
         Response::failed(HttpError::returned(error)).into()
     }
@@ -79,7 +80,7 @@ impl Future for RunningResponse {
                 Some(response)
             }
         };
-        // A future that is polled after its end has no response any more.
+        // A future that is polled after its end no longer has the response.
         Poll::Ready(response.unwrap_or_else(|| Response::new(500)))
     }
 }

@@ -10,42 +10,44 @@ use super::stats::{Counts, HttpStats};
 use crate::http::HttpError;
 use crate::runtime::trace;
 
-/// Counts a server's connections and decides whether there may be one more.
+/// Counts a server's connections, and decides whether a further one is admitted.
 #[derive(Debug, Default)]
 pub(crate) struct Admission {
     open: AtomicUsize,
     pending: Arc<PendingConnections>,
-    /// RejectionPermit connections that are still being told so.
+    /// Connections that are being sent their rejection.
     rejecting: AtomicUsize,
     by_network: DashMap<IpAddr, u32>,
     pub(crate) counts: Counts,
 }
 
-/// How many connections there may be.
+/// Maximum numbers of connections.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConnectionLimits {
     pub(crate) max_connections: Option<usize>,
     pub(crate) max_per_ip: Option<u32>,
-    /// Of connections that have not sent a complete request head yet.
+    /// Maximum number of connections that have not sent a complete request head yet.
     pub(crate) max_pending: Option<usize>,
 }
 
 /// One counted connection.
 pub(crate) struct Admitted {
     admission: Arc<Admission>,
-    /// If those from one network are counted, which few servers do: boxed, so that others have no room for it.
+    /// The network that it is counted under, if there is a limit. Boxed, since few servers have
+    /// that limit.
     network: Option<Box<IpAddr>>,
 }
 
 /// Permits one rejected connection to be sent its error page.
 pub(crate) struct RejectionPermit(Arc<Admission>);
 
-/// Maximum number of rejections being sent at the same time. Beyond it a connection is closed without an error page, so that
-/// rejected connections do not take the descriptors that were kept free.
+/// Maximum number of rejections that are sent at the same time. A further connection is closed
+/// without an error page, so that rejected connections do not take the reserved descriptors.
 const MAX_REJECTIONS: usize = 32;
 
 impl Admission {
-    /// Lets one more connection in. `network`: what it is counted by, if its address says anything of the client.
+    /// Admits a connection. `network` is the network that it is counted under, if its address is
+    /// the client's.
     ///
     /// # Errors
     /// [`HttpError::TooManyConnections`], [`HttpError::TooManyFromAddress`].
@@ -54,7 +56,8 @@ impl Admission {
         network: Option<IpAddr>,
         limits: &ConnectionLimits,
     ) -> Result<(Admitted, Pending), HttpError> {
-        // Counted first, compared then: of two at the same time, at most one is rejected because of the other.
+        // Counted before the check: of two connections at the same time, at most one is rejected
+        // because of the other.
         let mut admitted = Admitted { admission: self.clone(), network: None };
         let open_before = self.open.fetch_add(1, Ordering::Relaxed);
         if let Some(limit) = limits.max_connections.filter(|limit| open_before >= *limit) {
@@ -72,12 +75,12 @@ impl Admission {
         Ok((admitted, self.pend()))
     }
 
-    /// One more connection without a request.
+    /// Counts a connection without a request.
     pub(crate) fn pend(&self) -> Pending {
         Pending::new(self.pending.clone())
     }
 
-    /// A connection from `remote` has made room for another.
+    /// Counts a connection from `remote` that has made room for another.
     pub(crate) fn evicted(&self, remote: Option<SocketAddr>) {
         self.counts.refused("pending");
         trace::connection_refused("pending", remote);
@@ -87,7 +90,7 @@ impl Admission {
         self.counts.stats(self.open.load(Ordering::Relaxed), self.pending.count())
     }
 
-    /// Permits an error page to be sent. `None` if too many are.
+    /// Permits an error page to be sent. `None` if too many are being sent.
     pub(crate) fn permit_rejection(self: &Arc<Admission>) -> Option<RejectionPermit> {
         let permit = RejectionPermit(self.clone());
         (self.rejecting.fetch_add(1, Ordering::Relaxed) < MAX_REJECTIONS).then_some(permit)

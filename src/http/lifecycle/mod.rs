@@ -1,4 +1,5 @@
-//! The life of connections, whatever they speak: who is admitted, what they go on as ([`Upgrade`]), and how all of them end.
+//! The life of connections, whatever protocol they speak: their admission, their [`Upgrade`], and
+//! their end.
 
 mod admission;
 mod alarm;

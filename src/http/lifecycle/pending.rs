@@ -19,31 +19,33 @@ impl PendingConnections {
     }
 }
 
-/// The connections that wait for their first request head, so that room can be made among them.
+/// The connections that wait for their first request head, and can be closed to make room.
 ///
-/// A connection is listed when it has to wait for the first time: one whose request is there already is in nobody's way.
+/// A connection is listed when it waits for the first time. If its request has already arrived, it
+/// is never listed.
 #[derive(Debug, Default)]
 struct PendingList {
     arrivals: u64,
-    /// In the order in which they make room.
+    /// The connections in the order in which they make room.
     by_age: BTreeMap<Rank, Waiting>,
     by_network: HashMap<IpAddr, BTreeSet<Rank>>,
-    /// The networks with more than one connection, by how many they have.
+    /// The networks with more than one connection, by their number of connections.
     crowds: BTreeSet<(usize, IpAddr)>,
 }
 
-/// Whether a connection has sent anything, and the number of its arrival. So silent ones come first, of them the oldest.
+/// Whether a connection has sent anything, and the number of its arrival. So silent connections
+/// come first, the oldest of them foremost.
 type Rank = (bool, u64);
 
 #[derive(Debug)]
 struct Waiting {
-    /// `None` if the address says nothing of the client.
+    /// `None` if the address is not the client's.
     network: Option<IpAddr>,
     waker: Waker,
 }
 
-/// A network may have one in so many of the places before it is the first to make room: so many that an office behind one
-/// address is not displaced by clients that come from everywhere.
+/// A network makes room first if it has more than this fraction of the places. The fraction is
+/// large enough for an office behind one address, whose clients other networks cannot displace.
 const SHARE: usize = 16;
 
 impl PendingList {
@@ -81,8 +83,9 @@ impl PendingList {
         }
     }
 
-    /// Takes out the connection that makes room: the first of the network with the most, if that has more than its share, else
-    /// the first of all. So a network whose clients come in masses displaces its own.
+    /// Removes and returns the connection that makes room. It is the first of the network with the
+    /// most connections if that exceeds its share, else the first of all. So a network with a flood
+    /// of clients displaces its own.
     fn evict(&mut self, limit: usize) -> Option<Waiting> {
         let crowd = self.crowds.last().filter(|(count, _)| *count > limit / SHARE);
         let of_crowd = crowd.and_then(|(_, network)| self.by_network.get(network)?.first());
@@ -94,7 +97,7 @@ impl PendingList {
 /// One connection that has not sent a request yet.
 pub(crate) struct Pending {
     all: Arc<PendingConnections>,
-    /// Its place in the list, once it is there.
+    /// Its entry in the list, once it has one.
     rank: Option<Rank>,
 }
 
@@ -104,7 +107,8 @@ impl Pending {
         Pending { all, rank: None }
     }
 
-    /// To be asked when more of its first request is waited for. Ready when it has to make room for another.
+    /// Call it while the connection waits for its first request. Ready when the connection must
+    /// make room for another.
     pub(crate) fn poll_evicted(
         &mut self,
         has_sent: bool,

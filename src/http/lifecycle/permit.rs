@@ -4,8 +4,8 @@ use super::admission::Admitted;
 use super::shutdown::{Shutdown, TaskGuard};
 use crate::runtime::clock::Clock;
 
-/// Permits a connection to exist: it is counted by its server's admission and as a task of its shutdown until this is dropped,
-/// which must be the last of the connection.
+/// Permits a connection to exist. Until it is dropped, its server's admission counts the
+/// connection, and its shutdown waits for it. It must be dropped last.
 pub(crate) struct ConnectionPermit {
     _admitted: Admitted,
     task: TaskGuard,

@@ -9,13 +9,13 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::runtime::clock::Clock;
 
-/// How far a shutdown has come.
+/// The progress of a shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
     Serving,
-    /// Graceful: nothing new is accepted or begun, and what is under way may end.
+    /// Graceful: no new connection or request is accepted, and present ones may end.
     Closing,
-    /// What is under way is dropped.
+    /// All connections and tasks are cut.
     Terminated,
     /// No task is left.
     Finished,
@@ -24,7 +24,7 @@ pub(crate) enum Phase {
 /// The tasks that one call of `listen` or `serve` began, and their graceful shutdown.
 pub(crate) struct Shutdown {
     number: u64,
-    /// It is of a `listen`, and so has tasks until the shutdown begins.
+    /// It belongs to a `listen`, and so has tasks until the shutdown begins.
     listens: bool,
     phase: watch::Sender<Phase>,
     tasks: AtomicUsize,
@@ -35,9 +35,10 @@ pub(crate) struct Shutdown {
     runtime: Handle,
 }
 
-/// Upgraded connections, which know by themselves how they end.
+/// Upgraded connections, which end in the manner of their own protocol.
 pub(crate) trait UpgradedConnections: Send + Sync {
-    /// Closures that begin the closing handshake, one for each connection of the shutdown with this number.
+    /// Returns closures that begin the closing handshake, one for each connection of the shutdown
+    /// with this number.
     fn close_gracefully(&self, shutdown: u64) -> Vec<Box<dyn FnOnce() + Send>>;
 
     /// Terminates the connections of the shutdown with this number.
@@ -64,7 +65,8 @@ impl Drop for TaskGuard {
     }
 }
 
-/// Finishes a shutdown when it is dropped, which also happens where the runtime does not run its task any more.
+/// Finishes a shutdown when it is dropped. That also happens if the runtime no longer runs the
+/// shutdown's task.
 struct FinishOnDrop(Arc<Shutdown>);
 
 impl Drop for FinishOnDrop {
@@ -74,11 +76,12 @@ impl Drop for FinishOnDrop {
 }
 
 impl Shutdown {
-    /// Begins to serve on the present runtime. `listens`: on sockets, so the runtime can wait for descriptors.
+    /// Begins to serve on the present runtime. `listens`: on sockets, so the runtime can wait for
+    /// descriptors.
     #[track_caller]
     pub(crate) fn new(listens: bool) -> Arc<Shutdown> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        // If there is no time, that is to be known here, and not when the first client comes.
+        // A runtime without time must fail here, and not at the first client.
         drop(sleep(Duration::ZERO));
         Arc::new(Shutdown {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -92,17 +95,17 @@ impl Shutdown {
         })
     }
 
-    /// Tells shutdowns apart.
+    /// Returns the number of this shutdown, which no other has.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
 
-    /// The runtime that its connections run on.
+    /// Returns the runtime of its connections.
     pub(crate) fn runtime(&self) -> &Handle {
         &self.runtime
     }
 
-    /// The clock of all its connections.
+    /// Returns the clock of all its connections.
     pub(crate) fn clock(&self) -> &Clock {
         &self.clock
     }
@@ -111,17 +114,17 @@ impl Shutdown {
         self.phase.subscribe()
     }
 
-    /// Whether the shutdown has begun.
+    /// Returns whether the shutdown has begun.
     pub(crate) fn is_closing(&self) -> bool {
         *self.phase.borrow() > Phase::Serving
     }
 
-    /// Whether the time for a graceful end has passed.
+    /// Returns whether the time for a graceful end has passed.
     pub(crate) fn is_terminated(&self) -> bool {
         *self.phase.borrow() >= Phase::Terminated
     }
 
-    /// Counts one more task, as long as the guard lives.
+    /// Counts a task for as long as the guard lives.
     pub(crate) fn track_task(self: &Arc<Shutdown>) -> TaskGuard {
         self.tasks.fetch_add(1, Ordering::AcqRel);
         TaskGuard(self.clone())
@@ -129,8 +132,8 @@ impl Shutdown {
 
     /// Registers upgraded connections, so that the shutdown closes them. Idempotent.
     ///
-    /// A connection that joins them afterwards asks [`is_closing`](Shutdown::is_closing) and
-    /// [`is_terminated`](Shutdown::is_terminated) by itself.
+    /// A connection that is added afterwards must check [`is_closing`](Shutdown::is_closing) and
+    /// [`is_terminated`](Shutdown::is_terminated) itself.
     pub(crate) fn register(&self, connections: Arc<dyn UpgradedConnections>) {
         let mut upgraded = self.upgraded.lock();
         if !upgraded.iter().any(|other| Arc::ptr_eq(other, &connections)) {
@@ -138,7 +141,7 @@ impl Shutdown {
         }
     }
 
-    /// Begins the shutdown, which goes on in a task. Idempotent.
+    /// Begins the shutdown, which continues in a task. Idempotent.
     pub(crate) fn close(self: &Arc<Shutdown>, grace: Duration, spread: Duration) {
         if self.advance(Phase::Closing) {
             let finish = FinishOnDrop(self.clone());
@@ -146,22 +149,22 @@ impl Shutdown {
         }
     }
 
-    /// Like [`close`](Shutdown::close) without a grace. A grace that has begun is over.
+    /// Like [`close`](Shutdown::close) without a grace. It ends a grace that has begun.
     pub(crate) fn terminate(self: &Arc<Shutdown>) {
         self.close(Duration::ZERO, Duration::ZERO);
         self.advance(Phase::Terminated);
     }
 
-    /// Waits until the shutdown has come so far.
+    /// Waits until the shutdown has reached this phase.
     pub(crate) fn reached(&self, phase: Phase) -> impl Future<Output = ()> + Send + use<> {
         let mut now = self.phase();
         async move {
-            // It fails only when the shutdown is dropped, and no task is left then.
+            // It fails only when the shutdown is dropped, and then no task is left.
             let _ = now.wait_for(|now| *now >= phase).await;
         }
     }
 
-    /// Waits until all tasks have ended, the clock's included.
+    /// Waits until all tasks have ended, including the clock's.
     pub(crate) async fn wait_for_tasks(&self) {
         loop {
             let mut empty = std::pin::pin!(self.empty.notified());
@@ -183,7 +186,7 @@ impl Shutdown {
                 if !pause.is_zero() {
                     match start.checked_add(pause.saturating_mul(n)) {
                         Some(moment) => sleep_until(moment).await,
-                        // It never comes; the end of the grace does.
+                        // The tasks never end, but the grace does.
                         None => std::future::pending().await,
                     }
                 }
@@ -209,7 +212,7 @@ impl Shutdown {
         }
     }
 
-    /// The last task is gone. Without a shutdown that means that the runtime has ended.
+    /// The last task has ended. Without a shutdown this means that the runtime has ended.
     fn runtime_is_gone(&self) {
         self.phase.send_if_modified(|now| {
             let is_unexpected = *now == Phase::Serving;

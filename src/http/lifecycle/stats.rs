@@ -3,32 +3,34 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-/// What an [`HttpServer`](crate::HttpServer) has done: [`HttpServer::stats`](crate::HttpServer::stats).
+/// Counters of an [`HttpServer`](crate::HttpServer):
+/// [`HttpServer::stats`](crate::HttpServer::stats).
 ///
-/// All but `open` and `pending` count from the server's beginning and never fall. Causes that have not occurred are not in the
-/// maps.
+/// All values except `open` and `pending` count from the server's creation and never fall. The maps
+/// contain only causes that have occurred.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HttpStats {
-    /// Connections that are open now, those that went on as WebSockets included.
+    /// Connections that are open now, including upgraded ones.
     pub open: usize,
-    /// Those of them that have not sent a complete request head yet.
+    /// Open connections that have not sent a complete request head yet.
     pub pending: usize,
-    /// Connections that were taken.
+    /// Connections that were admitted.
     pub accepted: u64,
-    /// Connections that were not: `full`, by [`max_connections`](crate::HttpOptions::max_connections); `address`, by
-    /// [`max_connections_per_ip`](crate::HttpOptions::max_connections_per_ip). And `pending`: connections that were taken, and had
-    /// to make room for others before they sent a request, by
+    /// Connections that were refused, by cause. `full`: not admitted by
+    /// [`max_connections`](crate::HttpOptions::max_connections). `address`: not admitted by
+    /// [`max_connections_per_ip`](crate::HttpOptions::max_connections_per_ip). `pending`: admitted,
+    /// but closed before their first request to make room for others, by
     /// [`max_pending_handshakes`](crate::HttpOptions::max_pending_handshakes).
     pub refused: BTreeMap<&'static str, u64>,
-    /// Requests that went to the middlewares and the router.
+    /// Requests that were passed to the middlewares and the router.
     pub requests: u64,
-    /// Requests that the server answered itself, or could not answer, each under the [cause](crate::HttpError::cause) of its
-    /// error.
+    /// Requests that the server answered itself, or could not answer, by the
+    /// [cause](crate::HttpError::cause) of the error.
     pub errors: BTreeMap<&'static str, u64>,
 }
 
-/// What there is no other record of.
+/// The counters that have no other source.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     accepted: AtomicU64,

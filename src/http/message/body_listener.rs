@@ -3,9 +3,9 @@ use crate::emitter::{BoxError, EachTime, ListenerError, ListenerId, ListenerOutp
 
 /// A closure that can listen to the events of a [`BodyStream`](crate::BodyStream) or a [`BodyWriter`].
 ///
-/// It is `||`, or `|writer: &BodyWriter|` with the type written, and returns nothing, a `bool` or a `Result`. One for
-/// [`on`](BodyWriter::on) may change what it captures (`FnMut`), one for [`once`](BodyWriter::once) may give it away
-/// (`FnOnce`).
+/// It is `||`, or `|writer: &BodyWriter|` with its type, and returns nothing, a `bool` or a
+/// `Result`. A closure for [`on`](BodyWriter::on) may change what it captures (`FnMut`). A closure
+/// for [`once`](BodyWriter::once) may give it away (`FnOnce`).
 ///
 /// `M` tells the forms apart, and `Calls` those for `on` and for `once`; the compiler infers them.
 #[diagnostic::on_unimplemented(
@@ -71,8 +71,8 @@ where
 
 /// # Listeners
 ///
-/// The events are `drain`, `shutdown` and `close`. On a stream that is closed already, `close` does not fire again, and a
-/// listener is dropped at once.
+/// The events are `drain`, `shutdown` and `close`. On a stream that is already closed `close` does
+/// not fire again, and a new listener is dropped at once.
 impl BodyWriter {
     /// Calls `listener` at every `event` from the next one on.
     ///

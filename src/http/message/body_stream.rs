@@ -6,15 +6,17 @@ use std::task::{Context, Poll};
 
 use super::body_writer::{BodyWriter, Cut, Inner, Phase};
 
-/// A response body that is written while it is sent: server-sent events, downloads, anything that takes time. What a
-/// `ThroughStream` is as a body in ReactPHP.
+/// A response body that is written while it is sent: server-sent events, downloads, and everything
+/// that takes time. It corresponds to a `ThroughStream` as a body in ReactPHP.
 ///
-/// It becomes the body of one response, by [`with_body`](crate::Response::with_body). What is to write meanwhile gets a
-/// [`writer`](BodyStream::writer) before that. It is itself one until then, so all methods of [`BodyWriter`] are here, too.
+/// [`with_body`](crate::Response::with_body) makes it the body of one response. Until then it has
+/// all methods of a [`BodyWriter`]. To write afterwards, get a [`writer`](BodyStream::writer)
+/// before.
 ///
-/// On HTTP/1.1 the body is sent `chunked`, or as it is if the app has set `Content-Length`. To an HTTP/1.0 client it ends with
-/// the connection; if it is cut, that end is a TCP reset, so that it does not look complete (RFC 9112 §8). A Unix socket has
-/// no reset: there an HTTP/1.0 client cannot tell.
+/// On HTTP/1.1 the body is sent `chunked`, or without a coding if the app has set `Content-Length`.
+/// To an HTTP/1.0 client the body ends with the connection. If it is cut, the connection ends with
+/// a TCP reset, so that it does not look complete (RFC 9112 §8). A Unix socket has no reset: there
+/// an HTTP/1.0 client cannot tell the difference.
 ///
 /// Listeners are `||`, or `|writer: &BodyWriter|`:
 ///
@@ -24,7 +26,8 @@ use super::body_writer::{BodyWriter, Cut, Inner, Phase};
 /// | `shutdown` | once, when the server begins to end while this body is being sent; what has not ended within [`shutdown_grace`](crate::HttpOptions::shutdown_grace) is cut |
 /// | `close` | exactly once, last: the body was sent to its end; the client left; [`close`](BodyWriter::close) was called; the last writer was dropped; or the stream was dropped, or its response, without being sent |
 ///
-/// So whatever happens to a request, `close` is where a timer or a task that writes to the stream is stopped:
+/// `close` fires whatever happens to a request. In its listener, stop the timer or task that writes
+/// to the stream:
 ///
 /// ```
 /// use react_websocket::{BodyStream, BodyWriter, Loop, Response};
@@ -61,7 +64,7 @@ use super::body_writer::{BodyWriter, Cut, Inner, Phase};
 /// };
 /// ```
 ///
-/// A stream is the body of one response only, which the compiler sees to:
+/// A stream is the body of one response only, which the compiler checks:
 ///
 /// ```compile_fail
 /// # use react_websocket::{BodyStream, Response};
@@ -70,20 +73,21 @@ use super::body_writer::{BodyWriter, Cut, Inner, Phase};
 /// Response::new(200).with_body(stream);
 /// ```
 pub struct BodyStream {
-    // Dropped before the writer: a stream that never became a body was not cut, but is of no use any more.
+    // Dropped before the writer. A stream that never became a body was not cut, but is of no use
+    // any more.
     reader: BodyReader,
     writer: BodyWriter,
 }
 
 impl BodyStream {
-    /// A stream that can be written at once. Bytes that are written before the response is sent wait.
+    /// Creates a stream. Bytes that are written before the response is sent wait.
     pub fn new() -> BodyStream {
         let inner = Inner::new();
         let writer = BodyWriter::of(&inner);
         BodyStream { reader: BodyReader { inner, has_begun: false }, writer }
     }
 
-    /// Another writer of this stream, for those who write while it is sent.
+    /// Returns another writer of this stream, for code that writes while it is sent.
     pub fn writer(&self) -> BodyWriter {
         self.writer.clone()
     }
@@ -109,19 +113,19 @@ impl fmt::Debug for BodyStream {
     }
 }
 
-/// The end that the connection reads. Dropping it closes the stream, whatever the reason.
+/// The reading half for the connection. Dropping it closes the stream in any case.
 pub(crate) struct BodyReader {
     inner: Arc<Inner>,
-    /// The connection has asked for what there is to send.
+    /// The connection has asked for the first piece.
     has_begun: bool,
 }
 
-/// What there is to send.
+/// The next part of the body.
 pub(crate) enum Piece {
     Bytes(VecDeque<Vec<u8>>),
     /// The body is complete.
     End,
-    /// The body is incomplete, and nothing more comes.
+    /// The body is incomplete, and nothing follows.
     Cut(Cut),
 }
 
@@ -130,12 +134,12 @@ impl BodyReader {
         stream.reader
     }
 
-    /// Why the body is incomplete, if it is closed and something is missing.
+    /// Returns why the body is incomplete, if it was cut.
     pub(crate) fn cut(&self) -> Option<Cut> {
         self.inner.state.lock().cut
     }
 
-    /// What the connection sends next.
+    /// Returns the next piece for the connection to send.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Piece> {
         let had_begun = std::mem::replace(&mut self.has_begun, true);
         let mut state = self.inner.state.lock();
@@ -163,7 +167,7 @@ impl BodyReader {
         Poll::Ready(())
     }
 
-    /// So many bytes of the body are in the client's socket now.
+    /// `bytes` more bytes of the body are in the client's socket.
     pub(crate) fn sent(&mut self, bytes: usize) {
         self.inner.sent(bytes);
     }

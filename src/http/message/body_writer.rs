@@ -34,10 +34,12 @@ const PIECE: usize = 16 * 1024;
 ///
 /// The events are those of the [`BodyStream`](crate::BodyStream), and may be listened to here as well.
 ///
-/// The stream lives as long as somebody can still write to it. When the last writer is dropped without
-/// [`end`](BodyWriter::end), as in a task that panics, the body is cut: `close` fires, and the client sees that the body is
-/// incomplete. A writer that a listener of the stream itself captures counts, too. Such a listener is better written with the
-/// writer that it is called with.
+/// The stream lives as long as it has a writer. If the last writer is dropped without
+/// [`end`](BodyWriter::end), for example in a task that panics, the body is cut. `close` fires, and
+/// the client sees that the body is incomplete.
+///
+/// A writer that a listener of the stream captures counts as well. Use the writer that the listener
+/// gets as its argument instead.
 pub struct BodyWriter {
     pub(super) inner: Arc<Inner>,
 }
@@ -147,7 +149,7 @@ impl Inner {
         self.emit(CLOSE);
     }
 
-    /// So many bytes of the body are in the client's socket now.
+    /// `bytes` more bytes of the body are in the client's socket.
     pub(crate) fn sent(self: &Arc<Inner>, bytes: usize) {
         let mut state = self.state.lock();
         state.unsent = state.unsent.saturating_sub(bytes);
@@ -185,11 +187,13 @@ impl BodyWriter {
         BodyWriter { inner: inner.clone() }
     }
 
-    /// Adds bytes to the body. Returns `true` while fewer than 64 KiB are unsent. Returns `false` from there on: the bytes are
-    /// accepted all the same, but wait for `drain` before the next write. After the end it returns `false` and drops the bytes.
+    /// Adds bytes to the body. Returns `true` while fewer than 64 KiB are unsent. Returns `false`
+    /// at or above it: the bytes are accepted all the same, but wait for `drain` before the next
+    /// write. After the end it returns `false` and drops the bytes.
     ///
-    /// Bytes that are written before the response is sent wait. Hard limit: 4 MiB unsent. A write at or above it closes the
-    /// stream, since its client would get a body with a hole; the server's `error` event tells why.
+    /// Bytes that are written before the response is sent wait. Hard limit: 4 MiB unsent. A write
+    /// at or above it closes the stream, since the body would be incomplete otherwise. The server's
+    /// `error` event reports it.
     pub fn write(&self, bytes: impl AsRef<[u8]>) -> bool {
         let bytes = bytes.as_ref();
         let mut state = self.inner.state.lock();
@@ -224,7 +228,7 @@ impl BodyWriter {
         self.is_writable()
     }
 
-    /// Completes the body: nothing more is written, and what was written is still sent.
+    /// Completes the body. Further writes are refused, and unsent bytes are still sent.
     pub fn end(&self) {
         let mut state = self.inner.state.lock();
         if state.phase == Phase::Open {
@@ -236,25 +240,28 @@ impl BodyWriter {
         self.inner.room.notify_waiters();
     }
 
-    /// Writes a last piece and [ends](BodyWriter::end).
+    /// Writes a last piece and [ends](BodyWriter::end) the body.
     pub fn end_with(&self, bytes: impl AsRef<[u8]>) {
         self.write(bytes);
         self.end();
     }
 
-    /// Cuts the body: unsent bytes are dropped, and the connection is closed so that the client sees that something is missing.
+    /// Cuts the body: unsent bytes are dropped, and the connection is closed, so that the client
+    /// sees that the body is incomplete.
     ///
-    /// A stream that is closed before its response is sent is an empty body, as in ReactPHP, if nothing of it was unsent.
+    /// A stream that is closed before its response is sent is an empty body, as in ReactPHP, if it
+    /// had no unsent bytes.
     pub fn close(&self) {
         self.inner.close(None);
     }
 
-    /// Whether [`write`](BodyWriter::write) still accepts bytes.
+    /// Returns whether [`write`](BodyWriter::write) still accepts bytes.
     pub fn is_writable(&self) -> bool {
         self.inner.state.lock().phase == Phase::Open
     }
 
-    /// Bytes written and not yet in the client's socket. 0 once the stream is closed.
+    /// Returns the number of unsent bytes: accepted, but not in the client's socket yet. 0 once the
+    /// stream is closed.
     pub fn buffered_amount(&self) -> usize {
         self.inner.state.lock().unsent
     }

@@ -20,8 +20,8 @@ impl Form {
         self.fields.get(name)
     }
 
-    /// Returns the values of all fields with one name, in the order they were sent: of `b[]`, for
-    /// one, which PHP makes an array of.
+    /// Returns the values of all fields with one name, in the order they were sent. PHP makes an
+    /// array of the fields `b[]`; here `b[]` is their name.
     pub fn get_all<'a>(&'a self, name: &str) -> impl DoubleEndedIterator<Item = &'a str> {
         self.fields.get_all(name)
     }
@@ -42,15 +42,16 @@ impl Form {
 pub struct UploadedFile {
     /// The name of the form's field.
     pub field: String,
-    /// What the client calls the file. Do not make a path of it.
+    /// The file name that the client sent. Do not use it as a path.
     pub file_name: String,
-    /// What the client says is in it.
+    /// The content type that the client sent.
     pub content_type: Option<String>,
     /// The file itself.
     pub content: Bytes,
 }
 
-/// More parts than any form has, so that a body of empty ones does not cost much more than its size.
+/// Maximum number of parts. No form needs more, and a body of empty parts does not cost much more
+/// memory than its size.
 const PARTS_MAX: usize = 1024;
 
 /// RFC 2046 section 5.1.1.

@@ -49,9 +49,9 @@ impl Forwarding {
             Source::Nowhere => None,
             Source::Forwarded => forwarded_parameter(elements(headers, &FORWARDED).nth(place)?, parameter),
             Source::XForwarded => {
-                // Some proxies add to the list, some replace it, some pass it on. So nobody knows
-                // which of the trusted proxies wrote which of the last elements, and they count
-                // only if they agree.
+                // Some proxies add to the list, some replace it, some pass it on. Which of the
+                // trusted proxies wrote which of the last elements is unknown. So the elements
+                // count only if they agree.
                 let mut written = elements(headers, name).take(place.saturating_add(1)).map(<[u8]>::trim_ascii);
                 let value = written.next()?;
                 written.all(|other| other.eq_ignore_ascii_case(value)).then_some(value)
@@ -118,10 +118,11 @@ fn forwarded_parameter<'a>(element: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     found
 }
 
-/// What is behind the last separator that is not quoted, and what is before it.
+/// Splits a list at its last separator outside of quotes. Returns the part behind it and the part
+/// before it.
 ///
-/// From the end, since the beginning may be a client's, which may open a quotation and not close
-/// it.
+/// It searches from the end. A client may have written the beginning, and may have opened a
+/// quotation without closing it.
 fn split_last(list: &[u8], separator: u8) -> (Option<&[u8]>, &[u8]) {
     let mut quoted = false;
     for (place, byte) in list.iter().enumerate().rev() {

@@ -31,7 +31,7 @@ pub(crate) struct Head {
 /// How long a request's body is (section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
-    /// So many bytes; none if there was no word of a body.
+    /// A body of this many bytes. 0 if the head announces no body.
     Length(u64),
     Chunked,
 }

@@ -10,14 +10,14 @@ use super::token::is_token;
 
 /// A body that is read part by part.
 ///
-/// A delimiter is a line of `--`, the boundary, perhaps another `--`, and perhaps spaces and tabs.
-/// The line end before it belongs to it and not to the part. Some clients end their lines with LF
-/// alone: the end of the first delimiter tells.
+/// A delimiter is a line of `--`, the boundary, optionally another `--`, and optional spaces and
+/// tabs. The line end before it belongs to it and not to the part. Some clients end their lines
+/// with LF alone. The end of the first delimiter shows which.
 pub(crate) struct Multipart<'a> {
     body: &'a [u8],
-    /// Where the next part begins.
+    /// The start of the next part.
     position: usize,
-    /// Finds what may be a delimiter: a line end, `--`, and the boundary.
+    /// Finds possible delimiters: a line end, `--`, and the boundary.
     finder: Finder<'a>,
     line_end: &'static [u8],
     is_over: bool,
@@ -26,7 +26,7 @@ pub(crate) struct Multipart<'a> {
 /// The end of a delimiter, behind the boundary.
 struct Tail {
     length: usize,
-    /// There is a `--`: no part follows.
+    /// The delimiter ends in `--`: no part follows.
     is_last: bool,
     line_end: &'static [u8],
 }
@@ -53,7 +53,8 @@ impl<'a> Iterator for Multipart<'a> {
         if self.is_over {
             return None;
         }
-        // The line end of the last delimiter may be that of the next one: a part of no bytes.
+        // The line end of the last delimiter may also be that of the next one. Then the part is
+        // empty.
         let from = self.position.saturating_sub(self.line_end.len());
         let Some((part_end, end, tail)) = find(&self.finder, self.body, from) else {
             self.is_over = true;
@@ -66,8 +67,7 @@ impl<'a> Iterator for Multipart<'a> {
     }
 }
 
-/// Finds the next delimiter: where its line end begins, where its boundary ends, and what follows
-/// that.
+/// Returns the next delimiter: the start of its line end, the end of its boundary, and its tail.
 fn find(finder: &Finder<'_>, body: &[u8], from: usize) -> Option<(usize, usize, Tail)> {
     let mut from = from;
     loop {
@@ -76,13 +76,13 @@ fn find(finder: &Finder<'_>, body: &[u8], from: usize) -> Option<(usize, usize, 
         if let Some(tail) = Tail::parse(body.get(end..)?) {
             return Some((start, end, tail));
         }
-        // A line of a part that only begins like a delimiter.
+        // A line of a part that begins like a delimiter, but is not one.
         from = end;
     }
 }
 
 impl Tail {
-    /// What follows a boundary. `None` if its line goes on: then it is no delimiter.
+    /// Parses the tail of a delimiter. `None` if its line continues: then it is not a delimiter.
     fn parse(rest: &[u8]) -> Option<Tail> {
         let (is_last, after) = rest.strip_prefix(b"--").map_or((false, rest), |after| (true, after));
         let padding = after.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
@@ -97,7 +97,7 @@ impl Tail {
     }
 }
 
-/// A part of a form: the headers that count, and its content.
+/// A part of a form: its relevant headers, and its content.
 pub(crate) struct Part<'a> {
     pub(crate) disposition: Option<Cow<'a, [u8]>>,
     pub(crate) content_type: Option<Cow<'a, [u8]>>,
@@ -108,7 +108,7 @@ impl<'a> Part<'a> {
     /// Separates a part's headers from its content. Folded lines are unfolded. `None` if a header
     /// is malformed.
     ///
-    /// The headers may end with the part: then there is no content.
+    /// The headers may end with the part. Then the content is empty.
     pub(crate) fn parse(part: &'a [u8]) -> Option<Part<'a>> {
         let mut read = Part { disposition: None, content_type: None, content: part };
         while !read.content.is_empty() {
@@ -150,13 +150,13 @@ impl<'a> Part<'a> {
     }
 }
 
-/// The first line, without its end, and what is behind it.
+/// Returns the first line, without its end, and the rest.
 fn split_line(text: &[u8]) -> (&[u8], &[u8]) {
     let (line, rest) = split_at_byte(text, b'\n');
     (line.strip_suffix(b"\r").unwrap_or(line), rest)
 }
 
-/// A parameter of a header's value: `; name=token` or `; name="quoted"`.
+/// Returns a parameter of a header's value: `; name=token` or `; name="quoted"`.
 pub(crate) fn parameter(parameters: &[u8], name: &str) -> Option<Vec<u8>> {
     let mut rest = parameters;
     loop {
@@ -207,7 +207,7 @@ fn unquote(quoted: &[u8]) -> (Vec<u8>, &[u8]) {
     }
 }
 
-/// What stands before and behind the first `byte`.
+/// Returns the bytes before and behind the first `byte`.
 pub(crate) fn split_at_byte(text: &[u8], byte: u8) -> (&[u8], &[u8]) {
     let mut sides = text.splitn(2, |other| *other == byte);
     (sides.next().unwrap_or_default(), sides.next().unwrap_or_default())

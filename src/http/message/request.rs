@@ -15,7 +15,7 @@ use super::params::Params;
 use crate::emitter::Contained;
 use crate::http::FormError;
 
-/// A request: ReactPHP's `ServerRequestInterface`. Cheap to clone.
+/// A request: ReactPHP's `ServerRequestInterface`. It is cheap to clone.
 ///
 /// ```
 /// use react_websocket::{Response, ServerRequest};
@@ -37,11 +37,11 @@ struct Inner {
     client: Option<SocketAddr>,
     peer: Option<SocketAddr>,
     local: Option<Arc<SocketAddr>>,
-    /// Where a trusted proxy has described the client's request.
+    /// The place of a trusted proxy's description of the client's request.
     forwarding: Option<Forwarding>,
 }
 
-/// A list that requests share: one that is given another attribute points to the others'.
+/// A list that requests share. A request with a further attribute points to the list of the others.
 struct Attribute {
     value: Contained<Box<dyn Any + Send + Sync>>,
     before: Option<Arc<Attribute>>,
@@ -61,7 +61,7 @@ impl ServerRequest {
         }
     }
 
-    /// The same request with its body. It is not shared yet.
+    /// Returns the request with its body. The request is not shared yet.
     pub(crate) fn with_body(mut self, body: Bytes) -> ServerRequest {
         if let Some(inner) = Arc::get_mut(&mut self.inner) {
             inner.body = body;
@@ -73,32 +73,33 @@ impl ServerRequest {
         self.inner.head.framing
     }
 
-    /// The method. Methods are case-sensitive and may be any token.
+    /// Returns the method. Methods are case-sensitive, and any token is a method.
     pub fn method(&self) -> &Method {
         &self.inner.head.method
     }
 
-    /// The request target as a URI: path and query, or all of it if the client sent the absolute
-    /// form. Bytes beyond ASCII, quotes, backticks, `<` and `>` are percent-encoded, as in ReactPHP.
+    /// Returns the request target as a URI: path and query, or all of it if the client sent the
+    /// absolute form. Non-ASCII bytes, quotes, backticks, `<` and `>` are percent-encoded, as in
+    /// ReactPHP.
     ///
-    /// A proxy may have changed it: [`scheme`](ServerRequest::scheme) and
-    /// [`host`](ServerRequest::host) tell what the client asked for.
+    /// A proxy may have changed it. For the client's scheme and host use
+    /// [`scheme`](ServerRequest::scheme) and [`host`](ServerRequest::host).
     pub fn uri(&self) -> &Uri {
         self.inner.head.uri()
     }
 
-    /// The request target as it stood in the request line: ReactPHP's `getRequestTarget`.
+    /// Returns the request target as it stood in the request line: ReactPHP's `getRequestTarget`.
     ///
-    /// It is as the client sent it, not decoded. A target that is not UTF-8 is answered with 400.
+    /// It is not decoded. A target that is not UTF-8 is answered with 400.
     pub fn target(&self) -> &str {
         std::str::from_utf8(self.inner.head.target()).unwrap_or_default()
     }
 
-    /// The scheme that the client used: `http` or `https`.
+    /// Returns the scheme that the client used: `http` or `https`.
     ///
-    /// The first of these that is known counts: what the [trusted
-    /// proxies](crate::HttpOptions::trusted_proxies) wrote, the target in absolute form (RFC 9112
-    /// section 3.3), `http` for the connection. A stream that was handed to
+    /// The first known value of these counts: that of the [trusted
+    /// proxies](crate::HttpOptions::trusted_proxies), that of a target in absolute form (RFC 9112
+    /// section 3.3), `http` for the connection. A stream that was passed to
     /// [`HttpServer::serve`](crate::HttpServer::serve) counts as `http`, even if it is TLS. Schemes
     /// of WebSockets count as those of HTTP: `ws` is `http`, `wss` is `https`.
     ///
@@ -117,17 +118,17 @@ impl ServerRequest {
     /// ```
     pub fn scheme(&self) -> &'static str {
         let forwarded = self.inner.forwarding.and_then(|forwarding| forwarding.scheme(self.headers()));
-        // TLS of our own will say `https` here, in place of the last.
+        // TLS in this crate would return `https` here, instead of the last value.
         forwarded.or_else(|| forwarding::scheme(self.uri().scheme_str()?.as_bytes())).unwrap_or("http")
     }
 
-    /// The host that the client asked for, with its port if there is one: `example.com`,
+    /// Returns the host that the client asked for, with its port if there is one: `example.com`,
     /// `[::1]:8000`. `None` if an HTTP/1.0 client named no host.
     ///
-    /// The first of these that is known counts: what the [trusted
-    /// proxies](crate::HttpOptions::trusted_proxies) wrote, the target in absolute form (RFC 9112
-    /// section 3.2.2), the `Host` header. It is a valid host, and it is the client's claim: compare
-    /// it with a list before a link or a redirect is made of it. Its case and a default port are
+    /// The first known value of these counts: that of the [trusted
+    /// proxies](crate::HttpOptions::trusted_proxies), that of a target in absolute form (RFC 9112
+    /// section 3.2.2), the `Host` header. The host is valid, but it is the client's claim. Compare
+    /// it with a list before you make a link or a redirect of it. Its case and a default port are
     /// kept.
     pub fn host(&self) -> Option<&str> {
         let forwarded = self.inner.forwarding.and_then(|forwarding| forwarding.host(self.headers()));
@@ -138,7 +139,7 @@ impl ServerRequest {
         self.inner.head.target()
     }
 
-    /// The path, not decoded: `/`, `/chat`; empty for `OPTIONS *`.
+    /// Returns the path, not decoded: `/`, `/chat`. Empty for `OPTIONS *`.
     pub fn path(&self) -> &str {
         match self.inner.head.path_and_query().0 {
             "*" => "",
@@ -146,24 +147,26 @@ impl ServerRequest {
         }
     }
 
-    /// The query's parameters, decoded. As in PHP the last of several with the same name counts.
+    /// Returns the query's parameters, decoded. Of several with the same name the last counts, as
+    /// in PHP.
     pub fn query_params(&self) -> Params {
         Params::from_urlencoded(self.inner.head.path_and_query().1.unwrap_or_default().as_bytes())
     }
 
-    /// HTTP/1.0 or HTTP/1.1.
+    /// Returns the version: HTTP/1.0 or HTTP/1.1.
     pub fn version(&self) -> Version {
         self.inner.head.version
     }
 
-    /// A header by name, in any case: the first line of it, if that is UTF-8.
+    /// Returns a header by name, in any case: its first line, if that is UTF-8.
     pub fn header(&self, name: &str) -> Option<&str> {
         std::str::from_utf8(self.inner.head.value(name)?).ok()
     }
 
-    /// The elements of a header that is a comma-separated list, such as `Accept-Language` or
-    /// `Sec-WebSocket-Protocol`, over all its lines (RFC 9110 section 5.6.1). Empty elements, and
-    /// those that are not UTF-8, are left out. A comma inside of double quotes does not separate.
+    /// Returns the elements of a header that is a comma-separated list, such as `Accept-Language`
+    /// or `Sec-WebSocket-Protocol`, over all its lines (RFC 9110 section 5.6.1). Empty elements,
+    /// and elements that are not UTF-8, are skipped. A comma inside of double quotes does not
+    /// separate.
     ///
     /// ```
     /// use react_websocket::{WebSocketConnection, WebSocketMiddleware};
@@ -190,7 +193,7 @@ impl ServerRequest {
         elements.map(|element| element.trim_matches([' ', '\t'])).filter(|element| !element.is_empty())
     }
 
-    /// All headers.
+    /// Returns all headers.
     pub fn headers(&self) -> &HeaderMap {
         self.inner.head.headers()
     }
@@ -204,13 +207,14 @@ impl ServerRequest {
         self.values(name).next().is_some()
     }
 
-    /// The cookies that the client sent. Of several with one name, [`get`](Params::get) returns the
-    /// first.
+    /// Returns the cookies that the client sent. Of several with one name, [`get`](Params::get)
+    /// returns the first.
     pub fn cookie_params(&self) -> Params {
         Params::from_cookies(self.values(&COOKIE))
     }
 
-    /// The body, all of it. Its size is bounded by [`HttpOptions::max_body_size`](crate::HttpOptions::max_body_size).
+    /// Returns the whole body. [`HttpOptions::max_body_size`](crate::HttpOptions::max_body_size)
+    /// bounds its size.
     pub fn body(&self) -> &Bytes {
         &self.inner.body
     }
@@ -236,7 +240,7 @@ impl ServerRequest {
         form::parse(content_type, self.body())
     }
 
-    /// What a middleware attached, by its type.
+    /// Returns the value of this type that a middleware attached.
     ///
     /// ```
     /// # use react_websocket::{Next, Response, ServerRequest};
@@ -259,15 +263,16 @@ impl ServerRequest {
         None
     }
 
-    /// The same request with something attached, for those after this middleware. It replaces what has the same type.
+    /// Returns the request with an attached value, for the handlers after this middleware. It
+    /// replaces a value of the same type.
     pub fn with_attribute<T: Send + Sync + 'static>(mut self, value: T) -> ServerRequest {
         let before = self.attributes.take();
         self.attributes = Some(Arc::new(Attribute { value: Contained::new(Box::new(value)), before }));
         self
     }
 
-    /// The client's address; `None` on a Unix socket or a stream that has none. An IPv4 client has
-    /// an IPv4 address here, also on a socket that listens on `[::]`.
+    /// Returns the client's address. `None` on a Unix socket or a stream that has no address. An
+    /// IPv4 client has an IPv4 address here, even on a socket that listens on `[::]`.
     ///
     /// Behind [trusted proxies](crate::HttpOptions::trusted_proxies) it is the address that they
     /// wrote, with port 0 if they wrote no port.
@@ -275,19 +280,19 @@ impl ServerRequest {
         self.inner.client
     }
 
-    /// The address at the other end of the socket, which may be a proxy's; `None` as with
-    /// [`remote_address`](ServerRequest::remote_address), and of a request that a WebSocket connection has
-    /// [kept](crate::WebSocketConnection::request).
+    /// Returns the address at the other end of the socket, which may be a proxy's. `None` as with
+    /// [`remote_address`](ServerRequest::remote_address), and for a request that a WebSocket
+    /// connection has [kept](crate::WebSocketConnection::request).
     pub fn peer_address(&self) -> Option<SocketAddr> {
         self.inner.peer
     }
 
-    /// The same as it is shared.
+    /// Returns the local address without a copy.
     pub(crate) fn shared_local_address(&self) -> Option<Arc<SocketAddr>> {
         self.inner.local.clone()
     }
 
-    /// The address that the client connected to.
+    /// Returns the address that the client connected to.
     pub fn local_address(&self) -> Option<SocketAddr> {
         self.inner.local.as_deref().copied()
     }

@@ -100,12 +100,13 @@ impl RequestBuilder {
         self
     }
 
-    /// Builds the request. It may lack the `Host` that HTTP/1.1 demands of clients.
+    /// Builds the request. It need not have the `Host` that HTTP/1.1 requires of clients.
     ///
     /// # Errors
-    /// The error that a server has for such a request: [`HttpError::RequestLine`] if the method is not a token (RFC 9110 section
-    /// 9.1), [`HttpError::Header`] for a malformed header or too many of them, [`HttpError::Target`],
-    /// [`HttpError::RequestLineTooLong`] or [`HttpError::Connect`] for a target that no request has (RFC 9112 section 3.2).
+    /// The error that a server reports for such a request. A method that is not a token is
+    /// [`HttpError::RequestLine`] (RFC 9110 section 9.1). A malformed header, or too many headers,
+    /// are [`HttpError::Header`]. A target that is not valid in a request is [`HttpError::Target`],
+    /// [`HttpError::RequestLineTooLong`] or [`HttpError::Connect`] (RFC 9112 section 3.2).
     pub fn build(self) -> Result<ServerRequest, HttpError> {
         let RequestBuilder { method, target, headers, body, remote, local, failed } = self;
         if let Some(failed) = failed {

@@ -11,10 +11,11 @@ use crate::emitter::{BoxError, Contained, drop_each};
 use crate::http::HttpError;
 use crate::http::lifecycle::Upgrade;
 
-/// An answer to a request: ReactPHP's `Response`.
+/// A response to a request: ReactPHP's `Response`.
 ///
-/// The server adds what is missing: `Server`, `Date`, `Content-Length` or `Transfer-Encoding`, `Connection`. An empty
-/// `Server` or `Date` set by the app leaves that header out.
+/// The server adds the headers that are missing: `Server`, `Date`, `Content-Length` or
+/// `Transfer-Encoding`, and `Connection`. If the app sets `Server` or `Date` to an empty value, the
+/// server leaves that header out.
 ///
 /// ```
 /// use react_websocket::Response;
@@ -22,13 +23,15 @@ use crate::http::lifecycle::Upgrade;
 /// let response = Response::html("<h1>Hello</h1>").with_status(404).with_header("Cache-Control", "no-store");
 /// assert_eq!(response.status(), 404);
 /// ```
+#[must_use = "a response is sent when a handler returns it"]
 pub struct Response {
     pub(crate) status: StatusCode,
     /// In the app's order and spelling.
     pub(crate) headers: Vec<Header>,
     pub(crate) body: Body,
     pub(crate) upgrade: Option<Box<dyn Upgrade>>,
-    /// What the server's `error` event is to tell of. A middleware may drop the response anywhere.
+    /// The error that the server's `error` event reports. A middleware may drop the response
+    /// anywhere.
     pub(crate) error: Option<Contained<HttpError>>,
     /// The error has its line in the log, or its listeners elsewhere.
     pub(crate) is_reported: bool,
@@ -69,7 +72,7 @@ impl Drop for BodyBytes {
 }
 
 impl Body {
-    /// The bytes, unless it is a stream.
+    /// Returns the bytes. `None` if the body is a stream.
     pub fn as_bytes(&self) -> Option<&Bytes> {
         match &self.0 {
             BodyKind::Bytes(bytes) => Some(bytes),
@@ -79,9 +82,10 @@ impl Body {
 }
 
 impl Response {
-    /// A response without headers or body.
+    /// Creates a response without headers or body.
     ///
-    /// A status outside of 200 to 999 is a mistake of the app, answered with a 500: those below do not end an exchange.
+    /// A status outside of 200 to 999 is an error of the app, answered with a 500. Statuses below
+    /// 200 are not final.
     pub fn new(status: u16) -> Response {
         let response = Response {
             status: StatusCode::OK,
@@ -95,26 +99,27 @@ impl Response {
         response.with_status(status)
     }
 
-    /// 200 with `text/plain; charset=utf-8`.
+    /// Creates a 200 response with `text/plain; charset=utf-8`.
     pub fn plaintext(text: impl Into<Body>) -> Response {
         Response::of_type(const { HeaderValue::from_static("text/plain; charset=utf-8") }, text.into())
     }
 
-    /// 200 with `text/html; charset=utf-8`.
+    /// Creates a 200 response with `text/html; charset=utf-8`.
     pub fn html(html: impl Into<Body>) -> Response {
         Response::of_type(const { HeaderValue::from_static("text/html; charset=utf-8") }, html.into())
     }
 
-    /// 200 with `application/xml`.
+    /// Creates a 200 response with `application/xml`.
     pub fn xml(xml: impl Into<Body>) -> Response {
         Response::of_type(const { HeaderValue::from_static("application/xml") }, xml.into())
     }
 
-    /// 200 with `application/json`: the value on indented lines, with a line feed behind it, as
-    /// ReactPHP writes it. Slashes and characters beyond ASCII are not escaped.
+    /// Creates a 200 response with `application/json`. The value is printed on indented lines, with
+    /// a line feed at the end, as ReactPHP does it. Slashes and non-ASCII characters are not
+    /// escaped.
     ///
     /// A value that cannot be JSON, such as a map whose keys are not strings, is answered with a
-    /// 500. A float that is infinite or not a number becomes `null`, which PHP refuses.
+    /// 500. A float that is infinite or not a number becomes `null`; PHP refuses it.
     #[cfg(feature = "json")]
     pub fn json(value: &(impl serde::Serialize + ?Sized)) -> Response {
         let mut json = Vec::new();
@@ -128,7 +133,8 @@ impl Response {
         }
     }
 
-    /// Replaces the status. One outside of 200 to 999 is a mistake of the app, answered with a 500.
+    /// Replaces the status. A status outside of 200 to 999 is an error of the app, answered with a
+    /// 500.
     pub fn with_status(mut self, status: u16) -> Response {
         match StatusCode::from_u16(status) {
             Ok(status) => self.status = status,
@@ -137,16 +143,18 @@ impl Response {
         self
     }
 
-    /// Sets a header, replacing lines of that name in any case. The spelling of the name is kept.
+    /// Sets a header, replacing all lines of that name in any case. The spelling of the name is
+    /// kept.
     ///
-    /// A name that is no token, or a value with CR, LF, NUL or another control character, is refused: the client gets a
-    /// 500 instead, and the server emits `error`. So nothing that the app passes on can add a header or a second response.
+    /// A malformed header is refused: a name that is not a token, or a value with CR, LF, NUL or
+    /// another control character. The client gets a 500 instead, and the server emits `error`. So
+    /// no value that the app passes on can add a header or a second response.
     pub fn with_header(self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Response {
         self.without_header(name.as_ref()).with_added_header(name, value)
     }
 
-    /// Adds a header line, keeping others of that name: `Set-Cookie`, for one. Otherwise as
-    /// [`with_header`](Response::with_header).
+    /// Adds a header line, keeping other lines of that name, as `Set-Cookie` needs it. A malformed
+    /// header is refused as in [`with_header`](Response::with_header).
     pub fn with_added_header(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Response {
         let name = name.as_ref();
         match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_ref())) {
@@ -163,7 +171,7 @@ impl Response {
         self
     }
 
-    /// Removes the headers of that name, in any case.
+    /// Removes all headers of that name, in any case.
     pub fn without_header(mut self, name: &str) -> Response {
         self.headers.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
         self
@@ -175,22 +183,22 @@ impl Response {
         self
     }
 
-    /// The status as a number.
+    /// Returns the status as a number.
     pub fn status(&self) -> u16 {
         self.status.as_u16()
     }
 
-    /// The first header of that name, in any case, if it is text.
+    /// Returns the first header of that name, in any case, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.header_value(name)?.to_str().ok()
     }
 
-    /// The headers that the app has set, in its order and spelling.
+    /// Returns the headers that the app has set, in its order and spelling.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &HeaderValue)> {
         self.headers.iter().map(|(name, value)| (&**name, value))
     }
 
-    /// The body.
+    /// Returns the body.
     pub fn body(&self) -> &Body {
         &self.body
     }
@@ -202,7 +210,7 @@ impl Response {
         Response::of_type(const { HeaderValue::from_static("text/plain") }, page.into()).with_status(status.as_u16())
     }
 
-    /// The page that tells the client of an error, unless the app makes another. `None` if there is nobody left to tell.
+    /// Returns the default error page. `None` if the client has gone.
     pub(crate) fn for_error(error: &HttpError) -> Option<Response> {
         let page = Response::error_page(error.status()?);
         Some(match error {
@@ -213,7 +221,7 @@ impl Response {
         })
     }
 
-    /// The error page of an error, which the server's `error` event is to tell of.
+    /// Returns the error page of an error that the server's `error` event is to report.
     pub(crate) fn failed(error: HttpError) -> Response {
         Response::error_page(error.status().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)).with_error(error)
     }
@@ -224,7 +232,8 @@ impl Response {
         self
     }
 
-    /// The same for an error that has its line in the log already, or its listeners elsewhere.
+    /// Returns the error page of an error that has been logged already, or that has been reported
+    /// elsewhere.
     pub(crate) fn with_reported_error(self, error: HttpError) -> Response {
         Response { is_reported: true, ..self.with_error(error) }
     }
@@ -258,7 +267,7 @@ impl Response {
         is_in_order && !self.status.is_informational() && matches!(self.body.0, BodyKind::Bytes(_))
     }
 
-    /// What is really to be sent: a 500 if the app made a mistake, as ReactPHP has it.
+    /// Returns the response that is sent: a 500 if the app's response is malformed, as in ReactPHP.
     pub(crate) fn checked(mut self) -> Response {
         if self.status.is_informational() && self.upgrade.is_none() {
             self.mistake(format!("{} is not a final status", self.status));

@@ -21,8 +21,9 @@ impl<B: Into<Body>> From<http::Response<B>> for Response {
 impl TryFrom<Response> for http::Response<Bytes> {
     type Error = Response;
 
-    /// Converts what the client would get, without the headers that the server adds. So a response that cannot be sent, such as
-    /// one with a malformed header, becomes its 500 page.
+    /// Converts the response to the form that the client gets, without the headers that the server
+    /// adds. So a response that cannot be sent, such as one with a malformed header, becomes its
+    /// 500 page.
     ///
     /// # Errors
     /// The response itself if its body is a [`BodyStream`](crate::BodyStream), if its connection goes on as a WebSocket, or if

@@ -73,7 +73,7 @@ impl HttpServer {
     /// HttpServer::new(async move |request: ServerRequest| Response::plaintext(app.greet(request.path()).await));
     /// ```
     ///
-    /// When the client leaves before the answer, their futures are dropped at the next `.await`. What has to be finished in any
+    /// When the client leaves before the answer, their futures are dropped at the next `.await`. Work that must be finished in any
     /// case belongs into [`tokio::spawn`]:
     ///
     /// ```
@@ -137,7 +137,7 @@ impl HttpServer {
         self.serve_with_addresses(stream, None, None)
     }
 
-    /// The same, with the addresses of the stream's ends, which requests and connections then tell.
+    /// Like [`serve`](HttpServer::serve), with the addresses of the stream's ends, which requests and connections then have.
     ///
     /// # Panics
     /// Outside of a tokio runtime with time enabled.

@@ -141,7 +141,7 @@ fn limits_at_the_bound_and_one_past_it() {
     check(&[frame(0x82, &[1; 9])], &[], Some(FrameTooLarge { length: 9, limit: 8 }));
     check(&[frame(0x02, &[1; 8]), frame(0x80, &[1; 2])], &[binary(&[1; 10])], None);
     check(&[frame(0x02, &[1; 8]), frame(0x80, &[1; 3])], &[], Some(MessageTooLarge { length: 11, limit: 10 }));
-    // What has arrived of a text, and of a character of it, counts as well.
+    // The bytes of a text that have arrived count as well, even those of an unfinished character.
     check(&[frame(0x01, &[b'a'; 8]), frame(0x80, b"bc")], &[text("aaaaaaaabc")], None);
     check(&[frame(0x01, &[b'a'; 8]), frame(0x80, b"bcd")], &[], Some(MessageTooLarge { length: 11, limit: 10 }));
     check(&[frame(0x01, b"aaaaaaa\xc3"), frame(0x80, b"\xa9bc")], &[], Some(MessageTooLarge { length: 11, limit: 10 }));
@@ -161,7 +161,7 @@ fn the_announced_length_decides_before_any_payload() {
     assert_eq!(received, Err(ProtocolError::FrameTooLarge { length: (1 << 62) - 1, limit: 1 << 20 }));
 }
 
-/// So many bytes, of a character of three each.
+/// A text of this length in bytes, made of characters of three bytes each.
 fn large_text(length: usize) -> String {
     assert_eq!(length % 3, 0);
     "語".repeat(length / 3)
@@ -240,7 +240,8 @@ fn text_that_is_read_straight_into_its_buffer_may_go_on_and_end_in_other_ways() 
     let mut fragment = frame(0x01, &words.as_bytes()[..369_998]);
     let (first, rest) = fragment.split_at_mut(35_000);
     assert_eq!(connection.receive(&mut &mut *first, &limits, &mut pool), Ok(None));
-    // What is left is less than what is worth a read of its own, but the rest goes the way that it has begun to go.
+    // The rest is too short for a read of its own, but it goes the way that the frame has begun to
+    // go.
     for piece in [&rest[..334_000], &rest[334_000..], &[]] {
         let Some((buffer, room)) = connection.direct(&mut pool) else {
             assert!(piece.is_empty());

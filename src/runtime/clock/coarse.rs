@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// A moment of real time, a few milliseconds coarse, and so cheap to ask for that every turn can.
+/// A moment of real time with a precision of a few milliseconds. It is cheap enough for every turn.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Coarse {
     nanos: u64,
@@ -26,18 +26,18 @@ impl Coarse {
         Coarse { nanos: now.map_or(0, nanos) }
     }
 
-    /// Nanoseconds, from some beginning on.
+    /// Returns nanoseconds since an unspecified moment.
     #[inline(always)]
     pub(crate) fn nanos(self) -> u64 {
         self.nanos
     }
 
-    /// Whole seconds, from some beginning on.
+    /// Returns whole seconds since an unspecified moment.
     pub(crate) fn seconds(self) -> u64 {
         self.nanos / 1_000_000_000
     }
 
-    /// Whether so many nanoseconds have passed since.
+    /// Returns whether this many nanoseconds have passed since.
     #[inline(always)]
     pub(crate) fn is_over(self, nanos: u64) -> bool {
         // Where the clock can be set back, nothing has.
@@ -45,7 +45,7 @@ impl Coarse {
     }
 }
 
-/// As [`Coarse::is_over`] wants it.
+/// Returns a duration in the form of [`Coarse::is_over`].
 pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

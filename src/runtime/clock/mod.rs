@@ -1,8 +1,7 @@
 //! One coarse clock for all connections of a server: thousands of deadlines, one timer.
 //!
-//! A connection on which nothing happens costs what its entry here costs, some 30 bytes, and not a
-//! timer of its own. The price is precision: a deadline rings up to [`RESOLUTION`] late, never
-//! early.
+//! An idle connection only costs its entry here, some 30 bytes, and no timer of its own. The price
+//! is precision: a deadline is reported up to [`RESOLUTION`] late, and never early.
 
 mod coarse;
 mod sleeper;
@@ -22,8 +21,8 @@ use tokio::time::Instant;
 pub(crate) use coarse::{Coarse, nanos};
 use sleeper::Sleeper;
 
-/// Deadlines within one such span ring together. A twentieth of a second is nothing to the timeouts
-/// that people set, and lets a server of a million connections that ping every 20 s wake its clock
+/// Deadlines within one such span are reported together. A twentieth of a second is negligible for
+/// usual timeouts. With it, a server of a million connections that ping every 20 s wakes its clock
 /// twenty times a second.
 pub(crate) const RESOLUTION: Duration = Duration::from_millis(50);
 
@@ -33,13 +32,13 @@ pub(crate) const RESOLUTION: Duration = Duration::from_millis(50);
 pub(crate) struct Moment(u32);
 
 impl Moment {
-    /// Does not come.
+    /// A moment that is never reached.
     pub(crate) const NEVER: Moment = Moment(u32::MAX);
 }
 
-/// Something that can be rung.
+/// A target for deadlines.
 pub(crate) trait Alarm: Sync {
-    /// The moment has come. `key` is what was given to [`Clock::ring_at`]. A stale key is ignored.
+    /// The moment has been reached. `key` is that of [`Clock::ring_at`]. A stale key is ignored.
     fn ring(&self, key: u64);
 }
 
@@ -54,8 +53,7 @@ struct Inner {
     start: Instant,
     has_io: bool,
     wheel: Mutex<Wheel>,
-    /// Tells the task that an earlier deadline than the one it sleeps for has come, or that it is
-    /// to end.
+    /// Wakes the clock's task for an earlier deadline than the one it sleeps for, or for its end.
     changed: Arc<Notify>,
 }
 
@@ -65,30 +63,30 @@ struct Wheel {
     task: Option<JoinHandle<()>>,
 }
 
-/// The alarms of one moment by their keys. Keys are not chosen by peers, so that any hasher will
-/// do, and this one takes no room.
+/// The alarms of one moment by their keys. Peers do not choose keys, so any hasher is safe, and
+/// this one takes no room.
 type Alarms = HashMap<u64, &'static dyn Alarm, BuildHasherDefault<DefaultHasher>>;
 
 impl Clock {
-    /// A clock that starts now. `has_io`: it is going to run in a runtime that can wait for
+    /// Creates a clock that starts now. `has_io`: it will run in a runtime that can wait for
     /// descriptors.
     pub(crate) fn new(has_io: bool) -> Clock {
         let inner = Inner { start: Instant::now(), has_io, wheel: Mutex::default(), changed: Arc::default() };
         Clock(Arc::new(inner))
     }
 
-    /// The last moment that has come.
+    /// Returns the last moment that has been reached.
     pub(crate) fn now(&self) -> Moment {
         self.0.now()
     }
 
-    /// Milliseconds since the start.
+    /// Returns the milliseconds since the start.
     pub(crate) fn millis(&self) -> u64 {
         millis(self.0.start.elapsed())
     }
 
-    /// The first moment at which `duration` has passed, from now on; one that is still to come, so
-    /// that what is to be done every 0 s is done at the clock's pace.
+    /// Returns the first future moment at which `duration` has passed. Since it is in the future, a
+    /// task with an interval of 0 s runs at the pace of the clock.
     pub(crate) fn after(&self, duration: Duration) -> Moment {
         let now = self.0.start.elapsed();
         let spans = now.saturating_add(duration).as_millis().div_ceil(RESOLUTION.as_millis());
@@ -96,10 +94,10 @@ impl Clock {
         Moment(u32::try_from(spans.max(next)).unwrap_or(u32::MAX))
     }
 
-    /// Rings `alarm` when `moment` has come, unless it is [forgotten](Clock::forget) before. No
-    /// other alarm has the same `key`.
+    /// Calls `alarm` when `moment` has been reached, unless [`forget`](Clock::forget) is called
+    /// before. No other alarm has the same `key`.
     ///
-    /// An alarm that is rung looks whether a deadline of its own has really passed.
+    /// The alarm itself checks which of its own deadlines have passed.
     #[inline(never)]
     pub(crate) fn ring_at(&self, moment: Moment, alarm: &'static dyn Alarm, key: u64) {
         if moment == Moment::NEVER {
@@ -115,7 +113,7 @@ impl Clock {
         }
     }
 
-    /// Takes back what was given to [`ring_at`](Clock::ring_at). If it has rung, nothing happens.
+    /// Cancels a call of [`ring_at`](Clock::ring_at). Does nothing if the alarm has been called.
     pub(crate) fn forget(&self, moment: Moment, key: u64) {
         if moment == Moment::NEVER {
             return;
@@ -131,14 +129,13 @@ impl Clock {
         }
     }
 
-    /// How many alarms are to ring.
+    /// Returns the number of pending alarms.
     #[cfg(test)]
     pub(crate) fn pending(&self) -> usize {
         self.0.wheel.lock().due.values().map(HashMap::len).sum()
     }
 
-    /// Ends the task, and waits until it has ended. Nothing rings any more, unless there are new
-    /// deadlines.
+    /// Ends the task, and waits for its end. Only new deadlines start it again.
     pub(crate) async fn stop(&self) {
         let task = self.0.wheel.lock().task.take();
         if let Some(task) = task {

@@ -1,11 +1,10 @@
 use tokio::time::{Instant, sleep_until};
 
-/// What the clock's task sleeps with.
+/// The timer of the clock's task.
 ///
-/// As long as any timer of tokio's is set, tokio looks at the time twice whenever a thread has
-/// nothing to do, which is after each message of a quiet server and costs a quarter of all that
-/// such a message takes. So on Linux the clock has a timer of the system's, which is one more
-/// descriptor to the runtime.
+/// While any timer of tokio is set, tokio reads the time twice whenever a thread becomes idle. On a
+/// quiet server that is after each message, and costs a quarter of all time per message. So on
+/// Linux the clock has a timer of the system, which is one more descriptor for the runtime.
 pub(super) struct Sleeper {
     #[cfg(target_os = "linux")]
     timer: Option<timer::Timer>,
@@ -35,7 +34,7 @@ impl Sleeper {
     }
 }
 
-/// Whether tokio's time is the system's. In a test it may be paused.
+/// Returns whether tokio's time is the system's. In a test it may be paused.
 #[cfg(target_os = "linux")]
 fn is_real_time() -> bool {
     let before = std::time::Instant::now();
@@ -53,10 +52,10 @@ mod timer {
     };
     use tokio::net::unix::pipe::Receiver;
 
-    /// A descriptor that becomes readable, in eight bytes, when a time has passed. To the runtime
-    /// it is like the end of a pipe.
+    /// A descriptor that becomes readable, with eight bytes, when a time has passed. For the
+    /// runtime it is the end of a pipe.
     ///
-    /// `AsyncFd` would be its proper type, but is made by unsafe or deprecated functions only.
+    /// `AsyncFd` would be the proper type, but only unsafe or deprecated functions create it.
     pub(super) struct Timer(Receiver);
 
     impl Timer {
@@ -66,7 +65,7 @@ mod timer {
         }
 
         pub(super) async fn sleep(&self, duration: Duration) -> io::Result<()> {
-            // No time at all would switch the timer off.
+            // A duration of zero would switch the timer off.
             let duration = duration.max(Duration::from_nanos(1));
             let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
             let seconds = duration.as_secs().try_into().unwrap_or(i64::MAX);

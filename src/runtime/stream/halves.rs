@@ -1,4 +1,4 @@
-//! The halves of a stream, so that a socket can be written by others than its reader.
+//! The halves of a stream, so that other threads than the reader's can write to a socket.
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -9,14 +9,19 @@ use std::task::{Context, Poll};
 
 #[cfg(target_os = "linux")]
 use rustix::net::{RecvFlags, SendFlags};
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+#[cfg(target_os = "linux")]
+use tokio::io::Interest;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+#[cfg(target_os = "linux")]
+use tokio::net::TcpStream;
+use tokio::net::tcp;
 #[cfg(unix)]
 use tokio::net::unix;
-use tokio::net::{TcpStream, tcp};
 
 use crate::runtime::acknowledged::{Acknowledged, keep_little_unsent};
 
-/// What a connection can run on besides a socket: TLS, a pipe in a test, anything that reads and writes.
+/// A stream that a connection can run on besides a socket: TLS, a pipe in a test, or any other that
+/// reads and writes.
 pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> ByteStream for T {}
 
@@ -25,12 +30,12 @@ pub(crate) enum ReadHalf {
     Tcp(tcp::OwnedReadHalf),
     #[cfg(unix)]
     Unix(unix::OwnedReadHalf),
-    /// Both halves: such a stream is written by its owner too.
+    /// Both halves: only the owner of such a stream can write to it.
     Other(Box<dyn ByteStream>),
 }
 
 impl ReadHalf {
-    /// Ready when the socket takes bytes again. Streams that only their owner writes are not asked.
+    /// Ready when the socket takes bytes again. Always ready for other streams.
     pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             ReadHalf::Tcp(half) => half.as_ref().poll_write_ready(cx),
@@ -40,8 +45,8 @@ impl ReadHalf {
         }
     }
 
-    /// Ready when a read may bring something. After one that has taken all there was it is cheaper to ask this than to read.
-    /// Streams of other kinds are not asked.
+    /// Ready when a read may succeed. After a read that has taken everything this is cheaper than
+    /// another read. Always ready for other streams.
     #[inline]
     pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
@@ -52,8 +57,8 @@ impl ReadHalf {
         }
     }
 
-    /// Reads what is there now. `WouldBlock` if nothing is: [`poll_read_ready`](ReadHalf::poll_read_ready) tells when to try again.
-    /// `None` where reading takes a waker.
+    /// Reads the available bytes. Returns `WouldBlock` if nothing has arrived; then wait for
+    /// [`poll_read_ready`](ReadHalf::poll_read_ready). Returns `None` if a read needs a waker.
     #[inline]
     pub(crate) fn try_read<'a>(&self, bytes: &'a mut [MaybeUninit<u8>]) -> Option<io::Result<&'a mut [u8]>> {
         #[cfg(target_os = "linux")]
@@ -70,7 +75,7 @@ impl ReadHalf {
             };
             Some(match received {
                 Some(bytes) => {
-                    // That there is no more now is an error that owns nothing, and dropping it would cost more than this.
+                    // `WouldBlock` owns nothing, and dropping it would cost more than this.
                     std::mem::forget(tried);
                     Ok(bytes)
                 }
@@ -84,7 +89,7 @@ impl ReadHalf {
         }
     }
 
-    /// What the peer has acknowledged of the `written` bytes that the stream has accepted.
+    /// Returns what the peer has acknowledged of the `written` bytes that the stream has accepted.
     pub(crate) fn acknowledged(&self, written: u64) -> Acknowledged {
         match self {
             ReadHalf::Tcp(half) => Acknowledged::of_tcp(half.as_ref(), written),
@@ -94,14 +99,15 @@ impl ReadHalf {
         }
     }
 
-    /// The peer has been found slow: has the kernel keep little for it, so that what is unsent is known.
+    /// Makes the kernel keep fewer unsent bytes for a slow peer, so that their number is known.
     pub(crate) fn keep_little_unsent(&self) {
         if let ReadHalf::Tcp(half) = self {
             keep_little_unsent(half.as_ref());
         }
     }
 
-    /// Reads what the system has, whatever tokio knows of it. `None` where that cannot be asked.
+    /// Reads bytes that the system has, even if tokio does not know of them. `None` for streams
+    /// that cannot do that.
     pub(crate) fn read_unasked<'a>(&self, bytes: &'a mut [MaybeUninit<u8>]) -> Option<io::Result<&'a mut [u8]>> {
         #[cfg(target_os = "linux")]
         {
@@ -119,7 +125,8 @@ impl ReadHalf {
         }
     }
 
-    /// Whether the system has something to read, or an end, that tokio may not have been told of yet. Only known of sockets on Linux.
+    /// Returns whether the system has bytes or an end to read that tokio may not know of yet. Only
+    /// known of sockets on Linux.
     pub(crate) fn has_unread(&self) -> bool {
         #[cfg(target_os = "linux")]
         {
@@ -147,22 +154,24 @@ impl AsyncRead for ReadHalf {
     }
 }
 
-/// The half that any thread may write, if it is one of a socket.
+/// The half that any thread may write to, if it is that of a socket.
 #[derive(Debug)]
 pub(crate) enum WriteHalf {
     Tcp(tcp::OwnedWriteHalf),
     #[cfg(unix)]
     Unix(unix::OwnedWriteHalf),
-    /// The stream can be written only by the task that reads it.
+    /// Only the task that reads the stream can write to it.
     Owner,
 }
 
 impl WriteHalf {
-    /// Writes what the socket takes now. `WouldBlock` if it takes nothing, and always for [`WriteHalf::Owner`].
+    /// Writes as many bytes as the socket takes now. Returns `WouldBlock` if it takes none, and
+    /// always for [`WriteHalf::Owner`].
     #[inline]
     pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            // The system call itself, without libc's wrapper: that one costs some 60 instructions more wherever there are threads.
+            // The system call itself. With several threads libc's wrapper costs some 40
+            // instructions more.
             #[cfg(target_os = "linux")]
             WriteHalf::Tcp(half) => send(half.as_ref(), bytes, SendFlags::NOSIGNAL),
             #[cfg(not(target_os = "linux"))]
@@ -173,18 +182,19 @@ impl WriteHalf {
         }
     }
 
-    /// The same for the last bytes, which a shutdown has to follow at once.
+    /// Like [`try_write`](Self::try_write), for the last bytes. The caller shuts the socket down at
+    /// once afterwards.
     pub(crate) fn try_write_last(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             #[cfg(target_os = "linux")]
-            // The system keeps the bytes back until the FIN, so that both are one segment, which saves 5 % of all that a short
-            // connection costs.
+            // The system keeps the bytes back until the FIN, so that both are one segment. That
+            // saves 5 % of the cost of a short connection.
             WriteHalf::Tcp(half) => send(half.as_ref(), bytes, SendFlags::MORE | SendFlags::NOSIGNAL),
             _ => self.try_write(bytes),
         }
     }
 
-    /// The same from several places.
+    /// Like [`try_write`](Self::try_write), with several slices.
     #[inline]
     pub(crate) fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
@@ -195,7 +205,7 @@ impl WriteHalf {
         }
     }
 
-    /// Lets go of the half without a shutdown(2): the socket is closed with its other half.
+    /// Drops the half without a shutdown(2). The socket is closed with its other half.
     pub(crate) fn forget(self) {
         match self {
             WriteHalf::Tcp(half) => half.forget(),
@@ -212,8 +222,11 @@ fn send(stream: &TcpStream, bytes: &[u8], flags: SendFlags) -> io::Result<usize>
     stream.try_io(Interest::WRITABLE, || Ok(rustix::net::send(stream, bytes, flags)?))
 }
 
-/// A read that does not fill its buffer has taken all there was, and says so in the way that tokio understands: it would block.
-/// That is what tokio's own `poll_read` does, which costs some hundred instructions more, as it also deals with wakers.
+/// Reads from the socket. A read that does not fill its buffer has taken everything, and reports to
+/// tokio that the next one would block.
+///
+/// Tokio's own `poll_read` does the same, but costs some hundred instructions more for its handling
+/// of wakers.
 #[cfg(target_os = "linux")]
 #[inline(always)]
 fn receive<'a>(
@@ -260,7 +273,7 @@ mod tests {
         assert!(half.has_unread(), "an end is something");
     }
 
-    /// Waits until a read may bring something, and reads so many bytes at most.
+    /// Waits until a read may succeed, and reads at most `room` bytes.
     async fn read(half: &ReadHalf, room: usize) -> io::Result<Vec<u8>> {
         std::future::poll_fn(|cx| half.poll_read_ready(cx)).await?;
         let mut bytes = vec![MaybeUninit::uninit(); room];

@@ -1,4 +1,4 @@
-//! The byte streams that connections run on: TCP, Unix sockets, or anything that reads and writes.
+//! The byte streams of connections: TCP, Unix sockets, and all others that read and write.
 
 mod halves;
 
@@ -18,16 +18,16 @@ pub(crate) use halves::{ByteStream, ReadHalf, WriteHalf};
 
 use crate::runtime::acknowledged::{Acknowledged, keep_little_unsent};
 
-/// One accepted connection, with the addresses of its ends where the transport has any.
+/// One accepted connection, with the addresses of both ends if the transport has addresses.
 pub(crate) struct Stream {
     pub(crate) transport: Transport,
     pub(crate) remote: Option<SocketAddr>,
-    /// Shared, since most connections of a server have come to the same address.
+    /// Shared, since most connections of a server use the same address.
     pub(crate) local: Option<Arc<SocketAddr>>,
 }
 
-/// The address by which a client is known, whatever socket it came to: a socket that listens on
-/// `[::]` says `::ffff:192.0.2.1` of an IPv4 client (RFC 4291 section 2.5.5.2).
+/// Returns the address by which a client is known, whatever socket it came to. A socket that
+/// listens on `[::]` reports an IPv4 client as `::ffff:192.0.2.1` (RFC 4291 section 2.5.5.2).
 pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         ip if ip == address.ip() => address,
@@ -35,7 +35,7 @@ pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// The two kinds of socket that can be written from any thread, and the rest.
+/// The two kinds of socket that any thread can write to, and all other streams.
 pub(crate) enum Transport {
     Tcp(TcpStream),
     #[cfg(unix)]
@@ -49,8 +49,8 @@ impl Stream {
         Stream { transport: Transport::Other(Box::new(stream)), remote: None, local: None }
     }
 
-    /// Whether the peer has sent its FIN, or is gone, be it behind bytes that have not been read. `None` for streams of other
-    /// kinds, of which it is not known.
+    /// Returns whether the peer has sent a FIN or a reset, even behind unread bytes. `None` for
+    /// other streams, for which this is unknown.
     pub(crate) fn has_ended(&self) -> Option<bool> {
         let mut cx = Context::from_waker(Waker::noop());
         let ready = match &self.transport {
@@ -62,16 +62,16 @@ impl Stream {
         Some(matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed()))
     }
 
-    /// Whether closing the connection is to reset it, however it comes to be closed, so that nobody takes the bytes sent so far
-    /// for all there is. Only TCP has that.
+    /// Sets whether closing the connection resets it, whatever closes it. A reset tells the peer
+    /// that the bytes sent so far are not everything. Only TCP has it.
     pub(crate) fn reset_on_close(&self, on: bool) {
         if let Transport::Tcp(stream) = &self.transport {
-            // If it fails, the connection is over anyhow.
+            // If this fails, the connection has ended already.
             let _ = socket2::SockRef::from(stream).set_linger(on.then_some(Duration::ZERO));
         }
     }
 
-    /// What the peer has acknowledged of the `written` bytes that the stream has accepted.
+    /// Returns what the peer has acknowledged of the `written` bytes that the stream has accepted.
     pub(crate) fn acknowledged(&self, written: u64) -> Acknowledged {
         match &self.transport {
             Transport::Tcp(stream) => Acknowledged::of_tcp(stream, written),
@@ -81,14 +81,14 @@ impl Stream {
         }
     }
 
-    /// The peer has been found slow: has the kernel keep little for it, so that what is unsent is known.
+    /// Makes the kernel keep fewer unsent bytes for a slow peer, so that their number is known.
     pub(crate) fn keep_little_unsent(&self) {
         if let Transport::Tcp(stream) = &self.transport {
             keep_little_unsent(stream);
         }
     }
 
-    /// Takes the stream apart, so that a socket can be written by others than its reader.
+    /// Splits the stream, so that other threads than the reader's can write to a socket.
     pub(crate) fn into_halves(self) -> (ReadHalf, WriteHalf) {
         match self.transport {
             Transport::Tcp(stream) => {

@@ -7,9 +7,9 @@ use crate::websocket::state::held::SlowMemberPolicy;
 use crate::websocket::state::outbox::Log;
 use crate::websocket::state::slot::Slot;
 
-/// A message that is encoded once, for many.
+/// Writing a message that is encoded once for many connections.
 impl WebSocketConnection {
-    /// Adds a message that stands in a broadcast's log.
+    /// Adds a message from a broadcast's log.
     #[inline]
     pub(crate) fn write_range(&self, log: &Arc<Log>, start: u32, end: u32) {
         let slot = self.slot();
@@ -20,7 +20,8 @@ impl WebSocketConnection {
         }
     }
 
-    /// As [`write_plainly`](WebSocketConnection::write_plainly), without the room.
+    /// Like [`write_plainly`](WebSocketConnection::write_plainly), but does not return whether
+    /// there is room.
     #[inline(always)]
     fn write_range_plainly(&self, slot: &'static Slot, log: &Arc<Log>, start: u32, end: u32) -> Option<bool> {
         let mut state = self.lock_at(slot)?;
@@ -45,7 +46,7 @@ impl WebSocketConnection {
         state.messages_out += 1;
         if state.streaming {
             let log = log.read();
-            state.extras().stream.push_encoded(log.get(start as usize..end as usize).unwrap_or_default());
+            state.cold().stream.push_encoded(log.get(start as usize..end as usize).unwrap_or_default());
             self.room(&mut state);
             return;
         }
@@ -53,7 +54,8 @@ impl WebSocketConnection {
         self.touched(state);
     }
 
-    /// The same for a member of a group that has a policy for slow ones. Returns how many messages were dropped.
+    /// Writes a range of a log to a member of a group that has a policy for slow consumers. Returns
+    /// how many messages were dropped for it.
     pub(crate) fn write_range_with_policy(
         &self,
         log: &Arc<Log>,
@@ -82,32 +84,32 @@ impl WebSocketConnection {
             state.holds = true;
             let log = log.read();
             let frame = log.get(start as usize..end as usize).unwrap_or_default();
-            state.extras().held.push(group, frame, policy == SlowMemberPolicy::KeepLatest, limit)
+            state.cold().held.push(group, frame, policy == SlowMemberPolicy::KeepLatest, limit)
         };
         if dropped > 0 {
-            state.extras().dropped += dropped;
+            state.cold().dropped += dropped;
         }
         dropped
     }
 
-    /// Adds what was held, as far as there is room, and says whether `drain` is to be said.
+    /// Adds held messages as far as there is room. Returns whether `drain` is due.
     pub(crate) fn release_held(&self) -> bool {
         let Some(mut state) = self.lock() else { return false };
         let says_drain = std::mem::take(&mut state.has_drained);
         let limit = state.soft_limit;
         while state.holds && state.is_writable() && state.unsent() < limit {
-            let Some(frame) = state.extras().held.pop() else {
+            let Some(frame) = state.cold().held.pop() else {
                 state.holds = false;
                 break;
             };
             state.messages_out += 1;
             if state.streaming {
-                state.extras().stream.push_encoded(&frame);
+                state.cold().stream.push_encoded(&frame);
             } else {
                 state.outbox.own().extend_from_slice(&frame);
             }
         }
-        state.trim_extras();
+        state.trim_cold();
         if state.outbox.unsent() > 0 {
             self.touched_without_answer(state);
         }

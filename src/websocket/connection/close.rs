@@ -7,17 +7,17 @@ use crate::http::Response;
 use crate::protocol::{Opcode, close, close_code};
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::handle::WebSocketConnection;
-use crate::websocket::state::slot::{ATTEND, CUT, DEAF, HEARD_OUT, PAUSED, Phase, State};
+use crate::websocket::state::slot::{DISCARD_INPUT, PAUSED, PEER_CLOSED, Phase, STATE_CHANGED, State, TERMINATED};
 
 /// # Ending
 impl WebSocketConnection {
-    /// Says that nothing more is written: what is queued leaves, then a Close with 1000. Messages of the peer are still
-    /// delivered until its Close.
+    /// Ends the connection after the last message: sends what was written, then a Close frame with
+    /// 1000. Messages of the peer are still delivered until its Close frame.
     pub fn end(&self) {
         self.begin_close(close_code::NORMAL, "", false);
     }
 
-    /// Writes a last text message and [ends](WebSocketConnection::end).
+    /// Sends a last text message and [ends](WebSocketConnection::end) the connection.
     pub fn end_with(&self, text: impl AsRef<str>) {
         if let Some(mut state) = self.lock().filter(|state| state.is_writable()) {
             state.let_out_held();
@@ -26,35 +26,38 @@ impl WebSocketConnection {
         self.end();
     }
 
-    /// Closes with 1000: what is queued leaves, then a Close. No message of the peer is delivered any more. `close` fires
-    /// when the peer has answered, or after [`close_timeout`](crate::WebSocketOptions::close_timeout).
+    /// Closes the connection with 1000: sends what was written, then a Close frame. Messages of the
+    /// peer are no longer delivered. `close` fires when the peer has answered, or after
+    /// [`close_timeout`](crate::WebSocketOptions::close_timeout).
     pub fn close(&self) {
         self.close_with(close_code::NORMAL, "");
     }
 
-    /// Closes with a code and a reason.
+    /// Closes the connection with a code and a reason, as [`close`](WebSocketConnection::close)
+    /// does.
     ///
-    /// A code that RFC 6455 §7.4 does not allow is not sent: 1005 sends a Close without a code, any other becomes 1011. A
-    /// reason over 123 bytes is cut.
+    /// A code that RFC 6455 §7.4 does not allow is not sent: for 1005 the Close frame has no code,
+    /// any other code becomes 1011. A reason longer than 123 bytes is cut.
     pub fn close_with(&self, code: u16, reason: impl AsRef<str>) {
         self.begin_close(code, reason.as_ref(), true);
     }
 
-    /// Cuts the connection now: nothing that is queued leaves, and no Close. `close` fires with 1006.
+    /// Cuts the connection at once: unsent bytes are dropped, and no Close frame is sent. `close`
+    /// fires with 1006.
     pub fn terminate(&self) {
         if let Some(mut state) = self.lock().filter(|state| state.phase < Phase::Closed) {
             state.phase = Phase::Closing;
-            state.extras().terminated = true;
-            self.slot().signal(&state, ATTEND | DEAF | CUT);
+            state.cold().terminated = true;
+            self.slot().signal(&state, STATE_CHANGED | DISCARD_INPUT | TERMINATED);
         }
     }
 
     /// Answers the handshake with `response` instead of the 101. Returns `false` if it is too late,
     /// because the `connection` listeners are done. Of several responses the last counts.
     ///
-    /// The connection emits nothing, not even `close`, and can neither be written nor join a group
-    /// from then on. The middleware emits `error`. `reject` does not leave the listener: return after
-    /// it.
+    /// The connection emits no event, not even `close`. From then on it can neither be written nor
+    /// join a group. The middleware emits `error`. `reject` does not leave the listener: return
+    /// after it.
     ///
     /// ```
     /// # use react_websocket::{Response, WebSocketConnection, WebSocketMiddleware};
@@ -67,53 +70,56 @@ impl WebSocketConnection {
     /// ```
     pub fn reject(&self, response: Response) -> bool {
         let Some(mut state) = self.lock() else { return false };
-        let is_rejected = state.existing_extras().is_some_and(|extras| extras.rejection.is_some());
+        let is_rejected = state.cold_if_any().is_some_and(|cold| cold.rejection.is_some());
         if state.phase != Phase::Handshake && !is_rejected {
             return false;
         }
         state.phase = Phase::Closing;
-        let before = state.extras().rejection.replace(response);
+        let before = state.cold().rejection.replace(response);
         drop(state);
         drop_each(before);
         true
     }
 
-    /// Stops reading, and delivering what has been read. TCP makes the peer wait. Deadlines that need reading wait too.
+    /// Pauses the connection: the socket is not read, and what was read is not delivered. TCP makes
+    /// the peer wait. Deadlines that depend on reading are suspended.
     pub fn pause(&self) {
         if let Some(state) = self.lock() {
             self.slot().signal(&state, PAUSED);
         }
     }
 
-    /// Goes on reading.
+    /// Resumes reading.
     pub fn resume(&self) {
         if let Some(state) = self.lock() {
             self.slot().flags.fetch_and(!PAUSED, Ordering::Release);
-            self.slot().signal(&state, ATTEND);
+            self.slot().signal(&state, STATE_CHANGED);
         }
     }
 
-    /// Whether messages of the peer may still be delivered, now or after [`resume`](WebSocketConnection::resume).
+    /// Returns whether messages of the peer may still be delivered, now or after
+    /// [`resume`](WebSocketConnection::resume).
     pub fn is_readable(&self) -> bool {
-        let says_something = || self.slot().flags.load(Ordering::Relaxed) & (DEAF | HEARD_OUT) == 0;
+        let says_something = || self.slot().flags.load(Ordering::Relaxed) & (DISCARD_INPUT | PEER_CLOSED) == 0;
         self.lock().is_some_and(|state| state.phase < Phase::Closed && says_something())
     }
 }
 
-/// What the crate itself uses.
+/// Methods for the crate itself.
 impl WebSocketConnection {
-    /// The server's grace is over: as [`terminate`](WebSocketConnection::terminate), and no listener is waited for.
+    /// Cuts the connection when the server's grace is over, like
+    /// [`terminate`](WebSocketConnection::terminate). No listener is awaited.
     pub(crate) fn cut(&self) {
         self.terminate();
         if let Some(mut state) = self.lock() {
-            state.extras().hurried = true;
-            self.slot().signal(&state, ATTEND);
+            state.cold().skip_async = true;
+            self.slot().signal(&state, STATE_CHANGED);
         }
     }
 
-    /// Fails the connection: `error` fires, the peer is told, `close` follows. Nothing if there is a fault already, or the
-    /// end has begun to be told.
-    /// Returns whether it has failed by this.
+    /// Fails the connection: `error` fires, the peer gets a Close frame, and `close` follows. Does
+    /// nothing if the connection has already failed, or its end is being emitted. Returns whether
+    /// the connection failed by this call.
     pub(crate) fn fail(&self, error: ConnectionError) -> bool {
         match self.lock() {
             Some(state) => self.fail_locked(state, error),
@@ -126,21 +132,21 @@ impl WebSocketConnection {
 
     #[cold]
     pub(crate) fn fail_locked(&self, mut state: MutexGuard<'static, State>, error: ConnectionError) -> bool {
-        let is_known = state
-            .existing_extras()
-            .is_some_and(|extras| extras.fault.is_some() || extras.error.is_some() || extras.terminated);
+        let is_known =
+            state.cold_if_any().is_some_and(|cold| cold.fault.is_some() || cold.error.is_some() || cold.terminated);
         if is_known || state.phase == Phase::Closed {
-            // Before the error is dropped, which may be an app's that does anything then.
+            // The lock must be released before the error is dropped. The error may be the app's,
+            // and its `drop` may do anything.
             drop(state);
             drop_each([error]);
             return false;
         }
-        // A listener of `error` may say how to close after one that has failed.
+        // After the error of a listener, a listener of `error` may choose the code.
         if state.is_writable() && !matches!(error, ConnectionError::Listener(_)) {
             self.queue_close(&mut state, error.close_code(), &error.public_reason());
         }
-        state.extras().fault = Some(error);
-        self.slot().signal(&state, ATTEND | DEAF);
+        state.cold().fault = Some(error);
+        self.slot().signal(&state, STATE_CHANGED | DISCARD_INPUT);
         self.touched_without_answer(state);
         true
     }
@@ -148,7 +154,7 @@ impl WebSocketConnection {
     fn begin_close(&self, code: u16, reason: &str, deaf: bool) {
         let Some(mut state) = self.lock().filter(|state| state.phase < Phase::Closed) else { return };
         if deaf {
-            self.slot().signal(&state, ATTEND | DEAF);
+            self.slot().signal(&state, STATE_CHANGED | DISCARD_INPUT);
         }
         if state.phase == Phase::Closing {
             return;
@@ -157,22 +163,22 @@ impl WebSocketConnection {
         let reason = if code == close_code::NO_STATUS { "" } else { close::sendable_reason(reason) };
         state.let_out_held();
         self.queue_close(&mut state, code, reason);
-        state.extras().closing = Some((code, reason.to_owned()));
-        self.slot().signal(&state, ATTEND);
+        state.cold().closing = Some((code, reason.to_owned()));
+        self.slot().signal(&state, STATE_CHANGED);
         self.touched_without_answer(state);
     }
 
-    /// Puts our Close behind what is queued. It passes a message that is being
-    /// streamed, which cannot end any more.
+    /// Queues our Close behind the unsent bytes. It overtakes a message that is being streamed,
+    /// which cannot end any more.
     pub(crate) fn queue_close(&self, state: &mut State, code: u16, reason: &str) {
         state.phase = Phase::Closing;
         if state.streaming {
             state.streaming = false;
-            let stream = std::mem::take(&mut state.extras().stream);
+            let stream = std::mem::take(&mut state.cold().stream);
             stream.give_up(state.outbox.own());
         }
-        // The answer to a ping that came before.
-        if let Some(pong) = state.existing_extras().and_then(|extras| extras.pong.take()) {
+        // The answer to an earlier ping.
+        if let Some(pong) = state.cold_if_any().and_then(|cold| cold.pong.take()) {
             state.outbox.push(true, Opcode::Pong, &pong.payload);
         }
         if code != close_code::ABNORMAL {

@@ -9,8 +9,9 @@ use crate::websocket::state::slot::Phase;
 
 /// # Data
 impl WebSocketConnection {
-    /// Attaches something of the app's own, replacing what has the same type: PHP's dynamic properties. It goes with the
-    /// connection. `false`, and dropped, if the connection has ended.
+    /// Attaches a value of the app, replacing a value of the same type: PHP's dynamic properties.
+    /// The value lives as long as the connection. Returns `false` and drops the value if the
+    /// connection has ended.
     ///
     /// ```
     /// # fn login(connection: react_websocket::WebSocketConnection) {
@@ -27,19 +28,20 @@ impl WebSocketConnection {
         self.set_shared(Arc::new(value))
     }
 
-    /// What was [set](WebSocketConnection::set) of this type.
+    /// Returns the value of this type that was [set](WebSocketConnection::set). `None` if there is
+    /// none, or if the connection has ended.
     pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         let mut state = self.lock()?;
-        let data = &state.existing_belongings()?.data;
+        let data = &state.app_state_if_any()?.data;
         let found = data.iter().find(|value| value.is::<T>())?.clone();
         drop(state);
         found.downcast().ok()
     }
 
-    /// Takes back what was [set](WebSocketConnection::set) of this type.
+    /// Removes and returns the value of this type that was [set](WebSocketConnection::set).
     pub fn take<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         let mut state = self.lock()?;
-        let data = &mut state.existing_belongings()?.data;
+        let data = &mut state.app_state_if_any()?.data;
         let place = data.iter().position(|value| value.is::<T>())?;
         let taken = data.swap_remove(place);
         drop(state);
@@ -49,22 +51,26 @@ impl WebSocketConnection {
 
 /// What the crate itself uses.
 impl WebSocketConnection {
-    /// What is attached of this type, made if there is none. What is made so is told of the connection's end by `last`, after all
-    /// listeners of `close`, also if the connection is refused and has none. `None` if it is too late for that.
+    /// Returns the value of this type, and attaches a default value first if it is missing. `None`
+    /// if the connection has ended.
+    ///
+    /// The connection's end calls `last` with the value, after all listeners of `close`. It does so
+    /// as well if the connection is refused, so that `close` does not fire.
     pub(crate) fn get_or_attach<T>(&self, last: fn(&T, WebSocketConnection)) -> Option<Arc<T>>
     where
         T: Default + Send + Sync + 'static,
     {
-        // Both within one lock: nobody finds it who could do with it what its end does not hear of.
+        // Both happen under one lock: a value that is found is always one whose `last` will be
+        // called.
         let mut state = self.lock().filter(|state| state.phase < Phase::Closed)?;
-        if let Some(found) = state.existing_belongings().and_then(|own| own.data.iter().find(|value| value.is::<T>())) {
+        if let Some(found) = state.app_state_if_any().and_then(|own| own.data.iter().find(|value| value.is::<T>())) {
             return found.clone().downcast().ok();
         }
         let made = Arc::new(T::default());
         let told = made.clone();
         let listener = move |connection: &WebSocketConnection| last(&told, *connection);
         self.add_to(&mut state, CLOSE, Rank::Last, IntoListener::<_, Once>::into_listener(listener).fit(CLOSE).ok()?);
-        let data = &mut state.belongings().data;
+        let data = &mut state.app_state().data;
         // Few have more than one: room for each, none to spare.
         data.reserve_exact(1);
         data.push(made.clone());
@@ -81,7 +87,7 @@ impl WebSocketConnection {
             drop_each([value]);
             return false;
         };
-        let data = &mut state.belongings().data;
+        let data = &mut state.app_state().data;
         let kind = (*value).type_id();
         let before = match data.iter_mut().find(|other| (***other).type_id() == kind) {
             Some(other) => Some(std::mem::replace(other, value)),

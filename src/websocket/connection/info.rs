@@ -9,31 +9,36 @@ use crate::websocket::state::handle::WebSocketConnection;
 
 /// # Facts
 impl WebSocketConnection {
-    /// The client's address; `None` on a Unix socket or a stream without, and after `close`. Behind
-    /// [trusted proxies](crate::HttpOptions::trusted_proxies) it is the one that they tell; the proxy's own is
-    /// [the request's `peer_address`](crate::ServerRequest::peer_address).
+    /// Returns the client's address. `None` after `close`, and on a Unix socket or a stream that
+    /// has no address.
+    ///
+    /// Behind [trusted proxies](crate::HttpOptions::trusted_proxies) it is the address that they
+    /// wrote. The proxy's own address is [the request's
+    /// `peer_address`](crate::ServerRequest::peer_address).
     pub fn remote_address(&self) -> Option<SocketAddr> {
         self.lock()?.remote
     }
 
-    /// The address that the peer connected to; `None` as with [`remote_address`](WebSocketConnection::remote_address).
+    /// Returns the address that the peer connected to. `None` as with
+    /// [`remote_address`](WebSocketConnection::remote_address).
     pub fn local_address(&self) -> Option<SocketAddr> {
         self.lock()?.local.as_deref().copied()
     }
 
-    /// Messages of groups that this connection has missed, because it read too slowly and the group's
-    /// [policy](crate::SlowMemberPolicy) is to drop them then.
+    /// Returns how many messages of groups this connection has missed as a slow consumer, under the
+    /// [policy](crate::SlowMemberPolicy) of the group.
     pub fn dropped(&self) -> u64 {
-        self.lock().and_then(|mut state| Some(state.existing_extras()?.dropped)).unwrap_or(0)
+        self.lock().and_then(|mut state| Some(state.cold_if_any()?.dropped)).unwrap_or(0)
     }
 
-    /// The fault that ended the connection: in listeners of `error` and `close`, and in those of the middleware's `error`.
+    /// Returns the error that ended the connection. It is known in listeners of `error` and
+    /// `close`, and in listeners of the middleware's `error`.
     pub fn error(&self) -> Option<ConnectionError> {
-        self.lock()?.existing_extras()?.error.clone()
+        self.lock()?.cold_if_any()?.error.clone()
     }
 }
 
-/// What groups ask of it.
+/// What groups need of a connection.
 impl WebSocketConnection {
     pub(crate) fn max_group_name(&self) -> Option<usize> {
         self.shared().map(|shared| shared.options.max_group_name)

@@ -146,8 +146,9 @@ synchronous!(AnyMessage: Message (Message) <- args @ (Args::Text(_) | Args::Byte
 
 /// Closures that return a future of what they own.
 ///
-/// `AsyncFn` is what rules out a closure that changes what it captured, which could not be kept between calls; the clone,
-/// whose captures the future owns, is what lets it live in its place beside the closure.
+/// `AsyncFn` rules out a closure that changes what it captured, since such changes could not be
+/// kept between calls. The future owns the captures of the clone, so it can be kept beside the
+/// closure.
 macro_rules! asynchronous {
     ($marker:ident: $shape:ident ($($arg:ty),*) <- $pattern:pat => ($($value:expr),*)) => {
         asynchronous!(Async<kind::$marker>, $shape ($($arg),*) <- _connection, $pattern => ($($value),*));
@@ -198,8 +199,8 @@ asynchronous!(Error: Failure (ConnectionError) <- Args::Failed(error) => (error.
 asynchronous!(Code: Close (u16) <- Args::Closed(code, _) => (code));
 asynchronous!(CodeAndReason: Close (u16, Text) <- Args::Closed(code, reason) => (code, Text::from(reason)));
 
-/// An asynchronous closure that borrows what it is called with: `async |text: &str| { … }`. Spelled like this, the future,
-/// whose type is another one for each lifetime, can be required to be `Send`.
+/// An asynchronous closure that borrows its argument: `async |text: &str| { … }`. The type of its
+/// future differs for each lifetime. In this form the future can be required to be `Send`.
 #[doc(hidden)]
 pub trait BorrowingCall<'a, A: ?Sized + 'a>: FnOnce(&'a A) -> Self::Running {
     type Running: Future<Output = Self::Returned> + Send + 'a;
@@ -216,7 +217,7 @@ where
     type Returned = Fut::Output;
 }
 
-/// The same with the connection first.
+/// Like [`BorrowingCall`], with the connection as the first argument.
 #[doc(hidden)]
 pub trait BorrowingCallWith<'a, A: ?Sized + 'a>: FnOnce(&'a WebSocketConnection, &'a A) -> Self::Running {
     type Running: Future<Output = Self::Returned> + Send + 'a;

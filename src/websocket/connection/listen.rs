@@ -13,13 +13,14 @@ use crate::websocket::state::event::{
     BINARY, CLOSE, ConnectionEvents, DRAIN, END, ERROR, MESSAGE, NAMES, PING, PONG, TEXT,
 };
 use crate::websocket::state::handle::WebSocketConnection;
-use crate::websocket::state::slot::{ATTEND, MAIL, Phase, State};
+use crate::websocket::state::slot::{PENDING_CHANGES, Phase, STATE_CHANGED, State};
 
 /// # Listeners
 impl WebSocketConnection {
-    /// Calls `listener` at every `event` from the next one on.
+    /// Calls `listener` at every `event` from the next one on. [`IntoListener`] lists the closures
+    /// that fit.
     ///
-    /// On a connection that has ended it is accepted and does nothing.
+    /// On a connection that has ended, the listener is accepted and never called.
     ///
     /// ```
     /// # use react_websocket::{WebSocketConnection, WebSocketMiddleware};
@@ -31,7 +32,8 @@ impl WebSocketConnection {
     /// ```
     ///
     /// # Panics
-    /// If there is no such event, or the closure does not take what it gives; the message tells which there are.
+    /// If there is no such event, or if the closure does not take the event's arguments. The
+    /// message lists what is possible.
     #[track_caller]
     pub fn on<M>(&self, event: &str, listener: impl IntoListener<M>) -> ListenerId {
         expect_fit(self.try_on(event, listener))
@@ -40,7 +42,7 @@ impl WebSocketConnection {
     /// Calls `listener` at the next `event` only, after all `on` listeners. The closure may be `FnOnce`.
     ///
     /// # Panics
-    /// As [`on`](WebSocketConnection::on).
+    /// Like [`on`](WebSocketConnection::on).
     #[track_caller]
     pub fn once<M>(&self, event: &str, listener: impl IntoListener<M, Once>) -> ListenerId {
         expect_fit(self.try_once(event, listener))
@@ -59,19 +61,20 @@ impl WebSocketConnection {
     /// Like [`once`](WebSocketConnection::once), but returns the error instead of panicking.
     ///
     /// # Errors
-    /// As [`try_on`](WebSocketConnection::try_on).
+    /// Like [`try_on`](WebSocketConnection::try_on).
     pub fn try_once<M>(&self, event: &str, listener: impl IntoListener<M, Once>) -> Result<ListenerId, ListenerError> {
         let listener = listener.into_listener();
         let event = NAMES.resolve(event)?;
         Ok(self.add(event, Rank::Once, listener.fit(event)?))
     }
 
-    /// Removes a listener. One that is not there any more is no error. During an emission it takes effect at the next one.
+    /// Removes a listener. Removing a listener twice does nothing. During an emission it takes
+    /// effect at the next one.
     pub fn remove_listener(&self, id: ListenerId) {
         self.change(Change::Remove(id), |other| *other == id);
     }
 
-    /// Removes the listeners of one event, or with `None` of all.
+    /// Removes all listeners of one event, or of all events with `None`.
     ///
     /// # Panics
     /// If there is no such event.
@@ -81,7 +84,7 @@ impl WebSocketConnection {
         self.change(Change::RemoveAll(event), |id| event.is_none_or(|event| id.event == event));
     }
 
-    /// How many listeners an event has.
+    /// Returns the number of listeners of an event.
     ///
     /// # Panics
     /// If there is no such event.
@@ -91,52 +94,52 @@ impl WebSocketConnection {
         self.lock().map_or(0, |state| state.registered.iter().filter(|id| id.event == event).count())
     }
 
-    /// `on("text", …)`, the name and the argument checked by the compiler, the argument's type inferred.
+    /// Like `on("text", …)`, but the compiler checks the event and infers the argument's type.
     pub fn on_text<R: ListenerOutput>(&self, listener: impl FnMut(&str) -> R + Send + 'static) -> ListenerId {
         self.add_typed(TEXT, listener)
     }
 
-    /// `on("binary", …)`, as [`on_text`](WebSocketConnection::on_text).
+    /// Like [`on_text`](WebSocketConnection::on_text), for `binary`.
     pub fn on_binary<R: ListenerOutput>(&self, listener: impl FnMut(&[u8]) -> R + Send + 'static) -> ListenerId {
         self.add_typed(BINARY, listener)
     }
 
-    /// `on("message", …)`, as [`on_text`](WebSocketConnection::on_text).
+    /// Like [`on_text`](WebSocketConnection::on_text), for `message`.
     pub fn on_message<R: ListenerOutput>(&self, listener: impl FnMut(Message) -> R + Send + 'static) -> ListenerId {
         self.add_typed(MESSAGE, listener)
     }
 
-    /// `on("ping", …)`, as [`on_text`](WebSocketConnection::on_text).
+    /// Like [`on_text`](WebSocketConnection::on_text), for `ping`.
     pub fn on_ping<R: ListenerOutput>(&self, listener: impl FnMut(&[u8]) -> R + Send + 'static) -> ListenerId {
         self.add_typed(PING, listener)
     }
 
-    /// `on("pong", …)`, as [`on_text`](WebSocketConnection::on_text).
+    /// Like [`on_text`](WebSocketConnection::on_text), for `pong`.
     pub fn on_pong<R: ListenerOutput>(&self, listener: impl FnMut(&[u8]) -> R + Send + 'static) -> ListenerId {
         self.add_typed(PONG, listener)
     }
 
-    /// `on("drain", …)`, as [`on_text`](WebSocketConnection::on_text).
+    /// Like [`on_text`](WebSocketConnection::on_text), for `drain`.
     pub fn on_drain<R: ListenerOutput>(&self, listener: impl FnMut() -> R + Send + 'static) -> ListenerId {
         self.add_typed(DRAIN, listener)
     }
 
-    /// `on("end", …)`, as [`on_text`](WebSocketConnection::on_text).
+    /// Like [`on_text`](WebSocketConnection::on_text), for `end`.
     pub fn on_end<R: ListenerOutput>(&self, listener: impl FnMut() -> R + Send + 'static) -> ListenerId {
         self.add_typed(END, listener)
     }
 
-    /// `on("error", …)`, as [`on_text`](WebSocketConnection::on_text).
+    /// Like [`on_text`](WebSocketConnection::on_text), for `error`.
     pub fn on_error<R: ListenerOutput>(&self, listener: impl FnMut(&ConnectionError) -> R + Send + 'static) -> ListenerId {
         self.add_typed(ERROR, listener)
     }
 
-    /// `on("close", …)`, as [`on_text`](WebSocketConnection::on_text).
+    /// Like [`on_text`](WebSocketConnection::on_text), for `close`.
     pub fn on_close<R: ListenerOutput>(&self, listener: impl FnMut(u16, &str) -> R + Send + 'static) -> ListenerId {
         self.add_typed(CLOSE, listener)
     }
 
-    /// `on("text", …)` with an asynchronous closure, as [`on_text`](WebSocketConnection::on_text).
+    /// Like [`on_text`](WebSocketConnection::on_text), with an asynchronous closure.
     pub fn on_text_async<F, Fut, R>(&self, listener: F) -> ListenerId
     where
         F: AsyncFn(Text) -> R + FnOnce(Text) -> Fut + ClonedForEachCallSoUseArc + Send + 'static,
@@ -146,7 +149,7 @@ impl WebSocketConnection {
         self.add_typed(TEXT, listener)
     }
 
-    /// `on("binary", …)` with an asynchronous closure, as [`on_text`](WebSocketConnection::on_text).
+    /// Like [`on_text`](WebSocketConnection::on_text), for `binary` with an asynchronous closure.
     pub fn on_binary_async<F, Fut, R>(&self, listener: F) -> ListenerId
     where
         F: AsyncFn(Bytes) -> R + FnOnce(Bytes) -> Fut + ClonedForEachCallSoUseArc + Send + 'static,
@@ -156,7 +159,7 @@ impl WebSocketConnection {
         self.add_typed(BINARY, listener)
     }
 
-    /// `on("message", …)` with an asynchronous closure, as [`on_text`](WebSocketConnection::on_text).
+    /// Like [`on_text`](WebSocketConnection::on_text), for `message` with an asynchronous closure.
     pub fn on_message_async<F, Fut, R>(&self, listener: F) -> ListenerId
     where
         F: AsyncFn(Message) -> R + FnOnce(Message) -> Fut + ClonedForEachCallSoUseArc + Send + 'static,
@@ -178,7 +181,7 @@ impl WebSocketConnection {
         }
     }
 
-    /// The same, its state being locked and not yet that of an end.
+    /// Like [`add`](Self::add) under a lock that is held already. The connection has not ended.
     pub(crate) fn add_to(
         &self,
         state: &mut State,
@@ -194,10 +197,10 @@ impl WebSocketConnection {
             }
             state.registered.push(id);
         }
-        // Until the first message it is where they are.
-        state.mail.reserve_exact(1);
-        state.mail.push(Change::Add(Entry::new(id, rank, listener)));
-        self.slot().flags.fetch_or(MAIL, Ordering::Release);
+        // Until the first message the listeners stay in this list.
+        state.pending_changes.reserve_exact(1);
+        state.pending_changes.push(Change::Add(Entry::new(id, rank, listener)));
+        self.slot().flags.fetch_or(PENDING_CHANGES, Ordering::Release);
         id
     }
 
@@ -214,17 +217,17 @@ impl WebSocketConnection {
         let before = state.registered.len();
         state.registered.retain(|id| !concerns(id));
         let removed = before - state.registered.len();
-        // Those that have not come to the task.
+        // Listeners that the task does not have yet.
         let is_gone = |change: &mut Change<ConnectionEvents>| matches!(change, Change::Add(entry) if entry.rank != Rank::Last && concerns(&entry.id));
-        let gone: Vec<_> = state.mail.extract_if(.., is_gone).collect();
+        let gone: Vec<_> = state.pending_changes.extract_if(.., is_gone).collect();
         if gone.len() < removed {
-            state.mail.push(change);
-            self.slot().flags.fetch_or(MAIL, Ordering::Release);
-            // What the closures have captured is not kept until the next event.
-            self.slot().signal(&state, ATTEND);
+            state.pending_changes.push(change);
+            self.slot().flags.fetch_or(PENDING_CHANGES, Ordering::Release);
+            // Has the captures of removed closures dropped now, not at the next event.
+            self.slot().signal(&state, STATE_CHANGED);
         }
         drop(state);
-        // Outside of the lock: what they have captured may do anything when it is dropped.
+        // Must be outside of the lock: the captures may do anything when they are dropped.
         drop_each(gone);
     }
 }

@@ -4,14 +4,16 @@ use crate::protocol::Opcode;
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::handle::WebSocketConnection;
 
-/// A message that is written piece by piece, each leaving as a fragment (RFC 6455 §5.4): for what is too large to hold, or
-/// not all there yet. From [`begin_text`](WebSocketConnection::begin_text) and
-/// [`begin_binary`](WebSocketConnection::begin_binary).
+/// A message that is written in pieces, each sent as a fragment (RFC 6455 §5.4). Use it for a
+/// message that is too large to hold in memory, or not complete yet.
+/// [`begin_text`](WebSocketConnection::begin_text) and
+/// [`begin_binary`](WebSocketConnection::begin_binary) return it.
 ///
-/// Pings and pongs pass in between; other messages of the connection wait until this one is [ended](MessageWriter::end), and
-/// count as unsent meanwhile.
+/// Pings and pongs are sent between the pieces. Other messages of the connection wait until this
+/// one is [ended](MessageWriter::end), and count as unsent bytes meanwhile.
 ///
-/// Dropping it in the middle of the message fails the connection with 1011: half a message must not look like a whole one.
+/// Dropping the writer before the end of the message fails the connection with 1011, so that half a
+/// message does not look like a whole one.
 ///
 /// ```
 /// # fn send_report(connection: react_websocket::WebSocketConnection, lines: impl Iterator<Item = String>) {
@@ -55,14 +57,14 @@ impl Payload for BinaryPayload {
 }
 
 impl MessageWriter<TextPayload> {
-    /// Writes the next piece. It answers as [`WebSocketConnection::write`] does.
+    /// Writes the next piece. Returns what [`WebSocketConnection::write`] returns.
     pub fn write(&mut self, text: impl AsRef<str>) -> bool {
         self.write_fragment(text.as_ref().as_bytes())
     }
 }
 
 impl MessageWriter<BinaryPayload> {
-    /// Writes the next piece. It answers as [`WebSocketConnection::write`] does.
+    /// Writes the next piece. Returns what [`WebSocketConnection::write`] returns.
     pub fn write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.write_fragment(bytes.as_ref())
     }
@@ -74,7 +76,8 @@ impl<T: Payload> MessageWriter<T> {
         MessageWriter { connection, ticket, begun: false, ended: false, payload: std::marker::PhantomData }
     }
 
-    /// Completes the message; what waited behind it goes on. It answers as [`WebSocketConnection::write`] does.
+    /// Ends the message. Messages that waited for its end are sent. Returns what
+    /// [`WebSocketConnection::write`] returns.
     pub fn end(mut self) -> bool {
         self.ended = true;
         self.connection.write_fragment(self.ticket, true, self.opcode(), &[])

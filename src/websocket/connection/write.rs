@@ -10,8 +10,9 @@ use crate::websocket::state::handle::WebSocketConnection;
 use crate::websocket::state::slot::{Phase, Slot, State, WaitingPong};
 use crate::websocket::state::streaming::Streaming;
 
-/// Payloads of this size and above leave at once, without a copy. For smaller ones a copy is cheaper than a system call that
-/// collects its bytes from several places: at 16 KiB it saves 2 % of an echo, at 32 KiB it costs 4 %.
+/// Payloads of this size and above are written at once, without a copy. Below it a copy is cheaper
+/// than a system call with several buffers. At 16 KiB the copy saves 2 % of an echo, at 32 KiB it
+/// costs 4 %.
 const LARGE: usize = 24 * 1024;
 
 /// The longest payload of a control frame (RFC 6455 §5.5).
@@ -21,22 +22,24 @@ const CONTROL_MAX: usize = 125;
 impl WebSocketConnection {
     /// Sends a text message.
     ///
-    /// `true` while fewer bytes than the soft limit (64 KiB) are unsent. `false` from there on: the message is accepted all
-    /// the same, but stop until `drain`; and on a connection that is closed or closing: the message is dropped. Who is
-    /// written to past the hard limit (4 MiB) reads too slowly, and is closed with 1013.
+    /// Returns `true` while fewer bytes than the soft limit (64 KiB) are unsent. Returns `false` at
+    /// or above it: the message is accepted all the same, but wait for `drain` before the next
+    /// write. Also returns `false` if the connection is closed or closing: the message is dropped.
+    /// A write at or above the hard limit (4 MiB) fails the connection with 1013.
     ///
-    /// The message leaves when the present turn ends: when the listeners of what has arrived are done. Outside of listeners
-    /// it leaves at once; see [`cork`](crate::cork). Written in a `connection` listener, it leaves behind the 101.
+    /// The message leaves at the end of the present turn, when the listeners of everything received
+    /// have returned. Outside of listeners it leaves at once; see [`cork`](crate::cork). A message
+    /// that is written in a `connection` listener leaves after the 101.
     pub fn write(&self, text: impl AsRef<str>) -> bool {
         self.write_frame(Opcode::Text, text.as_ref().as_bytes())
     }
 
-    /// Sends a binary message. It answers as [`write`](WebSocketConnection::write) does.
+    /// Sends a binary message. Returns what [`write`](WebSocketConnection::write) returns.
     pub fn write_binary(&self, bytes: impl AsRef<[u8]>) -> bool {
         self.write_frame(Opcode::Binary, bytes.as_ref())
     }
 
-    /// Sends a message as what it is: text or binary. It answers as [`write`](WebSocketConnection::write) does.
+    /// Sends a text or binary message. Returns what [`write`](WebSocketConnection::write) returns.
     pub fn write_message(&self, message: &Message) -> bool {
         match message {
             Message::Text(text) => self.write(text),
@@ -44,7 +47,8 @@ impl WebSocketConnection {
         }
     }
 
-    /// Sends a value as JSON, in a text message. It answers as [`write`](WebSocketConnection::write) does.
+    /// Sends a value as JSON, in a text message. Returns what [`write`](WebSocketConnection::write)
+    /// returns.
     ///
     /// ```
     /// # fn serve(connection: react_websocket::WebSocketConnection) {
@@ -53,69 +57,74 @@ impl WebSocketConnection {
     /// ```
     ///
     /// # Errors
-    /// If the value cannot be JSON, such as a map whose keys are not strings. Nothing is sent then.
+    /// If the value cannot be JSON, such as a map whose keys are not strings. No message is sent
+    /// then.
     #[cfg(feature = "json")]
     pub fn write_json(&self, value: &(impl serde::Serialize + ?Sized)) -> Result<bool, serde_json::Error> {
         // JSON is UTF-8.
         Ok(self.write_frame(Opcode::Text, &serde_json::to_vec(value)?))
     }
 
-    /// Waits until fewer bytes than the soft limit are unsent, and sends a text message: [`write`](WebSocketConnection::write)
-    /// and `drain` for asynchronous code. In a listener of the same connection it waits for the socket only, which goes on;
-    /// in a `connection` listener, where there is no socket yet, for nothing.
+    /// Waits until fewer bytes than the soft limit are unsent, then sends a text message. It
+    /// combines [`write`](WebSocketConnection::write) and `drain` for asynchronous code.
+    ///
+    /// A listener of the same connection may await it, since the socket is written meanwhile. In a
+    /// `connection` listener, where there is no socket yet, it does not wait.
     ///
     /// # Errors
-    /// [`Closed`], if the connection ends or closes first.
+    /// [`Closed`] if the connection closes or ends before the message is accepted.
     pub async fn send(&self, text: impl AsRef<str>) -> Result<(), Closed> {
         self.send_frame(Opcode::Text, text.as_ref().as_bytes()).await
     }
 
-    /// The same for a binary message.
+    /// Sends a binary message like [`send`](WebSocketConnection::send).
     ///
     /// # Errors
-    /// As [`send`](WebSocketConnection::send).
+    /// Like [`send`](WebSocketConnection::send).
     pub async fn send_binary(&self, bytes: impl AsRef<[u8]>) -> Result<(), Closed> {
         self.send_frame(Opcode::Binary, bytes.as_ref()).await
     }
 
-    /// Begins a text message that is written piece by piece.
+    /// Begins a text message that is written in pieces.
     pub fn begin_text(&self) -> MessageWriter<TextPayload> {
         MessageWriter::begin(*self)
     }
 
-    /// Begins a binary message that is written piece by piece.
+    /// Begins a binary message that is written in pieces.
     pub fn begin_binary(&self) -> MessageWriter<BinaryPayload> {
         MessageWriter::begin(*self)
     }
 
-    /// Sends a ping; the answer is a `pong` event with the same payload. `false` if the connection is closed or closing, or
-    /// the payload has more than 125 bytes (RFC 6455 §5.5).
+    /// Sends a ping with a payload of at most 125 bytes (RFC 6455 §5.5). The answer fires `pong`
+    /// with the same payload. Returns `false` if the payload is longer, or if the connection is
+    /// closed or closing.
     ///
-    /// Connections are pinged by themselves, see [`WebSocketOptions::ping_interval`](crate::WebSocketOptions::ping_interval).
+    /// The crate pings connections automatically, see
+    /// [`WebSocketOptions::ping_interval`](crate::WebSocketOptions::ping_interval).
     pub fn ping(&self, payload: impl AsRef<[u8]>) -> bool {
         self.write_control(Opcode::Ping, payload.as_ref())
     }
 
-    /// Sends a pong: the answer to a `ping`, where [`auto_pong`](crate::WebSocketOptions::auto_pong) is off. It answers as
-    /// [`ping`](WebSocketConnection::ping) does.
+    /// Sends a pong: the answer to a `ping` if [`auto_pong`](crate::WebSocketOptions::auto_pong) is
+    /// off. Returns what [`ping`](WebSocketConnection::ping) returns.
     pub fn pong(&self, payload: impl AsRef<[u8]>) -> bool {
         self.write_control(Opcode::Pong, payload.as_ref())
     }
 
-    /// Bytes written and not yet in the socket.
+    /// Returns the number of unsent bytes: accepted, but not in the socket yet.
     pub fn buffered_amount(&self) -> usize {
         self.lock().map_or(0, |state| state.unsent())
     }
 
-    /// Whether messages are accepted.
+    /// Returns whether the connection accepts messages: it is neither closing nor closed.
     pub fn is_writable(&self) -> bool {
         self.lock().is_some_and(|state| state.is_writable())
     }
 }
 
-/// What the crate itself uses.
+/// Methods for the crate itself.
 impl WebSocketConnection {
-    /// The state, if one more message may be added to it.
+    /// Locks the state if the connection accepts a message.
     pub(crate) fn lock_for_message(&self) -> Option<MutexGuard<'static, State>> {
         let mut state = self.lock()?;
         if !state.is_writable() {
@@ -133,17 +142,18 @@ impl WebSocketConnection {
         Some(state)
     }
 
-    /// Before somebody is told to read too slowly, or waits for room: its socket may not have been asked in this turn yet.
+    /// Flushes before the end of the turn: before the connection fails as a slow consumer, or waits
+    /// for room.
     #[cold]
     pub(crate) fn flush_early(&self, state: &mut State) {
         let flushed = state.outbox.flush();
         self.flushed(state, flushed);
     }
 
-    /// Adds a message to what is to be sent.
+    /// Adds a message to the unsent bytes.
     #[inline]
     pub(crate) fn write_frame(&self, opcode: Opcode, payload: &[u8]) -> bool {
-        // The short way. Nothing but the answer leaves it, so that little has to be kept at hand for what is rare.
+        // The fast way. It only keeps few values, so that rare cases cost it nothing.
         let slot = self.slot();
         match self.write_plainly(slot, opcode, payload) {
             Some((room, is_corked)) => {
@@ -156,7 +166,8 @@ impl WebSocketConnection {
         }
     }
 
-    /// Adds it if nothing is in the way: whether there is room for more, and whether this thread flushes it anyhow.
+    /// Adds a message in the simple case. Returns whether there is room for more, and whether this
+    /// thread is going to flush the connection anyway.
     #[inline(always)]
     fn write_plainly(&self, slot: &'static Slot, opcode: Opcode, payload: &[u8]) -> Option<(bool, bool)> {
         if payload.len() >= LARGE {
@@ -174,13 +185,13 @@ impl WebSocketConnection {
         Some((room, is_corked))
     }
 
-    /// What is large leaves at once, and what comes while a message is being streamed waits.
+    /// Writes a large message at once. Keeps a message for later while another is being streamed.
     #[inline(never)]
     fn write_slowly(&self, opcode: Opcode, payload: &[u8]) -> bool {
         let Some(mut state) = self.lock_for_message() else { return false };
         state.messages_out += 1;
         if state.streaming {
-            state.extras().stream.push_behind(opcode, payload);
+            state.cold().stream.push_behind(opcode, payload);
             return self.room(&mut state);
         }
         if payload.len() < LARGE || state.blocked {
@@ -199,11 +210,12 @@ impl WebSocketConnection {
         if self.is_writable() { Ok(()) } else { Err(Closed) }
     }
 
-    /// What to wait for until there may be room, if there is none now.
+    /// Returns what to wait for until there is room. `None` if there is room already, or no socket
+    /// yet.
     fn room_to_come(&self) -> Result<Option<OwnedNotified>, Closed> {
         let mut state = self.lock().filter(|state| state.is_writable()).ok_or(Closed)?;
         if state.unsent() >= state.soft_limit && !state.blocked {
-            // It may be this thread that is to flush it, when it has done waiting.
+            // This thread may be the one that is going to flush it, after it has waited.
             self.flush_early(&mut state);
         }
         // In a `connection` listener there is no socket yet that could make room.
@@ -211,7 +223,7 @@ impl WebSocketConnection {
             return Ok(None);
         }
         state.wants_drain = true;
-        Ok(Some(state.extras().senders.get_or_insert_default().clone().notified_owned()))
+        Ok(Some(state.cold().senders.get_or_insert_default().clone().notified_owned()))
     }
 
     fn write_control(&self, opcode: Opcode, payload: &[u8]) -> bool {
@@ -224,14 +236,17 @@ impl WebSocketConnection {
         true
     }
 
-    /// Answers a ping. While the socket is full only the latest answer is kept, so that a peer that pings and does not read cannot
-    /// make us keep more (RFC 6455 §5.5.3 allows it). `may_wait`: it may wait for
-    /// [`answer_pings_so_far`](WebSocketConnection::answer_pings_so_far), and be replaced by the answer to a later ping until then.
+    /// Answers a ping. While the socket is full only the latest answer is kept (RFC 6455 §5.5.3).
+    /// So a peer that pings and does not read cannot make the server keep more.
+    ///
+    /// With `may_wait` the answer may be delayed until
+    /// [`answer_pings_so_far`](WebSocketConnection::answer_pings_so_far), and be replaced by the
+    /// answer to a later ping.
     pub(crate) fn answer_ping(&self, payload: &[u8], may_wait: bool) {
         let Some(mut state) = self.lock().filter(|state| state.is_writable()) else { return };
         if state.blocked || may_wait {
             let behind = if state.blocked { state.outbox.written() + state.outbox.unsent() as u64 } else { 0 };
-            let pong = state.extras().pong.get_or_insert_with(|| WaitingPong { payload: Vec::new(), behind });
+            let pong = state.cold().pong.get_or_insert_with(|| WaitingPong { payload: Vec::new(), behind });
             pong.payload = payload.to_vec();
         } else {
             state.outbox.push(true, Opcode::Pong, payload);
@@ -239,7 +254,7 @@ impl WebSocketConnection {
         }
     }
 
-    /// Sends the answer that may have waited.
+    /// Sends the pong that may have been delayed.
     pub(crate) fn answer_pings_so_far(&self) {
         let Some(mut state) = self.lock().filter(|state| !state.blocked) else { return };
         self.queue_pong(&mut state);
@@ -251,33 +266,34 @@ impl WebSocketConnection {
     pub(crate) fn begin_stream(&self) -> u64 {
         self.lock().filter(|state| state.is_writable()).map_or(0, |mut state| {
             state.streaming = true;
-            state.extras().stream.begin()
+            state.cold().stream.begin()
         })
     }
 
     pub(crate) fn write_fragment(&self, ticket: u64, fin: bool, opcode: Opcode, payload: &[u8]) -> bool {
         let Some(mut state) = self.lock_for_message() else { return false };
         state.messages_out += u64::from(fin);
-        let mut stream = std::mem::take(&mut state.extras().stream);
+        let mut stream = std::mem::take(&mut state.cold().stream);
         stream.push_fragment(state.outbox.own(), ticket, fin, opcode, payload);
         self.put_back(state, stream)
     }
 
     pub(crate) fn forget_stream(&self, ticket: u64) {
         let Some(mut state) = self.lock() else { return };
-        let mut stream = std::mem::take(&mut state.extras().stream);
+        let mut stream = std::mem::take(&mut state.cold().stream);
         stream.forget(state.outbox.own(), ticket);
         self.put_back(state, stream);
     }
 
     fn put_back(&self, mut state: MutexGuard<'static, State>, stream: Streaming) -> bool {
         state.streaming = !stream.is_idle();
-        state.extras().stream = stream;
-        state.trim_extras();
+        state.cold().stream = stream;
+        state.trim_cold();
         self.touched(state)
     }
 
-    /// Something was added: has it flushed when the turn ends, and says whether there is room for more.
+    /// Flushes the connection at the end of the turn after bytes were added. Returns whether there
+    /// is room for more.
     #[inline(always)]
     pub(crate) fn touched(&self, mut state: MutexGuard<'static, State>) -> bool {
         let room = self.room(&mut state);

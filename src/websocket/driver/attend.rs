@@ -6,66 +6,65 @@ use crate::runtime::clock::Moment;
 use crate::runtime::trace;
 use crate::websocket::driver::Driver;
 use crate::websocket::error::ConnectionError;
-use crate::websocket::state::slot::{ALARM, ATTEND, BLOCKED, DRAINED, Phase};
+use crate::websocket::state::slot::{ALARM, BLOCKED, DRAINED, Phase, STATE_CHANGED};
 
-/// What others ask of the task.
+/// Requests of other threads to the task.
 impl Driver {
     #[inline(never)]
     pub(crate) fn attend_now(&mut self, cx: &mut Context<'_>) {
-        let is_first = !self.progress.introduced;
+        let is_first = !self.progress.waker_registered;
         if is_first {
-            (self.progress.introduced, self.progress.is_calm) = (true, true);
+            (self.progress.waker_registered, self.progress.is_fast) = (true, true);
             if let Some(mut state) = self.connection().lock() {
                 state.task = Some(cx.waker().clone());
             }
         }
-        let asked = self.slot().flags.fetch_and(!(DRAINED | ALARM | ATTEND), Ordering::Acquire);
+        let asked = self.slot().flags.fetch_and(!(DRAINED | ALARM | STATE_CHANGED), Ordering::Acquire);
         if asked & DRAINED != 0 {
             self.wake_senders();
-            // Between `error` and `close` nothing is told.
+            // Between `error` and `close` no event is emitted.
             if self.connection().release_held() && !self.closing.discards() {
-                self.delivery.drain();
+                self.dispatcher.drain();
             }
         }
-        // Before the deadlines, one of which may be that for what is sent here.
-        if asked & ATTEND != 0 {
+        // Must be before the deadlines: the bytes that are sent here may have one.
+        if asked & STATE_CHANGED != 0 {
             self.look_at_state();
-            // Listeners may have been removed. At the beginning they were not: they stay where they are until the first event.
-            if !is_first && self.delivery.is_free() {
-                self.delivery.read_mail();
+            // Listeners may have been removed. At the beginning none were: added listeners stay in
+            // the state until the first event.
+            if !is_first && self.dispatcher.is_free() {
+                self.dispatcher.apply_pending();
             }
         }
         if asked & BLOCKED != 0 {
             self.write(cx);
         }
-        // Not before it is known what the socket takes.
+        // Must be after the writes: the deadlines depend on what the socket takes.
         if asked & ALARM != 0 {
             self.meet_deadlines();
         }
     }
 
-    /// What has become of the connection by what others did.
+    /// Acts on changes that other threads have made to the connection's state.
     pub(crate) fn look_at_state(&mut self) {
         let Some(mut state) = self.connection().lock() else { return };
-        let fault = state.existing_extras().and_then(|extras| extras.fault.take());
-        let terminated = state.existing_extras().is_some_and(|extras| extras.terminated);
-        let hurried = state.existing_extras().is_some_and(|extras| extras.hurried);
+        let fault = state.cold_if_any().and_then(|cold| cold.fault.take());
+        let terminated = state.cold_if_any().is_some_and(|cold| cold.terminated);
+        let skip_async = state.cold_if_any().is_some_and(|cold| cold.skip_async);
         if let Some(fault) = &fault {
-            state.extras().error = Some(fault.clone());
+            state.cold().error = Some(fault.clone());
         }
         if state.broken {
             self.closing.break_off();
             state.phase = state.phase.max(Phase::Closing);
         }
-        if state.existing_extras().is_some_and(|extras| extras.closing.is_some()) {
-            self.closing.close();
-        }
+        self.note_our_close(&mut state);
         let is_closing = state.phase >= Phase::Closing;
         drop(state);
         match self.closing.has_peer_closed() {
-            // The answer to it.
+            // Answers the peer's Close frame.
             true => self.connection().flush_last(),
-            // What was written before there was a socket.
+            // Sends what was written before there was a socket.
             false => self.connection().flush(),
         }
         if is_closing {
@@ -80,11 +79,11 @@ impl Driver {
         let is_cut = terminated || fault.as_ref().is_some_and(|fault| fault.close_code() == close_code::ABNORMAL);
         if let Some(fault) = fault {
             self.begin_to_fail();
-            let is_heard = self.delivery.is_free() && self.delivery.listens_to_errors();
-            self.delivery.fail(fault.clone());
+            let is_heard = self.dispatcher.is_free() && self.dispatcher.listens_to_errors();
+            self.dispatcher.fail(fault.clone());
             if self.closing.is_told() {
                 let (code, reason) = self.close_args();
-                self.delivery.close(code, reason);
+                self.dispatcher.close(code, reason);
             }
             let by_app = matches!(fault, ConnectionError::Listener(_) | ConnectionError::MessageAbandoned);
             trace::connection_failed(fault.cause(), &fault, by_app, is_heard);
@@ -92,15 +91,15 @@ impl Driver {
         if is_cut {
             self.hang_up();
         }
-        if hurried {
-            self.delivery.hurry();
+        if skip_async {
+            self.dispatcher.skip_async();
         }
     }
 
     fn wake_senders(&self) {
         let Some(mut state) = self.connection().lock() else { return };
-        let senders = state.existing_extras().and_then(|extras| extras.senders.take());
-        state.trim_extras();
+        let senders = state.cold_if_any().and_then(|cold| cold.senders.take());
+        state.trim_cold();
         drop(state);
         if let Some(senders) = senders {
             senders.notify_waiters();

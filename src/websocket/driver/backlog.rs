@@ -3,27 +3,28 @@ use std::cell::Cell;
 use crate::protocol::{Connection, PingScanner};
 use crate::websocket::state::buffers::{self, Buffer};
 
-/// What has arrived and cannot be delivered yet: because a listener is not done, reading is paused, the turn is over, or it
-/// came with the handshake. Nothing is allocated while there is none.
+/// Bytes that have been received and cannot be delivered yet. The reason is a running listener,
+/// paused reading, the end of the turn, or that they arrived with the handshake. An empty backlog
+/// allocates nothing.
 ///
-/// The bytes are kept as they came. Pings among them are answered all the same.
+/// The bytes are kept as raw frames. Pings among them are answered nevertheless.
 #[derive(Debug, Default)]
-pub(crate) struct Inbox(Option<Box<Kept>>);
+pub(crate) struct Backlog(Option<Box<Kept>>);
 
 #[derive(Debug, Default)]
 struct Kept {
-    /// Those that are done with have been received.
+    /// The bytes before its start have been received.
     buffer: Option<Box<Buffer>>,
-    /// How far pings have been looked for, if they have.
+    /// How far the bytes have been searched for pings.
     lookahead: Option<PingScanner>,
-    /// Pings that have been answered and not been received.
+    /// Pings that have been answered and not received yet.
     answered: usize,
-    /// Before those comes one that has begun to be received, and has not been answered.
+    /// The ping before those has been received in part, and not been answered.
     is_in_ping: bool,
 }
 
 thread_local! {
-    /// For the next inbox that something has to be kept in: under load there is always one soon.
+    /// For the next backlog. Under load one is needed soon.
     static SPARE: Cell<Option<Box<Kept>>> = const { Cell::new(None) };
 }
 
@@ -33,23 +34,23 @@ impl Kept {
     }
 }
 
-impl Inbox {
+impl Backlog {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none() || self.len() == 0
     }
 
-    /// Bytes that wait.
+    /// Returns the number of kept bytes.
     pub(crate) fn len(&self) -> usize {
         self.0.as_ref().and_then(|kept| kept.buffer.as_ref()).map_or(0, |buffer| buffer.left())
     }
 
-    /// Frames that pings have been looked for in.
+    /// Returns the number of frames that have been searched for pings.
     pub(crate) fn frames(&self) -> usize {
         self.0.as_ref().and_then(|kept| kept.lookahead.as_ref()).map_or(0, PingScanner::frames)
     }
 
-    /// Adds what has been read.
+    /// Adds bytes that were read.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
@@ -58,8 +59,8 @@ impl Inbox {
         kept.buffer.get_or_insert_with(buffers::take).bytes.extend_from_slice(bytes);
     }
 
-    /// Adds what has been read while a listener runs, and hands out the pings in all that waits. Whether there were frames of
-    /// messages among it.
+    /// Adds bytes that were read while a listener is running, and passes the pings in all kept
+    /// bytes to `ping`. Returns whether there were frames of messages.
     pub(crate) fn push_and_look(&mut self, bytes: &[u8], session: &Connection, ping: impl FnMut(&[u8])) -> bool {
         self.push(bytes);
         let Some(kept) = &mut self.0 else { return false };
@@ -83,7 +84,7 @@ impl Inbox {
         lookahead.data_frames() > data_frames
     }
 
-    /// Whether the ping that is being received has been answered already.
+    /// Returns whether the ping that is being received has been answered already.
     pub(crate) fn was_answered(&mut self) -> bool {
         let Some(kept) = &mut self.0 else { return false };
         if std::mem::take(&mut kept.is_in_ping) || kept.answered == 0 {
@@ -93,7 +94,7 @@ impl Inbox {
         true
     }
 
-    /// Takes out the bytes, to be received. What is left then is [put back](Inbox::put_back).
+    /// Takes out the bytes, to be received. The caller [puts back](Backlog::put_back) the rest.
     pub(crate) fn take(&mut self) -> Option<Box<Buffer>> {
         self.0.as_mut()?.buffer.take()
     }
@@ -106,12 +107,12 @@ impl Inbox {
         buffers::give(buffer);
         if let Some(mut kept) = self.0.take() {
             *kept = Kept::default();
-            // When a thread ends the place may be gone already.
+            // When a thread ends, its spare backlog may no longer exist.
             let _ = SPARE.try_with(|spare| spare.set(Some(kept)));
         }
     }
 
-    /// Throws it all away.
+    /// Drops all bytes.
     pub(crate) fn clear(&mut self) {
         self.0 = None;
     }

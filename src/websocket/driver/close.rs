@@ -12,31 +12,30 @@ use crate::runtime::trace;
 use crate::websocket::driver::Driver;
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::event::{self, Args};
-use crate::websocket::state::slot::{ATTEND, BLOCKED, HEARD_OUT, Phase};
+use crate::websocket::state::slot::{BLOCKED, PEER_CLOSED, Phase, STATE_CHANGED, State};
 
-/// How a connection comes to its end.
+/// The end of a connection.
 impl Driver {
-    /// The peer has said Close (RFC 6455 §5.5.1): answers it, unless it is the answer to ours.
+    /// Answers the peer's Close frame (RFC 6455 §5.5.1), unless it is itself the answer to ours.
     pub(crate) fn answer_close(&mut self, close: Option<(u16, String)>, cx: &mut Context<'_>) {
         let Some(mut state) = self.connection().lock() else { return };
-        if state.existing_extras().is_some_and(|extras| extras.closing.is_some()) {
-            self.closing.close();
-        }
+        self.note_our_close(&mut state);
         self.closing.receive_close();
-        self.slot().flags.fetch_or(HEARD_OUT, Ordering::Relaxed);
+        self.slot().flags.fetch_or(PEER_CLOSED, Ordering::Relaxed);
         if state.is_writable() {
             let (code, reason) = close.as_ref().map_or((close_code::NO_STATUS, ""), |(code, reason)| (*code, reason));
             self.connection().queue_close(&mut state, code, reason);
-            // It is sent when the task looks at the state, which it does next.
-            self.slot().signal(&state, ATTEND);
+            // The task sends it when it looks at the state, which it does next.
+            self.slot().signal(&state, STATE_CHANGED);
         }
         drop(state);
-        self.progress.is_calm = false;
+        self.progress.is_fast = false;
         self.peer_close = close.map(Box::new);
         self.emit(event::END, Args::Nothing, cx);
     }
 
-    /// Lets the socket go when there is nothing more to do with it, and has `close` emitted then. Whether it has.
+    /// Drops the socket when nothing is left to do with it, and has `close` emitted. Returns
+    /// whether it did.
     #[inline]
     pub(crate) fn end_if_over(&mut self, cx: &mut Context<'_>) -> bool {
         !self.closing.is_told() && (self.closing.is_under_way() || self.read.is_none()) && self.end_now(cx)
@@ -45,14 +44,7 @@ impl Driver {
     #[inline(never)]
     pub(crate) fn end_now(&mut self, cx: &mut Context<'_>) -> bool {
         if self.read.is_some() {
-            if self.closing.is_failing() {
-                if self.close_after_error() {
-                    return false;
-                }
-                self.closing.close();
-            }
-            let all_delivered = self.inbox.is_empty() && self.delivery.is_free();
-            match self.closing.next(Facts { all_sent: self.is_flushed(), all_delivered }) {
+            match self.next_step() {
                 Step::Release if self.shut_down_stream(cx) => self.hang_up(),
                 Step::ShutDown => {
                     self.shut_down(cx);
@@ -66,18 +58,37 @@ impl Driver {
         let cause = self.cause();
         self.shared.connections.begin_to_end(self.connection(), cause);
         trace::connection_closed(cause, code, &reason);
-        self.delivery.close(code, reason);
+        self.dispatcher.close(code, reason);
         true
     }
 
-    /// A listener has failed, and listeners of `error` may have said how to close: if none has, with 1011. `false` if our Close is
-    /// on its way already.
+    /// Asks the closing handshake what to do, and sends our Close if that is the next step.
+    fn next_step(&mut self) -> Step {
+        let all_delivered = self.backlog.is_empty() && self.dispatcher.is_free();
+        let step = self.closing.next(Facts { all_sent: self.is_flushed(), all_delivered });
+        if step != Step::SendClose || self.close_after_error() {
+            return step;
+        }
+        // The Close is on its way already, or the connection cannot be written any more.
+        self.closing.close();
+        self.next_step()
+    }
+
+    /// Tells the closing handshake of a Close that the app has sent.
+    pub(crate) fn note_our_close(&mut self, state: &mut State) {
+        if state.cold_if_any().is_some_and(|cold| cold.closing.is_some()) {
+            self.closing.close();
+        }
+    }
+
+    /// Sends our Close after a listener has failed, with 1011 unless listeners of `error` have
+    /// chosen another code. `false` if our Close is on its way already.
     fn close_after_error(&mut self) -> bool {
         let connection = self.connection();
         if !connection.is_writable() {
             return false;
         }
-        if self.delivery.has_told_error()
+        if self.dispatcher.has_told_error()
             && let Some(error) = connection.error()
         {
             connection.close_with(error.close_code(), error.public_reason());
@@ -85,17 +96,18 @@ impl Driver {
         true
     }
 
-    /// Whether all has left that will.
+    /// Returns whether everything that can be sent has been sent.
     fn is_flushed(&self) -> bool {
         let connection = self.connection();
         let Some(mut state) = connection.lock() else { return true };
-        // Another thread may have written and be about to flush it, and would not tell this task that it has.
+        // Another thread may be about to flush its writes, without waking this task.
         connection.flush_locked(&mut state);
         state.broken || state.unsent() == 0 && !state.blocked
     }
 
-    /// After a fault, when the peer has been told: a FIN, so that it ends its side too. Closing the socket while it still
-    /// sends would be a reset, which takes our Close from it.
+    /// Sends a FIN after the Close frame of an error, so that the peer ends its side too. Closing
+    /// the socket while the peer still sends would be a reset, and the peer would lose our Close
+    /// frame.
     fn shut_down(&mut self, cx: &mut Context<'_>) {
         if self.shut_down_stream(cx)
             && self.closing.shut_down()
@@ -105,8 +117,8 @@ impl Driver {
         }
     }
 
-    /// Ends a stream that is not a socket in order: TLS says by its close_notify that nothing is missing (RFC 8446 §6.1). `false` if
-    /// it takes time.
+    /// Ends a stream that is not a socket. TLS sends a close_notify, so that the peer knows that
+    /// the data is complete (RFC 8446 §6.1). `false` if that takes time.
     fn shut_down_stream(&mut self, cx: &mut Context<'_>) -> bool {
         match &mut self.read {
             Some(ReadHalf::Other(stream)) if !self.closing.is_shut_down() => Pin::new(stream).poll_shutdown(cx).is_ready(),
@@ -114,9 +126,9 @@ impl Driver {
         }
     }
 
-    /// Lets the socket go.
+    /// Drops the socket.
     pub(crate) fn hang_up(&mut self) {
-        self.inbox.clear();
+        self.backlog.clear();
         self.writing = None;
         if let Some(mut state) = self.connection().lock() {
             state.phase = state.phase.max(Phase::Closing);
@@ -124,30 +136,31 @@ impl Driver {
             state.outbox.break_off();
             self.slot().flags.fetch_and(!BLOCKED, Ordering::Relaxed);
         }
-        // The stream may be an app's, and do anything then.
+        // The stream may be the app's, and its `drop` may do anything.
         drop_each(self.read.take());
-        self.progress.is_calm = false;
+        self.progress.is_fast = false;
         self.begin_to_end();
     }
 
-    /// There is a fault. If our Close is not on its way, it follows when listeners of `error` are done.
+    /// Begins to fail the connection. If our Close is not on its way, it follows when listeners of
+    /// `error` are done.
     pub(crate) fn begin_to_fail(&mut self) {
         if self.connection().is_writable() {
             self.closing.fail_later();
         } else {
             self.closing.fail();
         }
-        self.progress.is_calm = false;
+        self.progress.is_fast = false;
     }
 
-    /// From now on there is a time by which it has to be over.
+    /// Sets the deadline by which the connection must have ended.
     pub(crate) fn begin_to_end(&mut self) {
         if self.deadlines.close == Moment::NEVER {
             self.deadlines.close = self.permit.clock().after(self.shared.options.close_timeout);
         }
     }
 
-    /// Why it has ended, in a word.
+    /// Returns why the connection has ended, in one word.
     fn cause(&self) -> &'static str {
         if let Some(error) = self.connection().error() {
             return error.cause();
@@ -159,9 +172,10 @@ impl Driver {
         }
     }
 
-    /// What `close` says: the fault, or what the side said that began to close; 1006 if none did, or it got no answer.
+    /// Returns the code and reason of `close`. They are those of the error, or of the end that
+    /// began the closing handshake. 1006 if the handshake was not completed.
     pub(crate) fn close_args(&self) -> (u16, String) {
-        let ours = self.connection().lock().and_then(|mut state| state.existing_extras()?.closing.clone());
+        let ours = self.connection().lock().and_then(|mut state| state.cold_if_any()?.closing.clone());
         if let Some(error) = self.connection().error() {
             let default = (error.close_code(), error.public_reason());
             if let (ConnectionError::Listener(_), Some(ours)) = (&error, ours)

@@ -5,41 +5,41 @@ use crate::runtime::clock::{Clock, Moment};
 use crate::websocket::options::WebSocketOptions;
 use crate::websocket::state::slot::Slot;
 
-/// All that a connection waits for. One entry in the clock serves the whole table.
+/// All deadlines of a connection. One entry in the clock serves the whole table.
 #[derive(Debug)]
 pub(crate) struct Deadlines {
     /// The next ping is due.
     pub(crate) ping: Moment,
-    /// The peer has been pinged and has to have said something.
+    /// The peer has been pinged and must have sent something.
     pub(crate) pong: Moment,
-    /// The peer has to have sent a message.
+    /// The peer must have sent a message.
     pub(crate) idle: Moment,
-    /// The connection is old enough.
+    /// The connection reaches its maximum age.
     pub(crate) lifetime: Moment,
-    /// The socket has to have taken something.
+    /// The socket must have taken something.
     pub(crate) write: Moment,
-    /// The peer has to have answered our Close, and listeners to have ended.
+    /// The peer must have answered our Close, and listeners must have ended.
     pub(crate) close: Moment,
-    /// The next message may be taken.
+    /// The rate allows the next message.
     pub(crate) message: Moment,
-    /// Bytes that had been written at the last estimate of what the peer may not have read. It wraps.
+    /// The number of written bytes at the last estimate of the unread bytes. It wraps.
     written_before: u32,
-    /// Those of few connections.
+    /// Deadlines that only few connections have.
     pub(crate) rare: Option<Box<Rare>>,
-    /// The earliest moment that the clock has been told of and has not rung.
+    /// The earliest moment that was registered with the clock and has not been reached.
     told: Moment,
 }
 
 /// Deadlines of slow peers and slow listeners.
 #[derive(Debug)]
 pub(crate) struct Rare {
-    /// It is time to look whether a slow peer takes anything.
+    /// The next check of what a slow peer has taken.
     pub(crate) look: Moment,
-    /// What it had acknowledged at the last look.
+    /// The bytes that the peer had acknowledged at the last look.
     pub(crate) seen: Option<Acknowledged>,
-    /// What the peer sent before the end has to have been delivered.
+    /// The messages that the peer sent before the end must have been delivered.
     pub(crate) overdue: Moment,
-    /// Bytes that a peer which reads slowly may not have read yet, though its system has them.
+    /// Bytes that a slow peer may not have read yet, though its system has them.
     pub(crate) unread: u32,
 }
 
@@ -73,7 +73,7 @@ impl Deadlines {
         }
     }
 
-    /// Has the clock ring in time for the earliest of them.
+    /// Registers the earliest of the deadlines with the clock.
     pub(crate) fn tell(&mut self, clock: &Clock, slot: &'static Slot, number: u64) {
         let (look, overdue) = self.rare.as_ref().map_or((Moment::NEVER, Moment::NEVER), |rare| (rare.look, rare.overdue));
         let all = [self.ping, self.pong, self.idle, self.lifetime, self.write, self.close, self.message, look, overdue];
@@ -88,7 +88,7 @@ impl Deadlines {
         self.rare.get_or_insert_default()
     }
 
-    /// The peer is not slow any more.
+    /// Stops checking the peer, which is no longer slow.
     pub(crate) fn stop_looking(&mut self) {
         if let Some(rare) = &mut self.rare {
             (rare.look, rare.seen) = (Moment::NEVER, None);
@@ -96,7 +96,7 @@ impl Deadlines {
         self.trim();
     }
 
-    /// What has been received is being delivered.
+    /// Clears the deadline for delivery: the received messages are being delivered.
     pub(crate) fn is_not_overdue(&mut self) {
         if let Some(rare) = &mut self.rare {
             rare.overdue = Moment::NEVER;
@@ -111,15 +111,15 @@ impl Deadlines {
         }
     }
 
-    /// Our Close has been queued: only the deadlines of the end are left.
+    /// Keeps only the deadlines of the end, since our Close has been queued.
     pub(crate) fn forget_all_but_the_end(&mut self) {
         for deadline in [&mut self.ping, &mut self.pong, &mut self.idle, &mut self.lifetime, &mut self.message] {
             *deadline = Moment::NEVER;
         }
     }
 
-    /// Estimates how much of the `written` bytes a slow peer may not have read, from what it was sent since the last estimate, which
-    /// is so many seconds ago.
+    /// Estimates how many of the `written` bytes a slow peer may not have read. The estimate is
+    /// based on the bytes sent since the last estimate, `seconds` ago.
     pub(crate) fn estimate_unread(&mut self, written: u32, seconds: u64) {
         let read = u32::try_from(seconds).unwrap_or(u32::MAX).saturating_mul(LEAST_RATE);
         let sent = written.wrapping_sub(std::mem::replace(&mut self.written_before, written));
@@ -133,19 +133,19 @@ impl Deadlines {
         }
     }
 
-    /// Has the clock forget the connection, which is over.
+    /// Removes the connection, which has ended, from the clock.
     pub(crate) fn forget(&mut self, clock: &Clock, number: u64) {
         clock.forget(std::mem::replace(&mut self.told, Moment::NEVER), number);
     }
 
-    /// The clock has rung for all moments until now.
+    /// Notes that the clock has reported all moments until now.
     pub(crate) fn rung(&mut self, now: Moment) {
         if self.told <= now {
             self.told = Moment::NEVER;
         }
     }
 
-    /// The peer has taken something: the deadlines that wait for it begin anew.
+    /// Restarts the deadlines that wait for the peer, which has taken something.
     pub(crate) fn begin_anew(&mut self, options: &WebSocketOptions, clock: &Clock) {
         let limits = [
             (&mut self.write, options.write_timeout),
@@ -160,7 +160,7 @@ impl Deadlines {
     }
 }
 
-/// How often a slow peer is looked at, at most. Shorter timeouts are looked at four times.
+/// How often a slow peer is checked, at most. A shorter timeout is divided into four checks.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(crate) fn look_interval(options: &WebSocketOptions) -> Duration {
@@ -169,7 +169,8 @@ pub(crate) fn look_interval(options: &WebSocketOptions) -> Duration {
     (shortest / 4).min(LOOK_INTERVAL)
 }
 
-/// The slowest peer that is waited for reads so many bytes a second out of its system's buffer.
+/// The lowest rate, in bytes per second, at which a peer is assumed to read from its system's
+/// buffer.
 pub(crate) const LEAST_RATE: u32 = 8 * 1024;
 
 /// Fewer bytes than this are read well within any timeout.
@@ -178,7 +179,8 @@ const UNREAD_MIN: u32 = 64 * 1024;
 /// A peer's system rarely keeps more. Linux allows 6 MiB by default, but reserves a part of it.
 const UNREAD_MAX: u32 = 4 << 20;
 
-/// The interval, 10 % more or less, so that connections that were opened together do not ping together for ever.
+/// Returns the moment of the next ping. The interval varies by up to 10 %, so that connections that
+/// were opened together drift apart.
 pub(crate) fn next_ping(options: &WebSocketOptions, clock: &Clock) -> Moment {
     options.ping_interval.map_or(Moment::NEVER, |interval| {
         let millis = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);

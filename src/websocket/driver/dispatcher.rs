@@ -3,50 +3,30 @@ use std::task::{Context, Poll, Waker};
 
 use crate::emitter::{BoxError, Change, Emission, Table, contain};
 use crate::runtime::trace;
+use crate::websocket::driver::pending_events::{Due, Running};
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::event::{
     Args, BINARY, CLOSE, ConnectionEvents, DRAIN, ERROR, MESSAGE, NAMES, OwnedArgs, TEXT,
 };
 use crate::websocket::state::handle::WebSocketConnection;
-use crate::websocket::state::slot::{DEAF, MAIL, Phase, Slot};
+use crate::websocket::state::slot::{DISCARD_INPUT, PENDING_CHANGES, Phase, Slot};
 
-/// Calls a connection's listeners: one at a time, an asynchronous one to its end before the next.
-pub(crate) struct Delivery {
+/// Calls a connection's listeners one at a time. An asynchronous listener is awaited before the
+/// next is called.
+pub(crate) struct Dispatcher {
     connection: WebSocketConnection,
     slot: &'static Slot,
     listeners: Table<ConnectionEvents>,
-    /// Made when the first asynchronous listener is not done at once, and used again.
+    /// Created when an asynchronous listener is pending for the first time, and reused.
     running: Option<Box<Running>>,
-    /// Made when something is due.
+    /// Created when an event is due.
     due: Option<Box<Due>>,
     failure: Option<BoxError>,
 }
 
-/// An emission that waits for an asynchronous listener.
-struct Running {
-    active: bool,
-    event: u8,
-    place: usize,
-    /// For the listeners that follow.
-    args: OwnedArgs,
-}
-
-/// Events that wait for the listener that runs. They do not come from the wire, so their order is their own: `drain`,
-/// `error`, `close`.
-#[derive(Default)]
-struct Due {
-    drain: bool,
-    error: Option<ConnectionError>,
-    close: Option<(u16, String)>,
-    /// All has been emitted.
-    done: bool,
-    /// Nobody waits for asynchronous listeners any more.
-    hurry: bool,
-}
-
-impl Delivery {
-    pub(crate) fn new(connection: WebSocketConnection) -> Delivery {
-        Delivery {
+impl Dispatcher {
+    pub(crate) fn new(connection: WebSocketConnection) -> Dispatcher {
+        Dispatcher {
             connection,
             slot: connection.slot(),
             listeners: Table::default(),
@@ -77,17 +57,17 @@ impl Delivery {
         self.is_free() && self.due.as_ref().is_some_and(|due| due.done)
     }
 
-    /// Whether there is nothing that [`poll`](Delivery::poll) would go on with.
+    /// Returns whether [`poll`](Dispatcher::poll) has nothing to continue.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         self.is_free() && self.due.is_none()
     }
 
-    /// Emits an event, unless a listener is running. `false` if a listener returned an error, which is to be
-    /// [taken](Delivery::take_failure).
+    /// Emits an event, unless a listener is running. `false` if a listener returned an error.
+    /// [Take](Dispatcher::take_failure) it then.
     #[inline]
     pub(crate) fn emit(&mut self, event: u8, args: Args<'_>, cx: &mut Context<'_>) -> bool {
-        self.read_mail();
+        self.apply_pending();
         if self.listeners.listens_to(event) {
             self.emit_from(event, 0, args, cx);
         }
@@ -95,8 +75,9 @@ impl Delivery {
         self.failure.is_none()
     }
 
-    /// The same for a message, if there is neither mail nor a reason to be silent: for the many that come at once. `false` if it
-    /// is not all over: a listener is running, or has failed.
+    /// Like [`emit`](Dispatcher::emit) for a message, if no changes of listeners are pending and no
+    /// reason exists not to deliver it. Fast for many messages in one read. `false` if a listener
+    /// is still running or has failed.
     #[inline(always)]
     pub(crate) fn emit_quickly(&mut self, event: u8, args: Args<'_>, cx: &mut Context<'_>) -> bool {
         self.slot.event.store(event, Ordering::Relaxed);
@@ -104,16 +85,16 @@ impl Delivery {
         self.is_all(event, &emission) || self.emit_rest(event, emission, args, cx)
     }
 
-    /// Whether nothing of a message's emission is left.
+    /// Returns whether the emission of a message is complete.
     #[inline(always)]
     fn is_all(&self, event: u8, emission: &Emission) -> bool {
         matches!(emission, Emission::Done)
             && !self.listeners.has_once(event)
             && !self.listeners.listens_to(MESSAGE)
-            && self.flags() & MAIL == 0
+            && self.flags() & PENDING_CHANGES == 0
     }
 
-    /// The rest of [`emit_quickly`](Delivery::emit_quickly).
+    /// The rest of [`emit_quickly`](Dispatcher::emit_quickly).
     #[inline(never)]
     fn emit_rest(&mut self, event: u8, mut emission: Emission, args: Args<'_>, cx: &mut Context<'_>) -> bool {
         if let Emission::Started(place) = emission {
@@ -128,19 +109,19 @@ impl Delivery {
         self.is_free() && self.failure.is_none()
     }
 
-    /// Says `drain` when it can.
+    /// Emits `drain` as soon as possible.
     pub(crate) fn drain(&mut self) {
         self.due().drain = true;
     }
 
-    /// Says `error` when it can.
+    /// Emits `error` as soon as possible.
     pub(crate) fn fail(&mut self, error: ConnectionError) {
         self.due().error = Some(error);
     }
 
-    /// Whether a listener of the app's learns of faults.
+    /// Returns whether the app has a listener of `error`.
     pub(crate) fn listens_to_errors(&mut self) -> bool {
-        self.read_mail();
+        self.apply_pending();
         self.listeners.listens_to(ERROR)
     }
 
@@ -149,46 +130,49 @@ impl Delivery {
         self.is_free() && self.due.as_ref().is_none_or(|due| due.error.is_none())
     }
 
-    /// Says `close` when it can. Nothing else is said after it.
+    /// Emits `close` as soon as possible. No event follows it.
     pub(crate) fn close(&mut self, code: u16, reason: String) {
         self.due().close = Some((code, reason));
     }
 
-    /// From now on asynchronous listeners are polled once, and not waited for.
-    pub(crate) fn hurry(&mut self) {
-        self.due().hurry = true;
+    /// From now on asynchronous listeners are polled once, and not awaited.
+    pub(crate) fn skip_async(&mut self) {
+        self.due().skip_async = true;
         self.abandon();
     }
 
-    /// Says what is due here and now, where there is no task any more to wait in.
+    /// Emits the due events at once, when the task no longer exists.
     pub(crate) fn finish(&mut self) {
-        self.hurry();
+        self.skip_async();
         self.due().drain = false;
-        // What is said contains its panics, and nothing is waited for.
+        // All listeners called here contain their panics, and none is waited for.
         let _ = self.poll(&mut Context::from_waker(Waker::noop()));
     }
 
-    /// Ends a connection that never was: only those of the crate are told, who have to clean up.
-    pub(crate) fn vanish(mut self) {
+    /// Ends a connection that was never opened. Only the crate's own listeners are called, which
+    /// clean up.
+    pub(crate) fn discard(mut self) {
         self.begin_to_close(true);
-        self.read_mail();
+        self.apply_pending();
         self.listeners.apply(Change::RemoveAll(None));
         let mut cx = Context::from_waker(Waker::noop());
         self.emit_to_each(CLOSE, 0, Args::Nothing, &mut cx);
         self.connection.retire();
     }
 
-    /// Does not wait for the listener that is running any more. Of `error` and `close` the later listeners have their turn.
+    /// Abandons the listener that is running. Of `error` and `close` the remaining listeners are
+    /// called.
     pub(crate) fn abandon(&mut self) {
         let Some(running) = self.running.take().filter(|running| running.active) else { return };
         if running.event == ERROR || running.event == CLOSE {
-            // Whom they wait for they say when they are polled next.
+            // The due listeners return what they wait for at the next poll.
             let mut cx = Context::from_waker(Waker::noop());
             self.emit_to_each(running.event, running.place + 1, running.args.as_args(), &mut cx);
         }
     }
 
-    /// Goes on with the listener that runs, and with what was due meanwhile. Ready when there is nothing more to do.
+    /// Continues the running listener, and emits the events that became due meanwhile. Ready when
+    /// nothing is left to do.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.is_idle() { Poll::Ready(()) } else { self.poll_all(cx) }
     }
@@ -209,29 +193,29 @@ impl Delivery {
             if !self.is_free() {
                 return Poll::Pending;
             }
-            self.read_mail();
+            self.apply_pending();
             let Some(due) = &mut self.due else { return Poll::Ready(()) };
-            if self.failure.is_some() && !due.hurry {
-                // It makes a fault of it, which is told first.
+            if self.failure.is_some() && !due.skip_async {
+                // The failure becomes the connection's error, which is emitted first.
                 return Poll::Ready(());
             }
             if std::mem::take(&mut due.drain) {
                 self.emit(DRAIN, Args::Nothing, cx);
             } else if let Some(error) = due.error.take() {
-                self.read_mail();
+                self.apply_pending();
                 self.emit_to_each(ERROR, 0, Args::Failed(&error), cx);
             } else if let Some((code, reason)) = due.close.take() {
-                let hurry = due.hurry;
-                if !self.begin_to_close(hurry) {
+                let skip_async = due.skip_async;
+                if !self.begin_to_close(skip_async) {
                     self.close(code, reason);
                     return Poll::Ready(());
                 }
                 self.due().done = true;
-                // Those that were registered until then hear of it.
-                self.read_mail();
+                // Listeners that were registered before the event get it.
+                self.apply_pending();
                 self.emit_to_each(CLOSE, 0, Args::Closed(code, &reason), cx);
             } else {
-                if !due.done && !due.hurry {
+                if !due.done && !due.skip_async {
                     self.due = None;
                 }
                 return Poll::Ready(());
@@ -245,7 +229,8 @@ impl Delivery {
             self.slot.event.store(event, Ordering::Relaxed);
             let polled = contain(|| Ok(self.listeners.poll(place, cx)));
             let Poll::Ready(result) = polled.unwrap_or_else(|error| Poll::Ready(Err(error))) else { return };
-            // Taken, and put back for the next one: the arguments are borrowed meanwhile.
+            // Taken out and put back for the next event, since the arguments are borrowed
+            // meanwhile.
             let Some(mut running) = self.running.take() else { return };
             running.active = false;
             let args = std::mem::take(&mut running.args);
@@ -268,11 +253,15 @@ impl Delivery {
         }
     }
 
-    /// After `text` and `binary`: `message`, to those who listen by then.
+    /// Emits `message` after `text` or `binary`, to its present listeners.
     #[inline(never)]
     fn emit_message(&mut self, event: u8, args: Args<'_>, cx: &mut Context<'_>) {
-        if (event == TEXT || event == BINARY) && self.is_free() && self.failure.is_none() && self.flags() & DEAF == 0 {
-            self.read_mail();
+        if (event == TEXT || event == BINARY)
+            && self.is_free()
+            && self.failure.is_none()
+            && self.flags() & DISCARD_INPUT == 0
+        {
+            self.apply_pending();
             self.emit_from(MESSAGE, 0, args, cx);
         }
     }
@@ -282,7 +271,7 @@ impl Delivery {
         self.slot.flags.load(Ordering::Acquire)
     }
 
-    /// Calls the listeners from one on. The first that fails is the last that is called.
+    /// Calls the listeners from this place on, until one fails.
     #[inline]
     fn emit_from(&mut self, event: u8, place: usize, args: Args<'_>, cx: &mut Context<'_>) {
         self.slot.event.store(event, Ordering::Relaxed);
@@ -292,7 +281,7 @@ impl Delivery {
         }
     }
 
-    /// Brings an emission to its end, or to where it has to wait.
+    /// Continues an emission to its end, or to a pending listener.
     #[inline(never)]
     fn conclude(&mut self, event: u8, mut emission: Emission, args: Args<'_>, cx: &mut Context<'_>) {
         loop {
@@ -311,7 +300,8 @@ impl Delivery {
         self.remove_once(event);
     }
 
-    /// How an emission goes on behind an asynchronous listener that has started. `None` if it has to wait for it.
+    /// Continues an emission after an asynchronous listener has started. `None` if that listener is
+    /// pending.
     #[inline]
     fn poll_started(&mut self, event: u8, place: usize, args: Args<'_>, cx: &mut Context<'_>) -> Option<Emission> {
         Some(match self.listeners.poll(place, cx) {
@@ -324,8 +314,8 @@ impl Delivery {
         })
     }
 
-    /// Calls the listeners from one on, all of them: nothing that one of `error` or `close` does keeps the others from
-    /// knowing.
+    /// Calls all listeners from this place on. A listener of `error` or `close` that fails does not
+    /// stop the others.
     fn emit_to_each(&mut self, event: u8, place: usize, args: Args<'_>, cx: &mut Context<'_>) {
         self.slot.event.store(event, Ordering::Relaxed);
         let mut next = place;
@@ -336,14 +326,14 @@ impl Delivery {
             let called = called.unwrap_or_else(|error| Poll::Ready(Err(error)));
             if let Poll::Ready(Err(error)) = called {
                 trace::listener_failed(NAMES.name(event), error);
-            } else if called.is_pending() && !self.due.as_ref().is_some_and(|due| due.hurry) {
+            } else if called.is_pending() && !self.due.as_ref().is_some_and(|due| due.skip_async) {
                 return self.run(event, place, args);
             }
         }
         self.remove_once(event);
     }
 
-    /// An event has been emitted: those that listened to it for once do not any more.
+    /// Removes the `once` listeners of an event that has been emitted.
     fn remove_once(&mut self, event: u8) {
         if self.listeners.has_once(event) {
             let over = self.listeners.remove_once(event);
@@ -355,7 +345,8 @@ impl Delivery {
 
     #[cold]
     fn run(&mut self, event: u8, place: usize, args: Args<'_>) {
-        // Who listens to messages only from now on hears the next one: nothing is kept for those.
+        // A `message` listener that is registered only now gets the next message: no arguments are
+        // kept for it.
         let is_message = (event == TEXT || event == BINARY) && self.listeners.listens_to(MESSAGE);
         let is_needed = is_message || self.listeners.place_of(event, place + 1).is_some();
         let running =
@@ -364,32 +355,33 @@ impl Delivery {
         **running = Running { active: true, event, place, args };
     }
 
-    /// Applies what others changed in the listeners: nothing but a look at a flag if there was nothing.
+    /// Applies pending changes of the listeners. Without changes it only reads a flag.
     #[inline]
-    pub(crate) fn read_mail(&mut self) {
-        if self.flags() & MAIL != 0 {
-            self.apply_mail();
+    pub(crate) fn apply_pending(&mut self) {
+        if self.flags() & PENDING_CHANGES != 0 {
+            self.apply_changes();
         }
     }
 
     #[cold]
-    fn apply_mail(&mut self) {
+    fn apply_changes(&mut self) {
         let Some(mut state) = self.connection.lock() else { return };
-        self.slot.flags.fetch_and(!MAIL, Ordering::Relaxed);
-        let mail = std::mem::take(&mut state.mail);
+        self.slot.flags.fetch_and(!PENDING_CHANGES, Ordering::Relaxed);
+        let pending_changes = std::mem::take(&mut state.pending_changes);
         drop(state);
-        self.listeners.apply_all(mail);
+        self.listeners.apply_all(pending_changes);
     }
 
-    /// Nothing is written or registered any more, and no fault is found: after `close` none could be told. `false` if there is one
-    /// that the task does not know of, unless there is no time for it.
-    fn begin_to_close(&mut self, hurry: bool) -> bool {
+    /// Marks the connection as closed: no message is written, no listener is added, and no error is
+    /// found afterwards, since none could follow `close`. `false` if there is an error that the
+    /// task does not know of, unless there is no time for it.
+    fn begin_to_close(&mut self, skip_async: bool) -> bool {
         let Some(mut state) = self.connection.lock() else { return true };
-        if !hurry && state.existing_extras().is_some_and(|extras| extras.fault.is_some()) {
+        if !skip_async && state.cold_if_any().is_some_and(|cold| cold.fault.is_some()) {
             return false;
         }
         state.phase = Phase::Closed;
-        let senders = state.existing_extras().and_then(|extras| extras.senders.take());
+        let senders = state.cold_if_any().and_then(|cold| cold.senders.take());
         drop(state);
         if let Some(senders) = senders {
             senders.notify_waiters();

@@ -4,6 +4,7 @@ pub(crate) mod close;
 pub(crate) mod deadlines;
 pub(crate) mod dispatcher;
 pub(crate) mod overdue;
+pub(crate) mod pending_events;
 pub(crate) mod read;
 pub(crate) mod scratch;
 pub(crate) mod write;
@@ -21,83 +22,88 @@ use crate::runtime::clock::{Coarse, Moment};
 use crate::runtime::stream::ReadHalf;
 use crate::runtime::turn;
 use crate::runtime::watchdog;
-use crate::websocket::driver::backlog::Inbox;
+use crate::websocket::driver::backlog::Backlog;
 use crate::websocket::driver::deadlines::Deadlines;
-use crate::websocket::driver::dispatcher::Delivery;
-use crate::websocket::driver::scratch::Desk;
+use crate::websocket::driver::dispatcher::Dispatcher;
+use crate::websocket::driver::scratch::ReadScratch;
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::buffers::Buffer;
 use crate::websocket::state::cork::Turn;
 use crate::websocket::state::handle::WebSocketConnection;
 use crate::websocket::state::shared::Shared;
-use crate::websocket::state::slot::{ALARM, ATTEND, BLOCKED, CUT, DEAF, DRAINED, HELD_UP, PAUSED, Phase, Slot};
+use crate::websocket::state::slot::{
+    ALARM, BLOCKED, DISCARD_INPUT, DRAINED, HELD_UP, PAUSED, Phase, STATE_CHANGED, Slot, TERMINATED,
+};
 
-/// The task of one connection: it reads, has what it read delivered, and writes what others could not.
+/// The task of one connection: it reads, delivers what it has read, and writes what other threads
+/// could not.
 ///
-/// A turn is one poll. In it, in this order and again as long as anything moves: what others asked for, a listener that
-/// was not done, what has been read and not been delivered, a read. Then all that was written in the turn leaves together.
+/// A turn is one poll. It has these steps, in this order: requests of other threads, a listener that
+/// was still running, bytes that were read and not delivered, a read. They are repeated as long as
+/// one of them makes progress. All bytes that were written during the turn are sent together at its end.
 pub(crate) struct Driver {
     pub(crate) shared: Arc<Shared>,
-    /// None when the socket has been let go.
+    /// `None` after the socket has been dropped.
     pub(crate) read: Option<ReadHalf>,
     pub(crate) session: Connection,
-    pub(crate) delivery: Delivery,
-    pub(crate) inbox: Inbox,
+    pub(crate) dispatcher: Dispatcher,
+    pub(crate) backlog: Backlog,
     pub(crate) deadlines: Deadlines,
-    /// Made by the first ping, or the first message if those have a rate.
+    /// Created by the first ping, or by the first message if messages have a rate.
     pub(crate) rates: Option<Box<Rates>>,
     /// Bytes that this task has taken from the outbox of a stream that only it can write.
     pub(crate) writing: Option<Box<Buffer>>,
     pub(crate) closing: Closing,
-    /// The code and the reason of the peer's Close, if it had them.
+    /// The code and the reason of the peer's Close frame, if it had them.
     pub(crate) peer_close: Option<Box<(u16, String)>>,
     pub(crate) progress: Progress,
-    /// The last, since who waits for its end waits for that of all others.
+    /// Must be the last field: dropping it signals that the connection is gone, so everything else
+    /// must be dropped first.
     pub(crate) permit: ConnectionPermit,
 }
 
-/// What a peer may still send.
+/// The rates of a peer's pings and messages.
 pub(crate) struct Rates {
     pub(crate) pings: Bucket,
-    /// Pings beyond their rate, since all that had arrived was last read.
+    /// Pings above the rate since all received bytes were last read.
     pub(crate) piled_up: u32,
     pub(crate) messages: Bucket,
 }
 
 impl Default for Rates {
     fn default() -> Rates {
-        // A bucket that is full has been so since the clock began.
+        // A full bucket has been full since the clock began.
         Rates { pings: Bucket::full(0), piled_up: 0, messages: Bucket::full(0) }
     }
 }
 
-/// How far the connection has come.
+/// The progress of the connection.
 #[derive(Default)]
 pub(crate) struct Progress {
-    /// The task's waker is where others find it.
-    pub(crate) introduced: bool,
-    /// The connection has begun, and nothing of its end.
-    pub(crate) is_calm: bool,
-    /// The socket is full, and the task is told when it is not.
+    /// Other threads can find the task's waker.
+    pub(crate) waker_registered: bool,
+    /// The connection has begun, and its end has not.
+    pub(crate) is_fast: bool,
+    /// The socket is full, and wakes the task when it no longer is.
     pub(crate) waits_for_socket: bool,
-    /// All that has arrived has been read, and the task is told when there is more.
+    /// All received bytes have been read, and more of them wake the task.
     pub(crate) waits_for_peer: bool,
     /// Messages have a deadline or a rate.
     pub(crate) is_counted: bool,
     /// Something has arrived since the last ping.
     pub(crate) heard: bool,
-    /// A ping has been received since all that had arrived was last read.
+    /// A ping has been received since all received bytes were last read.
     pub(crate) pings_pile_up: bool,
-    /// The system has something to read of which tokio does not know.
+    /// The system has bytes to read of which tokio does not know.
     pub(crate) has_unread: bool,
 }
 
-/// What a turn may still do.
+/// What a turn may still handle.
 pub(crate) struct Budget {
     pub(crate) frames: usize,
-    /// Fewer than none, if the last read brought more. None brings so many that this is not so.
+    /// Negative if the last read exceeded it. No read is large enough to wrap it.
     pub(crate) bytes: isize,
-    /// The last read has taken all there was.
+    /// The last read has taken all received bytes.
     pub(crate) is_dry: bool,
 }
 
@@ -116,8 +122,8 @@ impl Driver {
             state.outbox.attach(write);
             state.phase = state.phase.max(Phase::Open);
             state.lifetime = Some(permit.shutdown().clone());
-            // What has been written so far is to leave with the first turn.
-            connection.slot().signal(&state, ATTEND);
+            // Makes the first turn send everything that has been written so far.
+            connection.slot().signal(&state, STATE_CHANGED);
         }
         shared.connections.insert(connection);
         permit.shutdown().register(shared.connections.clone());
@@ -129,13 +135,13 @@ impl Driver {
         }
         let clock = permit.clock();
         let is_counted = shared.options.idle_timeout.is_some() || shared.options.message_rate.is_some();
-        let mut inbox = Inbox::default();
-        inbox.push(&read_ahead);
+        let mut backlog = Backlog::default();
+        backlog.push(&read_ahead);
         Driver {
             read: Some(read),
             session: Connection::default(),
-            delivery: Delivery::new(connection),
-            inbox,
+            dispatcher: Dispatcher::new(connection),
+            backlog,
             deadlines: Deadlines::new(&shared.options, clock),
             rates: None,
             writing: None,
@@ -147,51 +153,53 @@ impl Driver {
         }
     }
 
-    /// A connection whose listeners have been called and whose 101 did not leave: all that is left of it is its `close`.
+    /// Ends a connection whose listeners were called, but whose 101 did not leave. Only `close` is
+    /// emitted.
     pub(crate) fn never_started(connection: WebSocketConnection) {
-        let mut delivery = Delivery::new(connection);
-        delivery.close(close_code::ABNORMAL, String::new());
-        delivery.finish();
+        let mut dispatcher = Dispatcher::new(connection);
+        dispatcher.close(close_code::ABNORMAL, String::new());
+        dispatcher.finish();
         connection.retire();
     }
 
     #[inline(always)]
     pub(crate) fn connection(&self) -> WebSocketConnection {
-        self.delivery.connection()
+        self.dispatcher.connection()
     }
 
     #[inline(always)]
     pub(crate) fn slot(&self) -> &'static Slot {
-        self.delivery.slot()
+        self.dispatcher.slot()
     }
 
     #[inline]
-    fn turns(&mut self, turn: &Turn, desk: &mut Desk, cx: &mut Context<'_>) -> Poll<()> {
+    fn turns(&mut self, turn: &Turn, scratch: &mut ReadScratch, cx: &mut Context<'_>) -> Poll<()> {
         let (frames, bytes) = self.shared.options.turn_budget;
         let mut budget = Budget { frames, bytes, is_dry: false };
-        // What is asked for is done before more is read. Yet a listener of `drain` that writes may be asked for again and
-        // again, and must not keep the peer from being heard.
+        // Requests are handled before more is read. But a listener of `drain` that writes may be
+        // requested again and again, and must not stop the task from reading.
         let mut attends_again = false;
         let mut may_be_timed = self.progress.is_counted;
-        // What has arrived since the last turn may not have been read.
+        // Bytes that have arrived since the last turn may be unread.
         self.progress.waits_for_peer = false;
         loop {
-            let is_calm = self.is_calm();
-            if !is_calm {
+            let is_fast = self.is_fast();
+            if !is_fast {
                 may_be_timed = true;
                 self.attend(cx);
                 if std::mem::take(&mut self.progress.has_unread) {
-                    self.read_unknown(desk, cx, &mut budget);
+                    self.read_unknown(scratch, cx, &mut budget);
                 }
-                if self.delivery.poll(cx).is_ready() {
-                    if self.delivery.is_over() {
+                if self.dispatcher.poll(cx).is_ready() {
+                    if self.dispatcher.is_over() {
                         return Poll::Ready(());
                     }
                     if self.note_failure() {
-                        // What is due waits for it to be known, which it may be already.
+                        // The due events wait until the failure is known, which may be the case
+                        // already.
                         continue;
                     }
-                    self.deliver_inbox(desk, cx, &mut budget);
+                    self.deliver_backlog(scratch, cx, &mut budget);
                 }
                 turn.flush();
                 if self.flags() & HELD_UP != 0 {
@@ -207,14 +215,15 @@ impl Driver {
             }
             self.progress.waits_for_peer = false;
             if budget.is_spent() {
-                // Others first. What is left is in the inbox, or in the socket.
+                // Other tasks have their turn. The rest is in the backlog, or in the socket.
                 cx.waker().wake_by_ref();
                 break;
             }
-            if is_calm || self.may_read() {
-                if self.poll_read(desk, cx, &mut budget).is_ready() {
-                    // If the end has begun, not before it is known whether this is the last.
-                    if self.progress.is_calm {
+            if is_fast || self.may_read() {
+                if self.poll_read(scratch, cx, &mut budget).is_ready() {
+                    // Once the end has begun, bytes are only sent when it is known whether they are
+                    // the last.
+                    if self.progress.is_fast {
                         turn.flush();
                     }
                     continue;
@@ -243,13 +252,13 @@ impl Driver {
         }
     }
 
-    /// Whether there is nothing to do but to read.
+    /// Returns whether reading is the only work.
     #[inline]
-    fn is_calm(&self) -> bool {
-        self.flags() & (DRAINED | ALARM | ATTEND | BLOCKED | PAUSED | DEAF | CUT | HELD_UP) == 0
-            && self.progress.is_calm
-            && self.delivery.is_idle()
-            && self.inbox.is_empty()
+    fn is_fast(&self) -> bool {
+        self.flags() & (DRAINED | ALARM | STATE_CHANGED | BLOCKED | PAUSED | DISCARD_INPUT | TERMINATED | HELD_UP) == 0
+            && self.progress.is_fast
+            && self.dispatcher.is_idle()
+            && self.backlog.is_empty()
             && self.deadlines.message == Moment::NEVER
     }
 
@@ -258,26 +267,26 @@ impl Driver {
         self.slot().flags.load(Ordering::Acquire)
     }
 
-    /// Whether others ask for something.
+    /// Returns whether other threads have requests.
     #[inline]
     fn needs_attention(&self) -> bool {
         let flags = self.flags();
-        flags & (DRAINED | ALARM | ATTEND) != 0 || flags & BLOCKED != 0 && !self.progress.waits_for_socket
+        flags & (DRAINED | ALARM | STATE_CHANGED) != 0 || flags & BLOCKED != 0 && !self.progress.waits_for_socket
     }
 
-    /// Does what others ask for.
+    /// Handles the requests of other threads.
     #[inline]
     fn attend(&mut self, cx: &mut Context<'_>) {
         self.progress.waits_for_socket = false;
-        if self.flags() & (DRAINED | ALARM | ATTEND | BLOCKED) != 0 || !self.progress.introduced {
+        if self.flags() & (DRAINED | ALARM | STATE_CHANGED | BLOCKED) != 0 || !self.progress.waker_registered {
             self.attend_now(cx);
         }
     }
 
-    /// Makes an error that a listener returned the connection's. Whether there was one.
+    /// Makes the error of a listener the connection's error. Returns whether there was one.
     #[inline]
     pub(crate) fn note_failure(&mut self) -> bool {
-        let failure = self.delivery.take_failure();
+        let failure = self.dispatcher.take_failure();
         let has_failed = failure.is_some();
         if let Some(error) = failure {
             self.connection().fail(ConnectionError::Listener(error.into()));
@@ -292,29 +301,30 @@ impl Future for Driver {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let driver = self.get_mut();
         let begun = Coarse::now();
-        let watched = watchdog::begin_turn(begun, driver.connection().index(), driver.connection().id());
+        let watched = watchdog::begin_turn(begun, driver.connection().index());
         let turn = Turn::begin();
         turn::begin(&driver.slot().flags);
-        let mut desk = Desk::take();
+        let mut scratch = ReadScratch::take();
         let mut panics = 0;
         let polled = loop {
-            match catch_unwind(AssertUnwindSafe(|| driver.turns(&turn, &mut desk, cx))) {
+            match catch_unwind(AssertUnwindSafe(|| driver.turns(&turn, &mut scratch, cx))) {
                 Ok(polled) => break polled,
                 Err(panic) => {
-                    // A listener panicked, and what it was called with is lost. It ends this connection only.
+                    // A listener panicked, and its arguments are lost. The panic ends this
+                    // connection only.
                     panics += 1;
                     driver.begin_to_fail();
-                    driver.delivery.abandon();
+                    driver.dispatcher.abandon();
                     driver.connection().fail(ConnectionError::Listener(panic_error(panic).into()));
                     if panics > 1 {
                         driver.hang_up();
-                        driver.delivery.hurry();
+                        driver.dispatcher.skip_async();
                     }
                 }
             }
         };
         turn::end();
-        desk.put_back();
+        scratch.put_back();
         watched.end_turn();
         driver.shared.note_time(begun);
         polled
@@ -322,15 +332,15 @@ impl Future for Driver {
 }
 
 impl Drop for Driver {
-    /// The connection is over, or its runtime is: `close` fires in any case.
+    /// The connection or its runtime has ended: `close` fires in any case.
     fn drop(&mut self) {
-        if !self.delivery.is_over() {
+        if !self.dispatcher.is_over() {
             self.look_at_state();
             self.hang_up();
             if !self.closing.is_told() {
                 self.end_now(&mut Context::from_waker(Waker::noop()));
             }
-            self.delivery.finish();
+            self.dispatcher.finish();
         }
         self.deadlines.forget(self.permit.clock(), self.connection().id());
         self.shared.connections.remove(self.connection());
@@ -342,7 +352,8 @@ impl Drop for Driver {
 mod tests {
     use super::*;
 
-    /// What a connection costs that does nothing is mostly these two, and its listeners. They do not grow unseen.
+    /// An idle connection mostly costs these two types and its listeners. This test keeps them
+    /// small.
     #[test]
     fn a_connection_is_small() {
         assert!(size_of::<Driver>() <= 264, "the task's part: {}", size_of::<Driver>());

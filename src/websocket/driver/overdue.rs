@@ -9,13 +9,14 @@ use crate::websocket::driver::Driver;
 use crate::websocket::driver::deadlines::{LEAST_RATE, look_interval, next_ping};
 use crate::websocket::error::ConnectionError;
 use crate::websocket::options::WebSocketOptions;
-use crate::websocket::state::slot::{ALARM, BLOCKED, DEAF};
+use crate::websocket::state::slot::{ALARM, BLOCKED, DISCARD_INPUT};
 
-/// How much longer than the close timeout what has been received may take to be delivered, in close timeouts. Each message has its
-/// time, but neither a peer that sends for ever instead of answering our Close nor an app that never resumes keeps a connection.
+/// Maximum time for the delivery of received messages beyond the close timeout, in close timeouts.
+/// Each message has its own time as well. So neither a peer that sends forever instead of answering
+/// our Close, nor an app that never resumes, keeps a connection.
 const OVERDUE_MAX: u32 = 6;
 
-/// What is done when they have passed.
+/// The actions for deadlines that have passed.
 impl Driver {
     pub(crate) fn meet_deadlines(&mut self) {
         let (shared, clock) = (self.shared.clone(), self.permit.clock().clone());
@@ -56,7 +57,7 @@ impl Driver {
             let written = self.connection().lock().map_or(0, |state| state.outbox.written());
             self.connection().ping([]);
             self.deadlines.ping = next_ping(options, clock);
-            // The time of a ping that has not been answered runs on.
+            // The deadline of an unanswered ping stays as it is.
             if std::mem::take(&mut self.progress.heard) || self.deadlines.pong == Moment::NEVER {
                 self.deadlines.estimate_unread(written as u32, options.ping_interval.unwrap_or_default().as_secs());
                 self.deadlines.pong = options.pong_timeout.map_or(Moment::NEVER, |limit| clock.after(limit));
@@ -91,7 +92,8 @@ impl Driver {
         }
     }
 
-    /// The peer has not answered our Close in time, or a listener has not ended in time.
+    /// Handles the close deadline: the peer has not answered our Close in time, or a listener has
+    /// not ended in time.
     fn meet_close_deadline(&mut self, options: &WebSocketOptions, clock: &Clock) {
         let limit = options.close_timeout;
         let has_failed = self.closing.is_failing() && self.connection().is_writable();
@@ -101,7 +103,7 @@ impl Driver {
             return;
         }
         if awaits_answer {
-            // Pings have ended with our Close.
+            // Our Close was the end of all pings.
             let written = self.connection().lock().map_or(0, |state| state.outbox.written());
             self.deadlines.estimate_unread(written as u32, 0);
             if let Some(time) = self.time_to_read() {
@@ -110,32 +112,34 @@ impl Driver {
             }
         }
         if has_failed {
-            // A listener of `error` has had its time. Our Close follows.
-            self.delivery.abandon();
-        } else if self.read.is_some() && self.flags() & DEAF == 0 && self.has_undelivered() {
-            // The listener that runs has had its time. What else has been received is delivered.
-            self.delivery.abandon();
+            // A listener of `error` has used up its time. Our Close follows.
+            self.dispatcher.abandon();
+        } else if self.read.is_some() && self.flags() & DISCARD_INPUT == 0 && self.has_undelivered() {
+            // The running listener has used up its time. The other received messages are delivered.
+            self.dispatcher.abandon();
             let latest = clock.after(limit.saturating_mul(OVERDUE_MAX));
             let rare = self.deadlines.rare();
             rare.overdue = rare.overdue.min(latest);
         } else if self.may_hear_a_close() {
-            self.delivery.abandon();
-            // Nothing else is delivered of what has been read; judged after that.
+            self.dispatcher.abandon();
+            // No other received message is delivered. The peer is judged after that.
             self.slot().flags.fetch_or(ALARM, Ordering::Relaxed);
             self.deadlines.close = clock.now();
         } else {
-            // First for the peer, and what its messages have begun; then as much for listeners of `error` and `close`.
+            // The first timeout is for the peer, and for listeners of its messages. A second one is
+            // for listeners of `error` and `close`.
             if self.read.is_none() {
-                self.delivery.hurry();
+                self.dispatcher.skip_async();
             }
             if !self.closing.is_told() {
-                self.delivery.abandon();
+                self.dispatcher.abandon();
             }
             self.hang_up();
         }
     }
 
-    /// Takes note of what a slow peer has acknowledged. While it takes anything, the deadlines that wait for it begin anew.
+    /// Checks what a slow peer has acknowledged. Any progress restarts the deadlines that wait for
+    /// the peer.
     fn look_at_peer(&mut self, options: &WebSocketOptions, clock: &Clock) {
         let before = self.deadlines.rare.as_ref().and_then(|rare| rare.seen);
         let (Some(stream), Some(seen)) = (&self.read, self.acknowledged()) else { return self.deadlines.stop_looking() };
@@ -155,7 +159,7 @@ impl Driver {
         }
     }
 
-    /// The socket is full: from now on the peer is looked at now and then.
+    /// Checks the peer now and then from now on, since the socket is full.
     pub(crate) fn watch_slow_peer(&mut self) {
         let can_tell = !matches!(self.read, None | Some(ReadHalf::Other(_)));
         if can_tell && self.deadlines.rare.as_ref().is_none_or(|rare| rare.look == Moment::NEVER) {
@@ -163,14 +167,15 @@ impl Driver {
         }
     }
 
-    /// The peer is about to be asked for an answer: if what has been sent before is still under way, it is looked at now and then.
+    /// Checks the peer now and then, if earlier bytes are still under way when the peer is about to
+    /// be asked for an answer.
     pub(crate) fn watch_if_under_way(&mut self) {
         if self.acknowledged().is_some_and(|seen| !seen.all) {
             self.watch_slow_peer();
         }
     }
 
-    /// Everything has left. If it `had_to_wait`, the time to answer begins now.
+    /// Notes that all bytes have left. If they `had_to_wait`, the time for the answer begins now.
     pub(crate) fn all_has_left(&mut self, had_to_wait: bool) {
         self.deadlines.write = Moment::NEVER;
         if had_to_wait {
@@ -178,20 +183,20 @@ impl Driver {
         }
     }
 
-    /// What the peer has acknowledged. None without a stream.
+    /// Returns what the peer has acknowledged. `None` without a stream.
     fn acknowledged(&self) -> Option<Acknowledged> {
         let written = self.connection().lock()?.outbox.written();
         self.read.as_ref().map(|stream| stream.acknowledged(written))
     }
 
-    /// Whether a peer that has to answer, to a ping or to our Close, has not been sent it: what comes before it is still to be
-    /// written. Whether the peer takes that is for the write deadline.
+    /// Returns whether the ping or Close that the peer must answer is still unsent, behind other
+    /// bytes. Then the write deadline applies.
     fn is_not_asked_yet(&self, options: &WebSocketOptions) -> bool {
         self.flags() & BLOCKED != 0 && options.write_timeout.is_some()
     }
 
-    /// Whether the peer's system has not acknowledged our Close. Whether it takes that is for the write deadline, which counts from its
-    /// last acknowledgement, as the close deadline did.
+    /// Returns whether the peer's system has not acknowledged our Close. Then the write deadline
+    /// applies, from the last acknowledgement on.
     fn is_close_under_way(&mut self, options: &WebSocketOptions, clock: &Clock) -> bool {
         let Some(limit) = options.write_timeout else { return false };
         let is_under_way = self.acknowledged().is_some_and(|seen| !seen.all);
@@ -202,11 +207,11 @@ impl Driver {
         is_under_way
     }
 
-    /// How long a peer whose system has everything may take to read it, before it comes to what it has to answer. It is given that
-    /// time once.
+    /// Returns how long a peer whose system has everything may take to read it, before it reaches
+    /// the frame to answer. The peer gets that time once.
     fn time_to_read(&mut self) -> Option<Duration> {
         if matches!(self.read, Some(ReadHalf::Other(_))) {
-            // Whether its system has it is not known.
+            // It is not known whether the peer's system has everything.
             return None;
         }
         let unread = std::mem::take(&mut self.deadlines.rare.as_mut()?.unread);
@@ -215,23 +220,26 @@ impl Driver {
     }
 
     fn has_undelivered(&self) -> bool {
-        !self.delivery.is_free() || !self.inbox.is_empty()
+        !self.dispatcher.is_free() || !self.backlog.is_empty()
     }
 
-    /// Whether what has been read may have the peer's answer to our Close in it, behind a message whose listener runs.
+    /// Returns whether the received bytes may contain the peer's answer to our Close, behind a
+    /// message whose listener is running.
     fn may_hear_a_close(&self) -> bool {
-        self.read.is_some() && !self.closing.discards() && !self.delivery.is_free() && !self.inbox.is_empty()
+        self.read.is_some() && !self.closing.discards() && !self.dispatcher.is_free() && !self.backlog.is_empty()
     }
 
-    /// Whether all has been read that the peer has sent. What came while this thread was held up is in the system, but tokio may
-    /// not have been told of it before the clock rang, or ever: TCP's urgent data hides what follows it from a read.
+    /// Returns whether everything that the peer has sent has been read. While this thread was held
+    /// up, the system may have received bytes that tokio did not notice before the deadline. It may
+    /// never notice bytes that follow TCP's urgent data.
     fn is_silent(&mut self) -> bool {
         let has_unread = self.read.as_ref().is_some_and(ReadHalf::has_unread);
         self.progress.has_unread = has_unread && self.progress.waits_for_peer;
         self.progress.waits_for_peer && !has_unread
     }
 
-    /// Whether what has come meanwhile can be read, before the peer is judged. Who is not read cannot be heard.
+    /// Returns whether received bytes can be read before the peer is judged. A peer that is not
+    /// read cannot show a sign of life.
     fn reads_first(&self) -> bool {
         let may_read = self.may_read();
         if may_read {

@@ -10,21 +10,22 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use crate::protocol::{BufferPool, ControlRate, Event, Opcode, ProtocolError, check_text, frame};
 use crate::runtime::clock::Moment;
-use crate::websocket::driver::scratch::Desk;
+use crate::websocket::driver::scratch::ReadScratch;
 use crate::websocket::driver::{Budget, Driver};
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::event::{self, Args};
-use crate::websocket::state::slot::{CUT, DEAF, HELD_UP, MAIL, PAUSED};
+use crate::websocket::state::slot::{DISCARD_INPUT, HELD_UP, PAUSED, PENDING_CHANGES, TERMINATED};
 
 /// Frames that are read ahead while a listener runs.
 const READ_AHEAD_FRAMES: usize = 64;
 
-/// Pings beyond the rate that may pile up while nothing is read: what a peer within the default rate sends in 100 s.
+/// Maximum number of pings above the rate that may pile up while reading is paused or a listener is
+/// slow. A peer within the default rate sends them in 100 s.
 const PILE_MAX: u32 = 10_000;
 
-/// From the socket to the listeners.
+/// The way from the socket to the listeners.
 impl Driver {
-    /// Whether there is room for what a read would bring.
+    /// Returns whether there is room for a read.
     #[inline]
     pub(crate) fn may_read(&self) -> bool {
         if self.read.is_none() || !self.closing.reads() {
@@ -33,19 +34,19 @@ impl Driver {
         if self.closing.discards() {
             return true;
         }
-        // A pause ends when nothing more is delivered anyhow.
-        if self.flags() & (PAUSED | DEAF) == PAUSED || self.deadlines.message != Moment::NEVER {
+        // A pause has no effect once messages are no longer delivered.
+        if self.flags() & (PAUSED | DISCARD_INPUT) == PAUSED || self.deadlines.message != Moment::NEVER {
             return false;
         }
-        if self.delivery.is_free() {
-            return self.inbox.is_empty();
+        if self.dispatcher.is_free() {
+            return self.backlog.is_empty();
         }
-        self.inbox.len() < self.shared.options.read_ahead && self.inbox.frames() < READ_AHEAD_FRAMES
+        self.backlog.len() < self.shared.options.read_ahead && self.backlog.frames() < READ_AHEAD_FRAMES
     }
 
-    /// Reads once, and has it delivered.
+    /// Reads once, and delivers the bytes.
     #[inline]
-    pub(crate) fn poll_read(&mut self, desk: &mut Desk, cx: &mut Context<'_>, budget: &mut Budget) -> Poll<()> {
+    pub(crate) fn poll_read(&mut self, scratch: &mut ReadScratch, cx: &mut Context<'_>, budget: &mut Budget) -> Poll<()> {
         let Some(stream) = &mut self.read else { return Poll::Pending };
         if std::mem::take(&mut budget.is_dry)
             && let Err(error) = ready!(stream.poll_read_ready(cx))
@@ -54,21 +55,21 @@ impl Driver {
             return Poll::Ready(());
         }
         if self.session.is_amid_message()
-            && self.inbox.is_empty()
-            && self.delivery.is_free()
-            && let Some((buffer, room)) = self.session.direct(&mut desk.spare)
+            && self.backlog.is_empty()
+            && self.dispatcher.is_free()
+            && let Some((buffer, room)) = self.session.direct(&mut scratch.pool)
         {
             let read = {
                 let mut buffer = buffer.limit(room);
                 let read = std::pin::pin!(stream.read_buf(&mut buffer));
                 ready!(read.poll(cx))
             };
-            self.received_direct(read, desk, cx, budget);
+            self.received_direct(read, scratch, cx, budget);
             return Poll::Ready(());
         }
-        let size = desk.scratch.len();
+        let size = scratch.bytes.len();
         let mut buffer;
-        let read = match stream.try_read(&mut desk.scratch) {
+        let read = match stream.try_read(&mut scratch.bytes) {
             Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                 if let Err(error) = ready!(stream.poll_read_ready(cx)) {
                     self.ended(Some(error));
@@ -77,35 +78,35 @@ impl Driver {
             }
             Some(read) => read,
             None => {
-                buffer = ReadBuf::uninit(&mut desk.scratch);
+                buffer = ReadBuf::uninit(&mut scratch.bytes);
                 ready!(Pin::new(stream).poll_read(cx, &mut buffer)).map(|()| buffer.filled_mut())
             }
         };
         match read {
             Ok(bytes) if !bytes.is_empty() => {
                 budget.is_dry = bytes.len() < size;
-                self.received(bytes, &mut desk.spare, cx, budget);
+                self.received(bytes, &mut scratch.pool, cx, budget);
             }
             read => self.ended(read.err()),
         }
         Poll::Ready(())
     }
 
-    /// Reads what the system has and tokio does not know of.
+    /// Reads bytes that the system has and tokio does not know of.
     #[cold]
-    pub(crate) fn read_unknown(&mut self, desk: &mut Desk, cx: &mut Context<'_>, budget: &mut Budget) {
+    pub(crate) fn read_unknown(&mut self, scratch: &mut ReadScratch, cx: &mut Context<'_>, budget: &mut Budget) {
         if !self.may_read() {
             return;
         }
-        match self.read.as_ref().and_then(|stream| stream.read_unasked(&mut desk.scratch)) {
+        match self.read.as_ref().and_then(|stream| stream.read_unasked(&mut scratch.bytes)) {
             None => {}
             Some(Err(error)) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Some(Ok(bytes)) if !bytes.is_empty() => self.received(bytes, &mut desk.spare, cx, budget),
+            Some(Ok(bytes)) if !bytes.is_empty() => self.received(bytes, &mut scratch.pool, cx, budget),
             Some(read) => self.ended(read.err()),
         }
     }
 
-    /// Has what has been read delivered.
+    /// Delivers bytes that were read.
     #[inline(always)]
     fn received(&mut self, mut bytes: &mut [u8], spare: &mut BufferPool, cx: &mut Context<'_>, budget: &mut Budget) {
         self.progress.heard = true;
@@ -114,7 +115,7 @@ impl Driver {
         if self.closing.discards() {
             return;
         }
-        if self.delivery.is_free() {
+        if self.dispatcher.is_free() {
             if !self.feed_quickly(&mut bytes, cx, budget) || !bytes.is_empty() {
                 self.feed_all(&mut bytes, spare, cx, budget);
             }
@@ -128,14 +129,14 @@ impl Driver {
         self.keep(bytes);
     }
 
-    /// Keeps what cannot be delivered now. A ping behind a message whose listener runs is answered now all the same.
+    /// Keeps bytes that cannot be delivered yet. Pings among them are answered at once.
     #[inline(never)]
     fn keep(&mut self, bytes: &[u8]) {
-        if self.delivery.is_free() {
-            return self.inbox.push(bytes);
+        if self.dispatcher.is_free() {
+            return self.backlog.push(bytes);
         }
         let (connection, auto_pong) = (self.connection(), self.shared.options.auto_pong);
-        let has_data = self.inbox.push_and_look(bytes, &self.session, |ping| {
+        let has_data = self.backlog.push_and_look(bytes, &self.session, |ping| {
             if auto_pong {
                 connection.answer_ping(ping, false);
             }
@@ -145,9 +146,15 @@ impl Driver {
         }
     }
 
-    /// More of a large message is in the buffer that it is put together in.
+    /// Handles bytes that were read directly into the buffer of a large message.
     #[inline(never)]
-    fn received_direct(&mut self, read: io::Result<usize>, desk: &mut Desk, cx: &mut Context<'_>, budget: &mut Budget) {
+    fn received_direct(
+        &mut self,
+        read: io::Result<usize>,
+        scratch: &mut ReadScratch,
+        cx: &mut Context<'_>,
+        budget: &mut Budget,
+    ) {
         let count = match read {
             Ok(count @ 1..) => count,
             Ok(_) => return self.ended(None),
@@ -161,22 +168,22 @@ impl Driver {
             Ok((event, following)) => {
                 self.note_data();
                 if let Some(event) = event {
-                    self.take(event, &mut desk.spare, cx, budget);
+                    self.take(event, &mut scratch.pool, cx, budget);
                 }
                 self.keep(&following);
             }
             Err(error) => _ = self.connection().fail(error.into()),
         }
-        desk.spare.give(message);
+        scratch.pool.give(message);
     }
 
     fn ended(&mut self, error: Option<io::Error>) {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
         self.closing.end();
-        self.progress.is_calm = false;
+        self.progress.is_fast = false;
         self.begin_to_end();
         match error {
-            // A peer that leaves, however rudely, is no fault.
+            // A peer that leaves without a closing handshake is not an error.
             Some(error)
                 if !matches!(
                     error.kind(),
@@ -189,39 +196,40 @@ impl Driver {
         }
     }
 
-    /// Delivers what has been kept.
+    /// Delivers the bytes that were kept.
     #[inline]
-    pub(crate) fn deliver_inbox(&mut self, desk: &mut Desk, cx: &mut Context<'_>, budget: &mut Budget) {
-        if !self.inbox.is_empty() {
-            self.deliver_kept(desk, cx, budget);
+    pub(crate) fn deliver_backlog(&mut self, scratch: &mut ReadScratch, cx: &mut Context<'_>, budget: &mut Budget) {
+        if !self.backlog.is_empty() {
+            self.deliver_kept(scratch, cx, budget);
         }
     }
 
     #[inline(never)]
-    fn deliver_kept(&mut self, desk: &mut Desk, cx: &mut Context<'_>, budget: &mut Budget) {
+    fn deliver_kept(&mut self, scratch: &mut ReadScratch, cx: &mut Context<'_>, budget: &mut Budget) {
         if self.closing.discards() {
-            return self.inbox.clear();
+            return self.backlog.clear();
         }
-        let Some(mut buffer) = self.inbox.take() else { return };
+        let Some(mut buffer) = self.backlog.take() else { return };
         let before = buffer.left();
         let mut rest = buffer.bytes.get_mut(buffer.at..).unwrap_or_default();
-        self.feed_all(&mut rest, &mut desk.spare, cx, budget);
+        self.feed_all(&mut rest, &mut scratch.pool, cx, budget);
         let used = before.saturating_sub(rest.len());
         buffer.advance(used);
-        if used > 0 && (self.closing.has_ended() || self.closing.is_broken()) && self.flags() & DEAF == 0 {
-            // The peer has left, and its messages have not all been delivered: each has its time.
+        if used > 0 && (self.closing.has_ended() || self.closing.is_broken()) && self.flags() & DISCARD_INPUT == 0 {
+            // The peer has left, and some of its messages have not been delivered. Each has its own
+            // time.
             self.deadlines.close = Moment::NEVER;
             self.deadlines.is_not_overdue();
             self.begin_to_end();
         }
-        self.inbox.put_back(buffer);
+        self.backlog.put_back(buffer);
         self.keep(&[]);
     }
 
-    /// Has messages delivered until there are no more in `input`, or no more can be delivered now.
+    /// Delivers messages until `input` is used up, or no more can be delivered for now.
     #[inline(never)]
     fn feed_all(&mut self, input: &mut &mut [u8], spare: &mut BufferPool, cx: &mut Context<'_>, budget: &mut Budget) {
-        while self.delivery.is_free() && !budget.is_spent() && !self.is_held_up() {
+        while self.dispatcher.is_free() && !budget.is_spent() && !self.is_held_up() {
             if self.feed_quickly(input, cx, budget) {
                 continue;
             }
@@ -236,7 +244,8 @@ impl Driver {
         }
     }
 
-    /// The short way, for messages that have come whole while no listener runs and nothing else is up. Whether there was one.
+    /// The fast way for complete messages while no listener is running and no other event is due.
+    /// Returns whether there was one.
     #[inline(always)]
     fn feed_quickly(&mut self, input: &mut &mut [u8], cx: &mut Context<'_>, budget: &mut Budget) -> bool {
         if !self.session.is_between_messages() {
@@ -245,14 +254,14 @@ impl Driver {
         let Some(limit) = self.shared.options.limits.max_whole_message() else { return false };
         let mut frames = budget.frames;
         let mut rest = std::mem::take(input);
-        while self.flags() & (MAIL | DEAF | PAUSED | CUT | HELD_UP) == 0
+        while self.flags() & (PENDING_CHANGES | DISCARD_INPUT | PAUSED | TERMINATED | HELD_UP) == 0
             && frames > 0
             && let Some((opcode, payload)) = frame::take_whole_message(&mut rest, limit)
         {
             frames -= 1;
             let is_over = if opcode == Opcode::Text {
                 match check_text(payload) {
-                    Ok(text) => self.delivery.emit_quickly(event::TEXT, Args::Text(text), cx),
+                    Ok(text) => self.dispatcher.emit_quickly(event::TEXT, Args::Text(text), cx),
                     Err(error) => {
                         rest = &mut [];
                         self.connection().fail(error.into());
@@ -260,7 +269,7 @@ impl Driver {
                     }
                 }
             } else {
-                self.delivery.emit_quickly(event::BINARY, Args::Bytes(payload), cx)
+                self.dispatcher.emit_quickly(event::BINARY, Args::Bytes(payload), cx)
             };
             if self.progress.is_counted || !is_over {
                 self.note_failure();
@@ -277,10 +286,12 @@ impl Driver {
     #[inline]
     fn is_held_up(&self) -> bool {
         let flags = self.flags();
-        flags & (PAUSED | DEAF) == PAUSED || flags & (CUT | HELD_UP) != 0 || self.deadlines.message != Moment::NEVER
+        flags & (PAUSED | DISCARD_INPUT) == PAUSED
+            || flags & (TERMINATED | HELD_UP) != 0
+            || self.deadlines.message != Moment::NEVER
     }
 
-    /// One thing that the peer has said.
+    /// Handles one event of the protocol.
     #[inline]
     fn take(&mut self, event: Event<'_>, spare: &mut BufferPool, cx: &mut Context<'_>, budget: &mut Budget) {
         budget.frames = budget.frames.saturating_sub(1);
@@ -306,21 +317,21 @@ impl Driver {
                     self.emit(event::PING, Args::Bytes(&payload), cx);
                 }
             }
-            // It makes us answer nothing.
+            // A pong needs no answer.
             Event::Pong(payload) => self.emit(event::PONG, Args::Bytes(&payload), cx),
             Event::Close(close) => self.answer_close(close, cx),
         }
     }
 
-    /// Emits an event of the wire, if that is still wanted.
+    /// Emits an event of the protocol, unless the connection drops them.
     #[inline]
     pub(crate) fn emit(&mut self, event: u8, args: Args<'_>, cx: &mut Context<'_>) {
-        if self.flags() & DEAF == 0 && !self.delivery.emit(event, args, cx) {
+        if self.flags() & DISCARD_INPUT == 0 && !self.dispatcher.emit(event, args, cx) {
             self.note_failure();
         }
     }
 
-    /// A message has come: for the deadline and the limit that some apps set.
+    /// Counts a message for the deadline and the rate that some apps set.
     #[inline]
     fn note_message(&mut self) {
         if self.progress.is_counted {
@@ -340,19 +351,20 @@ impl Driver {
         }
     }
 
-    /// A frame of a message has come: the peer is not idle.
+    /// Notes that a frame of a message has arrived: the peer is not idle.
     pub(crate) fn note_data(&mut self) {
         if let Some(limit) = self.shared.options.idle_timeout {
             self.deadlines.idle = self.permit.clock().after(limit);
         }
     }
 
-    /// Answers a ping (RFC 6455 §5.5.2). `false` if the peer pings faster than it may, which fails the connection.
+    /// Answers a ping (RFC 6455 §5.5.2). `false` if the peer exceeds its rate, which fails the
+    /// connection.
     ///
-    /// Pings that pile up while nothing is read are not the peer's fault. Beyond the rate, one pong answers all of them: the answer
-    /// to the last (§5.5.3).
+    /// A peer is not responsible for pings that pile up while nothing is read. One pong answers all
+    /// of them that exceed the rate: the answer to the last (§5.5.3).
     fn answer_ping(&mut self, payload: &[u8]) -> bool {
-        let was_answered = self.inbox.was_answered();
+        let was_answered = self.backlog.was_answered();
         let has_piled_up = std::mem::replace(&mut self.progress.pings_pile_up, true);
         let excess = self.shared.options.control_rate.filter(|rate| {
             let now = self.permit.clock().millis();
@@ -372,7 +384,7 @@ impl Driver {
         true
     }
 
-    /// All that had arrived has been read.
+    /// Answers the pings that have piled up, once all received bytes have been read.
     #[inline(never)]
     pub(crate) fn answer_piled_up_pings(&mut self) {
         if self.rates.as_mut().is_some_and(|rates| std::mem::take(&mut rates.piled_up) > 0) {

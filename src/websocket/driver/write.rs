@@ -9,9 +9,10 @@ use crate::websocket::driver::Driver;
 use crate::websocket::state::buffers;
 use crate::websocket::state::outbox::Flushed;
 
-/// By the task, where others could not.
+/// Writes by the connection's task.
 impl Driver {
-    /// Writes what others could not: the socket was full, or is one that only this task can write.
+    /// Writes what other threads could not write: the socket was full, or only this task can write
+    /// it.
     pub(crate) fn write(&mut self, cx: &mut Context<'_>) {
         match &self.read {
             Some(ReadHalf::Other(_)) => self.write_stream(cx),
@@ -95,7 +96,7 @@ impl Driver {
         }
     }
 
-    /// The socket is full: the time that it may stay so runs anew if it has taken something.
+    /// Notes that the socket is full. If it has taken something, the write deadline restarts.
     fn note_write(&mut self, has_moved: bool) {
         if has_moved || self.deadlines.write == Moment::NEVER {
             let limit = self.shared.options.write_timeout;

@@ -12,57 +12,60 @@ use crate::runtime::clock::Coarse;
 use crate::runtime::trace;
 use crate::runtime::watchdog;
 use crate::websocket::driver::Driver;
-use crate::websocket::driver::dispatcher::Delivery;
+use crate::websocket::driver::dispatcher::Dispatcher;
 use crate::websocket::error::{ConnectionError, HandshakeError};
 use crate::websocket::handshake::check::{self, Handshake};
 use crate::websocket::handshake::kept_request;
 use crate::websocket::options::WebSocketOptions;
-use crate::websocket::options::verify::{Refusal, Verdict, Verifying};
+use crate::websocket::options::verify::{Rejection, Verdict, Verifying};
 use crate::websocket::state::handle::WebSocketConnection;
 use crate::websocket::state::shared::Shared;
 use crate::websocket::state::slot::{self, Phase, Slot};
 
-/// The middleware's events, by their place among its names.
+/// The indices of the middleware's events in its list of names.
 const CONNECTION: u8 = 0;
 const ERROR: u8 = 1;
 
-/// When there has to be a decision, and after how long that is.
+/// The deadline of the decision, and the timeout it was made from.
 type Deadline = Option<(Instant, Duration)>;
 
 fn deadline(options: &WebSocketOptions) -> Deadline {
     options.handshake_timeout.and_then(|limit| Some((Instant::now().checked_add(limit)?, limit)))
 }
 
-/// Answers a request that wants to be a WebSocket.
+/// Answers a handshake.
 pub(crate) fn decide(request: ServerRequest, shared: Arc<Shared>) -> ResponseFuture {
     let handshake = match check::check(&request, &shared.options) {
         Ok(handshake) => handshake,
-        Err(error) => return Handshaking::begin(request, shared, None).refuse(error.into()),
+        Err(error) => return PendingHandshake::begin(request, shared, None).refuse(error.into()),
     };
     let verdict = match &shared.verify {
         Some(verify) => verify(request.clone()),
         None => Verifying::Now(Ok(None)),
     };
     match verdict {
-        Verifying::Now(verdict) => Handshaking::begin(request, shared, Some(&handshake)).heed(verdict, handshake, None),
+        Verifying::Now(verdict) => {
+            PendingHandshake::begin(request, shared, Some(&handshake)).apply(verdict, handshake, None)
+        }
         Verifying::Later(deciding) => {
-            let handshaking = Handshaking::begin(request, shared, Some(&handshake));
+            let handshaking = PendingHandshake::begin(request, shared, Some(&handshake));
             let deciding = Contained::new(deciding);
             ResponseFuture::new(async move {
                 let deadline = deadline(&handshaking.shared.options);
                 let verdict = in_time(deadline, contain_future(deciding)).await;
-                handshaking.heed(verdict, handshake, deadline).await
+                handshaking.apply(verdict, handshake, deadline).await
             })
         }
     }
 }
 
-/// A connection whose listeners decide about it.
-struct Handshaking {
+/// A connection whose `connection` listeners are deciding about it.
+struct PendingHandshake {
     connection: WebSocketConnection,
     shared: Arc<Shared>,
     decision: Decision,
-    /// The one that it was begun on: it may be given up on another, which is not driven on.
+    /// The runtime of the handshake. The future may be dropped on another runtime that no longer
+    /// runs.
     runtime: Option<Handle>,
 }
 
@@ -72,18 +75,18 @@ enum Decision {
     Accepted,
 }
 
-impl Drop for Handshaking {
-    /// If it is not accepted, the connection was never there.
+impl Drop for PendingHandshake {
+    /// If the handshake was not accepted, the connection was never opened.
     fn drop(&mut self) {
         match self.decision {
             Decision::Accepted => {}
-            Decision::Refused => Delivery::new(self.connection).vanish(),
+            Decision::Refused => Dispatcher::new(self.connection).discard(),
             Decision::Open => {
-                let Handshaking { connection, ref shared, ref mut runtime, .. } = *self;
+                let PendingHandshake { connection, ref shared, ref mut runtime, .. } = *self;
                 let runtime = runtime.take();
-                let gone = Handshaking { connection, shared: shared.clone(), decision: Decision::Open, runtime: None };
+                let gone = PendingHandshake { connection, shared: shared.clone(), decision: Decision::Open, runtime: None };
                 let answer = gone.refuse(HandshakeError::Gone.into());
-                // Nobody is left who would wait for asynchronous listeners.
+                // No task is left that could await asynchronous listeners.
                 if let Some(runtime) = runtime {
                     runtime.spawn(answer.into_future());
                 }
@@ -92,8 +95,8 @@ impl Drop for Handshaking {
     }
 }
 
-impl Handshaking {
-    fn begin(request: ServerRequest, shared: Arc<Shared>, handshake: Option<&Handshake>) -> Handshaking {
+impl PendingHandshake {
+    fn begin(request: ServerRequest, shared: Arc<Shared>, handshake: Option<&Handshake>) -> PendingHandshake {
         watchdog::start(slot::report_stuck);
         let connection = Slot::open(shared.clone(), request.remote_address());
         let kept =
@@ -101,15 +104,15 @@ impl Handshaking {
         if let Some(mut state) = connection.lock() {
             state.local = request.shared_local_address();
             if let Some(kept) = kept {
-                state.belongings().handshake = Some(kept);
+                state.app_state().handshake = Some(kept);
             }
-            state.extras().request = Some(request);
+            state.cold().request = Some(request);
         }
-        Handshaking { connection, shared, decision: Decision::Open, runtime: Handle::try_current().ok() }
+        PendingHandshake { connection, shared, decision: Decision::Open, runtime: Handle::try_current().ok() }
     }
 
-    /// Does what was decided before there was a connection.
-    fn heed(self, verdict: Verdict, handshake: Handshake, deadline: Deadline) -> ResponseFuture {
+    /// Acts on the decision of [`with_verify`](crate::WebSocketMiddleware::with_verify).
+    fn apply(self, verdict: Verdict, handshake: Handshake, deadline: Deadline) -> ResponseFuture {
         match verdict {
             Ok(found) => {
                 if let Some(found) = found {
@@ -140,7 +143,8 @@ impl Handshaking {
         self.accept(handshake)
     }
 
-    /// The same from the first asynchronous listener on, which is `running`.
+    /// Continues [`decide`](Self::decide) from the first asynchronous listener on, which is
+    /// `running`.
     async fn decide_later(
         self,
         handshake: Handshake,
@@ -166,16 +170,16 @@ impl Handshaking {
         }
     }
 
-    /// What a listener has decided.
-    fn verdict(&self, result: Result<(), BoxError>) -> Result<(), Refusal> {
+    /// Returns the decision of a listener.
+    fn verdict(&self, result: Result<(), BoxError>) -> Result<(), Rejection> {
         result?;
-        let rejection = self.connection.lock().and_then(|mut state| state.existing_extras()?.rejection.take());
+        let rejection = self.connection.lock().and_then(|mut state| state.cold_if_any()?.rejection.take());
         rejection.map_or(Ok(()), |page| Err(page.into()))
     }
 
     fn call(&self, listener: &ConcurrentListener<WebSocketConnection>, event: u8) -> ListenerCall {
         let begun = Coarse::now();
-        let watched = watchdog::begin_turn(begun, self.connection.index(), self.connection.id());
+        let watched = watchdog::begin_turn(begun, self.connection.index());
         let name = if event == CONNECTION { "connection" } else { "error" };
         let called =
             watchdog::in_event(name, || contain(|| Ok(self.shared.listeners.call(listener, event, self.connection))));
@@ -187,18 +191,18 @@ impl Handshaking {
         }
     }
 
-    /// All have decided for it. From here on the connection is there, and will say `close`.
+    /// Accepts the handshake. From here on the connection exists, and will emit `close`.
     fn accept(mut self, handshake: Handshake) -> ResponseFuture {
         if let Some(mut state) = self.connection.lock() {
-            if let Some(page) = state.existing_extras().and_then(|extras| extras.rejection.take()) {
-                // By somebody else, after the last listener.
+            if let Some(page) = state.cold_if_any().and_then(|cold| cold.rejection.take()) {
+                // Another thread called `reject` after the last listener.
                 drop(state);
                 return self.refuse(page.into());
             }
             state.phase = state.phase.max(Phase::Accepted);
             if !self.shared.options.keep_request {
-                let request = state.extras().request.take();
-                state.trim_extras();
+                let request = state.cold().request.take();
+                state.trim_cold();
                 drop(state);
                 drop(request);
             }
@@ -208,24 +212,25 @@ impl Handshaking {
         handshake.complete(Response::switching_protocols(Box::new(upgrade))).into()
     }
 
-    /// Tells of a refused handshake. The connection answers the `error` listeners, and then it is gone.
-    fn refuse(mut self, Refusal { error, mut page }: Refusal) -> ResponseFuture {
+    /// Emits the middleware's `error` for a refused handshake. The connection only exists until its
+    /// listeners are done.
+    fn refuse(mut self, Rejection { error, mut page }: Rejection) -> ResponseFuture {
         self.decision = Decision::Refused;
         self.shared.connections.refused(error.cause());
         let by_app = matches!(error, HandshakeError::Listener(_) | HandshakeError::Timeout { .. });
         let listeners = self.shared.listeners.snapshot();
         let is_reported = trace::handshake_failed(error.cause(), &error, by_app);
         if by_app {
-            // An exception in a listener is an `error` of the HTTP server in ReactPHP.
+            // In ReactPHP an exception in a listener is an `error` of the HTTP server.
             let failed = HttpError::Handler(error.clone().into());
             let is_reported = is_reported || self.shared.listeners.count(&ERROR) > 0;
             *page = if is_reported { page.with_reported_error(failed) } else { page.with_error(failed) };
         }
         if let Some(mut state) = self.connection.lock() {
             state.phase = Phase::Closed;
-            state.extras().error = Some(ConnectionError::Handshake(error));
+            state.cold().error = Some(ConnectionError::Handshake(error));
         }
-        // What these return is about a connection that is not there: there is nothing left to do with it.
+        // There is no connection that the errors of these listeners could fail.
         let mut running = Vec::new();
         for listener in listeners.iter() {
             match self.call(listener, ERROR) {
@@ -252,15 +257,15 @@ impl Handshaking {
     }
 }
 
-/// What is not decided in time is refused.
-async fn in_time<T>(deadline: Deadline, decide: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+/// Refuses the handshake if it is not decided before the deadline.
+async fn in_time<T>(deadline: Deadline, decide: impl Future<Output = Result<T, Rejection>>) -> Result<T, Rejection> {
     let Some((deadline, limit)) = deadline else { return decide.await };
     timeout_at(deadline, decide).await.unwrap_or_else(|_| Err(HandshakeError::Timeout { limit }.into()))
 }
 
 type Running<T, E> = Contained<Pin<Box<dyn Future<Output = Result<T, E>> + Send>>>;
 
-/// A panic is an error.
+/// Runs a future. A panic becomes an error.
 async fn contain_future<T, E: From<BoxError>>(mut running: Running<T, E>) -> Result<T, E> {
     std::future::poll_fn(|cx| {
         contain(|| Ok(running.as_mut().poll(cx))).unwrap_or_else(|error| Poll::Ready(Err(error.into())))
@@ -268,8 +273,8 @@ async fn contain_future<T, E: From<BoxError>>(mut running: Running<T, E>) -> Res
     .await
 }
 
-/// A connection that has been accepted. If the 101 does not leave, because the client has left or another middleware has
-/// answered something else, there is still a `close` to each `connection`.
+/// An accepted connection. If the 101 does not leave, because the client has left or another
+/// middleware has changed the response, `close` still fires once for each `connection`.
 struct Accepted {
     connection: Option<WebSocketConnection>,
     shared: Arc<Shared>,

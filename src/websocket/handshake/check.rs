@@ -12,19 +12,19 @@ use crate::websocket::error::HandshakeError;
 use crate::websocket::options::WebSocketOptions;
 use crate::websocket::options::subprotocol::offered;
 
-/// A handshake that is in order, as far as the protocol is concerned.
+/// A handshake that is valid under the protocol.
 #[derive(Debug)]
 pub(crate) struct Handshake {
     accept: HeaderValue,
     pub(crate) subprotocol: Option<Arc<str>>,
 }
 
-/// What a request wants of a middleware.
+/// What a request asks of a middleware.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Intent {
-    /// To be a WebSocket: it is accepted or refused.
+    /// A WebSocket. The handshake is accepted or refused.
     WebSocket,
-    /// To be one, but it is not an upgrade any more. The cause is that of
+    /// A WebSocket, but the request lost the upgrade on the way. The cause is that of
     /// [`not_upgraded`](crate::WebSocketStats::not_upgraded).
     NotUpgraded(&'static str),
     Other,
@@ -49,7 +49,7 @@ impl Intent {
     }
 }
 
-/// Checks what section 4.2.1 asks for, and the origin, of a request whose [`Intent`] is a
+/// Checks the origin, and the requirements of section 4.2.1, of a request whose [`Intent`] is a
 /// WebSocket.
 pub(crate) fn check(request: &ServerRequest, options: &WebSocketOptions) -> Result<Handshake, HandshakeError> {
     if !has_token(request, &UPGRADE, "websocket") {
@@ -88,10 +88,10 @@ impl Handshake {
 }
 
 impl HandshakeError {
-    /// The page that answers the client. It names the rule that a broken client violates.
+    /// Returns the page for the client. It names the rule that a broken client violates.
     pub(crate) fn page(&self) -> Response {
         let text = match self {
-            // What the app's author can do about it is for the `error` event to say.
+            // The reason is for the app's author, so only the `error` event has it.
             HandshakeError::Origin { .. } => "Error 403: Forbidden".to_owned(),
             HandshakeError::Listener(_) => "Error 500: Internal Server Error".to_owned(),
             HandshakeError::Timeout { .. } => "Error 503: Service Unavailable".to_owned(),
@@ -107,17 +107,17 @@ impl HandshakeError {
     }
 }
 
-/// The value of a field that stands in the head once.
+/// Returns the value of a header that occurs exactly once.
 fn only<'a>(request: &'a ServerRequest, name: &'a HeaderName) -> Option<&'a [u8]> {
     let mut values = request.values(name);
     let value = values.next()?;
     values.next().is_none().then_some(value)
 }
 
-/// Whether a list, over all its lines, has a token, in any case.
+/// Returns whether a list, over all its lines, contains a token in any case.
 fn has_token(request: &ServerRequest, name: &HeaderName, token: &str) -> bool {
     let is_token = |other: &[u8]| other.eq_ignore_ascii_case(token.as_bytes());
-    // Mostly it is the only one.
+    // Usually it is the only element.
     request.values(name).any(|line| is_token(line) || list(line).any(is_token))
 }
 

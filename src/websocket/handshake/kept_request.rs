@@ -1,5 +1,6 @@
-//! What a connection keeps of its handshake: the subprotocol, and the request's target and a few headers. One allocation,
-//! and none where there is nothing but `/`, so that an idle connection costs no more for it.
+//! What a connection keeps of its handshake: the subprotocol, the request's target and a few
+//! headers. They share one allocation. If there is nothing but the target `/`, nothing is
+//! allocated, so that an idle connection costs no more.
 
 use std::sync::Arc;
 
@@ -7,7 +8,8 @@ use crate::http::ServerRequest;
 use crate::websocket::options::WebSocketOptions;
 use crate::websocket::state::handle::WebSocketConnection;
 
-/// What is to be kept, if anything is: the request, whose lines end in LF, and behind them the subprotocol.
+/// Returns what the options keep of the handshake, if anything: the request, with lines that end in
+/// LF, then the subprotocol.
 pub(crate) fn keep(request: &ServerRequest, subprotocol: Option<&str>, options: &WebSocketOptions) -> Option<Box<[u8]>> {
     let mut bytes = Vec::new();
     if !options.keep_request {
@@ -24,17 +26,18 @@ fn parts(kept: &[u8]) -> (&[u8], &[u8]) {
 
 /// # Facts
 impl WebSocketConnection {
-    /// The request that began the connection, as long as the connection lives.
+    /// Returns the request that began the connection. `None` once the connection has ended and its
+    /// `close` listeners have been called.
     ///
-    /// In the middleware's `connection` and `error` listeners it is the whole request. Afterwards it is reduced, so that an
-    /// idle connection takes little memory: it has the target (path and query), the addresses of the client and of the
-    /// server, and the headers that [`WebSocketOptions::keep_headers`](crate::WebSocketOptions::keep_headers) names. All
-    /// other headers, the attributes that middlewares attached, and the
-    /// [`peer_address`](ServerRequest::peer_address) are dropped.
+    /// In the middleware's `connection` and `error` listeners it is the whole request. Afterwards
+    /// it is reduced, so that an idle connection takes little memory. A reduced request has the
+    /// target (path and query), the addresses of the client and of the server, and the headers that
+    /// [`WebSocketOptions::keep_headers`](crate::WebSocketOptions::keep_headers) names. It lacks
+    /// all other headers, the attributes that middlewares attached, and the
+    /// [`peer_address`](ServerRequest::peer_address).
     /// [`WebSocketOptions::keep_request`](crate::WebSocketOptions::keep_request) keeps all of it.
     ///
-    /// A reduced request is put together by each call. `None` once the connection has ended and its `close` listeners have
-    /// been called.
+    /// Each call builds the reduced request anew.
     ///
     /// ```
     /// use react_websocket::{WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
@@ -51,23 +54,23 @@ impl WebSocketConnection {
     /// ```
     pub fn request(&self) -> Option<ServerRequest> {
         let mut state = self.lock()?;
-        if let Some(request) = state.existing_extras().and_then(|extras| extras.request.clone()) {
+        if let Some(request) = state.cold_if_any().and_then(|cold| cold.request.clone()) {
             return Some(request);
         }
         let (client, local) = (state.remote, state.local.clone());
-        let kept = state.existing_belongings().and_then(|own| own.handshake.clone());
+        let kept = state.app_state_if_any().and_then(|own| own.handshake.clone());
         drop(state);
         let (request, _) = parts(kept.as_deref().unwrap_or_default());
         ServerRequest::restore(request, client, local)
     }
 
-    /// The subprotocol that was agreed on.
+    /// Returns the subprotocol that was agreed on, if any. `None` if the connection has ended.
     pub fn subprotocol(&self) -> Option<Arc<str>> {
         let mut state = self.lock()?;
         let shared = state.shared.clone()?;
-        let (_, agreed) = parts(state.existing_belongings()?.handshake.as_deref()?);
+        let (_, agreed) = parts(state.app_state_if_any()?.handshake.as_deref()?);
         let configured = shared.options.subprotocols.iter().find(|name| name.as_bytes() == agreed);
-        // One that a closure has selected need not be configured.
+        // A subprotocol that a closure has selected need not be configured.
         let selected = || std::str::from_utf8(agreed).ok().filter(|name| !name.is_empty()).map(Arc::from);
         configured.cloned().or_else(selected)
     }
@@ -76,7 +79,7 @@ impl WebSocketConnection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::websocket::state::slot::Belongings;
+    use crate::websocket::state::slot::AppState;
 
     fn request(bytes: &[u8]) -> ServerRequest {
         ServerRequest::restore(bytes, None, None).unwrap()
@@ -103,9 +106,10 @@ mod tests {
         assert_eq!(kept(b"/a\n", Some("chat"), &["x"]).unwrap(), "/a\nchat");
     }
 
-    /// Many connections have it as long as they live, and the allocator's next size is a quarter more.
+    /// Many connections keep it for as long as they live, and the allocator's next size is a
+    /// quarter larger.
     #[test]
     fn what_a_connection_in_a_group_has_is_small() {
-        assert!(size_of::<Belongings>() <= 40, "{}", size_of::<Belongings>());
+        assert!(size_of::<AppState>() <= 40, "{}", size_of::<AppState>());
     }
 }

@@ -15,9 +15,10 @@ use crate::runtime::clock::nanos;
 use crate::websocket::options::origins::Origins;
 use crate::websocket::options::subprotocol::SubprotocolSelector;
 
-/// How the connections of a [`WebSocketMiddleware`](crate::WebSocketMiddleware) behave: limits, timeouts, the handshake.
+/// How the connections of a [`WebSocketMiddleware`](crate::WebSocketMiddleware) behave: limits, timeouts, and
+/// the handshake.
 ///
-/// Those that are an `Option` can be switched off with `None`.
+/// A setting that takes an `Option` is switched off by `None`.
 ///
 /// ```
 /// use react_websocket::{Origins, WebSocketMiddleware, WebSocketOptions};
@@ -29,6 +30,7 @@ use crate::websocket::options::subprotocol::SubprotocolSelector;
 ///     .origins(Origins::list(["https://example.com"]));
 /// let websocket = WebSocketMiddleware::new().with_options(options);
 /// ```
+#[must_use = "options are for `WebSocketMiddleware::with_options`"]
 #[derive(Clone, Debug)]
 pub struct WebSocketOptions {
     pub(crate) limits: Limits,
@@ -46,7 +48,7 @@ pub struct WebSocketOptions {
     pub(crate) write_buffer_hard_limit: usize,
     pub(crate) read_ahead: usize,
     pub(crate) turn_budget: (usize, isize),
-    /// Nanoseconds; as many as there can be if it is off.
+    /// Nanoseconds. `u64::MAX` switches it off.
     pub(crate) slow_listener_warning: u64,
     pub(crate) subprotocols: Vec<Arc<str>>,
     pub(crate) select_subprotocol: Option<SubprotocolSelector>,
@@ -65,7 +67,7 @@ impl Default for WebSocketOptions {
 }
 
 impl WebSocketOptions {
-    /// The defaults, as the methods tell them.
+    /// Returns the defaults. The documentation of each method names its default.
     pub fn new() -> WebSocketOptions {
         WebSocketOptions {
             limits: Limits::default(),
@@ -95,146 +97,166 @@ impl WebSocketOptions {
         }
     }
 
-    /// Bytes in one message, all fragments together. Past it: 1009, decided from a frame's header. 1 MiB.
+    /// Maximum size of a message in bytes, all its fragments together. Default: 1 MiB. A larger message fails
+    /// the connection with 1009, as soon as the header of a frame announces it.
     pub fn max_message_size(mut self, bytes: usize) -> WebSocketOptions {
         self.limits.max_message_size = bytes;
         self
     }
 
-    /// Bytes in one frame. Past it: 1009, decided from its header. 1 MiB.
+    /// Maximum size of a frame in bytes. Default: 1 MiB. A larger frame fails the connection with 1009, as soon
+    /// as its header announces it.
     pub fn max_frame_size(mut self, bytes: usize) -> WebSocketOptions {
         self.limits.max_frame_size = bytes;
         self
     }
 
-    /// Frames in one message, empty ones counted. Past it: 1008. 4,096: a fragment of a 1 MiB message has 256 bytes then,
-    /// and nobody has a reason for smaller ones.
+    /// Maximum number of frames in a message. Empty frames count. Default: 4,096. A message of more frames
+    /// fails the connection with 1008.
+    ///
+    /// With the default, each fragment of a 1 MiB message has 256 bytes. Peers have no reason to send smaller
+    /// fragments.
     pub fn max_fragments(mut self, frames: u32) -> WebSocketOptions {
         self.limits.max_fragments = frames;
         self
     }
 
-    /// How many pings of a peer are answered. Default: 200 at once, then 100 per second. A peer that exceeds it fails the connection
-    /// with 1008.
+    /// Maximum rate of pings that are answered. Default: 200 at once, then 100 per second. A peer that exceeds
+    /// it fails the connection with 1008.
     ///
-    /// Pongs are not counted, since they need no answer. Up to 10,000 pings may pile up while nothing is read, because reading is
-    /// paused or a listener is slow: beyond the rate, one pong answers all of them (RFC 6455 §5.5.3).
+    /// Pongs do not count, since they need no answer. While reading is paused or a listener is slow, up to
+    /// 10,000 pings may pile up. One pong then answers all pings that exceed the rate (RFC 6455 §5.5.3).
     pub fn control_rate(mut self, rate: impl Into<Option<ControlRate>>) -> WebSocketOptions {
         self.control_rate = rate.into();
         self
     }
 
-    /// How many messages a second are taken from one peer. Past it: reading pauses, and TCP slows the peer down; nothing is
-    /// dropped. Off.
+    /// Maximum number of messages per second from one peer. Default: off. When a peer exceeds it, reading
+    /// pauses, and TCP slows the peer down. No message is dropped.
     pub fn message_rate(mut self, per_second: impl Into<Option<u32>>) -> WebSocketOptions {
         self.message_rate = per_second.into();
         self
     }
 
-    /// Whether pings are answered by themselves. On; ReactPHP's option is the opposite, `no_auto_pong`.
+    /// Whether each ping is answered with a pong automatically. Default: on. ReactPHP has the opposite option,
+    /// `no_auto_pong`.
     pub fn auto_pong(mut self, on: bool) -> WebSocketOptions {
         self.auto_pong = on;
         self
     }
 
-    /// How often the peer is pinged, give or take 10 % so that connections of the same second do not stay together. 20 s:
-    /// most proxies drop a connection on which nothing moves for 60 s, some after 30.
+    /// How often the peer is pinged. Default: 20 s. Each interval varies by up to 10 %, so that connections of
+    /// the same second drift apart.
+    ///
+    /// Most proxies drop a connection on which nothing moves for 60 s, some after 30 s.
     pub fn ping_interval(mut self, interval: impl Into<Option<Duration>>) -> WebSocketOptions {
         self.ping_interval = interval.into();
         self
     }
 
-    /// How long a peer may stay silent after a ping. Default: 20 s. A peer that exceeds it fails with 1006: `error` and `close` fire, and
-    /// the socket is dropped.
+    /// How long a peer may stay silent after a ping. Default: 20 s. A peer that exceeds it fails with 1006:
+    /// `error` and `close` fire, and the socket is dropped.
     ///
-    /// The time begins when the ping has left. Whatever is received is a sign of life, and while data that was sent before the ping is under
-    /// way, so is every acknowledgement of it. A peer whose system has stopped answering is found within this time. One whose system
-    /// answers, but which reads nothing, may keep unread what it was sent: it has one more second for each 8 KiB that it was sent lately,
-    /// if that was more than 64 KiB, and nine minutes at most.
+    /// The time begins when the ping has left. Everything that is received is a sign of life. While data that
+    /// was sent before the ping is under way, every acknowledgement of it is a sign of life, too.
     ///
-    /// The time does not count while reading is paused, nor while the socket is full: then
-    /// [`write_timeout`](WebSocketOptions::write_timeout) applies.
+    /// A peer whose system has stopped answering is found within this time. A peer whose system answers, but
+    /// which reads nothing, may still have unread data. If more than 64 KiB were sent to it lately, it has one
+    /// more second for each 8 KiB of them, and nine minutes at most.
+    ///
+    /// The time does not count while reading is paused, nor while the socket is full. A full socket is subject
+    /// to [`write_timeout`](WebSocketOptions::write_timeout).
     pub fn pong_timeout(mut self, timeout: impl Into<Option<Duration>>) -> WebSocketOptions {
         self.pong_timeout = timeout.into();
         self
     }
 
-    /// How long a peer may send no message. Past it: 1001. Off; a chat is silent for hours.
+    /// How long a peer may send no message. Default: off, since a chat is silent for hours. A peer that exceeds
+    /// it is closed with 1001.
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> WebSocketOptions {
         self.idle_timeout = timeout.into();
         self
     }
 
-    /// How old a connection may get. Past it: 1001. Off.
+    /// Maximum age of a connection. Default: off. An older connection is closed with 1001.
     pub fn max_lifetime(mut self, age: impl Into<Option<Duration>>) -> WebSocketOptions {
         self.max_lifetime = age.into();
         self
     }
 
-    /// How long a peer may take to answer a Close, from when the Close has left. Default: 10 s. The socket of a peer that exceeds it is
-    /// dropped, and `close` fires with 1006.
+    /// How long a peer may take to answer a Close frame, from when the frame has left. Default: 10 s. The
+    /// socket of a peer that exceeds it is dropped, and `close` fires with 1006.
     ///
-    /// Until the peer's system has acknowledged the Close, and what was written before it, [`write_timeout`](WebSocketOptions::write_timeout)
-    /// applies. A peer whose system has everything may not have read it yet: as for
-    /// [`pong_timeout`](WebSocketOptions::pong_timeout), it has one more second for each 8 KiB that it was sent lately, if that was more
-    /// than 64 KiB, and nine minutes at most.
+    /// Until the peer's system has acknowledged the Close frame and what was written before it,
+    /// [`write_timeout`](WebSocketOptions::write_timeout) applies. A peer whose system has everything may not
+    /// have read it yet. It has more time under the same rule as in
+    /// [`pong_timeout`](WebSocketOptions::pong_timeout).
     ///
-    /// What the peer sent before is delivered: each asynchronous listener may take as long as this timeout, and all of them six times as
-    /// long in addition if the peer is still there.
+    /// Messages that the peer sent before its Close frame are delivered. Each asynchronous listener may take as
+    /// long as this timeout. If the peer is still there, all listeners together may take six times as long in
+    /// addition.
     pub fn close_timeout(mut self, timeout: Duration) -> WebSocketOptions {
         self.close_timeout = timeout;
         self
     }
 
-    /// How long a peer may take nothing of what is unsent. Default: 30 s. A peer that exceeds it fails with 1006: `error` and `close`
-    /// fire, and the socket is dropped.
+    /// How long a peer may take none of the bytes that were written to it. Default: 30 s. A peer that exceeds
+    /// it fails with 1006: `error` and `close` fire, and the socket is dropped.
     ///
-    /// On Linux, every byte that the peer acknowledges restarts the time, and on other systems every byte that the socket accepts. The peer is
-    /// looked at once a second, so that a dead one is found within this time and a second.
+    /// On Linux, every byte that the peer acknowledges restarts the time. On other systems, every byte that the
+    /// socket accepts restarts it. The peer is checked once a second, so that a dead one is found within this
+    /// time and a second.
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> WebSocketOptions {
         self.write_timeout = timeout.into();
         self
     }
 
-    /// How long an asynchronous [`with_verify`](crate::WebSocketMiddleware::with_verify) and asynchronous `connection`
-    /// listeners may take to decide, all together. Past it: 503. 10 s.
+    /// How long an asynchronous [`with_verify`](crate::WebSocketMiddleware::with_verify) closure and
+    /// asynchronous `connection` listeners may take to decide, all together. Default: 10 s. A handshake that
+    /// exceeds it is refused with 503.
     pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> WebSocketOptions {
         self.handshake_timeout = timeout.into();
         self
     }
 
-    /// From so many unsent bytes on, `write` answers `false`; `drain` follows when there are fewer again. 64 KiB, as in
-    /// ReactPHP. One above the hard limit counts as that.
+    /// Soft limit on unsent bytes. Default: 64 KiB, as in ReactPHP. At or above it, `write` returns `false`.
+    /// When fewer bytes are unsent again, `drain` fires. A soft limit above the hard limit counts as the hard
+    /// limit, and 0 as 1.
     pub fn write_buffer_soft_limit(mut self, bytes: usize) -> WebSocketOptions {
         self.write_buffer_soft_limit = bytes;
         self
     }
 
-    /// Who is written one more message while so many bytes are unsent reads too slowly: `error`, and Close with 1013. 4 MiB.
-    /// It is asked before a message is added, so that one large message always fits a peer that reads.
+    /// Hard limit on unsent bytes. Default: 4 MiB. A write at or above it fails the connection with 1013.
+    ///
+    /// The limit is checked before a message is added, so that one large message always fits a peer that reads.
     pub fn write_buffer_hard_limit(mut self, bytes: usize) -> WebSocketOptions {
         self.write_buffer_hard_limit = bytes;
         self
     }
 
-    /// Bytes read ahead while an asynchronous listener runs, so that pings are answered. Past it, reading pauses. 64 KiB.
+    /// Maximum number of bytes read ahead while an asynchronous listener runs, so that pings are answered.
+    /// Default: 64 KiB. Reading pauses at this limit.
     pub fn read_ahead(mut self, bytes: usize) -> WebSocketOptions {
         self.read_ahead = bytes;
         self
     }
 
-    /// So many frames, or bytes read, of one connection, and others have their turn. 64 and 256 KiB: some tens of microseconds
-    /// of work for each. At least one of each is taken.
+    /// Maximum number of frames and of bytes that one connection handles before other connections have their
+    /// turn. Default: 64 frames and 256 KiB, some tens of microseconds of work each. 0 counts as 1.
     pub fn turn_budget(mut self, frames: usize, bytes: usize) -> WebSocketOptions {
         self.turn_budget = (frames.max(1), isize::try_from(bytes.max(1)).unwrap_or(isize::MAX));
         self
     }
 
-    /// How long listeners may keep their thread, those of one turn together or one of a handshake, before they are counted in
-    /// [`WebSocketStats::slow_listeners`](crate::WebSocketStats::slow_listeners) and, with the feature `tracing`, warned of:
-    /// meanwhile no other connection of that thread is served. 100 ms; it is measured to a few milliseconds.
+    /// How long listeners may keep their thread before they count as slow. Default: 100 ms, measured to a few
+    /// milliseconds. Slow listeners are counted in
+    /// [`WebSocketStats::slow_listeners`](crate::WebSocketStats::slow_listeners), and the feature `tracing`
+    /// logs a warning.
     ///
-    /// What takes long belongs into an asynchronous listener, or to `tokio::task::spawn_blocking`.
+    /// The time is that of all listeners of one turn together, or of one handshake. Meanwhile no other
+    /// connection of that thread is served. Work that takes long belongs in an asynchronous listener or in
+    /// `tokio::task::spawn_blocking`.
     pub fn slow_listener_warning(mut self, time: impl Into<Option<Duration>>) -> WebSocketOptions {
         self.slow_listener_warning = time.into().map_or(u64::MAX, nanos);
         self
@@ -319,25 +341,30 @@ impl WebSocketOptions {
         self
     }
 
-    /// How many groups one connection may be in. 1,024.
+    /// Maximum number of groups that one connection may be in. Default: 1,024. Joining one more is a
+    /// [`GroupError::TooManyGroups`](crate::GroupError::TooManyGroups).
     pub fn max_groups_per_connection(mut self, groups: usize) -> WebSocketOptions {
         self.max_groups_per_connection = groups;
         self
     }
 
-    /// Bytes in a group's name. 256.
+    /// Maximum size of a group's name in bytes. Default: 256. A longer name is a
+    /// [`GroupError::NameTooLong`](crate::GroupError::NameTooLong).
     pub fn max_group_name(mut self, bytes: usize) -> WebSocketOptions {
         self.max_group_name = bytes;
         self
     }
 
-    /// What one connection can take of memory at worst, in bytes: a message that is put together, what is read ahead, what
-    /// waits to be sent (the hard limit and one message on top of it), and 16 KiB for all else, of which a request's target
-    /// may take 8 KiB (see [`HttpOptions::max_request_line`](crate::HttpOptions::max_request_line)).
+    /// Returns the most memory that one connection can take, in bytes. The sum has these parts: the message
+    /// that is being received, the bytes read ahead, the unsent bytes, and 16 KiB for everything else. Unsent
+    /// bytes are at most the hard limit and one message. The request's target may take 8 KiB of the 16 (see
+    /// [`HttpOptions::max_request_line`](crate::HttpOptions::max_request_line)).
     ///
-    /// On top come what an app's listeners hold, the headers that [`keep_headers`](WebSocketOptions::keep_headers) names, the
-    /// requests of [`keep_request`](WebSocketOptions::keep_request), and what a [`SlowMemberPolicy`](crate::SlowMemberPolicy)
-    /// keeps for slow consumers. Connections × this ≤ memory is the calculation to do.
+    /// These come on top: what the app's listeners hold, the headers that
+    /// [`keep_headers`](WebSocketOptions::keep_headers) names, the requests of
+    /// [`keep_request`](WebSocketOptions::keep_request), and what a
+    /// [`SlowMemberPolicy`](crate::SlowMemberPolicy) keeps for slow consumers. Multiply the sum by the number
+    /// of connections to find the memory that a server needs.
     pub fn worst_case_bytes(&self) -> usize {
         // A buffer that grows by doubling can have twice what is in it.
         let message = self.limits.max_message_size.saturating_mul(2);

@@ -24,7 +24,7 @@ pub(crate) enum Port {
 }
 
 impl Pattern {
-    /// Parses an entry in lower case. `Err` says what to write instead.
+    /// Parses an entry in lower case. `Err` is the advice what to write instead.
     pub(crate) fn parse(entry: &str) -> Result<Pattern, &'static str> {
         match entry {
             "*" => return Err("use `Origins::any()` to allow all pages"),

@@ -7,12 +7,12 @@ use crate::websocket::options::site::is_of_host;
 
 /// Which web pages may open a connection (RFC 6455 section 10.2).
 ///
-/// A browser sends in `Origin` which site a page is of, and it sends the visitor's cookies along.
-/// Without a rule, any page in the world could use your service in your visitors' name. A client
-/// without `Origin` is not a browser, and always passes: a token or a password tells such clients
-/// apart.
+/// A browser sends in `Origin` which site a page belongs to, and it sends the visitor's cookies
+/// along. Without a rule, any page in the world could use your service in your visitors' name. A
+/// client without `Origin` is not a browser, and always passes. Tell such clients
+/// apart by a token or a password.
 ///
-/// A page that is not allowed gets a 403 that says no more. The reason is in the middleware's
+/// A page that is not allowed gets a 403 without the reason. The reason is in the middleware's
 /// `error` event, in [`HandshakeError::Origin`](crate::HandshakeError::Origin), and in the lines of
 /// the feature `tracing`.
 ///
@@ -21,6 +21,7 @@ use crate::websocket::options::site::is_of_host;
 ///
 /// let origins = Origins::list(["https://example.com", "https://*.example.com", "http://localhost:*"]);
 /// ```
+#[must_use = "origins are for `WebSocketOptions::origins`"]
 #[derive(Clone, Debug)]
 pub struct Origins(Rule);
 

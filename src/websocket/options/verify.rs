@@ -10,33 +10,34 @@ use crate::websocket::error::HandshakeError;
 
 /// Why a handshake is refused, and what the client is answered.
 #[doc(hidden)]
-pub struct Refusal {
+pub struct Rejection {
     pub(crate) error: HandshakeError,
     /// Boxed, since most handshakes are not refused.
     pub(crate) page: Box<Response>,
 }
 
-impl From<HandshakeError> for Refusal {
-    fn from(error: HandshakeError) -> Refusal {
+impl From<HandshakeError> for Rejection {
+    fn from(error: HandshakeError) -> Rejection {
         let page = Box::new(error.page());
-        Refusal { error, page }
+        Rejection { error, page }
     }
 }
 
-impl From<Response> for Refusal {
-    fn from(page: Response) -> Refusal {
-        Refusal { error: HandshakeError::Rejected { status: page.status() }, page: Box::new(page) }
+impl From<Response> for Rejection {
+    fn from(page: Response) -> Rejection {
+        Rejection { error: HandshakeError::Rejected { status: page.status() }, page: Box::new(page) }
     }
 }
 
-impl From<BoxError> for Refusal {
-    fn from(error: BoxError) -> Refusal {
+impl From<BoxError> for Rejection {
+    fn from(error: BoxError) -> Rejection {
         HandshakeError::Listener(error.into()).into()
     }
 }
 
-/// What is decided about a handshake: why it is refused, or what the connection gets attached, if anything.
-pub(crate) type Verdict = Result<Option<Arc<dyn Any + Send + Sync>>, Refusal>;
+/// The decision about a handshake: the reason to refuse it, or the value to attach to the
+/// connection, if any.
+pub(crate) type Verdict = Result<Option<Arc<dyn Any + Send + Sync>>, Rejection>;
 
 /// A verdict, or the future of one.
 #[doc(hidden)]
@@ -49,7 +50,7 @@ pub enum Verifying {
 #[doc(hidden)]
 pub(crate) type Verifier = Arc<dyn Fn(ServerRequest) -> Verifying + Send + Sync>;
 
-fn forbidden() -> Refusal {
+fn forbidden() -> Rejection {
     Response::error_page(StatusCode::FORBIDDEN).into()
 }
 
@@ -118,8 +119,9 @@ where
 /// | `Err(response)` | refused with this [`Response`](crate::Response) |
 /// | `Err(error)` with any other error | refused with 500 |
 ///
-/// A value may have any type but those that may themselves mean a refusal: an `Option`, a `Result`, a `Response` or a future
-/// inside of `Ok` does not compile. Use `?` and `ok_or` before: `find(token).await?.ok_or_else(|| Response::new(403))`.
+/// A value may have any type except those that can mean a refusal themselves. An `Option`, a
+/// `Result`, a `Response` or a future inside of `Ok` does not compile. Unwrap it before, with `?`
+/// and `ok_or`: `find(token).await?.ok_or_else(|| Response::new(403))`.
 ///
 /// `K` tells the types apart; the compiler infers it.
 #[diagnostic::on_unimplemented(

@@ -1,30 +1,32 @@
-//! Buffers that a thread uses again: idle connections own none.
+//! Buffers that a thread reuses, so that idle connections own none.
 
 use std::cell::Cell;
 
-/// Bytes that wait. Behind a pointer, so that a connection that has none has room for no more than that.
+/// Bytes that wait. A connection holds it behind a pointer, so that an empty one takes no more
+/// memory than that.
 #[derive(Debug)]
 pub(crate) struct Buffer {
     pub(crate) bytes: Vec<u8>,
-    /// Those before are done with.
+    /// The bytes before this index have been used up.
     pub(crate) at: usize,
 }
 
 impl Buffer {
-    /// What is not done with.
+    /// The bytes that have not been used up.
     #[inline]
     pub(crate) fn rest(&self) -> &[u8] {
         self.bytes.get(self.at..).unwrap_or_default()
     }
 
-    /// How much that is.
+    /// Returns the number of bytes that have not been used up.
     #[inline]
     pub(crate) fn left(&self) -> usize {
         self.bytes.len().saturating_sub(self.at)
     }
 
-    /// So many more are done with. They are cut off before they are much, as a buffer may never be empty while bytes come and go;
-    /// and not each time, as the others have to be moved for it.
+    /// Marks `bytes` more bytes as used up. They are cut off before they become many, as a buffer
+    /// may never be empty while bytes come and go. They are not cut off each time, since that moves
+    /// the other bytes.
     pub(crate) fn advance(&mut self, bytes: usize) {
         self.at = self.at.saturating_add(bytes).min(self.bytes.len());
         if self.at >= CUT_MIN && self.at >= self.left() / CUT_PART {
@@ -34,10 +36,10 @@ impl Buffer {
     }
 }
 
-/// Fewer bytes that are done with are kept.
+/// Up to this number, used bytes are never cut off.
 const CUT_MIN: usize = 64 * 1024;
 
-/// So are those that are less than this part of what is not done with: a fourth.
+/// Used bytes are not cut off below this fraction of the other bytes: a fourth.
 const CUT_PART: usize = 4;
 
 thread_local! {
@@ -45,27 +47,28 @@ thread_local! {
 }
 
 struct Pool {
-    /// The one that is taken next: all that a usual turn needs.
+    /// The buffer that is taken next, which is enough for a usual turn.
     top: Cell<Option<Box<Buffer>>>,
     #[expect(clippy::vec_box, reason = "they come and go as they are")]
     others: Cell<Vec<Box<Buffer>>>,
 }
 
-/// Room for a usual turn's answers.
+/// Room for the answers of a usual turn.
 const FIRST_CAPACITY: usize = 2 * 1024;
 
-/// Of small buffers, as many are kept as a broadcast to a large group needs at a time.
+/// Capacity of a small buffer. As many of these are kept as a broadcast to a large group needs at a
+/// time.
 const SMALL: usize = 4 * 1024;
 const SMALL_MAX: usize = 1024;
 
-/// Of larger ones, few; and the largest go back to the allocator.
+/// Capacity of a larger buffer. Few of these are kept, and the allocator gets back larger ones.
 const LARGE: usize = 64 * 1024 + 64;
 const LARGE_MAX: usize = 16;
 
-/// An empty buffer.
+/// Returns an empty buffer.
 #[inline]
 pub(crate) fn take() -> Box<Buffer> {
-    // When a thread ends its pool may be gone already.
+    // When a thread ends, its pool may no longer exist.
     match POOL.try_with(|pool| pool.top.take()) {
         Ok(Some(buffer)) => buffer,
         _ => take_other(),
@@ -84,7 +87,7 @@ fn take_other() -> Box<Buffer> {
     pooled.ok().flatten().unwrap_or_else(new)
 }
 
-/// Takes back a buffer that is not used any more.
+/// Takes back a buffer that is no longer used.
 #[inline]
 pub(crate) fn give(mut buffer: Box<Buffer>) {
     if buffer.bytes.capacity() > LARGE {
@@ -116,7 +119,7 @@ mod tests {
         Box::new(Buffer { bytes: Vec::with_capacity(capacity), at: 0 })
     }
 
-    /// The capacities of those that the thread keeps.
+    /// Returns the capacities of the buffers that the thread keeps.
     fn kept() -> Vec<usize> {
         POOL.with(|pool| {
             let buffers = pool.top.take().into_iter().chain(pool.others.take());

@@ -1,8 +1,11 @@
 //! Writes that leave together.
 //!
-//! What is written during a turn, to whomever, is collected, and every connection touched is flushed once when the turn
-//! ends: from the same thread, straight to its socket, without waking its task. That is what makes bursts and broadcasts
-//! cheap: one system call for many messages, none of them late by more than the turn.
+//! All messages that are written during a turn are collected. At the end of the turn each
+//! connection that was written to is flushed once. That thread writes directly to the sockets,
+//! without waking the connections' tasks.
+//!
+//! That makes bursts and broadcasts cheap: one system call sends many messages, and none is delayed
+//! by more than the turn.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -19,7 +22,7 @@ use crate::websocket::state::outbox::Log;
 use crate::websocket::state::slot::Slot;
 
 thread_local! {
-    // Two, since what needs no destructor is cheaper to get at.
+    // Two variables, since access is cheaper to one without a destructor.
     static THREAD: Thread = const { Thread { in_turn: Cell::new(false), token: Cell::new(0), first: Cell::new(None), has_more: Cell::new(false) } };
     static MORE: More = const { More { touched: RefCell::new(Vec::new()), log: Cell::new(None) } };
 }
@@ -27,28 +30,28 @@ thread_local! {
 struct Thread {
     in_turn: Cell<bool>,
     token: Cell<u32>,
-    /// The connection that was touched first, in most turns the only one, and where it is.
+    /// The connection that was touched first, with its slot. In most turns it is the only one.
     first: Cell<Option<(WebSocketConnection, &'static Slot)>>,
-    /// There is something to do about [`More`].
+    /// [`More`] needs attention at the end of the turn.
     has_more: Cell<bool>,
 }
 
 struct More {
-    /// Those that were touched after the first.
+    /// The connections that were touched after the first.
     touched: RefCell<Vec<WebSocketConnection>>,
     /// The turn's broadcasts.
     log: Cell<Option<Arc<Log>>>,
 }
 
-/// So many connections are flushed in one go; the rest by a task that lets others run in between. A flush is a system call,
-/// so that 256 of them take some milliseconds.
+/// Maximum number of connections that are flushed at once. A task flushes the rest and yields to
+/// other tasks in between. A flush is a system call, so 256 of them take some milliseconds.
 const FLUSH_MAX: usize = 256;
 
-/// A log of more bytes is not added to: members that have not sent theirs hold on to all of it.
+/// A log of more bytes is not extended, since members with unsent bytes keep all of it in memory.
 const LOG_MAX: usize = 256 * 1024;
 
-/// Runs `work`, and lets what it writes leave together when it is done: for code outside of listeners, whose writes are
-/// collected anyhow.
+/// Runs `work`, and sends the messages that it writes together at its end. Use it outside of
+/// listeners. In listeners messages are collected automatically.
 ///
 /// ```
 /// # fn send_all(connections: &[react_websocket::WebSocketConnection]) {
@@ -65,7 +68,7 @@ pub fn cork<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
-/// A turn of this thread. What is written in it leaves when it ends, also by a panic.
+/// A turn of this thread. All messages that are written in it leave at its end, even if it panics.
 pub(crate) struct Turn {
     outermost: bool,
 }
@@ -76,7 +79,7 @@ impl Turn {
         Turn { outermost: !THREAD.with(|thread| thread.in_turn.replace(true)) }
     }
 
-    /// Sends what has been written so far.
+    /// Sends all messages that have been written so far.
     #[inline]
     pub(crate) fn flush(&self) {
         if self.outermost {
@@ -94,8 +97,8 @@ impl Drop for Turn {
     }
 }
 
-/// Which thread this is. A connection notes who is going to flush it; another thread that writes to it, while the first is
-/// held up in a listener, puts it on its own list too.
+/// Returns the number of this thread. A connection notes which thread is going to flush it. If that
+/// thread is held up in a listener, another thread that writes to the connection lists it as well.
 #[inline]
 pub(crate) fn token() -> u32 {
     #[cold]
@@ -111,7 +114,7 @@ pub(crate) fn token() -> u32 {
     }
 }
 
-/// Has a connection flushed at the end of the turn, or now if there is none.
+/// Flushes a connection at the end of the turn, or at once outside of a turn.
 #[inline]
 pub(crate) fn touch(connection: WebSocketConnection, slot: &'static Slot) {
     THREAD.with(|thread| {
@@ -126,7 +129,7 @@ pub(crate) fn touch(connection: WebSocketConnection, slot: &'static Slot) {
 }
 
 fn touch_more(thread: &Thread, connection: WebSocketConnection) {
-    // When a thread ends its list may be gone already.
+    // When a thread ends, its list may no longer exist.
     let listed = MORE.try_with(|more| {
         more.touched.borrow_mut().push(connection);
         thread.has_more.set(true);
@@ -136,7 +139,7 @@ fn touch_more(thread: &Thread, connection: WebSocketConnection) {
     }
 }
 
-/// Nothing that is flushed calls anybody, so nothing is touched meanwhile.
+/// A flush calls no listener, so no connection is added to the list meanwhile.
 #[inline]
 fn flush_touched() {
     THREAD.with(|thread| {
@@ -165,7 +168,7 @@ fn flush_more() {
     });
 }
 
-/// Connections that are still to be flushed, whatever becomes of the task that is to do it.
+/// Connections that are still to be flushed, even if the task that flushes them is dropped.
 struct Unflushed(Vec<WebSocketConnection>);
 
 impl Drop for Unflushed {
@@ -174,14 +177,15 @@ impl Drop for Unflushed {
     }
 }
 
-/// Connections are flushed by the runtimes that they run on. The caller's own runtime may not be driven any more.
+/// Flushes connections on the runtimes that they run on. The caller's own runtime may no longer
+/// run.
 fn flush_later(touched: Vec<WebSocketConnection>) {
     let mut parts: Vec<(Handle, Unflushed)> = Vec::new();
     for connection in touched {
         let Some(mut state) = connection.lock() else { continue };
-        // The task may be long in coming. What is written meanwhile does not wait for it.
+        // The task may be delayed. Writes from now on do not wait for it.
         state.corked_by = 0;
-        // Without a lifetime there is no socket yet; all that is written leaves behind the 101.
+        // Without a lifetime there is no socket yet: all messages leave after the 101.
         let Some(runtime) = state.lifetime.as_ref().map(|lifetime| lifetime.runtime()) else { continue };
         match parts.iter_mut().find(|(other, _)| other.id() == runtime.id()) {
             Some((_, unflushed)) => unflushed.0.push(connection),
@@ -189,7 +193,7 @@ fn flush_later(touched: Vec<WebSocketConnection>) {
         }
     }
     for (runtime, mut unflushed) in parts {
-        // A runtime that is gone drops the task at once.
+        // A runtime that has ended drops the task at once.
         runtime.spawn(async move {
             while !unflushed.0.is_empty() {
                 let some = unflushed.0.len().min(FLUSH_MAX);
@@ -200,19 +204,19 @@ fn flush_later(touched: Vec<WebSocketConnection>) {
     }
 }
 
-/// Writes one message to many, encoding it once.
+/// Writes one message to many connections, and encodes it once.
 pub(crate) fn broadcast(members: impl Iterator<Item = WebSocketConnection>, order: &Order, opcode: Opcode, payload: &[u8]) {
     encode_once(order, opcode, payload, |log, range| match range {
         Some((start, end)) => members.for_each(|member| member.write_range(log, start, end)),
-        // Of several gigabytes. It is not going to leave in one write either.
+        // A message of several gigabytes. No single write can send it anyway.
         None => members.for_each(|member| {
             member.write_frame(opcode, payload);
         }),
     });
 }
 
-/// Writes one message to the members of a group, heeding its policy for those that read too slowly. Returns those that have
-/// missed something, and how much.
+/// Writes one message to the members of a group, under the group's policy for slow consumers.
+/// Returns the members that have missed messages, and how many.
 pub(crate) fn broadcast_to_group(
     members: impl Iterator<Item = WebSocketConnection>,
     order: &Order,
@@ -237,7 +241,7 @@ pub(crate) fn broadcast_to_group(
     missed
 }
 
-/// Calls `write` in its order with the turn's log and the message's range in it.
+/// Calls `write`, under the order's lock, with the turn's log and the message's range in it.
 fn encode_once(order: &Order, opcode: Opcode, payload: &[u8], write: impl FnOnce(&Arc<Log>, Option<(u32, u32)>)) {
     let _turn = Turn::begin();
     let log = MORE.try_with(|more| more.log.take()).ok().flatten();
@@ -256,7 +260,7 @@ fn encode_once(order: &Order, opcode: Opcode, payload: &[u8], write: impl FnOnce
     THREAD.with(|thread| thread.has_more.set(true));
 }
 
-/// Uses the log again if nobody has anything of it left to send.
+/// Reuses the log if no connection has unsent bytes in it.
 fn recycle_log(more: &More) {
     if let Some(mut log) = more.log.take()
         && let Some(bytes) = Arc::get_mut(&mut log)
@@ -277,7 +281,7 @@ fn length(log: &Arc<RwLock<Vec<u8>>>) -> usize {
 mod tests {
     use super::*;
 
-    /// Broadcasts to nobody, and returns the log and where in it the message stands.
+    /// Broadcasts without members, and returns the log and the message's place in it.
     fn write(size: usize) -> (Arc<Log>, (u32, u32)) {
         let mut written = None;
         encode_once(&Order::default(), Opcode::Binary, &vec![0; size], |log, range| {
@@ -286,7 +290,7 @@ mod tests {
         written.expect("it is called, and a log is small")
     }
 
-    /// What the thread keeps of a log.
+    /// Returns the capacity of the log that the thread keeps.
     fn kept() -> Option<usize> {
         MORE.with(|more| more.log.take()).map(|log| log.read().capacity())
     }

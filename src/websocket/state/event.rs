@@ -1,4 +1,5 @@
-//! The events of a connection: their names, what their listeners are called with, and what each event gives.
+//! The events of a connection: their names, the arguments of their listeners, and the data of each
+//! event.
 
 use bytes::Bytes;
 
@@ -28,7 +29,7 @@ pub(crate) const END: u8 = 6;
 pub(crate) const ERROR: u8 = 7;
 pub(crate) const CLOSE: u8 = 8;
 
-/// The events of a connection, to the emitter.
+/// The events of a connection, as the emitter needs them.
 pub(crate) enum ConnectionEvents {}
 
 impl Events for ConnectionEvents {
@@ -36,7 +37,7 @@ impl Events for ConnectionEvents {
     type Args<'a> = Args<'a>;
 }
 
-/// What the listeners of an event are called with. It borrows from where the bytes arrived.
+/// The arguments of an event's listeners. They borrow from the receive buffer.
 #[derive(Clone, Copy)]
 pub(crate) enum Args<'a> {
     Nothing,
@@ -47,7 +48,7 @@ pub(crate) enum Args<'a> {
 }
 
 impl Args<'_> {
-    /// The message, for those that take either kind.
+    /// Returns the message, for listeners that take either kind.
     pub(crate) fn to_message(self) -> Message {
         match self {
             Args::Text(text) => Message::Text(Text::pooled(text)),
@@ -57,7 +58,7 @@ impl Args<'_> {
     }
 }
 
-/// The same, for listeners that are called later.
+/// Owned arguments, for listeners that are called later.
 #[derive(Default)]
 pub(crate) enum OwnedArgs {
     #[default]
@@ -90,16 +91,16 @@ impl OwnedArgs {
     }
 }
 
-/// What a closure takes, besides the connection.
+/// The arguments that a closure takes, besides the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
     Nothing,
     Text,
     Bytes,
     Message,
-    /// A reason and perhaps a code, or the error itself.
+    /// A reason and optionally a code, or the error itself.
     Failure,
-    /// A code and perhaps a reason.
+    /// A code and optionally a reason.
     Close,
 }
 
@@ -115,8 +116,8 @@ impl Shape {
         }
     }
 
-    /// The event that a closure of this shape is probably for, where it does not fit another one. `|reason: &str|` for
-    /// `close` is a `close` listener all the same.
+    /// Returns the event that a closure of this shape is probably meant for, where it does not fit
+    /// the given one. `|reason: &str|` for `close` is still meant for `close`.
     fn meant_instead_of(self, expected: Shape) -> Option<&'static str> {
         use Shape::{Bytes, Close, Failure, Message, Nothing, Text};
         match (self, expected) {
@@ -141,14 +142,14 @@ const fn shape_of(event: u8) -> Shape {
     }
 }
 
-/// A closure made into a listener. The event it is for has still to be checked.
+/// A closure made into a listener. Its event must still be checked.
 pub struct ConnectionListener {
     pub(crate) shape: Shape,
     pub(crate) listener: Contained<Box<dyn Listener<ConnectionEvents>>>,
 }
 
 impl ConnectionListener {
-    /// The listener, if it fits the event.
+    /// Returns the listener if it fits the event.
     pub(crate) fn fit(self, event: u8) -> Result<Box<dyn Listener<ConnectionEvents>>, ListenerError> {
         let expected = shape_of(event);
         if self.shape == Shape::Nothing || self.shape == expected {

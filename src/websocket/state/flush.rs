@@ -3,17 +3,17 @@ use std::sync::atomic::Ordering;
 use crate::protocol::Opcode;
 use crate::websocket::state::handle::WebSocketConnection;
 use crate::websocket::state::outbox::Flushed;
-use crate::websocket::state::slot::{ATTEND, BLOCKED, DRAINED, Slot, State};
+use crate::websocket::state::slot::{BLOCKED, DRAINED, STATE_CHANGED, Slot, State};
 
-/// From the outbox to the socket, by whichever thread.
+/// Sending from the outbox to the socket, on any thread.
 impl WebSocketConnection {
-    /// Sends what can be sent now.
+    /// Sends as many bytes as the socket takes now.
     #[inline]
     pub(crate) fn flush(self) {
         self.flush_at(self.slot());
     }
 
-    /// The same, its slot being known.
+    /// Flushes a connection whose slot is known.
     pub(crate) fn flush_at(self, slot: &'static Slot) {
         if let Some(mut state) = self.lock_at(slot) {
             self.flush_locked(&mut state);
@@ -32,7 +32,7 @@ impl WebSocketConnection {
         }
     }
 
-    /// The same where nothing can follow.
+    /// Flushes the last bytes of a connection.
     pub(crate) fn flush_last(self) {
         if let Some(mut state) = self.lock().filter(|state| !state.blocked) {
             let flushed = state.outbox.flush_last();
@@ -40,7 +40,7 @@ impl WebSocketConnection {
         }
     }
 
-    /// Takes note of how a flush ended, and says whether there is room for more.
+    /// Handles the result of a flush. Returns whether there is room for more.
     pub(crate) fn flushed(&self, state: &mut State, flushed: Flushed) -> bool {
         match flushed {
             Flushed::All => {
@@ -57,38 +57,39 @@ impl WebSocketConnection {
             }
             Flushed::Broken => {
                 state.broken = true;
-                self.slot().signal(state, ATTEND);
+                self.slot().signal(state, STATE_CHANGED);
                 false
             }
         }
     }
 
-    /// Everything was sent: others may write to the socket again. `false` if there is more to send first.
+    /// Allows other threads to write to the socket again, since everything was sent. `false` if
+    /// there are new bytes to send first.
     pub(crate) fn unblock(&self, state: &mut State) -> bool {
         self.queue_pong(state);
         if state.outbox.unsent() > 0 {
             return false;
         }
-        state.trim_extras();
+        state.trim_cold();
         state.blocked = false;
         self.slot().flags.fetch_and(!BLOCKED, Ordering::Relaxed);
         self.drained(state);
         true
     }
 
-    /// The socket is full, and may have taken something.
+    /// The socket is full, and may have taken some bytes.
     pub(crate) fn moved(&self, state: &mut State) {
         self.queue_pong(state);
         self.drained(state);
     }
 
-    /// Queues the answer that waits, if what was to be sent before it has left. Not later: who heeds `drain` may keep the socket
-    /// full for as long as it likes.
+    /// Queues the pong that waits, once the bytes before it have left. It must not wait longer,
+    /// since a writer that heeds `drain` may keep the socket full indefinitely.
     pub(crate) fn queue_pong(&self, state: &mut State) {
         let written = state.outbox.written();
         if state.is_writable()
-            && let Some(extras) = state.existing_extras()
-            && let Some(pong) = extras.pong.take_if(|pong| pong.behind <= written)
+            && let Some(cold) = state.cold_if_any()
+            && let Some(pong) = cold.pong.take_if(|pong| pong.behind <= written)
         {
             state.outbox.push(true, Opcode::Pong, &pong.payload);
         }
@@ -104,7 +105,7 @@ impl WebSocketConnection {
         }
     }
 
-    /// If there is room again: lets those know who wait for it.
+    /// Wakes the writers that wait for room, if there is room again.
     #[cold]
     pub(crate) fn drained(&self, state: &mut State) {
         if (state.wants_drain || state.holds) && state.unsent() < state.soft_limit {

@@ -9,12 +9,13 @@ use crate::websocket::error::ConnectionError;
 #[cfg(doc)]
 use crate::websocket::message::Message;
 
-/// One WebSocket connection, as an address: `Copy`, 16 bytes, usable from any thread.
+/// A handle of one WebSocket connection. It is `Copy`, has 16 bytes, and works on any thread.
 ///
-/// It owns nothing. The connection belongs to its task, as it belongs to the event loop in ReactPHP, so a closure that
-/// captures a handle keeps nothing alive and leaks nothing. A handle whose connection has ended answers `false` or `None`;
-/// it never reaches a later connection. Handles of one connection are equal, so sets and maps of them work as
-/// `SplObjectStorage` does.
+/// A handle owns nothing. The connection belongs to its task, as it belongs to the event loop in
+/// ReactPHP. So a closure that captures a handle keeps nothing alive and leaks nothing. The methods
+/// of a handle whose connection has ended return `false` or `None`; it never refers to a later
+/// connection. Handles of one connection are equal, so sets and maps of them work like
+/// `SplObjectStorage`.
 ///
 /// # Events
 ///
@@ -29,19 +30,22 @@ use crate::websocket::message::Message;
 /// | `error` | `Option<&str>, Option<u16>` or [`&ConnectionError`](ConnectionError) | at most once, for a fault; `close` follows |
 /// | `close` | `u16, &str` | **exactly once, last**, however the connection ended |
 ///
-/// Listeners may take fewer arguments (`||` fits any event), or the connection first. See [`IntoListener`] for all the
-/// closures that fit. The listeners of a connection never run at the same time and are never called from within each other;
-/// an asynchronous one is awaited before the next message is delivered. One that panics or returns `Err` makes `error` with
-/// 1011 and ends this connection, no other.
+/// Listeners may take fewer arguments (`||` fits any event), or the connection first.
+/// [`IntoListener`] lists all closures that fit.
+///
+/// The listeners of a connection never run at the same time, and are never called from within each
+/// other. An asynchronous listener is awaited before the next message is delivered. A listener that
+/// panics or returns `Err` fails this connection, and no other, with 1011.
 #[derive(Clone, Copy)]
 pub struct WebSocketConnection {
     slot: u32,
-    /// Not 0, so that an `Option` of a handle is no larger.
+    /// Never 0, so that an `Option` of a handle has the same size.
     number: NonZeroU64,
 }
 
 impl WebSocketConnection {
-    /// A number that no other connection of this process has: `spl_object_id`, Ratchet's `resourceId`.
+    /// Returns a number that no other connection of this process has: `spl_object_id`, Ratchet's
+    /// `resourceId`.
     pub fn id(&self) -> u64 {
         self.number.get()
     }

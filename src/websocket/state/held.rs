@@ -2,34 +2,39 @@ use std::collections::{HashMap, VecDeque};
 
 use bytes::{Buf, Bytes};
 
-/// What a group does about a member that reads too slowly: one with more unsent bytes than its soft limit. See
-/// [`ConnectionGroup::set_slow_member_policy`](crate::ConnectionGroup::set_slow_member_policy).
+/// What a group does about a slow consumer: a member with more unsent bytes than its soft limit.
+/// [`ConnectionGroup::set_slow_member_policy`](crate::ConnectionGroup::set_slow_member_policy) sets
+/// it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SlowMemberPolicy {
-    /// It gets everything, until it meets its own hard limit. For what must not be missed.
+    /// The member gets all messages, until it exceeds its own hard limit. For messages that must
+    /// not be missed. The default.
     #[default]
     Keep,
-    /// It misses what is written while it is slow.
+    /// The member misses the messages that are written while it is slow.
     DropNew,
-    /// It gets as much as its soft limit behind what is unsent, and misses the oldest of that. Each message counts 24 bytes
-    /// more than its frame, which is the memory it takes.
+    /// The member misses the oldest messages. Behind its unsent bytes it gets the newest messages,
+    /// as many as fit its soft limit. Each message counts as its frame and 24 bytes, which is the
+    /// memory it takes.
     DropOldest,
-    /// It gets the last message when it has caught up, and misses those before: for prices, positions, presence.
+    /// The member gets only the last message when it has caught up, and misses those before it. For
+    /// prices, positions and presence.
     KeepLatest,
-    /// It is closed with 1013.
+    /// The member is closed with 1013.
     Close,
 }
 
-/// Messages that wait until their reader has caught up, and may be dropped before. They take no allocation each, and whatever
-/// is done with them takes the same time, however many messages and groups there are.
+/// Messages that wait until their member has caught up, and may be dropped before. They need no
+/// allocation each. Each operation takes the same time, however many messages and groups there are.
 #[derive(Debug, Default)]
-pub(crate) struct Held(Option<Box<Messages>>);
+pub(crate) struct HeldMessages(Option<Box<Messages>>);
 
 #[derive(Debug, Default)]
 struct Messages {
     groups: HashMap<u64, OfGroup>,
-    /// In which order the groups' messages come, oldest first. Those that were dropped are still among them.
+    /// The order in which the groups' messages follow, oldest first. It still contains dropped
+    /// messages.
     order: VecDeque<Run>,
     count: usize,
     cost: usize,
@@ -40,7 +45,8 @@ struct Messages {
 struct OfGroup {
     frames: VecDeque<u8>,
     lengths: VecDeque<usize>,
-    /// So many of its messages in the order are not here any more. They are its oldest there.
+    /// How many messages of the order have been dropped here. They are the group's oldest in the
+    /// order.
     dropped: usize,
 }
 
@@ -54,16 +60,17 @@ struct Run {
 /// What a message costs besides its frame.
 const COST: usize = size_of::<Run>() + size_of::<usize>();
 
-/// So many runs of nothing but dropped messages are never worth looking for.
+/// The order is tidied when it has this many runs more than one and a half times the messages.
 const FEW: usize = 16;
 
-impl Held {
+impl HeldMessages {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
-    /// Keeps a message of a group, and returns how many were dropped for it: with `only_latest` all others of the group, else as
-    /// many of its oldest as it takes for all messages to cost no more than `limit` bytes.
+    /// Keeps a message of a group, and returns how many messages were dropped for it. With
+    /// `only_latest` it drops all others of the group. Otherwise it drops the group's oldest until
+    /// all messages cost at most `limit` bytes.
     pub(crate) fn push(&mut self, group: u64, frame: &[u8], only_latest: bool, limit: usize) -> u64 {
         let messages = self.0.get_or_insert_default();
         let cost = frame.len() + COST;
@@ -91,7 +98,7 @@ impl Held {
         dropped as u64
     }
 
-    /// The oldest message.
+    /// Removes and returns the oldest message.
     pub(crate) fn pop(&mut self) -> Option<Bytes> {
         let messages = self.0.as_mut()?;
         let frame = messages.pop();
@@ -119,7 +126,7 @@ impl Messages {
             let length = own.lengths.pop_front()?;
             let frame = own.frames.copy_to_bytes(length);
             if own.lengths.is_empty() {
-                // Nor are there any that were dropped: those came before.
+                // The order has no dropped messages of the group either, since those came before.
                 self.groups.remove(&run.group);
             }
             self.count -= 1;
@@ -128,7 +135,7 @@ impl Messages {
         }
     }
 
-    /// Forgets those that were dropped. A third of the runs at least goes with them.
+    /// Removes dropped messages from the order. At least a third of the runs goes with them.
     fn tidy(&mut self) {
         self.order.retain_mut(|run| {
             if let Some(own) = self.groups.get_mut(&run.group) {
@@ -140,7 +147,7 @@ impl Messages {
 }
 
 impl OfGroup {
-    /// Takes those that were dropped out of the oldest run of the group.
+    /// Removes dropped messages from the oldest run of the group.
     fn skip_dropped(&mut self, run: &mut Run) {
         let skipped = run.count.min(self.dropped);
         run.count -= skipped;
@@ -152,14 +159,14 @@ impl OfGroup {
 mod tests {
     use super::*;
 
-    /// A limit of so many bytes of so many messages.
+    /// Returns a limit for so many bytes in so many messages.
     fn limit(bytes: usize, messages: usize) -> usize {
         bytes + messages * COST
     }
 
     #[test]
     fn the_oldest_of_the_group_are_dropped_first() {
-        let mut held = Held::default();
+        let mut held = HeldMessages::default();
         let limit = limit(10, 3);
         assert_eq!(held.push(1, b"aaaa", false, limit), 0);
         assert_eq!(held.push(2, b"bbbb", false, limit), 0);
@@ -173,7 +180,7 @@ mod tests {
 
     #[test]
     fn only_the_latest_of_the_group_is_kept() {
-        let mut held = Held::default();
+        let mut held = HeldMessages::default();
         held.push(1, b"other", true, 10);
         assert_eq!(held.push(2, b"a", true, 10), 0);
         assert_eq!(held.push(2, b"b", true, 10), 1);
@@ -181,7 +188,7 @@ mod tests {
         assert!(held.is_empty());
     }
 
-    /// The same, as simple as it can be, and slow.
+    /// A simple and slow version of [`HeldMessages`] to compare with.
     #[derive(Default)]
     struct Simple(Vec<(u64, Vec<u8>)>);
 
@@ -209,7 +216,7 @@ mod tests {
     fn messages_are_dropped_and_come_as_in_a_simple_list() {
         let random = |below: usize| fastrand::usize(..below);
         for _ in 0..200 {
-            let (mut held, mut simple) = (Held::default(), Simple::default());
+            let (mut held, mut simple) = (HeldMessages::default(), Simple::default());
             for _ in 0..200 {
                 let group = random(4) as u64;
                 let frame = vec![random(256) as u8; random(20)];
@@ -228,12 +235,12 @@ mod tests {
         }
     }
 
-    /// A look at a run is what takes time.
+    /// The time is spent in looks at runs.
     #[test]
     fn a_message_takes_the_same_time_however_many_groups_have_messages_before_it() {
         for groups in [1, 2, 100] {
-            let mut held = Held::default();
-            // They stay at the beginning.
+            let mut held = HeldMessages::default();
+            // These messages stay at the beginning.
             (1000..2000).for_each(|group| assert_eq!(held.push(group, b"x", false, usize::MAX), 0));
             let (mut looks, mut before) = (0, 0);
             for number in 0..100_000 {

@@ -1,4 +1,5 @@
-//! What a connection is to all who hold it: its slot, what it has to send, and how that leaves. Locks are taken here.
+//! The shared state of a connection: its slot, its unsent bytes, and how they are sent. Locks are
+//! taken here.
 
 pub(crate) mod buffers;
 pub(crate) mod cork;

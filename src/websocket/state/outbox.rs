@@ -8,23 +8,24 @@ use crate::protocol::frame::{self, EncodedHeader};
 use crate::runtime::stream::WriteHalf;
 use crate::websocket::state::buffers::{self, Buffer};
 
-/// The frames of a turn's broadcasts, each encoded once. Every member notes which range it has still to send.
+/// The frames of a turn's broadcasts, each encoded once. Every member notes the range that it has
+/// still to send.
 pub(crate) type Log = RwLock<Vec<u8>>;
 
-/// What a connection has to send, and the socket that it goes to.
+/// The unsent bytes of a connection, and its socket.
 ///
-/// It is filled and flushed by any thread, under the lock of its slot, and calls nobody.
+/// Any thread fills and flushes it, under the lock of its slot. It calls no listener.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    /// Bytes of its own, if there are any; those that are done with are in the socket.
+    /// The connection's own bytes, if there are any. The bytes before its start have been sent.
     buffer: Option<Box<Buffer>>,
-    /// Bytes of a broadcast, while there are none of its own.
+    /// Unsent bytes of a broadcast, while the connection has no other unsent bytes.
     range: Option<LogRange>,
-    /// Bytes that the connection's task has taken, to write them itself.
+    /// Bytes that the connection's task has taken to write them itself.
     taken: usize,
-    /// Bytes that the system has taken, ever.
+    /// The number of bytes that the system has taken so far.
     written: u64,
-    /// Where it goes. None before the 101 has left, and when the socket is broken.
+    /// The socket. `None` before the 101 has left, and when the socket is broken.
     socket: Option<WriteHalf>,
 }
 
@@ -35,38 +36,38 @@ struct LogRange {
     end: u32,
 }
 
-/// How a flush ended.
+/// The result of a flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flushed {
-    /// All is in the socket.
+    /// All bytes are in the socket.
     All,
-    /// The socket takes no more now, or only the task can write it.
+    /// The socket takes no more for now, or only the task can write it.
     Full,
-    /// There is no socket yet: it waits.
+    /// There is no socket yet.
     NotYet,
-    /// The socket is broken; nothing more can be sent.
+    /// The socket is broken.
     Broken,
 }
 
 impl Outbox {
-    /// Bytes accepted and not in the socket.
+    /// Returns the number of unsent bytes.
     #[inline(always)]
     pub(crate) fn unsent(&self) -> usize {
         let shared = self.range.as_ref().map_or(0, |range| (range.end - range.start) as usize);
         self.buffer.as_ref().map_or(0, |buffer| buffer.left()) + shared + self.taken
     }
 
-    /// Bytes that the system has taken, ever.
+    /// Returns the number of bytes that the system has taken so far.
     pub(crate) fn written(&self) -> u64 {
         self.written
     }
 
-    /// From now on it goes to this socket.
+    /// Sets the socket.
     pub(crate) fn attach(&mut self, socket: WriteHalf) {
         self.socket = Some(socket);
     }
 
-    /// Adds a frame, and returns how many bytes of its own are there then.
+    /// Adds a frame. Returns the number of the connection's own bytes.
     #[inline(always)]
     pub(crate) fn push(&mut self, fin: bool, opcode: Opcode, payload: &[u8]) -> usize {
         let own = self.own();
@@ -74,7 +75,8 @@ impl Outbox {
         own.len()
     }
 
-    /// Whether there is nothing but bytes of its own, and as long as the socket is not full, all of them unsent.
+    /// Returns whether there are only own bytes, and all of them are unsent unless the socket is
+    /// full.
     #[inline(always)]
     pub(crate) fn is_plain(&self) -> bool {
         self.range.is_none()
@@ -85,7 +87,7 @@ impl Outbox {
         self.buffer.as_ref().map_or(0, |buffer| buffer.bytes.len())
     }
 
-    /// The bytes of its own, to add encoded frames to.
+    /// Returns the connection's own bytes, to add encoded frames to.
     #[inline(always)]
     pub(crate) fn own(&mut self) -> &mut Vec<u8> {
         let own = &mut self.buffer.get_or_insert_with(buffers::take).bytes;
@@ -95,7 +97,7 @@ impl Outbox {
         own
     }
 
-    /// Adds a range of a log. Nothing is copied as long as it stays the only thing to send.
+    /// Adds a range of a log. As long as it is the only range to send, nothing is copied.
     #[inline(always)]
     pub(crate) fn push_range(&mut self, log: &Arc<Log>, start: u32, end: u32) {
         match &mut self.range {
@@ -113,7 +115,7 @@ impl Outbox {
         own.extend_from_slice(log.read().get(start as usize..end as usize).unwrap_or_default());
     }
 
-    /// Sends a large frame at once, without copying what the socket takes.
+    /// Sends a large frame at once, and copies only the bytes that the socket does not take.
     #[inline(never)]
     pub(crate) fn push_large(&mut self, opcode: Opcode, payload: &[u8]) -> Flushed {
         let header = EncodedHeader::new(true, opcode, payload.len());
@@ -128,7 +130,7 @@ impl Outbox {
             }
             None => Err(io::ErrorKind::WouldBlock.into()),
         };
-        // What was waiting has gone first; the rest of the three is kept.
+        // The socket takes the earlier bytes first. The rest of the three slices is kept.
         let waiting = waiting.len();
         let Ok(written) = count(written) else { return self.break_off() };
         self.written += written as u64;
@@ -150,7 +152,7 @@ impl Outbox {
         if self.socket.is_some() { Flushed::Full } else { Flushed::NotYet }
     }
 
-    /// Writes to the socket, once: a socket that took less than all takes no more now.
+    /// Writes to the socket once. A socket that takes only a part takes no more for now.
     #[inline(always)]
     pub(crate) fn flush(&mut self) -> Flushed {
         if self.range.is_some() {
@@ -172,8 +174,9 @@ impl Outbox {
         }
     }
 
-    /// Writes to the socket what is the last, and a FIN with it. Closing the socket would send one too, but a reset instead if
-    /// the peer has sent more, and what the system keeps back for the FIN would be lost.
+    /// Writes the last bytes and a FIN together. Closing the socket would send a FIN as well, but a
+    /// reset if the peer has sent more. A reset loses the bytes that the system holds back for the
+    /// FIN.
     pub(crate) fn flush_last(&mut self) -> Flushed {
         if self.range.is_some() {
             self.own();
@@ -221,14 +224,14 @@ impl Outbox {
             self.release();
             return Flushed::All;
         }
-        // The log is the turn's, to be used again: what could not be sent now is copied out of it.
+        // The log belongs to the turn, which reuses it. So the unsent bytes are copied.
         range.start += written as u32;
         self.own();
         Flushed::Full
     }
 
-    /// Takes out all that is to be sent, for the task of a stream that only its task can write. It counts as unsent until
-    /// the task says [`wrote`](Outbox::wrote).
+    /// Takes all unsent bytes, for the task of a stream that only its task can write. They count as
+    /// unsent until the task calls [`wrote`](Outbox::wrote).
     pub(crate) fn take(&mut self) -> Option<Box<Buffer>> {
         if self.range.is_some() {
             self.own();
@@ -238,13 +241,13 @@ impl Outbox {
         Some(buffer)
     }
 
-    /// The task has written so many of the bytes it took.
+    /// Notes that the task has written `bytes` of the bytes that it took.
     pub(crate) fn wrote(&mut self, bytes: usize) {
         self.taken = self.taken.saturating_sub(bytes);
         self.written += bytes as u64;
     }
 
-    /// Gives up what is unsent, and the socket.
+    /// Drops the unsent bytes and the socket.
     pub(crate) fn break_off(&mut self) -> Flushed {
         self.range = None;
         self.taken = 0;
@@ -255,9 +258,9 @@ impl Outbox {
         Flushed::Broken
     }
 
-    /// Says to the peer that nothing more comes. What is unsent is given up.
+    /// Sends a FIN. Unsent bytes are dropped.
     pub(crate) fn shut_down(&mut self) {
-        // The half's own drop is a shutdown(2).
+        // Dropping this half shuts the socket down.
         drop(self.socket.take());
         self.break_off();
     }
@@ -284,7 +287,8 @@ impl LogRange {
     }
 }
 
-/// A socket that takes nothing now has taken 0 bytes, which is no error.
+/// Returns the number of bytes that a write has sent. A full socket has taken 0 bytes, which is not
+/// an error.
 fn count(written: io::Result<usize>) -> io::Result<usize> {
     match written {
         Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(0),
@@ -299,7 +303,7 @@ mod tests {
     use super::*;
     use crate::runtime::stream::{Stream, Transport};
 
-    /// As long as a socket is never empty, nothing is ever given back.
+    /// This test keeps the socket from becoming empty, so that sent bytes must be freed in between.
     #[tokio::test]
     async fn what_is_sent_is_not_kept_though_something_always_waits() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -315,7 +319,7 @@ mod tests {
         }
         let mut read = 0;
         while read < 32 << 20 {
-            // What is read is added again.
+            // Adds as many bytes as were read.
             match peer.try_read(&mut piece) {
                 Ok(count) => {
                     read += count;

@@ -14,7 +14,7 @@ impl Connections {
         self.open.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// It has ended, and is about to say so.
+    /// Counts a connection as ended, before it emits `close`.
     pub(crate) fn begin_to_end(&self, connection: WebSocketConnection, cause: &'static str) {
         let has_ended = connection.lock().is_none_or(|mut state| std::mem::replace(&mut state.has_ended, true));
         if !has_ended {
@@ -40,7 +40,7 @@ impl Connections {
         *self.stats.lock().not_upgraded.entry(cause).or_default() += 1;
     }
 
-    /// Listeners have kept their thread too long.
+    /// Listeners have occupied their thread for too long.
     pub(crate) fn were_slow(&self) {
         self.stats.lock().slow_listeners += 1;
     }
@@ -90,7 +90,7 @@ impl UpgradedConnections for Connections {
 }
 
 impl WebSocketConnection {
-    /// What it has sent and received so far.
+    /// Returns what the connection has sent and received so far.
     pub(crate) fn traffic(&self) -> Traffic {
         let Some(mut state) = self.lock() else { return Traffic::default() };
         let received = &self.slot().received;
@@ -99,7 +99,7 @@ impl WebSocketConnection {
             messages_out: state.messages_out,
             bytes_in: received.bytes(),
             bytes_out: state.outbox.written(),
-            dropped: state.existing_extras().map_or(0, |extras| extras.dropped),
+            dropped: state.cold_if_any().map_or(0, |cold| cold.dropped),
         }
     }
 }

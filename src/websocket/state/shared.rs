@@ -18,18 +18,18 @@ use crate::websocket::stats::WebSocketStats;
 #[derive(Clone, Default)]
 pub(crate) struct Shared {
     pub(crate) options: WebSocketOptions,
-    /// The paths it is for; all if there are none.
+    /// The paths that the middleware serves. An empty list means all paths.
     pub(crate) paths: Vec<String>,
-    /// Asked about each handshake, before there is a connection.
+    /// Decides about each handshake, before there is a connection.
     pub(crate) verify: Option<Verifier>,
     pub(crate) listeners: Arc<ConcurrentListeners<WebSocketConnection>>,
     pub(crate) connections: Arc<Connections>,
-    /// What a higher layer needs to find from a connection: its group manager.
+    /// A value that a higher layer finds by a connection: its group manager.
     pub(crate) extension: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Shared {
-    /// Listeners have kept their thread since then.
+    /// Counts listeners that have occupied their thread since `begun` for too long.
     #[inline]
     pub(crate) fn note_time(&self, begun: Coarse) {
         if begun.is_over(self.options.slow_listener_warning) {
@@ -42,14 +42,15 @@ impl Shared {
 /// The connections of a middleware.
 #[derive(Default)]
 pub(crate) struct Connections {
-    /// Their slots, which they keep as long as they are here. Also of those that have ended, as long as their `close` listeners
-    /// are waited for.
+    /// The slots of the connections, which are kept as long as they are listed. Ended connections
+    /// stay listed as long as their `close` listeners are pending.
     pub(crate) slots: DashMap<u32, ()>,
     pub(crate) open: AtomicUsize,
-    /// Of what is written to all of them.
+    /// The order of the messages that are written to all of them.
     pub(crate) order: Order,
-    /// What has been, without what the connections that are there have sent and received, which they know.
+    /// The counters, except for the traffic of listed connections, which have their own counters.
     ///
-    /// A connection is taken from `slots` under this lock, so that whoever sums up meets it here or there.
+    /// A connection is removed from `slots` under this lock, so that a sum contains it exactly
+    /// once.
     pub(crate) stats: Mutex<WebSocketStats>,
 }

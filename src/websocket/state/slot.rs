@@ -17,21 +17,21 @@ use crate::runtime::turn;
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::event::{ConnectionEvents, NAMES};
 use crate::websocket::state::handle::WebSocketConnection;
-use crate::websocket::state::held::Held;
+use crate::websocket::state::held::HeldMessages;
 use crate::websocket::state::outbox::Outbox;
 use crate::websocket::state::shared::Shared;
 use crate::websocket::state::streaming::Streaming;
 use crate::websocket::stats::Received;
 
-/// What a handle points to: the part of a connection that any thread may touch.
+/// The part of a connection that any thread may access. A handle refers to it.
 ///
-/// Slots are never freed but used again, so that a handle can be a plain index. The number in it, which no two connections of
-/// a process share, tells whether the connection that a handle means is still there.
+/// Slots are never freed, but reused, so that a handle can be a plain index. The number in it is
+/// unique in the process. It tells whether the handle's connection still exists.
 #[derive(Default)]
 pub(crate) struct Slot {
-    /// What the connection's task has to look at. Changed under the lock, read without.
+    /// Requests to the connection's task. Changed under the lock, read without it.
     pub(crate) flags: AtomicU16,
-    /// How many keep it. Changed under the lock.
+    /// The number of guards that keep the slot. Changed under the lock.
     kept: AtomicU32,
     /// The event whose listeners were called last, for the watchdog.
     pub(crate) event: AtomicU8,
@@ -40,40 +40,41 @@ pub(crate) struct Slot {
 }
 
 /// Listeners were added or removed.
-pub(crate) const MAIL: u16 = 1 << 0;
+pub(crate) const PENDING_CHANGES: u16 = 1 << 0;
 /// The socket is full: the task has to write.
 pub(crate) const BLOCKED: u16 = 1 << 1;
-/// Fewer bytes than the soft limit are unsent again, and somebody waits for that.
+/// Fewer bytes than the soft limit are unsent again, and a writer waits for that.
 pub(crate) const DRAINED: u16 = 1 << 2;
 /// A deadline may have passed.
 pub(crate) const ALARM: u16 = 1 << 3;
 /// The phase, or whether reading is paused, or the socket's health has changed.
-pub(crate) const ATTEND: u16 = 1 << 4;
-/// No message is to be delivered any more: `close` was called, or there is a fault.
-pub(crate) const DEAF: u16 = 1 << 5;
-/// No message is to be delivered for now.
+pub(crate) const STATE_CHANGED: u16 = 1 << 4;
+/// No message is delivered any more: `close` was called, or the connection has failed.
+pub(crate) const DISCARD_INPUT: u16 = 1 << 5;
+/// No message is delivered for now.
 pub(crate) const PAUSED: u16 = 1 << 6;
-/// Nothing that has been read counts any more: `terminate` was called.
-pub(crate) const CUT: u16 = 1 << 7;
-/// The peer has said Close: nothing more comes from it.
-pub(crate) const HEARD_OUT: u16 = 1 << 8;
-/// The task has ended, and others still keep the slot.
-const OVER: u16 = 1 << 9;
-/// A listener had to wait for others: the turn is over, and the next one begins when these have had theirs.
+/// The received bytes no longer count: `terminate` was called.
+pub(crate) const TERMINATED: u16 = 1 << 7;
+/// The peer has sent a Close frame. Nothing follows it.
+pub(crate) const PEER_CLOSED: u16 = 1 << 8;
+/// The task has ended, and guards still keep the slot.
+const FINISHED: u16 = 1 << 9;
+/// A listener had to wait for other threads. The turn ends, and the next one begins when these have
+/// had theirs.
 pub(crate) const HELD_UP: u16 = turn::HELD_UP;
 
-/// How far a connection has come.
+/// The progress of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
-    /// The `connection` listeners run.
+    /// The `connection` listeners are running.
     #[default]
     Handshake,
-    /// They have decided, and the 101 is about to leave.
+    /// The handshake is accepted, and the 101 is about to leave.
     Accepted,
     Open,
-    /// Our Close is on its way: nothing more is written.
+    /// Our Close is on its way: no message is accepted any more.
     Closing,
-    /// Listeners of `close` run, or have run.
+    /// Listeners of `close` are running, or have run.
     Closed,
 }
 
@@ -81,93 +82,96 @@ pub(crate) enum Phase {
 pub(crate) struct State {
     /// The connection's number; 0 if the slot is free.
     pub(crate) number: u64,
-    /// The lifetime that it was accepted in, once the 101 has left.
+    /// The shutdown of the server that accepted the connection, once the 101 has left.
     pub(crate) lifetime: Option<Arc<Shutdown>>,
     pub(crate) phase: Phase,
     pub(crate) outbox: Outbox,
     /// The thread that is going to flush the outbox.
     pub(crate) corked_by: u32,
-    /// The socket is full, and the task goes on.
+    /// The socket is full, and the task writes it.
     pub(crate) blocked: bool,
     /// The socket has failed.
     pub(crate) broken: bool,
-    /// A `write` has answered `false`.
+    /// A `write` has returned `false`.
     pub(crate) wants_drain: bool,
-    /// Messages are [held](crate::websocket::state::held::Held) until there is room.
+    /// Messages are [held](crate::websocket::state::held::HeldMessages) until there is room.
     pub(crate) holds: bool,
-    /// There is room, and `drain` is to be said.
+    /// There is room, and `drain` is due.
     pub(crate) has_drained: bool,
-    /// The socket has been let go, and `close` is about to be said.
+    /// The socket has been dropped, and `close` is due.
     pub(crate) has_ended: bool,
     /// A [`MessageWriter`](crate::websocket::connection::message_writer::MessageWriter) has begun a message and not ended it.
     pub(crate) streaming: bool,
-    /// [Options](crate::websocket::options::WebSocketOptions) that every write asks for.
+    /// [Options](crate::websocket::options::WebSocketOptions) that every write needs.
     pub(crate) soft_limit: usize,
     pub(crate) hard_limit: usize,
     /// Messages that were accepted for sending.
     pub(crate) messages_out: u64,
-    /// The listeners there are, our own left out. They themselves are with the task.
+    /// The listeners of the app. The task owns the listeners themselves.
     pub(crate) registered: Vec<ListenerId>,
-    pub(crate) mail: Vec<Change<ConnectionEvents>>,
+    pub(crate) pending_changes: Vec<Change<ConnectionEvents>>,
     pub(crate) task: Option<Waker>,
     pub(crate) shared: Option<Arc<Shared>>,
     pub(crate) remote: Option<SocketAddr>,
     pub(crate) local: Option<Arc<SocketAddr>>,
-    belongings: Option<Box<Belongings>>,
-    extras: Option<Box<Extras>>,
+    app_state: Option<Box<AppState>>,
+    cold: Option<Box<ColdState>>,
 }
 
-/// What many connections have as long as they live: those in a group, for instance.
+/// State that many connections have for as long as they live, such as members of a group.
 #[derive(Default)]
-pub(crate) struct Belongings {
-    /// What is [kept](super::kept_request) of the handshake.
+pub(crate) struct AppState {
+    /// The part of the handshake that is [kept](super::kept_request).
     pub(crate) handshake: Option<Box<[u8]>>,
     /// The app's own data, one of each type.
     pub(crate) data: Vec<Arc<dyn Any + Send + Sync>>,
 }
 
-/// What few connections have.
+/// State that few connections have.
 #[derive(Default)]
-pub(crate) struct Extras {
+pub(crate) struct ColdState {
     pub(crate) request: Option<ServerRequest>,
     pub(crate) rejection: Option<Response>,
-    /// Those who wait for room.
+    /// Writers that wait for room.
     pub(crate) senders: Option<Arc<Notify>>,
     pub(crate) pong: Option<WaitingPong>,
-    /// The message that is being streamed, and what waits behind it.
+    /// The message that is being streamed, and the frames behind it.
     pub(crate) stream: Streaming,
     /// Messages of groups that wait until there is room.
-    pub(crate) held: Held,
+    pub(crate) held: HeldMessages,
     /// Messages that were dropped.
     pub(crate) dropped: u64,
-    /// What `close_with` said.
+    /// The code and reason of `close_with`.
     pub(crate) closing: Option<(u16, String)>,
-    /// A fault that somebody else than the task has found.
+    /// An error that another thread than the task's has found.
     pub(crate) fault: Option<ConnectionError>,
-    /// The fault that ended the connection, for whoever asks.
+    /// The error that ended the connection.
     pub(crate) error: Option<ConnectionError>,
     pub(crate) terminated: bool,
-    /// No listener is waited for any more.
-    pub(crate) hurried: bool,
+    /// Listeners are no longer awaited.
+    pub(crate) skip_async: bool,
 }
 
 /// The answer to the last ping, while the socket is full.
 pub(crate) struct WaitingPong {
     pub(crate) payload: Vec<u8>,
-    /// How many bytes leave before it at least: all that were to be sent when it began to wait.
+    /// The minimum number of bytes that leave before it: all bytes that were unsent when it began
+    /// to wait.
     pub(crate) behind: u64,
 }
 
 static SLOTS: Slab<Slot> = Slab::new();
 
 impl Slot {
-    /// A connection in a free slot.
+    /// Opens a connection in a free slot.
     pub(crate) fn open(shared: Arc<Shared>, remote: Option<SocketAddr>) -> WebSocketConnection {
         let (index, number) = SLOTS.take();
         if index != u32::MAX {
             *Slot::at(index).lock() = State {
                 number: number.get(),
-                // Of 0, what is unsent could never be below it; and who heeds it is not to meet the hard one.
+                // With a soft limit of 0 the unsent bytes could never be below it. With a soft
+                // limit above the hard limit, a writer that heeds `drain` would exceed the hard
+                // limit.
                 soft_limit: shared.options.write_buffer_soft_limit.min(shared.options.write_buffer_hard_limit).max(1),
                 hard_limit: shared.options.write_buffer_hard_limit,
                 shared: Some(shared),
@@ -178,7 +182,7 @@ impl Slot {
         WebSocketConnection::new(index, number)
     }
 
-    /// The connection that has a slot, if it is one of those.
+    /// Returns the connection of a slot, if `which` accepts it.
     pub(crate) fn owner(index: u32, which: impl Fn(&State) -> bool) -> Option<WebSocketConnection> {
         let state = Slot::at(index).lock();
         let number = NonZeroU64::new(state.number)?;
@@ -190,8 +194,8 @@ impl Slot {
         SLOTS.get(index)
     }
 
-    /// Frees the slot, as soon as nobody [keeps](WebSocketConnection::keep) it. Every handle of the connection is a closed one
-    /// from then on.
+    /// Frees the slot, as soon as no guard [keeps](WebSocketConnection::keep) it. From then on,
+    /// every handle of the connection is a closed one.
     pub(crate) fn retire(index: u32, number: u64) {
         let slot = Slot::at(index);
         let mut state = slot.lock();
@@ -199,7 +203,7 @@ impl Slot {
             return;
         }
         if slot.kept.load(Ordering::Relaxed) > 0 {
-            slot.flags.fetch_or(OVER, Ordering::Relaxed);
+            slot.flags.fetch_or(FINISHED, Ordering::Relaxed);
             return;
         }
         let mut before = std::mem::take(&mut *state);
@@ -207,9 +211,9 @@ impl Slot {
         slot.received.reset();
         drop(state);
         SLOTS.give_back(index);
-        // Outside of the lock: what an app stored in it may do anything when it is dropped.
-        drop_each(before.existing_belongings().map(|belongings| std::mem::take(&mut belongings.data)).unwrap_or_default());
-        if let Some(Extras { rejection, fault, error, .. }) = before.existing_extras() {
+        // Must be outside of the lock: the app's values may do anything when they are dropped.
+        drop_each(before.app_state_if_any().map(|app_state| std::mem::take(&mut app_state.data)).unwrap_or_default());
+        if let Some(ColdState { rejection, fault, error, .. }) = before.cold_if_any() {
             drop_each(rejection.take());
             drop_each(fault.take());
             drop_each(error.take());
@@ -221,7 +225,7 @@ impl Slot {
         self.state.lock()
     }
 
-    /// Makes the task look at something. To be called under the lock.
+    /// Makes the task look at these flags. Call it under the lock.
     #[inline]
     pub(crate) fn signal(&self, state: &State, flags: u16) {
         self.flags.fetch_or(flags, Ordering::Release);
@@ -231,20 +235,20 @@ impl Slot {
     }
 }
 
-/// The way from a handle to its slot.
+/// Access from a handle to its slot.
 impl WebSocketConnection {
     #[inline(always)]
     pub(crate) fn slot(&self) -> &'static Slot {
         Slot::at(self.index())
     }
 
-    /// The state, if the connection is still there.
+    /// Locks the state, if the connection still exists.
     #[inline(always)]
     pub(crate) fn lock(&self) -> Option<MutexGuard<'static, State>> {
         self.lock_at(self.slot())
     }
 
-    /// The same, its slot being known.
+    /// Locks the state of a connection whose slot is known.
     #[inline(always)]
     pub(crate) fn lock_at(&self, slot: &'static Slot) -> Option<MutexGuard<'static, State>> {
         let state = slot.lock();
@@ -260,7 +264,7 @@ impl WebSocketConnection {
     }
 }
 
-/// A connection whose slot is kept, and with it what the app has attached, also when it has ended.
+/// A connection whose slot is kept even after its end, with the values that the app has attached.
 pub(crate) struct SlotGuard(WebSocketConnection);
 
 impl WebSocketConnection {
@@ -283,7 +287,7 @@ impl Drop for SlotGuard {
         let Some(state) = self.0.lock() else { return };
         let slot = self.0.slot();
         let is_last = slot.kept.fetch_sub(1, Ordering::Relaxed) == 1;
-        let is_over = slot.flags.load(Ordering::Relaxed) & OVER != 0;
+        let is_over = slot.flags.load(Ordering::Relaxed) & FINISHED != 0;
         drop(state);
         if is_last && is_over {
             self.0.retire();
@@ -292,42 +296,42 @@ impl Drop for SlotGuard {
 }
 
 impl State {
-    pub(crate) fn belongings(&mut self) -> &mut Belongings {
-        self.belongings.get_or_insert_default()
+    pub(crate) fn app_state(&mut self) -> &mut AppState {
+        self.app_state.get_or_insert_default()
     }
 
-    pub(crate) fn existing_belongings(&mut self) -> Option<&mut Belongings> {
-        self.belongings.as_deref_mut()
+    pub(crate) fn app_state_if_any(&mut self) -> Option<&mut AppState> {
+        self.app_state.as_deref_mut()
     }
 
-    pub(crate) fn extras(&mut self) -> &mut Extras {
-        self.extras.get_or_insert_default()
+    pub(crate) fn cold(&mut self) -> &mut ColdState {
+        self.cold.get_or_insert_default()
     }
 
-    pub(crate) fn existing_extras(&mut self) -> Option<&mut Extras> {
-        self.extras.as_deref_mut()
+    pub(crate) fn cold_if_any(&mut self) -> Option<&mut ColdState> {
+        self.cold.as_deref_mut()
     }
 
-    /// Gives the memory of the extras back if nothing is in them.
-    pub(crate) fn trim_extras(&mut self) {
-        if self.extras.as_deref().is_some_and(Extras::is_empty) {
-            self.extras = None;
+    /// Frees the cold state if it is empty.
+    pub(crate) fn trim_cold(&mut self) {
+        if self.cold.as_deref().is_some_and(ColdState::is_empty) {
+            self.cold = None;
         }
     }
 
-    /// Bytes accepted and not in the socket.
+    /// Returns the number of unsent bytes.
     #[inline(always)]
     pub(crate) fn unsent(&self) -> usize {
         self.outbox.unsent() + if self.streaming { self.waiting() } else { 0 }
     }
 
-    /// Bytes that wait behind a message that is being streamed.
+    /// Returns the number of bytes that wait behind a message that is being streamed.
     #[inline(never)]
     fn waiting(&self) -> usize {
-        self.extras.as_ref().map_or(0, |extras| extras.stream.waiting())
+        self.cold.as_ref().map_or(0, |cold| cold.stream.waiting())
     }
 
-    /// Whether a message is accepted, and has only to be added to the outbox.
+    /// Returns whether a message is accepted and only needs to be added to the outbox.
     #[inline(always)]
     pub(crate) fn is_plain(&self) -> bool {
         self.is_writable()
@@ -337,25 +341,25 @@ impl State {
             && self.outbox.own_bytes() < self.hard_limit
     }
 
-    /// Adds what a slow member still has coming, since the end follows.
+    /// Adds the held messages of a slow consumer, since the end follows.
     pub(crate) fn let_out_held(&mut self) {
         while self.holds
             && !self.streaming
-            && let Some(frame) = self.extras().held.pop()
+            && let Some(frame) = self.cold().held.pop()
         {
             self.messages_out += 1;
             self.outbox.own().extend_from_slice(&frame);
         }
     }
 
-    /// Whether messages are accepted.
+    /// Returns whether messages are accepted.
     #[inline]
     pub(crate) fn is_writable(&self) -> bool {
         self.phase < Phase::Closing
     }
 }
 
-impl Extras {
+impl ColdState {
     fn is_empty(&self) -> bool {
         self.request.is_none()
             && self.rejection.is_none()
@@ -368,13 +372,13 @@ impl Extras {
             && self.fault.is_none()
             && self.error.is_none()
             && !self.terminated
-            && !self.hurried
+            && !self.skip_async
     }
 }
 
-/// A turn does not end. The listener that it is in holds no lock of ours.
-pub(crate) fn report_stuck(slot: u32, number: u64, inner_event: Option<&'static str>) {
-    let Some(connection) = Slot::owner(slot, |state| state.number == number) else { return };
+/// Reports a turn that does not end. Its listener holds no lock of the crate.
+pub(crate) fn report_stuck(slot: u32, inner_event: Option<&'static str>) {
+    let Some(connection) = Slot::owner(slot, |_| true) else { return };
     let event = usize::from(Slot::at(slot).event.load(Ordering::Relaxed));
     let event = inner_event.or_else(|| NAMES.names.get(event).copied()).unwrap_or("connection");
     if let Some(shared) = connection.shared() {

@@ -2,25 +2,26 @@ use std::collections::VecDeque;
 
 use crate::protocol::{Opcode, frame};
 
-/// The messages of a connection that are being streamed. One of them is on the wire; what comes meanwhile waits, in order.
+/// The messages of a connection that are being streamed. One of them is on the wire. All frames
+/// behind it wait, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Streaming {
     last_ticket: u64,
-    /// Whose fragments go straight out.
+    /// The message whose fragments are written directly.
     live: Option<u64>,
-    /// Some of its fragments have.
+    /// Some of its fragments have been written.
     begun: bool,
     behind: VecDeque<Segment>,
     waiting: usize,
 }
 
-/// Frames that wait.
+/// Frames that wait for the message on the wire.
 #[derive(Debug)]
 struct Segment {
-    /// Whose fragments they are; `None` for messages that are complete.
+    /// The message that the fragments belong to. `None` for complete messages.
     ticket: Option<u64>,
     frames: Vec<u8>,
-    /// Nothing is added any more.
+    /// No further frame is added.
     ended: bool,
 }
 
@@ -29,12 +30,13 @@ impl Streaming {
         self.live.is_none()
     }
 
-    /// Bytes that wait.
+    /// Returns the number of waiting bytes.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting
     }
 
-    /// Begins a message: at once if there is none, else behind what waits.
+    /// Begins a message: directly if no other message is being streamed, else behind the waiting
+    /// frames.
     pub(crate) fn begin(&mut self) -> u64 {
         self.last_ticket += 1;
         if self.live.is_none() {
@@ -52,7 +54,7 @@ impl Streaming {
         self.push_encoded(&encoded);
     }
 
-    /// The same for one that is encoded already.
+    /// Keeps a complete message for later, already encoded as a frame.
     pub(crate) fn push_encoded(&mut self, frame: &[u8]) {
         self.waiting += frame.len();
         match self.behind.back_mut() {
@@ -61,7 +63,8 @@ impl Streaming {
         }
     }
 
-    /// Adds a fragment, to `out` if it is that message's turn. A message that has been forgotten is not added to.
+    /// Adds a fragment: to `out` if its message is on the wire, else to the waiting frames.
+    /// Fragments of forgotten messages are dropped.
     pub(crate) fn push_fragment(&mut self, out: &mut Vec<u8>, ticket: u64, fin: bool, opcode: Opcode, payload: &[u8]) {
         if self.live == Some(ticket) {
             frame::encode(out, fin, opcode, payload);
@@ -77,7 +80,7 @@ impl Streaming {
         }
     }
 
-    /// Forgets a message of which nothing has been written.
+    /// Forgets a message of which no fragment has been written.
     pub(crate) fn forget(&mut self, out: &mut Vec<u8>, ticket: u64) {
         if self.live == Some(ticket) {
             self.next(out);
@@ -86,7 +89,8 @@ impl Streaming {
         }
     }
 
-    /// The live message is over: lets out what waits, up to and with the next one that is not complete.
+    /// Ends the message on the wire. Sends the waiting frames, up to and including the next
+    /// incomplete message.
     fn next(&mut self, out: &mut Vec<u8>) {
         (self.live, self.begun) = (None, false);
         while let Some(segment) = self.behind.pop_front() {
@@ -99,7 +103,8 @@ impl Streaming {
         }
     }
 
-    /// A Close follows: of what waits, lets out what is complete. Behind half a message nothing can follow but the Close.
+    /// Sends the complete messages among the waiting frames, since a Close follows. Behind an
+    /// incomplete message only the Close can follow.
     pub(crate) fn give_up(self, out: &mut Vec<u8>) {
         if !self.begun {
             self.behind.iter().filter(|segment| segment.ended).for_each(|segment| out.extend_from_slice(&segment.frames));

@@ -48,8 +48,8 @@ impl Broadcast {
         Ok(count)
     }
 
-    /// The first connection asks, and everybody, that one included, gets its messages. With `compare` their payloads are
-    /// looked at.
+    /// The first connection sends the trigger, and every connection receives the messages. With
+    /// `compare` their payloads are checked.
     fn round(&mut self, compare: bool) -> Result<()> {
         let Broadcast { event_loop, trigger, burst, payload } = self;
         let mut awaited = vec![*burst; event_loop.clients.len()];

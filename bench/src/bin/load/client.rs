@@ -10,7 +10,7 @@ use std::time::Duration;
 /// A server under a profiler is slow, one that does not answer at all is broken.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// One open WebSocket. What is sent are frames made before the run, that all clients share.
+/// One open WebSocket. It sends frames that were made before the run and are shared by all clients.
 pub struct Client {
     stream: TcpStream,
     replies: Replies,

@@ -42,7 +42,7 @@ impl EventLoop {
         if self.poll(PATIENCE, ready)? { Ok(()) } else { Err(format!("the server was silent for {PATIENCE:?}").into()) }
     }
 
-    /// The same without waiting, and silence is none.
+    /// Like `wait`, but returns at once, and an empty result is no error.
     pub fn look(&mut self, ready: &mut Vec<usize>) -> Result<()> {
         self.poll(Duration::ZERO, ready).map(drop)
     }

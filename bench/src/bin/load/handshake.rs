@@ -53,7 +53,7 @@ impl Door {
         Ok(Door { address, poll: Poll::new()?, request: wire::upgrade(address.port()), close })
     }
 
-    /// So many at a time, until so many have been through or the time is over.
+    /// Runs handshakes, `concurrency` at a time, until `count` are complete or `time` has passed.
     fn go_through(&mut self, concurrency: usize, count: usize, time: Duration) -> Result<usize> {
         if time.is_zero() {
             return Ok(0);

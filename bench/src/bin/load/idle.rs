@@ -7,7 +7,8 @@ use crate::options::Options;
 use crate::process::{Memory, Process};
 use crate::report::Report;
 
-/// So many connections are opened first and not counted: what a server keeps once and for all, it has then.
+/// The number of connections that are opened before the measurement, so that the server has made
+/// its one-time allocations.
 const FIRST: usize = 64;
 
 pub fn run(options: &Options) -> Result<Report> {

@@ -46,7 +46,7 @@ impl Options {
         Ok(([127, 0, 0, 1], port).into())
     }
 
-    /// An option that nobody asked for is a mistake of the caller.
+    /// Returns an error if the command line has an option that no code has read.
     pub fn all_used(&self) -> Result<()> {
         self.word("row");
         let used = self.used.borrow();

@@ -10,7 +10,7 @@ pub struct Process {
     pid: Option<u32>,
 }
 
-/// What it had used at some point of time.
+/// The resources that the server process had used at one moment.
 pub struct Usage {
     at: Instant,
     processor: Option<Duration>,
@@ -44,7 +44,7 @@ impl Process {
         Ok(Usage { at: Instant::now(), processor })
     }
 
-    /// What has been used since `before`, for so many `things`.
+    /// The resources that were used since `before`, in total and for each of `things`.
     pub fn report(self, before: &Usage, thing: &str, things: usize) -> Result<Report> {
         let now = self.usage()?;
         let wall = now.at.duration_since(before.at);
@@ -62,7 +62,7 @@ impl Process {
         Ok(report)
     }
 
-    /// What has been used since `before`, as a part of the time.
+    /// The resources that were used since `before`, as a share of the time.
     pub fn share(self, before: &Usage) -> Result<Share> {
         let now = self.usage()?;
         let seconds = now.at.duration_since(before.at).as_secs_f64();

@@ -18,7 +18,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes in a broadcast. By its length it is told from an echo.
 const PAYLOAD: usize = 100;
 
-/// So many of the quiet connections are served before the talkers are looked after again.
+/// Maximum number of quiet connections that are served before the talkers get their next turn.
 const AT_A_TIME: usize = 32;
 
 pub fn run(options: &Options) -> Result<Report> {
@@ -97,7 +97,7 @@ struct Members {
     got: Vec<usize>,
 }
 
-/// What has come in, of everybody.
+/// The messages that all clients have received.
 #[derive(Default)]
 struct Heard {
     latencies: Vec<Duration>,
@@ -133,7 +133,8 @@ impl Scale {
             let talks = (index + 1) * talkers / connections > index * talkers / connections;
             let members = if talks { &mut self.talkers } else { &mut self.quiet };
             members.add(options).map_err(|error| format!("connection {index}: {error}"))?;
-            // Who opens slowly is pinged meanwhile.
+            // Opening may take longer than the ping interval, so the open connections answer their
+            // pings meanwhile.
             if index % 1000 == 999 {
                 self.receive()?;
             }
@@ -289,7 +290,8 @@ impl Heard {
 
     /// A member has got its so many-th.
     fn broadcast(&mut self, got: usize) -> std::result::Result<(), String> {
-        // The next one is asked for when all have this one, so nobody can lack an earlier one.
+        // The next broadcast is requested when every member has this one, so no member can lack an
+        // earlier one.
         if got != self.broadcasts {
             return Err("a broadcast too many".into());
         }
@@ -305,14 +307,14 @@ impl Heard {
     }
 }
 
-/// What so large a share of the values does not exceed; `None` if there are none.
+/// The value that the given share of `values` does not exceed. `None` if `values` is empty.
 fn quantile(values: &mut [Duration], share: f64) -> Option<Duration> {
     values.sort_unstable();
     let rank = (values.len() as f64 * share).ceil() as usize;
     values.get(rank.saturating_sub(1)).copied()
 }
 
-/// Those of nothing are no number, which JSON shows as null.
+/// The time in milliseconds. `None` becomes NaN, which JSON shows as null.
 fn milliseconds(time: Option<Duration>) -> f64 {
     time.map_or(f64::NAN, |time| time.as_secs_f64() * 1000.0)
 }

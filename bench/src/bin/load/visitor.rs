@@ -8,7 +8,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
 
-/// Longer than any timeout of the server: who has not been let go by then is stuck.
+/// Longer than any timeout of the server: a connection that is still open by then is stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long frozen ones stay: the server has to notice them before.
@@ -21,13 +21,13 @@ const ROOMS: usize = 2000;
 enum Manner {
     /// Talks now and then, and leaves with a Close, which it wants to be answered.
     Polite,
-    /// The same, but just closes its socket.
+    /// Like `Polite`, but closes its socket without a Close frame.
     Silent,
-    /// The same, but leaves with a reset.
+    /// Like `Polite`, but leaves with a reset.
     Reset,
     /// Does not read any more once it is connected.
     Frozen,
-    /// The same, and goes on sending what it wants echoed.
+    /// Like `Frozen`, but continues to send messages to be echoed.
     FrozenTalker,
     /// Sends what is wrong once it is connected, and waits for the server to end it.
     Garbage,
@@ -268,7 +268,8 @@ impl Visitor {
 
     fn send_garbage(&mut self, numbers: &mut Numbers) {
         let garbage: &[u8] = match below(numbers, 6) {
-            // Not masked; an opcode that is none; text that is none; a length that nothing can have.
+            // An unmasked frame, an unknown opcode, invalid UTF-8, and an impossible length (RFC
+            // 6455 sections 5.1, 5.2 and 8.1).
             0 => &[0x81, 2, b'h', b'i'],
             1 => &[0x83, 0x80, 0, 0, 0, 0],
             2 => &[0x81, 0x82, 0, 0, 0, 0, 0xC3, 0x28],

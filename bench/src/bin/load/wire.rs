@@ -134,7 +134,8 @@ impl Replies {
         self.first & 0x08 != 0
     }
 
-    /// How many of `bytes` belong to the header, and the payload's length. What is no whole header is put aside.
+    /// The number of `bytes` that belong to the header, and the payload's length. An incomplete
+    /// header is kept for the next call.
     fn header_of(&mut self, bytes: &[u8]) -> Result<Option<(usize, usize)>, String> {
         if self.header.is_empty() {
             let Some(header) = decode(bytes)? else {
