@@ -188,7 +188,6 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// Files that are pure: bytes and time go in, values and bytes come out.
 const PURE: &[&str] = &[
     "protocol/",
-    "http/h1/find.rs",
     "http/h1/parser.rs",
     "http/h1/scanner.rs",
     "http/h1/body.rs",

@@ -6,7 +6,7 @@ use bytes::Buf;
 
 use super::connection::{Connection, ConnectionEnd, NextStep};
 use super::encoder;
-use super::scanner::HeadScanner;
+use super::parser::find_head;
 use super::sending::COPY_MAX;
 use crate::http::HttpError;
 use crate::http::context::BUFFERED_MAX;
@@ -65,23 +65,21 @@ impl Connection {
         Stop::Turn
     }
 
-    /// Takes a request but for its body from what has been read. `None` if its head is incomplete.
+    /// Takes a request but for its body from what has been read. `None` if its head is incomplete or not in order: whoever
+    /// waits for it gets the verdict.
     fn take_request(&mut self) -> Result<Option<ServerRequest>, HttpError> {
         if self.buffer.is_empty() {
             return Ok(None);
         }
-        let mut scanner = HeadScanner::default();
-        let found = scanner.scan(&self.buffer, &self.server.options.head);
-        // Whatever goes wrong now: the error page for a HEAD has no body.
-        self.line = scanner.request_line(&self.buffer);
-        let Some(found) = found? else { return Ok(None) };
+        let Ok(found) = find_head(&self.buffer, &self.server.options.head) else { return Ok(None) };
+        let range = found.range.clone();
         // A buffer that has nothing else is taken as a whole: an idle connection owns none.
-        let mut head = match found.range.end == self.buffer.len() {
+        let mut head = match range.end == self.buffer.len() {
             true => std::mem::take(&mut self.buffer).freeze(),
-            false => self.buffer.split_to(found.range.end).freeze(),
+            false => self.buffer.split_to(range.end).freeze(),
         };
-        head.advance(found.range.start);
-        self.begin(head, &found).map(Some)
+        head.advance(range.start);
+        self.begin(found, head).map(Some)
     }
 
     /// Does what has to be waited for, flushing the buffered responses before.

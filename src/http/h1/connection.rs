@@ -11,9 +11,9 @@ use tokio::time::{Instant, timeout_at};
 use super::disconnect::DisconnectDetector;
 use super::encoder::encode_page;
 use super::linger::Linger;
-use super::parser::parse_head;
+use super::parser::{FoundHead, find_head};
 use super::request_line::RequestLine;
-use super::scanner::{FoundHead, HeadScanner};
+use super::scanner::HeadScanner;
 use super::write_deadline::{CHECK_INTERVAL, WriteDeadline};
 use crate::http::HttpError;
 use crate::http::context::ServerContext;
@@ -175,8 +175,8 @@ impl Connection {
             let found = scanner.scan(&self.buffer, &self.server.options.head);
             // Whatever goes wrong now: the error page for a HEAD has no body.
             self.line = scanner.request_line(&self.buffer);
-            if found?.is_some() {
-                return Ok(());
+            if found? {
+                return Ok(find_head(&self.buffer, &self.server.options.head).map(drop)?);
             }
             let fill = std::future::poll_fn(|cx| self.poll_fill_head(cx));
             let read = match deadline {
@@ -286,9 +286,10 @@ impl Connection {
     }
 
     /// A request of its head, which has been found.
-    pub(super) fn begin(&mut self, head: Bytes, found: &FoundHead) -> Result<ServerRequest, HttpError> {
-        let (head, line) = parse_head(head, found)?;
-        self.line = Some(line);
+    pub(super) fn begin(&mut self, found: FoundHead, bytes: Bytes) -> Result<ServerRequest, HttpError> {
+        // Whatever goes wrong now: the error page for a HEAD has no body.
+        self.line = Some(found.line);
+        let head = found.into_head(bytes)?;
         self.pending = None;
         let (client, forwarding) = self.server.options.client_of(&head, &self.stream);
         let (peer, local) = (self.stream.remote, self.stream.local.clone());

@@ -6,7 +6,6 @@ mod connection;
 mod date;
 mod disconnect;
 mod encoder;
-mod find;
 mod linger;
 mod parser;
 mod request_body;

@@ -1,48 +1,130 @@
 //! Request heads, from bytes (RFC 9112 sections 2 to 6). Pure: no socket, no clock.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Method, Version};
+use httparse::{Error, Header, Request, Status};
 
-use super::find;
 use super::request_line::{ConnectionOptions, RequestLine};
-use super::scanner::FoundHead;
 use crate::http::HttpError;
-use crate::http::message::{Framing, Head, Names, is_host, is_token_byte, uri_of};
+use crate::http::context::HeadLimits;
+use crate::http::message::{Framing, Head, Names, is_host, uri_of};
+
+/// Most requests have fewer headers than this, and then nothing is allocated to note where they are.
+const FEW_HEADERS: usize = 32;
 
 /// The longest header name that `http` takes, in bytes.
 const NAME_MAX: usize = u16::MAX as usize;
 
-/// Parses a head that was found in its place, and returns it with what of it decides how it is answered. The parts are views
-/// of `bytes`, nothing is copied.
-pub(crate) fn parse_head(bytes: Bytes, found: &FoundHead) -> Result<(Head, RequestLine), HttpError> {
-    let part = |range: &Range<usize>| bytes.get(range.clone()).ok_or(HttpError::RequestLine);
-    let method = Method::from_bytes(part(&found.method)?).map_err(|_| HttpError::RequestLine)?;
-    let target = part(&found.target)?;
-    if !target.is_ascii() && std::str::from_utf8(target).is_err() {
+/// A complete head in a buffer.
+#[derive(Debug)]
+pub(crate) struct FoundHead {
+    pub(crate) range: Range<usize>,
+    pub(crate) line: RequestLine,
+    method: Method,
+    /// Where the target is, and where the header lines begin, from the start of the range.
+    target: Range<usize>,
+    lines: usize,
+    names: Names,
+    has_body: bool,
+}
+
+/// Finds the head that `buffer` begins with.
+///
+/// # Errors
+/// The head is incomplete, malformed or too large. While it is incomplete, and if its size, its lines' ends or its request
+/// line are wrong, the error is without meaning: [`HeadScanner`](super::scanner::HeadScanner) has the verdict then.
+pub(crate) fn find_head(buffer: &[u8], limits: &HeadLimits) -> Result<FoundHead, HttpError> {
+    let mut few = [MaybeUninit::uninit(); FEW_HEADERS];
+    find_with(buffer, limits, &mut few).unwrap_or_else(|| {
+        // The shortest header line has four bytes.
+        let mut many = Vec::with_capacity(limits.headers.min(buffer.len() / 4));
+        let too_many = Err(HttpError::TooManyHeaders { limit: limits.headers });
+        find_with(buffer, limits, many.spare_capacity_mut()).unwrap_or(too_many)
+    })
+}
+
+/// `None` if the head has more headers than `room`.
+fn find_with<'a>(
+    buffer: &'a [u8],
+    limits: &HeadLimits,
+    room: &mut [MaybeUninit<Header<'a>>],
+) -> Option<Result<FoundHead, HttpError>> {
+    let mut request = Request::new(&mut []);
+    Some(match request.parse_with_uninit_headers(buffer, room) {
+        Ok(Status::Complete(end)) => check(buffer, end, &request, limits),
+        Err(Error::TooManyHeaders) => return None,
+        // The target is not UTF-8.
+        Err(Error::Token) => Err(HttpError::RequestLine),
+        Ok(Status::Partial) | Err(_) => Err(HttpError::Header),
+    })
+}
+
+/// Checks what `httparse` leaves open: the sizes, the ends of lines, empty lines, and the headers that decide about the message.
+fn check(buffer: &[u8], end: usize, request: &Request<'_, '_>, limits: &HeadLimits) -> Result<FoundHead, HttpError> {
+    let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version) else {
         return Err(HttpError::RequestLine);
+    };
+    let place = |part: &str| part.as_ptr().addr().wrapping_sub(buffer.as_ptr().addr());
+    let start = place(method);
+    // Section 2.2: an empty line may precede the request line.
+    if start != 0 && !(start == 2 && buffer.starts_with(b"\r\n")) {
+        return Err(HttpError::LineEnd);
     }
-    let lines = found.headers..bytes.len();
-    let fields = Fields::read(bytes.get(lines.clone()).unwrap_or_default())?;
+    let target_start = method.len().saturating_add(1);
+    let target = target_start..target_start.saturating_add(target.len());
+    let line_end = target.end.saturating_add(" HTTP/1.1".len());
+    let headers = &*request.headers;
+    let size = end.saturating_sub(start);
+    if line_end > limits.request_line || size > limits.head || headers.len() > limits.headers {
+        return Err(HttpError::HeadTooLarge { limit: limits.head });
+    }
+    // A name follows the end of the line before it.
+    let ends_line = |place: usize| buffer.get(place.saturating_sub(2)..place) == Some(b"\r\n");
+    let mut fields = Fields::default();
+    for header in headers {
+        if !ends_line(place(header.name)) {
+            return Err(HttpError::LineEnd);
+        }
+        if header.name.len() > NAME_MAX {
+            return Err(HttpError::Header);
+        }
+        fields.add(header.name.as_bytes(), header.value);
+    }
+    if !ends_line(end) || !ends_line(end.saturating_sub(2)) {
+        return Err(HttpError::LineEnd);
+    }
+    let version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
     match fields.hosts {
-        0 if found.version == Version::HTTP_10 => {}
+        0 if version == Version::HTTP_10 => {}
         1 if fields.host.is_some_and(is_host) => {}
         _ => return Err(HttpError::Host),
     }
-    let (names, has_body) = (fields.names, fields.has_body);
-    let line = RequestLine { is_head: method == Method::HEAD, version: found.version, connection: fields.connection };
-    let uri = uri_of(&method, &bytes, target)?;
-    let mut head = Head::unparsed(method, found.version, bytes, found.target.clone(), uri, lines, names);
-    if has_body {
-        head.framing = framing_of(&head)?;
-    }
-    Ok((head, line))
+    let method = Method::from_bytes(method.as_bytes()).map_err(|_| HttpError::RequestLine)?;
+    let line = RequestLine { is_head: method == Method::HEAD, version, connection: fields.connection };
+    let (lines, names, has_body) = (line_end.saturating_add(2), fields.names, fields.has_body);
+    Ok(FoundHead { range: start..end, line, method, target, lines, names, has_body })
 }
 
-/// What the header lines say of the message itself.
+impl FoundHead {
+    /// The head, whose parts are views of `bytes`: nothing is copied. `bytes`: those of the range.
+    pub(crate) fn into_head(self, bytes: Bytes) -> Result<Head, HttpError> {
+        let target = bytes.get(self.target.clone()).unwrap_or_default();
+        let uri = uri_of(&self.method, &bytes, target)?;
+        let lines = self.lines..bytes.len();
+        let mut head = Head::unparsed(self.method, self.line.version, bytes, self.target, uri, lines, self.names);
+        if self.has_body {
+            head.framing = framing_of(&head)?;
+        }
+        Ok(head)
+    }
+}
+
+/// What the headers say of the message itself.
 #[derive(Default)]
 struct Fields<'a> {
     names: Names,
@@ -54,25 +136,6 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Reads header lines, each of which ends with CR LF, and the empty line behind them.
-    fn read(mut rest: &'a [u8]) -> Result<Fields<'a>, HttpError> {
-        let mut fields = Fields::default();
-        loop {
-            let name_length = rest.iter().position(|byte| !is_token_byte(*byte)).unwrap_or(rest.len());
-            let Some((name, value)) = rest.split_at_checked(name_length) else { return Err(HttpError::Header) };
-            // Its value goes as far as to the CR.
-            let end = find::control(value).unwrap_or(value.len());
-            let Some((value, after)) = value.split_at_checked(end) else { return Err(HttpError::Header) };
-            let Some(after) = after.strip_prefix(b"\r\n") else { return Err(HttpError::Header) };
-            rest = after;
-            match value.strip_prefix(b":") {
-                Some(value) if !name.is_empty() && name_length <= NAME_MAX => fields.add(name, value.trim_ascii()),
-                None if name.is_empty() && value.is_empty() && rest.is_empty() => return Ok(fields),
-                _ => return Err(HttpError::Header),
-            }
-        }
-    }
-
     fn add(&mut self, name: &[u8], value: &'a [u8]) {
         self.names.add(name);
         match name.len() {
