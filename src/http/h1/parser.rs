@@ -169,3 +169,119 @@ fn framing_of(head: &Head) -> Result<Framing, HttpError> {
         (None, None) => Ok(Framing::Length(0)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::header::{HeaderMap, HeaderName, HeaderValue};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+    use proptest::test_runner::RngSeed;
+
+    use super::super::scanner::HeadScanner;
+    use super::*;
+
+    /// Pieces of heads, most of which make a valid head in this order, and some of which make none.
+    fn head() -> impl Strategy<Value = Vec<u8>> {
+        const EMPTY: [&[u8]; 4] = [b"", b"\r\n", b"\n", b"\r\n\r\n"];
+        const LINES: [&[u8]; 8] = [
+            b"GET / HTTP/1.1\r\n",
+            b"HEAD /a?b HTTP/1.0\r\n",
+            b"POST http://a/ HTTP/1.1\r\n",
+            b"GET /\xC3\xA9 HTTP/1.1\r\n",
+            b"GET /\xC3 HTTP/1.1\r\n",
+            b"GET / HTTP/1.1\n",
+            b"GET  / HTTP/1.1\r\n",
+            b"GET / HTTP/1.2\r\n",
+        ];
+        const NAMES: [&[u8]; 12] =
+            [b"Host", b"host", b"A", b"a", b"X-B", b"x-b", b"Cookie", b"Connection", b"Content-Length", b"A ", b" A", b""];
+        const VALUES: [&[u8]; 10] =
+            [b"a", b" a", b"\ta \t", b"", b" ", b" a: b", b" \xFF", b"a\rb", b"a\x00", b" keep-alive, close"];
+        const ENDS: [&[u8]; 6] = [b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r", b"\r\n "];
+        // The first of each is the usual one.
+        let piece = |pieces: &'static [&'static [u8]]| prop_oneof![9 => Just(pieces[0]), 1 => select(pieces)];
+        let header = (select(&NAMES[..9]), piece(&[b":", b" :", b""]), select(&VALUES[..7]), piece(&ENDS));
+        let any_header = (select(&NAMES[..]), Just(&b":"[..]), select(&VALUES[..]), select(&ENDS[..]));
+        let header = prop_oneof![19 => header.boxed(), 1 => any_header.boxed()];
+        let host = piece(&[b"Host: a\r\n", b"", b"Host: a b\r\n", b"Host: a\n"]);
+        let line = prop_oneof![3 => select(&LINES[..4]), 1 => select(&LINES[..])];
+        let headers = prop_oneof![9 => vec(header.clone(), 0..6), 1 => vec(header, 30..36)];
+        (piece(&EMPTY), line, host, headers, piece(&[b"\r\n", b"\n", b""]), select(&EMPTY[..])).prop_map(
+            |(empty, line, host, headers, end, more)| {
+                let headers = headers.into_iter().flat_map(|(name, colon, value, end)| [name, colon, value, end]);
+                [empty, line, host].into_iter().chain(headers).chain([end, more]).collect::<Vec<_>>().concat()
+            },
+        )
+    }
+
+    /// The values of some headers, looked up by name.
+    fn looked_up(head: &Head) -> Vec<(Option<Vec<u8>>, Vec<Vec<u8>>)> {
+        let names = ["host", "a", "x-b", "cookie", "connection", "content-length", "x-absent"];
+        let look_up = |name: &'static str| {
+            let values = head.values(&HeaderName::from_static(name)).map(<[u8]>::to_vec).collect();
+            (head.value(&name.to_ascii_uppercase()).map(<[u8]>::to_vec), values)
+        };
+        names.map(look_up).to_vec()
+    }
+
+    fn eager(lines: &[u8]) -> HeaderMap {
+        let mut parsed = [httparse::EMPTY_HEADER; 64];
+        let (_, parsed) = httparse::parse_headers(lines, &mut parsed).unwrap().unwrap();
+        let pair = |header: &Header<'_>| {
+            let name = HeaderName::from_bytes(header.name.as_bytes()).unwrap();
+            (name, HeaderValue::from_bytes(header.value).unwrap())
+        };
+        let mut headers = HeaderMap::new();
+        for (name, value) in parsed.iter().map(pair) {
+            headers.append(name, value);
+        }
+        headers
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: 4096,
+            failure_persistence: None,
+            rng_seed: RngSeed::Fixed(0x5EED),
+            ..ProptestConfig::default()
+        })]
+
+        /// RFC 9112 sections 2.2, 3 and 5: `httparse` accepts more than this server, such as lines that end with a lone LF.
+        #[test]
+        fn a_head_is_accepted_only_if_the_scanner_accepts_it(
+            bytes in head(),
+            line in 10..40usize,
+            size in prop_oneof![1 => 20..100usize, 3 => Just(1 << 20)],
+            headers in prop_oneof![1 => 0..4usize, 3 => Just(100)],
+        ) {
+            let limits = HeadLimits { request_line: line, head: size, headers };
+            let verdict = HeadScanner::default().scan(&bytes, &limits);
+            match (verdict, find_head(&bytes, &limits)) {
+                (Ok(true), Ok(found)) => {
+                    let rest = bytes.get(found.range.clone()).unwrap();
+                    prop_assert!(rest.ends_with(b"\r\n\r\n") && !rest.starts_with(b"\r\n"));
+                }
+                // The scanner does not look into header lines, and knows no UTF-8.
+                (Ok(true), Err(HttpError::Header | HttpError::RequestLine | HttpError::Host)) => {}
+                (Ok(false) | Err(_), Err(_)) => {}
+                (verdict, found) => prop_assert!(false, "{verdict:?}, but {found:?}"),
+            }
+        }
+
+        /// RFC 9110 sections 5.1 and 5.3: names are case-insensitive, and lines keep their order.
+        #[test]
+        fn headers_are_the_same_when_looked_up_and_in_a_map_built_at_once(bytes in head()) {
+            let limits = HeadLimits { request_line: 8192, head: 16384, headers: 100 };
+            if let Ok(found) = find_head(&bytes, &limits) {
+                let head = Bytes::copy_from_slice(&bytes[found.range.clone()]);
+                let lines = found.lines;
+                if let Ok(parsed) = found.into_head(head.clone()) {
+                    let before = looked_up(&parsed);
+                    prop_assert_eq!(parsed.headers(), &eager(&head[lines..]));
+                    prop_assert_eq!(before, looked_up(&parsed));
+                }
+            }
+        }
+    }
+}
