@@ -4,9 +4,9 @@
 //!
 //! The port may be given as an argument.
 
+use react_websocket::options::ControlRate;
 use react_websocket::{
-    ControlRate, Error, HttpServer, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware,
-    WebSocketOptions,
+    Error, HttpServer, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
 };
 
 #[tokio::main]

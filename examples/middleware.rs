@@ -13,9 +13,10 @@
 //! npx wscat -c ws://127.0.0.1:8000/shout
 //! ```
 
+use react_websocket::body::BodyWriter;
+use react_websocket::handlers::Next;
 use react_websocket::{
-    BodyStream, BodyWriter, Error, HttpServer, Loop, Next, Response, ServerRequest, SocketServer, WebSocketConnection,
-    WebSocketMiddleware,
+    BodyStream, Error, HttpServer, Loop, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware,
 };
 use std::time::Instant;
 

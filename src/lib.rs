@@ -11,7 +11,7 @@
 //!
 //! # Where to look
 //!
-//! * **Connections**: [`WebSocketConnection`] has the table of their events, [`IntoListener`] the closures that fit, and
+//! * **Connections**: [`WebSocketConnection`] has the table of their events, [`IntoListener`](listeners::IntoListener) the closures that fit, and
 //!   [`WebSocketOptions`] their limits and timeouts.
 //! * **Groups**: [`GroupManager`] and [`ConnectionGroup`].
 //! * **HTTP**: [`ServerRequest`], [`Response`], [`BodyStream`]; [`HttpServer::new`] tells what middlewares and routers are,
@@ -44,27 +44,84 @@ mod runtime;
 mod socket;
 mod websocket;
 
-pub use emitter::{BoxError, EventEmitter, IntoListenerFuture, ListenerError, ListenerId, ListenerOutput};
+pub use emitter::EventEmitter;
 pub use error::Error;
-pub use event_loop::{Delay, IntoCallback, IntoOnceCallback, Loop, Signal, SignalListener, Timer};
-pub use groups::{ConnectionGroup, GroupError, GroupManager, GroupStats};
-pub use http::{
-    Body, BodyStream, BodyWriter, Chain, ChainPart, Closing, Form, FormError, HttpError, HttpOptions, HttpServer,
-    HttpStats, IntoBodyListener, IntoChain, IntoMiddleware, IntoResponse, IntoRouter, Listening, Middleware, Next, Params,
-    RequestBuilder, Response, ResponseFuture, ServerRequest, Serving, Sockets, TrustedProxies, UploadedFile, middleware,
-    router,
-};
-// What requests, responses and messages are made of, so that an app need not depend on the crates they are from.
+pub use event_loop::{Loop, Signal, Timer};
+pub use groups::{ConnectionGroup, GroupManager};
+pub use http::{BodyStream, HttpOptions, HttpServer, Listening, Response, ServerRequest};
+pub use socket::{SocketOptions, SocketServer};
+pub use websocket::{Message, Text, WebSocketConnection, WebSocketMiddleware, WebSocketOptions, cork};
+// Messages and bodies are made of it, so that an app need not depend on its crate.
 pub use ::bytes::Bytes;
-pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
-pub use protocol::rate::ControlRate;
-pub use protocol::{ProtocolError, close_code};
-pub use socket::{SocketError, SocketOptions, SocketServer};
-pub use websocket::{
-    BinaryPayload, Closed, ConnectionError, ConnectionListener, HandshakeError, IntoListener, IntoMiddlewareListener,
-    IntoVerdict, IntoVerifier, Message, MessageWriter, Origins, Payload, SlowMemberPolicy, Text, TextPayload,
-    WebSocketConnection, WebSocketMiddleware, WebSocketOptions, WebSocketStats, cork,
-};
+
+/// Bodies of requests and responses, besides [`BodyStream`].
+pub mod body {
+    pub use crate::http::{Body, BodyWriter, IntoBodyListener};
+}
+
+/// The errors of each layer. [`Error`] is their union.
+///
+/// An error prints what it knows itself. Its cause is its
+/// [`source`](std::error::Error::source), so that a report of the whole chain repeats nothing.
+/// The errors of RFC 6455 are in [`protocol`](crate::protocol::ProtocolError).
+pub mod errors {
+    pub use crate::emitter::{BoxError, ListenerError};
+    pub use crate::groups::GroupError;
+    pub use crate::http::{FormError, HttpError};
+    pub use crate::socket::SocketError;
+    pub use crate::websocket::{Closed, ConnectionError, HandshakeError};
+}
+
+/// Middlewares, routers, and the chains that they make.
+pub mod handlers {
+    pub use crate::http::{
+        Chain, ChainPart, IntoChain, IntoMiddleware, IntoResponse, IntoRouter, Middleware, Next, ResponseFuture,
+        middleware, router,
+    };
+}
+
+/// What listeners may be: the closures that fit, what they may return, and their handles.
+pub mod listeners {
+    pub use crate::emitter::{IntoListenerFuture, ListenerId, ListenerOutput};
+    pub use crate::event_loop::{IntoCallback, IntoOnceCallback, SignalListener};
+    pub use crate::websocket::{ConnectionListener, IntoListener, IntoMiddlewareListener, IntoVerdict, IntoVerifier};
+}
+
+/// Payloads of messages, and messages that are written in pieces.
+pub mod message {
+    pub use crate::websocket::{BinaryPayload, MessageWriter, Payload, TextPayload};
+}
+
+/// The values of options.
+pub mod options {
+    pub use crate::event_loop::Delay;
+    pub use crate::http::TrustedProxies;
+    pub use crate::protocol::rate::ControlRate;
+    pub use crate::websocket::{Origins, SlowMemberPolicy};
+}
+
+/// The parts of a request, and how to build one.
+pub mod request {
+    pub use crate::http::{Form, Params, RequestBuilder, UploadedFile};
+}
+
+/// Serving without a [`SocketServer`], and ending it.
+pub mod shutdown {
+    pub use crate::http::{Closing, Serving, Sockets};
+}
+
+/// Counters, as values of one moment.
+pub mod stats {
+    pub use crate::groups::GroupStats;
+    pub use crate::http::HttpStats;
+    pub use crate::websocket::WebSocketStats;
+}
+
+/// Types of the crate `http` that requests and responses are made of, so that an app need not
+/// depend on it.
+pub mod types {
+    pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+}
 
 /// What a reader copies from these pages is compiled.
 #[cfg(doctest)]

@@ -4,9 +4,9 @@ mod support;
 
 use std::net::SocketAddr;
 
+use react_websocket::options::TrustedProxies;
 use react_websocket::{
-    HttpOptions, HttpServer, Response, ServerRequest, SocketServer, TrustedProxies, WebSocketConnection,
-    WebSocketMiddleware,
+    HttpOptions, HttpServer, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware,
 };
 use support::{HANDSHAKE, Log, Peer, settle};
 

@@ -6,7 +6,9 @@ mod support;
 use std::future::pending;
 use std::time::Duration;
 
-use react_websocket::{HttpOptions, HttpServer, Response, ServerRequest, Serving, SocketServer, TrustedProxies};
+use react_websocket::options::TrustedProxies;
+use react_websocket::shutdown::Serving;
+use react_websocket::{HttpOptions, HttpServer, Response, ServerRequest, SocketServer};
 use support::*;
 use tokio::io::DuplexStream;
 use tokio::time::timeout;

@@ -12,8 +12,10 @@ use std::sync::{Arc, Mutex, Weak, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
+use react_websocket::body::BodyWriter;
+use react_websocket::handlers::Next;
 use react_websocket::{
-    BodyStream, BodyWriter, EventEmitter, GroupManager, HttpOptions, HttpServer, Loop, Next, Response, ServerRequest, Text,
+    BodyStream, EventEmitter, GroupManager, HttpOptions, HttpServer, Loop, Response, ServerRequest, Text,
     WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
 };
 use support::*;

@@ -7,9 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use react_websocket::{
-    Closed, ConnectionError, HttpServer, WebSocketConnection, WebSocketMiddleware, WebSocketOptions, cork,
-};
+use react_websocket::errors::{Closed, ConnectionError};
+use react_websocket::{HttpServer, WebSocketConnection, WebSocketMiddleware, WebSocketOptions, cork};
 use support::streams::{
     BINARY, CLOSE_TIMEOUT, ENDINGS, HARD, InMemory, LATE, PING, PONG, SOFT, TEXT, closing, fill, frames, limits, options,
     text_of_frame, whole,

@@ -6,7 +6,9 @@ use std::future::pending;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use react_websocket::{BodyStream, BodyWriter, HttpOptions, HttpServer, Next, Response, ServerRequest};
+use react_websocket::body::BodyWriter;
+use react_websocket::handlers::Next;
+use react_websocket::{BodyStream, HttpOptions, HttpServer, Response, ServerRequest};
 use support::*;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};

@@ -9,9 +9,9 @@ use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use react_websocket::options::SlowMemberPolicy;
 use react_websocket::{
-    ConnectionGroup, GroupManager, HttpServer, SlowMemberPolicy, SocketServer, WebSocketConnection, WebSocketMiddleware,
-    WebSocketOptions,
+    ConnectionGroup, GroupManager, HttpServer, SocketServer, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
 };
 use support::*;
 use tokio::io::DuplexStream;

@@ -6,9 +6,10 @@ use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
+use react_websocket::handlers::{IntoChain, Middleware, Next, ResponseFuture, middleware, router};
+use react_websocket::listeners::{IntoListener, IntoMiddlewareListener, IntoVerifier};
 use react_websocket::{
-    HttpServer, IntoChain, IntoListener, IntoMiddlewareListener, IntoVerifier, Message, Middleware, Next, Response,
-    ResponseFuture, ServerRequest, Text, WebSocketConnection, WebSocketMiddleware, WebSocketOptions, middleware, router,
+    HttpServer, Message, Response, ServerRequest, Text, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
 };
 use support::{HANDSHAKE, Pair, Peer, text};
 

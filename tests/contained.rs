@@ -13,9 +13,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use react_websocket::errors::ListenerError;
+use react_websocket::handlers::Next;
 use react_websocket::{
-    BodyStream, EventEmitter, GroupManager, HttpServer, ListenerError, Loop, Next, Response, ServerRequest, SocketServer,
-    Text, Timer, WebSocketMiddleware, WebSocketOptions,
+    BodyStream, EventEmitter, GroupManager, HttpServer, Loop, Response, ServerRequest, SocketServer, Text, Timer,
+    WebSocketMiddleware, WebSocketOptions,
 };
 use support::bombs::{Bomb, Bombs};
 use support::*;
@@ -56,7 +58,7 @@ async fn every_listener_of_error_learns_of_an_error_that_panics_in_words() {
     let Pair { connection, mut peer, log } = Pair::in_memory(WebSocketOptions::new()).await;
     let (reasons, errors, once) = (log.clone(), log.clone(), log.clone());
     connection.on("error", move |reason: Option<&str>| reasons.add(format_args!("reason {}", reason.unwrap())));
-    connection.on("error", move |error: &react_websocket::ConnectionError| errors.add(error.cause()));
+    connection.on("error", move |error: &react_websocket::errors::ConnectionError| errors.add(error.cause()));
     connection.once("error", move |reason: Option<&str>, _: Option<u16>| once.add(reason.unwrap().len() > 3));
     connection.on("text", || Err::<(), _>(Wordless));
     peer.send(text("a")).await;

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use react_websocket::{BodyStream, BodyWriter, HttpOptions, HttpServer, Response, ServerRequest};
+use react_websocket::body::BodyWriter;
+use react_websocket::{BodyStream, HttpOptions, HttpServer, Response, ServerRequest};
 use support::*;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
@@ -180,7 +181,7 @@ impl AsyncWrite for Tls {
 }
 
 /// A client over such a stream, its server's end, and whether that was said.
-fn serve_tls(http: &HttpServer) -> (Peer<DuplexStream>, react_websocket::Serving, impl Fn() -> bool + use<>) {
+fn serve_tls(http: &HttpServer) -> (Peer<DuplexStream>, react_websocket::shutdown::Serving, impl Fn() -> bool + use<>) {
     let (client, server) = tokio::io::duplex(1 << 20);
     let shutdowns = Arc::new(AtomicUsize::new(0));
     let said = shutdowns.clone();

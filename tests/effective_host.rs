@@ -4,7 +4,8 @@
 
 mod support;
 
-use react_websocket::{HttpOptions, HttpServer, Response, ServerRequest, TrustedProxies};
+use react_websocket::options::TrustedProxies;
+use react_websocket::{HttpOptions, HttpServer, Response, ServerRequest};
 use support::Peer;
 use tokio::io::DuplexStream;
 

@@ -6,7 +6,9 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use react_websocket::{BodyStream, HttpError, HttpOptions, HttpServer, Next, Response, ServerRequest, WebSocketMiddleware};
+use react_websocket::errors::HttpError;
+use react_websocket::handlers::Next;
+use react_websocket::{BodyStream, HttpOptions, HttpServer, Response, ServerRequest, WebSocketMiddleware};
 use support::*;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";

@@ -26,9 +26,13 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use react_websocket::errors::{ConnectionError, ListenerError};
+use react_websocket::handlers::Next;
+use react_websocket::listeners::ListenerId;
+use react_websocket::shutdown::Serving;
 use react_websocket::{
-    BodyStream, ConnectionError, EventEmitter, GroupManager, HttpServer, ListenerError, ListenerId, Message, Next,
-    Response, ServerRequest, Serving, SocketServer, Text, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
+    BodyStream, EventEmitter, GroupManager, HttpServer, Message, Response, ServerRequest, SocketServer, Text,
+    WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
 };
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc as blocking};
 use std::time::Duration;
 
-use react_websocket::{
-    ConnectionGroup, Error, GroupError, GroupManager, ListenerError, SlowMemberPolicy, WebSocketConnection, cork,
-};
+use react_websocket::errors::{GroupError, ListenerError};
+use react_websocket::options::SlowMemberPolicy;
+use react_websocket::{ConnectionGroup, Error, GroupManager, WebSocketConnection, cork};
 use support::groups::{Name, Server, in_time, name, watch};
 use support::*;
 use tokio::io::DuplexStream;

@@ -6,7 +6,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc as blocking};
 
-use react_websocket::{ConnectionGroup, GroupError, GroupManager, SocketServer, WebSocketConnection};
+use react_websocket::errors::GroupError;
+use react_websocket::{ConnectionGroup, GroupManager, SocketServer, WebSocketConnection};
 use support::groups::{Server, in_time};
 use support::*;
 use tokio::runtime::Runtime;

@@ -6,9 +6,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use react_websocket::errors::GroupError;
+use react_websocket::options::SlowMemberPolicy;
 use react_websocket::{
-    ConnectionGroup, GroupError, GroupManager, HttpServer, Response, SlowMemberPolicy, WebSocketConnection,
-    WebSocketMiddleware, WebSocketOptions,
+    ConnectionGroup, GroupManager, HttpServer, Response, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
 };
 use support::groups::{Name, Server, name, watch};
 use support::*;

@@ -3,9 +3,11 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use react_websocket::errors::HttpError;
+use react_websocket::handlers::Next;
+use react_websocket::types::{Method, Version};
 use react_websocket::{
-    BodyStream, Bytes, HttpError, HttpOptions, HttpServer, Method, Next, Response, ServerRequest, Version,
-    WebSocketConnection, WebSocketMiddleware,
+    BodyStream, Bytes, HttpOptions, HttpServer, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware,
 };
 
 fn get(target: &str) -> ServerRequest {
@@ -73,7 +75,9 @@ async fn an_error_page_of_the_app_is_returned() {
 
 #[tokio::test]
 async fn a_request_that_no_handler_answers_gets_404() {
-    let http = HttpServer::new(vec![react_websocket::middleware(|request: ServerRequest, next: Next| next.run(request))]);
+    let http = HttpServer::new(vec![react_websocket::handlers::middleware(|request: ServerRequest, next: Next| {
+        next.run(request)
+    })]);
     assert_eq!(http.handle(get("/")).await.status(), 404);
 }
 

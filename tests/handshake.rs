@@ -4,9 +4,9 @@ mod support;
 
 use std::sync::{Arc, Mutex};
 
-use react_websocket::{
-    HttpServer, Next, Origins, ServerRequest, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
-};
+use react_websocket::handlers::Next;
+use react_websocket::options::Origins;
+use react_websocket::{HttpServer, ServerRequest, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
 use support::handshake::{CONNECTION, KEY, NEEDED, UPGRADE, VERSION, ask, get, request, server, with, with_instead};
 use support::*;
 

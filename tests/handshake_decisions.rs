@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use react_websocket::{HttpServer, IntoVerifier, Next, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware};
+use react_websocket::handlers::Next;
+use react_websocket::listeners::IntoVerifier;
+use react_websocket::{HttpServer, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware};
 use support::handshake::{
     KEY, NEEDED, Noted, ask, assert_dead, get, note_refusals, observed, refusal, request, with, with_instead,
 };

@@ -5,9 +5,9 @@ mod support;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use react_websocket::{
-    HttpError, HttpServer, Next, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
-};
+use react_websocket::errors::HttpError;
+use react_websocket::handlers::Next;
+use react_websocket::{HttpServer, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
 use support::handshake::{Noted, ask, assert_dead, note_refusals, observed, refusal, server, with};
 use support::*;
 use tokio::io::AsyncReadExt;

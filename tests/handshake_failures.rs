@@ -7,10 +7,10 @@ mod support;
 use std::error::Error;
 use std::future::pending;
 
-use react_websocket::{
-    HandshakeError, HttpError, HttpServer, IntoMiddlewareListener, Next, Response, ServerRequest, WebSocketConnection,
-    WebSocketMiddleware,
-};
+use react_websocket::errors::{HandshakeError, HttpError};
+use react_websocket::handlers::Next;
+use react_websocket::listeners::IntoMiddlewareListener;
+use react_websocket::{HttpServer, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware};
 use support::{HANDSHAKE, Log, Peer, router};
 
 /// A server that notes its errors, and those of the middleware.

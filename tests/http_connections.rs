@@ -5,7 +5,8 @@ mod support;
 use std::future::pending;
 use std::sync::{Arc, Mutex};
 
-use react_websocket::{HttpError, HttpOptions, HttpServer, Response, ServerRequest};
+use react_websocket::errors::HttpError;
+use react_websocket::{HttpOptions, HttpServer, Response, ServerRequest};
 use support::http::{
     CLOSED, GET, Guard, Said, errors, millis, ok, ok_with, play, say, say_byte_by_byte, seconds, seconds_since, shown,
     someday, soon, streaming, tell, telling,

@@ -4,10 +4,11 @@ mod support;
 
 use std::sync::{Arc, Mutex};
 
-use react_websocket::{
-    BoxError, Form, FormError, HttpError, HttpOptions, HttpServer, Middleware, Next, Response, ResponseFuture,
-    ServerRequest, TrustedProxies, WebSocketConnection, WebSocketMiddleware,
-};
+use react_websocket::errors::{BoxError, FormError, HttpError};
+use react_websocket::handlers::{Middleware, Next, ResponseFuture};
+use react_websocket::options::TrustedProxies;
+use react_websocket::request::Form;
+use react_websocket::{HttpOptions, HttpServer, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware};
 use support::http::{
     CLOSED, GET, OPEN, Said, TOO_MANY, errors, ok, ok_with, page, say, seconds, shown, soon, tell, telling,
 };

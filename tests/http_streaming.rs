@@ -4,7 +4,9 @@ mod support;
 
 use std::future::pending;
 
-use react_websocket::{BodyStream, BodyWriter, HttpOptions, HttpServer, Next, Response, ServerRequest};
+use react_websocket::body::BodyWriter;
+use react_websocket::handlers::Next;
+use react_websocket::{BodyStream, HttpOptions, HttpServer, Response, ServerRequest};
 use support::http::{
     GET, Guard, errors, millis, page, say, seconds, seconds_since, shown, someday, soon, streaming, watched,
 };

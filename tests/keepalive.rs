@@ -7,7 +7,8 @@ mod support;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use react_websocket::{ConnectionError, HttpServer, WebSocketMiddleware, WebSocketOptions};
+use react_websocket::errors::ConnectionError;
+use react_websocket::{HttpServer, WebSocketMiddleware, WebSocketOptions};
 use support::timeouts::{
     InMemory, LATE, PING, assert_on_time, ended, live, masked_pong, millis, pinged, seconds, send_behind_the_clock,
     slow_listener,

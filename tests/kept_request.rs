@@ -5,9 +5,10 @@ mod support;
 use std::net::SocketAddr;
 use std::panic::catch_unwind;
 
+use react_websocket::handlers::Next;
+use react_websocket::options::TrustedProxies;
 use react_websocket::{
-    GroupManager, HttpOptions, HttpServer, Next, ServerRequest, TrustedProxies, WebSocketConnection, WebSocketMiddleware,
-    WebSocketOptions,
+    GroupManager, HttpOptions, HttpServer, ServerRequest, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
 };
 use support::{HANDSHAKE, Log, Peer, close, router, settle, text};
 

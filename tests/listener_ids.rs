@@ -3,9 +3,11 @@
 
 mod support;
 
+use react_websocket::body::BodyWriter;
+use react_websocket::listeners::ListenerId;
 use react_websocket::{
-    BodyStream, BodyWriter, EventEmitter, GroupManager, HttpServer, ListenerId, SocketServer, WebSocketConnection,
-    WebSocketMiddleware, WebSocketOptions,
+    BodyStream, EventEmitter, GroupManager, HttpServer, SocketServer, WebSocketConnection, WebSocketMiddleware,
+    WebSocketOptions,
 };
 use support::*;
 

@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc as blocking};
 use std::time::Duration;
 
+use react_websocket::handlers::Next;
+use react_websocket::shutdown::Serving;
 use react_websocket::{
-    ConnectionGroup, GroupManager, HttpServer, Loop, Next, Response, ServerRequest, Serving, SocketServer,
-    WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
+    ConnectionGroup, GroupManager, HttpServer, Loop, Response, ServerRequest, SocketServer, WebSocketConnection,
+    WebSocketMiddleware, WebSocketOptions,
 };
 use support::*;
 use tokio::io::{AsyncWriteExt, DuplexStream};
@@ -311,7 +313,7 @@ async fn whatever_a_listener_of_a_group_does_its_neighbours_are_served_and_every
                 let misbehave = misbehave.clone();
                 move |group: ConnectionGroup| {
                     if group.name() == "few" && event != "create" {
-                        group.set_slow_member_policy(react_websocket::SlowMemberPolicy::DropNew);
+                        group.set_slow_member_policy(react_websocket::options::SlowMemberPolicy::DropNew);
                         let misbehave = misbehave.clone();
                         group.on(event, move |member| misbehave(Some(member)));
                     }

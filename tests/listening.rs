@@ -7,7 +7,8 @@ use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 
-use react_websocket::{HttpServer, SocketError, SocketOptions, SocketServer};
+use react_websocket::errors::SocketError;
+use react_websocket::{HttpServer, SocketOptions, SocketServer};
 use support::{Peer, router};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n";

@@ -135,7 +135,7 @@ async fn a_header_may_have_a_name_that_is_made_at_run_time() {
         let params = request.query_params();
         let (name, owned) = (params.get("name").unwrap(), String::from("X-Owned"));
         let response = Response::new(204).with_header(name, "1").with_header(&owned, "2");
-        response.with_added_header(owned, "3").with_header(react_websocket::HeaderName::from_static("x-typed"), "4")
+        response.with_added_header(owned, "3").with_header(react_websocket::types::HeaderName::from_static("x-typed"), "4")
     }));
     let (mut peer, _serving) = Peer::serve(&http);
     let answer = peer.ask("GET /?name=X-Asked HTTP/1.1\r\nHost: example.com\r\n\r\n").await;

@@ -4,9 +4,10 @@ mod support;
 
 use std::sync::mpsc::{Sender, channel};
 
+use react_websocket::errors::ConnectionError;
 use react_websocket::{
-    BodyStream, Bytes, ConnectionError, EventEmitter, GroupManager, HttpServer, Message, Response, ServerRequest, Text,
-    WebSocketConnection, WebSocketOptions,
+    BodyStream, Bytes, EventEmitter, GroupManager, HttpServer, Message, Response, ServerRequest, Text, WebSocketConnection,
+    WebSocketOptions,
 };
 use support::{Pair, Peer, frame, text};
 

@@ -9,9 +9,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use react_websocket::errors::BoxError;
+use react_websocket::handlers::{Middleware, Next};
+use react_websocket::options::SlowMemberPolicy;
 use react_websocket::{
-    BodyStream, BoxError, EventEmitter, GroupManager, HttpServer, Loop, Middleware, Next, Response, ServerRequest,
-    SlowMemberPolicy, SocketServer, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
+    BodyStream, EventEmitter, GroupManager, HttpServer, Loop, Response, ServerRequest, SocketServer, WebSocketConnection,
+    WebSocketMiddleware, WebSocketOptions,
 };
 use support::bombs::{Bomb, Bombs};
 use support::*;
@@ -468,7 +471,7 @@ async fn in_the_closure_that_verifies_handshakes_its_future_and_its_error() {
 struct OwnMiddleware(#[allow(dead_code, reason = "it is there to be dropped")] Bomb);
 
 impl Middleware for OwnMiddleware {
-    fn handle(&self, request: ServerRequest, next: Next) -> react_websocket::ResponseFuture {
+    fn handle(&self, request: ServerRequest, next: Next) -> react_websocket::handlers::ResponseFuture {
         next.run(request)
     }
 }

@@ -9,11 +9,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{RngSeed, TestError, TestRunner};
+use react_websocket::protocol::ProtocolError;
 use react_websocket::protocol::frame::{self as wire, EncodedHeader, FrameHeader};
 use react_websocket::protocol::{BufferPool, Connection, Event, Limits, MaskKey, Opcode, PingScanner, close, close_code};
-use react_websocket::{
-    HttpServer, ProtocolError, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
-};
+use react_websocket::{HttpServer, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};

@@ -7,7 +7,8 @@ mod support;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use react_websocket::{ControlRate, WebSocketOptions};
+use react_websocket::WebSocketOptions;
+use react_websocket::options::ControlRate;
 use support::timeouts::{InMemory, LATE, live, millis, no_timeouts, seconds};
 use support::*;
 use tokio::time::{Instant, sleep, sleep_until, timeout};

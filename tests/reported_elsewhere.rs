@@ -6,10 +6,10 @@ mod support;
 
 use std::time::Duration;
 
-#[cfg(target_os = "linux")]
-use react_websocket::SocketError;
 #[cfg(unix)]
 use react_websocket::SocketServer;
+#[cfg(target_os = "linux")]
+use react_websocket::errors::SocketError;
 use react_websocket::{
     GroupManager, HttpOptions, HttpServer, Response, ServerRequest, WebSocketMiddleware, WebSocketOptions,
 };

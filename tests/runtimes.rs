@@ -2,7 +2,8 @@
 
 mod support;
 
-use react_websocket::{HttpServer, Next, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware};
+use react_websocket::handlers::Next;
+use react_websocket::{HttpServer, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware};
 use support::*;
 use tokio::sync::mpsc;
 use tokio::time::{Duration, timeout};

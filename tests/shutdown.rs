@@ -7,9 +7,11 @@ use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use react_websocket::body::BodyWriter;
+use react_websocket::shutdown::Serving;
 use react_websocket::{
-    BodyStream, BodyWriter, HttpOptions, HttpServer, Response, ServerRequest, Serving, SocketServer, WebSocketConnection,
-    WebSocketMiddleware, WebSocketOptions,
+    BodyStream, HttpOptions, HttpServer, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware,
+    WebSocketOptions,
 };
 use support::*;
 use tokio::io::{AsyncWriteExt, DuplexStream};
@@ -796,7 +798,8 @@ mod unix {
     use std::fs::File;
     use std::os::fd::OwnedFd;
 
-    use react_websocket::{Error, SocketError, SocketServer};
+    use react_websocket::errors::SocketError;
+    use react_websocket::{Error, SocketServer};
     use tokio::net::UnixStream;
 
     use super::*;

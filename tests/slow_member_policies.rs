@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use react_websocket::{ConnectionGroup, SlowMemberPolicy, WebSocketConnection, WebSocketOptions, cork};
+use react_websocket::options::SlowMemberPolicy;
+use react_websocket::{ConnectionGroup, WebSocketConnection, WebSocketOptions, cork};
 use support::groups::{Server, in_time, room, watch};
 use support::*;
 use tokio::io::{AsyncWriteExt, DuplexStream};

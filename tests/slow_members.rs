@@ -2,7 +2,8 @@
 
 mod support;
 
-use react_websocket::{ConnectionGroup, GroupManager, HttpServer, SlowMemberPolicy, WebSocketMiddleware, WebSocketOptions};
+use react_websocket::options::SlowMemberPolicy;
+use react_websocket::{ConnectionGroup, GroupManager, HttpServer, WebSocketMiddleware, WebSocketOptions};
 use support::*;
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;

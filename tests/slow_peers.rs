@@ -8,8 +8,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use react_websocket::shutdown::Serving;
 use react_websocket::{
-    BodyStream, Bytes, GroupManager, HttpOptions, HttpServer, Response, ServerRequest, Serving, Text, WebSocketConnection,
+    BodyStream, Bytes, GroupManager, HttpOptions, HttpServer, Response, ServerRequest, Text, WebSocketConnection,
     WebSocketMiddleware, WebSocketOptions,
 };
 use support::*;

@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
+use react_websocket::errors::SocketError;
 use react_websocket::{
-    Error, HttpServer, Response, ServerRequest, SocketError, SocketOptions, SocketServer, Text, WebSocketConnection,
-    WebSocketMiddleware,
+    Error, HttpServer, Response, ServerRequest, SocketOptions, SocketServer, Text, WebSocketConnection, WebSocketMiddleware,
 };
 use support::*;
 use tokio::net::{TcpListener, TcpStream};
@@ -514,7 +514,8 @@ mod unix {
     use std::path::{Path, PathBuf};
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use react_websocket::{HttpOptions, TrustedProxies};
+    use react_websocket::HttpOptions;
+    use react_websocket::options::TrustedProxies;
     use tokio::net::UnixStream;
 
     use super::*;

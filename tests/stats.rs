@@ -5,9 +5,11 @@ mod support;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use react_websocket::options::Origins;
+use react_websocket::stats::WebSocketStats;
 use react_websocket::{
-    GroupManager, HttpOptions, HttpServer, Origins, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware,
-    WebSocketOptions, WebSocketStats,
+    GroupManager, HttpOptions, HttpServer, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware,
+    WebSocketOptions,
 };
 use support::{HANDSHAKE, Pair, Peer, close, frame, listen_with, router, settle, text, while_time_passes};
 use tokio::io::{AsyncWriteExt, DuplexStream};

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use react_websocket::{ConnectionError, SocketServer, WebSocketConnection};
+use react_websocket::errors::ConnectionError;
+use react_websocket::{SocketServer, WebSocketConnection};
 use support::streams::{CLOSE_TIMEOUT, ENDINGS, InMemory, LATE, PONG, SOFT, TEXT, closing, fill, frames, options, whole};
 use support::*;
 use tokio::io::{AsyncRead, AsyncWrite};

@@ -8,9 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use react_websocket::{
-    ConnectionError, HandshakeError, HttpServer, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
-};
+use react_websocket::errors::{ConnectionError, HandshakeError};
+use react_websocket::{HttpServer, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
 use support::timeouts::{
     InMemory, LATE, assert_on_time, ended, millis, no_timeouts, pinged, seconds, send_behind_the_clock, slow_listener,
 };

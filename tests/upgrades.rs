@@ -6,10 +6,10 @@ mod support;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use react_websocket::{
-    ConnectionError, HandshakeError, HttpOptions, HttpServer, Origins, ServerRequest, TrustedProxies, WebSocketConnection,
-    WebSocketMiddleware, WebSocketOptions, WebSocketStats,
-};
+use react_websocket::errors::{ConnectionError, HandshakeError};
+use react_websocket::options::{Origins, TrustedProxies};
+use react_websocket::stats::WebSocketStats;
+use react_websocket::{HttpOptions, HttpServer, ServerRequest, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
 use support::{Answer, Log, Peer, router};
 
 const UPGRADE: &str = "Upgrade: websocket";

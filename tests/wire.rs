@@ -4,7 +4,8 @@ mod support;
 
 use std::time::Duration;
 
-use react_websocket::{ControlRate, HttpServer, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
+use react_websocket::options::ControlRate;
+use react_websocket::{HttpServer, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
 use support::wire::{SIZES, beginning, describe, exchange, exchange_with, header, obey, server};
 use support::*;
 use tokio::io::AsyncWriteExt;

@@ -98,7 +98,7 @@ impl Manner {
 
 /// The other end of a connection.
 struct Peer {
-    serving: react_websocket::Serving,
+    serving: react_websocket::shutdown::Serving,
     write: tokio::io::WriteHalf<DuplexStream>,
     reading: Reading,
     received: Arc<Mutex<Vec<u8>>>,

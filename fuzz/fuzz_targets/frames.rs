@@ -4,7 +4,7 @@
 use std::io::{self, Read, Write};
 
 use libfuzzer_sys::fuzz_target;
-use react_websocket::ProtocolError;
+use react_websocket::protocol::ProtocolError;
 use react_websocket::protocol::frame::take_whole_message;
 use react_websocket::protocol::{BufferPool, Connection, Event, Limits, Opcode};
 use react_websocket_fuzz::frames::{LARGE, frames};

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use libfuzzer_sys::fuzz_target;
-use react_websocket::{
-    HttpOptions, Origins, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
-};
+use react_websocket::options::Origins;
+use react_websocket::{HttpOptions, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
 use react_websocket_fuzz::exchange::Exchange;
 use react_websocket_fuzz::input::Input;
 use react_websocket_fuzz::reference::{Body, Framing, Head, trim};

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use react_websocket::errors::ConnectionError;
+use react_websocket::options::ControlRate;
 use react_websocket::{
-    ConnectionError, ConnectionGroup, ControlRate, GroupManager, HttpServer, Message, Response, ServerRequest, Text,
-    WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
+    ConnectionGroup, GroupManager, HttpServer, Message, Response, ServerRequest, Text, WebSocketConnection,
+    WebSocketMiddleware, WebSocketOptions,
 };
 use tokio::time::sleep;
 

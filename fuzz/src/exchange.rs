@@ -6,7 +6,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use react_websocket::{HeaderMap, HttpOptions, HttpServer, IntoChain, Method, Response, ServerRequest, Version};
+use react_websocket::handlers::IntoChain;
+use react_websocket::types::{HeaderMap, Method, Version};
+use react_websocket::{HttpOptions, HttpServer, Response, ServerRequest};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Runtime;
 

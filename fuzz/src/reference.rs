@@ -1,7 +1,7 @@
 //! HTTP requests, read in the plainest way: RFC 9112, and the stricter rules of the crate. Whole input, no speed, no
 //! limits but that of the body.
 
-use react_websocket::Version;
+use react_websocket::types::Version;
 
 use crate::exchange::Exchange;
 

@@ -43,7 +43,7 @@ macro_rules! listener_methods {
         /// Like [`on`](Self::on), but returns the error instead of panicking.
         ///
         /// # Errors
-        /// [`ListenerError::UnknownEvent`](crate::ListenerError::UnknownEvent).
+        /// [`ListenerError::UnknownEvent`](crate::errors::ListenerError::UnknownEvent).
         pub fn try_on<F, R>(
             &self,
             event: &str,
@@ -60,7 +60,7 @@ macro_rules! listener_methods {
         /// Like [`once`](Self::once), but returns the error instead of panicking.
         ///
         /// # Errors
-        /// [`ListenerError::UnknownEvent`](crate::ListenerError::UnknownEvent).
+        /// [`ListenerError::UnknownEvent`](crate::errors::ListenerError::UnknownEvent).
         pub fn try_once<F, R>(
             &self,
             event: &str,

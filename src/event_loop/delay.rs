@@ -6,7 +6,7 @@ use std::time::Duration;
 /// which never passes.
 ///
 /// ```
-/// use react_websocket::Delay;
+/// use react_websocket::options::Delay;
 /// use std::time::Duration;
 ///
 /// assert_eq!(Delay::from(0.25), Delay::from(Duration::from_millis(250)));

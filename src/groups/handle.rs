@@ -12,7 +12,7 @@ use std::num::NonZeroU64;
 /// |---|---|---|
 /// | `join` | `WebSocketConnection` | once for each member, when it is in |
 /// | `leave` | `WebSocketConnection` | once for each `join`, when it is out: by itself, or because it closed; what is [attached](crate::WebSocketConnection::get) to it is still there |
-/// | `drop` | `WebSocketConnection` | for each message by which a member has missed something, see [`SlowMemberPolicy`](crate::SlowMemberPolicy) |
+/// | `drop` | `WebSocketConnection` | for each message by which a member has missed something, see [`SlowMemberPolicy`](crate::options::SlowMemberPolicy) |
 ///
 /// Listeners are usually registered in the manager's `create` listener, so that they miss no
 /// member. They are synchronous, run on the thread that changed the group, and one at a time for

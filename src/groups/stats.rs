@@ -20,7 +20,7 @@ pub struct GroupStats {
     /// `leave` events.
     pub left: u64,
     /// Messages that members have missed as slow consumers; see
-    /// [`SlowMemberPolicy`](crate::SlowMemberPolicy).
+    /// [`SlowMemberPolicy`](crate::options::SlowMemberPolicy).
     pub dropped: u64,
 }
 

@@ -138,7 +138,7 @@ impl HttpError {
         }
     }
 
-    /// Returns the error's cause in one word, under which [`HttpStats`](crate::HttpStats) counts
+    /// Returns the error's cause in one word, under which [`HttpStats`](crate::stats::HttpStats) counts
     /// it: `request_line`, `target`, `header`, `line_end`, `host`, `content_length`,
     /// `ambiguous_length`, `chunk`, `incomplete`, `transfer_encoding`, `connect`, `version`,
     /// `too_large`, `timeout`, `client_left`, `full`, `address`, `form`, `handler`.
@@ -208,7 +208,7 @@ impl HttpError {
 /// section 5.1).
 ///
 /// A router or middleware may return it as its error, by `?`. The client gets a 400 then, and the
-/// server's `error` event has [`HttpError::Form`](crate::HttpError::Form).
+/// server's `error` event has [`HttpError::Form`](crate::errors::HttpError::Form).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FormError {

@@ -89,7 +89,7 @@ pub enum ProtocolError {
         /// The limit.
         limit: u32,
     },
-    /// Pings exceed the [`ControlRate`](crate::ControlRate).
+    /// Pings exceed the [`ControlRate`](crate::options::ControlRate).
     #[error("more than {burst} pings at once, or {per_second} per second after that")]
     TooManyPings {
         /// Maximum number of pings at once.

@@ -3,7 +3,7 @@
 /// ```
 /// use react_websocket::{SocketOptions, SocketServer};
 ///
-/// # fn main() -> Result<(), react_websocket::SocketError> {
+/// # fn main() -> Result<(), react_websocket::errors::SocketError> {
 /// let options = SocketOptions::new().backlog(1024).ipv6_only(true);
 /// let socket = SocketServer::with_options("127.0.0.1:0", options)?;
 /// # Ok(())

@@ -25,7 +25,8 @@ const ERROR: u8 = 0;
 /// of descriptors or memory, at most once a second. Accepting goes on when the system can again.
 ///
 /// ```
-/// # use react_websocket::{SocketError, SocketServer};
+/// # use react_websocket::errors::SocketError;
+/// # use react_websocket::SocketServer;
 /// # fn main() -> Result<(), SocketError> {
 /// let socket = SocketServer::new("127.0.0.1:0")?;
 /// socket.on("error", |error| eprintln!("{error}"));

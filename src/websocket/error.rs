@@ -35,13 +35,13 @@ pub enum ConnectionError {
         /// Unsent bytes at the time of the write.
         unsent: usize,
         /// [`WebSocketOptions::write_buffer_hard_limit`](crate::WebSocketOptions::write_buffer_hard_limit),
-        /// or the soft limit under [`SlowMemberPolicy::Close`](crate::SlowMemberPolicy::Close).
+        /// or the soft limit under [`SlowMemberPolicy::Close`](crate::options::SlowMemberPolicy::Close).
         limit: usize,
     },
     /// A listener panicked or returned `Err`.
     #[error("a listener failed: {0}")]
     Listener(#[source] Arc<dyn std::error::Error + Send + Sync>),
-    /// A [`MessageWriter`](crate::MessageWriter) was dropped before its message was complete.
+    /// A [`MessageWriter`](crate::message::MessageWriter) was dropped before its message was complete.
     #[error("a message was not completed")]
     MessageAbandoned,
     /// The network failed.
@@ -74,7 +74,7 @@ impl ConnectionError {
         contain(|| Ok(self.to_string())).map_or("a listener failed".into(), Cow::Owned)
     }
 
-    /// Returns the error's cause in one word, under which [`WebSocketStats`](crate::WebSocketStats)
+    /// Returns the error's cause in one word, under which [`WebSocketStats`](crate::stats::WebSocketStats)
     /// counts it: `protocol`, `pong_timeout`, `write_timeout`, `slow_reader`, `listener`,
     /// `message_abandoned`, `io`, `handshake`.
     pub fn cause(&self) -> &'static str {
@@ -157,7 +157,7 @@ pub enum HandshakeError {
 }
 
 impl HandshakeError {
-    /// Returns the error's cause in one word, under which [`WebSocketStats`](crate::WebSocketStats)
+    /// Returns the error's cause in one word, under which [`WebSocketStats`](crate::stats::WebSocketStats)
     /// counts it: `upgrade`, `key`, `version`, `body`, `origin`, `subprotocol`, `rejected`,
     /// `listener`, `timeout`, `gone`.
     pub fn cause(&self) -> &'static str {

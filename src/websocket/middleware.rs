@@ -101,7 +101,7 @@ impl WebSocketMiddleware {
     ///
     /// The closure is `|request: ServerRequest|`, synchronous or asynchronous. It returns a `bool`, an
     /// `Option<T>`, or a `Result<T, E>`. The value in an `Option` or `Result` is attached to the connection.
-    /// [`IntoVerdict`](crate::IntoVerdict) lists what it may return, and what each value means.
+    /// [`IntoVerdict`](crate::listeners::IntoVerdict) lists what it may return, and what each value means.
     ///
     /// An asynchronous closure must decide within [`handshake_timeout`](WebSocketOptions::handshake_timeout),
     /// together with the `connection` listeners. For a client that is refused, `error` fires and `connection`

@@ -13,7 +13,7 @@ pub struct WebSocketStats {
     pub open: usize,
     /// Connections whose 101 has left.
     pub accepted: u64,
-    /// Handshakes that were refused, each under its [cause](crate::HandshakeError::cause).
+    /// Handshakes that were refused, each under its [cause](crate::errors::HandshakeError::cause).
     pub refused: BTreeMap<&'static str, u64>,
     /// Requests that look like handshakes but lost the upgrade on the way, so that the next
     /// middleware or the router answered them (RFC 9110 section 7.8). Cause `http_1_0`: nginx sends
@@ -21,7 +21,7 @@ pub struct WebSocketStats {
     /// on `Connection: upgrade`.
     pub not_upgraded: BTreeMap<&'static str, u64>,
     /// Connections that have ended, by cause. It is the cause of the connection's
-    /// [error](crate::ConnectionError::cause), if there was one. Otherwise it is `peer` or
+    /// [error](crate::errors::ConnectionError::cause), if there was one. Otherwise it is `peer` or
     /// `server`, whichever sent the first Close frame, or `lost` if the closing handshake was not
     /// completed.
     pub closed: BTreeMap<&'static str, u64>,
@@ -34,7 +34,7 @@ pub struct WebSocketStats {
     /// Bytes that the system has accepted for sending, frame headers included.
     pub bytes_out: u64,
     /// Messages of groups that members have missed as slow consumers; see
-    /// [`SlowMemberPolicy`](crate::SlowMemberPolicy).
+    /// [`SlowMemberPolicy`](crate::options::SlowMemberPolicy).
     pub dropped: u64,
     /// Turns in which listeners kept their thread longer than
     /// [`slow_listener_warning`](crate::WebSocketOptions::slow_listener_warning).

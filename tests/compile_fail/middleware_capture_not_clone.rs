@@ -1,4 +1,5 @@
-use react_websocket::{HttpServer, Next, Response, ServerRequest};
+use react_websocket::handlers::Next;
+use react_websocket::{HttpServer, Response, ServerRequest};
 use std::sync::Mutex;
 
 fn main() {

@@ -177,7 +177,7 @@ async fn functions_state_and_captures() {
     fn any(connection: WebSocketConnection) {
         connection.write("any");
     }
-    async fn named_later(connection: WebSocketConnection, text: Text) -> Result<(), react_websocket::Closed> {
+    async fn named_later(connection: WebSocketConnection, text: Text) -> Result<(), react_websocket::errors::Closed> {
         connection.send(format!("later {text}")).await
     }
     async fn borrowing(connection: &WebSocketConnection, text: &str) {

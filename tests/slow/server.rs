@@ -15,9 +15,11 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use react_websocket::body::BodyWriter;
+use react_websocket::errors::ConnectionError;
 use react_websocket::{
-    BodyStream, BodyWriter, Bytes, ConnectionError, Error, GroupManager, HttpOptions, HttpServer, Response, ServerRequest,
-    SocketServer, Text, WebSocketConnection, WebSocketMiddleware,
+    BodyStream, Bytes, Error, GroupManager, HttpOptions, HttpServer, Response, ServerRequest, SocketServer, Text,
+    WebSocketConnection, WebSocketMiddleware,
 };
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 use tokio::sync::Notify;

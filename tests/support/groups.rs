@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Log, Peer, router};
+use react_websocket::shutdown::Serving;
 use react_websocket::{
-    ConnectionGroup, GroupManager, HttpServer, Serving, SocketServer, WebSocketConnection, WebSocketMiddleware,
-    WebSocketOptions,
+    ConnectionGroup, GroupManager, HttpServer, SocketServer, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
 };
 use tokio::io::DuplexStream;
 use tokio::net::TcpStream;

@@ -1,9 +1,8 @@
 //! Helpers of the tests of the opening handshake: requests, and servers that log their events.
 
 use super::{Answer, Log, Peer, router};
-use react_websocket::{
-    ConnectionError, HandshakeError, HttpServer, Response, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
-};
+use react_websocket::errors::{ConnectionError, HandshakeError};
+use react_websocket::{HttpServer, Response, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
 
 pub const UPGRADE: &str = "Upgrade: websocket";
 pub const CONNECTION: &str = "Connection: Upgrade";

@@ -3,7 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use super::Log;
-use react_websocket::{BodyStream, BodyWriter, HttpServer, Response, ServerRequest};
+use react_websocket::body::BodyWriter;
+use react_websocket::{BodyStream, HttpServer, Response, ServerRequest};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};

@@ -14,9 +14,11 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, Once};
 
+use react_websocket::handlers::IntoChain;
+use react_websocket::shutdown::Serving;
 use react_websocket::{
-    HttpServer, IntoChain, Listening, Response, ServerRequest, Serving, SocketServer, WebSocketConnection,
-    WebSocketMiddleware, WebSocketOptions,
+    HttpServer, Listening, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware,
+    WebSocketOptions,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpStream;

@@ -8,9 +8,11 @@
 //! is echoed. SIGTERM shuts the server down gracefully.
 #![forbid(unsafe_code)]
 
+use react_websocket::errors::GroupError;
+use react_websocket::types::Method;
 use react_websocket::{
-    Error, GroupError, GroupManager, HttpOptions, HttpServer, Loop, Method, Response, ServerRequest, Signal, SocketServer,
-    WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
+    Error, GroupManager, HttpOptions, HttpServer, Loop, Response, ServerRequest, Signal, SocketServer, WebSocketConnection,
+    WebSocketMiddleware, WebSocketOptions,
 };
 use react_websocket_bench::{Arguments, block_on};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};

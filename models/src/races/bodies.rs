@@ -3,7 +3,8 @@
 use shuttle::thread;
 
 use super::{Notes, check, seen};
-use crate::{Body, BodyStream, BodyWriter};
+use crate::BodyStream;
+use crate::body::{Body, BodyWriter};
 
 #[test]
 fn a_stream_closes_once_and_keeps_no_listener_whoever_ends_it() {

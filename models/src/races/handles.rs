@@ -7,7 +7,7 @@ use shuttle::thread;
 
 use super::peer::{self, Kind, Room};
 use super::{Notes, check, seen};
-use crate::GroupError;
+use crate::errors::GroupError;
 use crate::runtime::slab::Slab;
 use crate::websocket::inside;
 

@@ -191,7 +191,7 @@ impl HttpOptions {
 
     /// Maximum size of a request line in bytes. Default: 8 KiB. A longer request line is answered with 414.
     ///
-    /// More than 65,534 bytes count as 65,534, since a longer target does not fit a [`Uri`](crate::Uri). A byte of the
+    /// More than 65,534 bytes count as 65,534, since a longer target does not fit a [`Uri`](crate::types::Uri). A byte of the
     /// target that is [percent-encoded](crate::ServerRequest::uri) counts three times there.
     pub fn max_request_line(mut self, bytes: usize) -> HttpOptions {
         self.head.request_line = bytes.min(URI_MAX);
@@ -254,7 +254,8 @@ impl HttpOptions {
     /// [`WebSocketMiddleware`]: crate::WebSocketMiddleware
     ///
     /// ```
-    /// use react_websocket::{HttpError, HttpOptions, Response};
+    /// use react_websocket::errors::HttpError;
+    /// use react_websocket::{HttpOptions, Response};
     ///
     /// let options = HttpOptions::new().error_page(|error: &HttpError, page: Response| {
     ///     page.with_header("Access-Control-Allow-Origin", "*")
@@ -280,7 +281,7 @@ impl HttpOptions {
 
     /// Maximum number of connections that have not sent a complete request head yet. Default: 1,024. When a further
     /// connection arrives, one of them is closed without a response: the oldest that has sent nothing, or else the
-    /// oldest of all. The statistics count it as [refused](crate::HttpStats::refused).
+    /// oldest of all. The statistics count it as [refused](crate::stats::HttpStats::refused).
     ///
     /// If more than a sixteenth of them come from one address, one of these is closed instead, so that a flood from one
     /// address displaces no other client. [`max_connections_per_ip`](HttpOptions::max_connections_per_ip) explains what

@@ -27,7 +27,8 @@ use crate::runtime::stream::Stream;
 /// proxy that passes it on as it came, clients choose their own address.
 ///
 /// ```
-/// use react_websocket::{HttpOptions, TrustedProxies};
+/// use react_websocket::options::TrustedProxies;
+/// use react_websocket::HttpOptions;
 ///
 /// let proxies = TrustedProxies::x_forwarded_for(["10.0.0.0/8", "::1"]).x_forwarded_proto().x_forwarded_host();
 /// let options = HttpOptions::new().trusted_proxies(proxies);

@@ -143,7 +143,8 @@ fn later<K>(running: impl Future<Output: IntoResponse<K>> + Send + 'static) -> R
 /// Boxes a closure as a [`Middleware`], for a chain that is built at run time.
 ///
 /// ```
-/// use react_websocket::{HttpServer, Middleware, Next, Response, ServerRequest, WebSocketMiddleware, middleware};
+/// use react_websocket::handlers::{Middleware, Next, middleware};
+/// use react_websocket::{HttpServer, Response, ServerRequest, WebSocketMiddleware};
 ///
 /// let (is_logged, paths) = (true, ["/chat", "/news"]);
 ///
@@ -174,7 +175,7 @@ pub fn router<M>(closure: impl IntoRouter<M>) -> Box<dyn Middleware> {
 /// * A router.
 /// * A tuple of up to 12: middlewares, then the router. In the place of a middleware may stand an `Option` of one, or a
 ///   `Vec` of them.
-/// * A `Vec<Box<dyn Middleware>>`, the router last; see [`middleware`](crate::middleware) and [`router`](crate::router).
+/// * A `Vec<Box<dyn Middleware>>`, the router last; see [`middleware`](crate::handlers::middleware) and [`router`](crate::handlers::router).
 ///
 /// A request that passes all of them is answered with 404.
 #[diagnostic::on_unimplemented(

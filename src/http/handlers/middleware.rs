@@ -11,7 +11,8 @@ use crate::http::message::{Response, ServerRequest};
 /// [`HttpServer::new`](crate::HttpServer::new).
 ///
 /// ```
-/// use react_websocket::{HttpServer, Middleware, Next, Response, ResponseFuture, ServerRequest};
+/// use react_websocket::handlers::{Middleware, Next, ResponseFuture};
+/// use react_websocket::{HttpServer, Response, ServerRequest};
 ///
 /// struct OnlyFrom(std::net::IpAddr);
 ///
@@ -57,7 +58,8 @@ impl Next {
     /// server's `error` event reports the failure.
     ///
     /// ```
-    /// use react_websocket::{HttpServer, Next, Response, ServerRequest};
+    /// use react_websocket::handlers::Next;
+    /// use react_websocket::{HttpServer, Response, ServerRequest};
     ///
     /// let cors = async |request: ServerRequest, next: Next| {
     ///     next.run(request).await.with_header("Access-Control-Allow-Origin", "*")

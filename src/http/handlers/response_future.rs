@@ -7,15 +7,16 @@ use crate::http::HttpError;
 use crate::http::message::Response;
 
 /// The response of a middleware or a router, available now or later.
-/// [`next.run(request)`](crate::Next::run) returns it.
+/// [`next.run(request)`](crate::handlers::Next::run) returns it.
 ///
 /// `.await` returns the [`Response`]. If a handler panics, the response is a 500 page, and the server emits `error`.
 ///
 /// A synchronous middleware returns a `ResponseFuture` if it answers some requests itself, and
-/// passes the others to [`next.run(request)`](crate::Next::run):
+/// passes the others to [`next.run(request)`](crate::handlers::Next::run):
 ///
 /// ```
-/// use react_websocket::{HttpServer, Next, Response, ResponseFuture, ServerRequest};
+/// use react_websocket::handlers::{Next, ResponseFuture};
+/// use react_websocket::{HttpServer, Response, ServerRequest};
 ///
 /// let guard = |request: ServerRequest, next: Next| -> ResponseFuture {
 ///     if request.header("authorization").is_none() {

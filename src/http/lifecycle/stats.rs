@@ -26,7 +26,7 @@ pub struct HttpStats {
     /// Requests that were passed to the middlewares and the router.
     pub requests: u64,
     /// Requests that the server answered itself, or could not answer, by the
-    /// [cause](crate::HttpError::cause) of the error.
+    /// [cause](crate::errors::HttpError::cause) of the error.
     pub errors: BTreeMap<&'static str, u64>,
 }
 

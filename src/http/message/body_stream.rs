@@ -30,7 +30,8 @@ use super::body_writer::{BodyWriter, Cut, Inner, Phase};
 /// to the stream:
 ///
 /// ```
-/// use react_websocket::{BodyStream, BodyWriter, Loop, Response};
+/// use react_websocket::body::BodyWriter;
+/// use react_websocket::{BodyStream, Loop, Response};
 ///
 /// # let _router =
 /// |_request: react_websocket::ServerRequest| {

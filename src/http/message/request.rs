@@ -104,7 +104,8 @@ impl ServerRequest {
     /// of WebSockets count as those of HTTP: `ws` is `http`, `wss` is `https`.
     ///
     /// ```
-    /// use react_websocket::{Next, Response, ServerRequest};
+    /// use react_websocket::handlers::Next;
+    /// use react_websocket::{Response, ServerRequest};
     ///
     /// let _only_https = |request: ServerRequest, next: Next| async move {
     ///     match (request.scheme(), request.host()) {
@@ -224,7 +225,8 @@ impl ServerRequest {
     /// empty form.
     ///
     /// ```
-    /// use react_websocket::{FormError, Response, ServerRequest};
+    /// use react_websocket::errors::FormError;
+    /// use react_websocket::{Response, ServerRequest};
     ///
     /// let _router = |request: ServerRequest| -> Result<Response, FormError> {
     ///     let form = request.parsed_body()?;
@@ -243,7 +245,8 @@ impl ServerRequest {
     /// Returns the value of this type that a middleware attached.
     ///
     /// ```
-    /// # use react_websocket::{Next, Response, ServerRequest};
+    /// # use react_websocket::handlers::Next;
+    /// # use react_websocket::{Response, ServerRequest};
     /// struct User(String);
     ///
     /// let _authenticate = |request: ServerRequest, next: Next| next.run(request.with_attribute(User("ann".into())));

@@ -32,7 +32,8 @@ impl ServerRequest {
     /// `ServerRequest` by `into()`.
     ///
     /// ```
-    /// use react_websocket::{HttpError, Response, ServerRequest};
+    /// use react_websocket::errors::HttpError;
+    /// use react_websocket::{Response, ServerRequest};
     ///
     /// fn greet(request: ServerRequest) -> Response {
     ///     Response::plaintext(format!("Hello {}", request.query_params().get("name").unwrap_or("world")))

@@ -27,7 +27,7 @@ impl TryFrom<Response> for http::Response<Bytes> {
     ///
     /// # Errors
     /// The response itself if its body is a [`BodyStream`](crate::BodyStream), if its connection goes on as a WebSocket, or if
-    /// it has more headers than a [`HeaderMap`](crate::HeaderMap) can hold.
+    /// it has more headers than a [`HeaderMap`](crate::types::HeaderMap) can hold.
     fn try_from(response: Response) -> Result<http::Response<Bytes>, Response> {
         let response = response.checked();
         let Some(body) = response.body.as_bytes().filter(|_| response.upgrade.is_none()) else { return Err(response) };

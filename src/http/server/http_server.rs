@@ -51,10 +51,10 @@ impl HttpServer {
     ///
     /// * A router is `|request: ServerRequest| …`.
     /// * A middleware is `|request: ServerRequest, next: Next| …`, which answers by itself or returns what
-    ///   [`next.run(request)`](crate::Next::run) answers; or a [`WebSocketMiddleware`](crate::WebSocketMiddleware).
+    ///   [`next.run(request)`](crate::handlers::Next::run) answers; or a [`WebSocketMiddleware`](crate::WebSocketMiddleware).
     ///
     /// Both may be asynchronous, and return a [`Response`](crate::Response) or a `Result` of one: see
-    /// [`IntoResponse`](crate::IntoResponse). A handler that panics or returns an error is answered with a 500, and the server
+    /// [`IntoResponse`](crate::handlers::IntoResponse). A handler that panics or returns an error is answered with a 500, and the server
     /// emits `error`. An asynchronous closure is cloned for each request, so what it captures is `Clone`, as an `Arc` is:
     ///
     /// ```
@@ -77,7 +77,8 @@ impl HttpServer {
     /// case belongs into [`tokio::spawn`]:
     ///
     /// ```
-    /// use react_websocket::{BoxError, HttpServer, Response, ServerRequest};
+    /// use react_websocket::errors::BoxError;
+    /// use react_websocket::{HttpServer, Response, ServerRequest};
     ///
     /// # async fn charge(_: ServerRequest) -> Result<String, BoxError> { Ok(String::new()) }
     /// HttpServer::new(|request: ServerRequest| async {
@@ -169,10 +170,11 @@ impl HttpServer {
     /// to a WebSocket handshake is the 101; the WebSocket closes with 1006 when that response is dropped.
     ///
     /// ```
-    /// use react_websocket::{HttpServer, Next, Response, ServerRequest};
+    /// use react_websocket::handlers::Next;
+    /// use react_websocket::{HttpServer, Response, ServerRequest};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), react_websocket::HttpError> {
+    /// # async fn main() -> Result<(), react_websocket::errors::HttpError> {
     /// let guard = |request: ServerRequest, next: Next| match request.header("Authorization") {
     ///     Some("Bearer secret") => next.run(request),
     ///     _ => Response::new(401).into(),

@@ -26,7 +26,7 @@ impl WebSocketConnection {
     }
 
     /// Returns how many messages of groups this connection has missed as a slow consumer, under the
-    /// [policy](crate::SlowMemberPolicy) of the group.
+    /// [policy](crate::options::SlowMemberPolicy) of the group.
     pub fn dropped(&self) -> u64 {
         self.lock().and_then(|mut state| Some(state.cold_if_any()?.dropped)).unwrap_or(0)
     }

@@ -25,7 +25,7 @@ pub(crate) enum Intent {
     /// A WebSocket. The handshake is accepted or refused.
     WebSocket,
     /// A WebSocket, but the request lost the upgrade on the way. The cause is that of
-    /// [`not_upgraded`](crate::WebSocketStats::not_upgraded).
+    /// [`not_upgraded`](crate::stats::WebSocketStats::not_upgraded).
     NotUpgraded(&'static str),
     Other,
 }

@@ -21,7 +21,8 @@ use crate::websocket::options::subprotocol::SubprotocolSelector;
 /// A setting that takes an `Option` is switched off by `None`.
 ///
 /// ```
-/// use react_websocket::{Origins, WebSocketMiddleware, WebSocketOptions};
+/// use react_websocket::options::Origins;
+/// use react_websocket::{WebSocketMiddleware, WebSocketOptions};
 /// use std::time::Duration;
 ///
 /// let options = WebSocketOptions::new()
@@ -251,7 +252,7 @@ impl WebSocketOptions {
 
     /// How long listeners may keep their thread before they count as slow. Default: 100 ms, measured to a few
     /// milliseconds. Slow listeners are counted in
-    /// [`WebSocketStats::slow_listeners`](crate::WebSocketStats::slow_listeners), and the feature `tracing`
+    /// [`WebSocketStats::slow_listeners`](crate::stats::WebSocketStats::slow_listeners), and the feature `tracing`
     /// logs a warning.
     ///
     /// The time is that of all listeners of one turn together, or of one handshake. Meanwhile no other
@@ -342,14 +343,14 @@ impl WebSocketOptions {
     }
 
     /// Maximum number of groups that one connection may be in. Default: 1,024. Joining one more is a
-    /// [`GroupError::TooManyGroups`](crate::GroupError::TooManyGroups).
+    /// [`GroupError::TooManyGroups`](crate::errors::GroupError::TooManyGroups).
     pub fn max_groups_per_connection(mut self, groups: usize) -> WebSocketOptions {
         self.max_groups_per_connection = groups;
         self
     }
 
     /// Maximum size of a group's name in bytes. Default: 256. A longer name is a
-    /// [`GroupError::NameTooLong`](crate::GroupError::NameTooLong).
+    /// [`GroupError::NameTooLong`](crate::errors::GroupError::NameTooLong).
     pub fn max_group_name(mut self, bytes: usize) -> WebSocketOptions {
         self.max_group_name = bytes;
         self
@@ -363,7 +364,7 @@ impl WebSocketOptions {
     /// These come on top: what the app's listeners hold, the headers that
     /// [`keep_headers`](WebSocketOptions::keep_headers) names, the requests of
     /// [`keep_request`](WebSocketOptions::keep_request), and what a
-    /// [`SlowMemberPolicy`](crate::SlowMemberPolicy) keeps for slow consumers. Multiply the sum by the number
+    /// [`SlowMemberPolicy`](crate::options::SlowMemberPolicy) keeps for slow consumers. Multiply the sum by the number
     /// of connections to find the memory that a server needs.
     pub fn worst_case_bytes(&self) -> usize {
         // A buffer that grows by doubling can have twice what is in it.

@@ -13,11 +13,11 @@ use crate::websocket::options::site::is_of_host;
 /// apart by a token or a password.
 ///
 /// A page that is not allowed gets a 403 without the reason. The reason is in the middleware's
-/// `error` event, in [`HandshakeError::Origin`](crate::HandshakeError::Origin), and in the lines of
+/// `error` event, in [`HandshakeError::Origin`](crate::errors::HandshakeError::Origin), and in the lines of
 /// the feature `tracing`.
 ///
 /// ```
-/// use react_websocket::Origins;
+/// use react_websocket::options::Origins;
 ///
 /// let origins = Origins::list(["https://example.com", "https://*.example.com", "http://localhost:*"]);
 /// ```
@@ -38,7 +38,7 @@ impl Origins {
     /// for. The default.
     ///
     /// Behind a proxy that changes `Host` no page is of that host. Have the proxy pass `Host` on,
-    /// or have it write the client's host for [`TrustedProxies`](crate::TrustedProxies), or use a
+    /// or have it write the client's host for [`TrustedProxies`](crate::options::TrustedProxies), or use a
     /// [`list`](Origins::list).
     pub fn same_host() -> Origins {
         Origins(Rule::SameHost)
