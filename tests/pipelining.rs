@@ -1,4 +1,4 @@
-//! Pipelined requests (RFC 9112 section 9.3.2): their responses leave together, in order, and nothing waits for them.
+//! Pipelined requests (RFC 9112 section 9.3.2): their responses are sent together and in order.
 
 mod support;
 
@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use react_websocket::{BodyStream, HttpOptions, HttpServer, Response, ResponseFuture, ServerRequest, WebSocketMiddleware};
+use react_websocket::handlers::ResponseFuture;
+use react_websocket::{BodyStream, HttpOptions, HttpServer, Response, ServerRequest, WebSocketMiddleware};
 use support::*;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::sync::Notify;

@@ -21,7 +21,7 @@ fn main() -> Result<(), Error> {
             other => panic!("there is no mode {other}"),
         };
         let router = |_request: ServerRequest| Response::plaintext("This is a websocket server");
-        // No peer ends a connection after so many requests.
+        // No peer limits the requests of a connection.
         let options = HttpOptions::new().max_keep_alive_requests(u32::MAX);
         HttpServer::new((websocket, router))
             .with_options(options)

@@ -23,7 +23,7 @@ fn main() -> std::io::Result<()> {
     Peer::accept(async |stream, _peer: Peer<Bytes>| {
         let mut server = http1::Builder::new();
         server.timer(TokioTimer::new());
-        // An error ends the connection: there is nobody to tell.
+        // An error ends the connection and needs no report.
         let _ = server.serve_connection(TokioIo::new(stream), service_fn(hello)).await;
     })
 }

@@ -9,7 +9,8 @@ pub(crate) struct HeadLimits {
     pub(crate) headers: usize,
 }
 
-/// A connection that has so many bytes of responses in its buffer sends them before it answers the next pipelined request.
+/// Maximum number of buffered bytes of responses at which a connection answers the next pipelined request. At or above it,
+/// the connection sends the buffer first.
 pub(crate) const BUFFERED_MAX: usize = 64 * 1024;
 
 /// The soft limit of open files, less what the rest of the program may need.

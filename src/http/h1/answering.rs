@@ -15,15 +15,15 @@ use crate::http::message::{BodyKind, Framing, Response, ServerRequest};
 
 /// Why a connection cannot answer the next request at once.
 pub(super) enum Stop {
-    /// Its head is incomplete.
+    /// The head is incomplete or malformed.
     Head,
-    /// Its body may be incomplete.
+    /// The request has a body, which may be incomplete.
     Body(ServerRequest),
-    /// Its handlers have to wait.
+    /// The handlers have to wait.
     Handlers(Box<RunningResponse>),
-    /// Its response is large, a stream or an upgrade, or has failed.
+    /// The response is large, a stream, an upgrade or a failure.
     Response(Box<Response>),
-    /// It is malformed.
+    /// The request is malformed.
     Failed(HttpError),
     /// The last response ends the connection.
     Close,
@@ -34,8 +34,8 @@ pub(super) enum Stop {
 /// Maximum number of requests answered before other connections of the thread have their turn.
 const TURN: usize = 64;
 
-/// Pipelined requests are answered together: as long as the next request is there and nothing has to be waited for, responses are
-/// buffered, and then leave with one write.
+/// Pipelined requests are answered together. Responses are buffered until the connection has to wait, and leave with one
+/// write.
 impl Connection {
     /// Answers as many requests as possible without waiting.
     pub(super) fn answer_at_once(&mut self, cx: &mut Context<'_>) -> Stop {
@@ -65,15 +65,15 @@ impl Connection {
         Stop::Turn
     }
 
-    /// Takes a request but for its body from what has been read. `None` if its head is incomplete or not in order: whoever
-    /// waits for it gets the verdict.
+    /// Takes a request without its body from the bytes read. `None` if its head is incomplete or malformed:
+    /// [`wait_for_head`](Connection::wait_for_head) has the verdict.
     fn take_request(&mut self) -> Result<Option<ServerRequest>, HttpError> {
         if self.buffer.is_empty() {
             return Ok(None);
         }
         let Ok(found) = find_head(&self.buffer, &self.server.options.head) else { return Ok(None) };
         let range = found.range.clone();
-        // A buffer that has nothing else is taken as a whole: an idle connection owns none.
+        // A buffer without further bytes is taken as a whole, since an idle connection owns no buffer.
         let mut head = match range.end == self.buffer.len() {
             true => std::mem::take(&mut self.buffer).freeze(),
             false => self.buffer.split_to(range.end).freeze(),
@@ -82,7 +82,7 @@ impl Connection {
         self.begin(found, head).map(Some)
     }
 
-    /// Does what has to be waited for, flushing the buffered responses before.
+    /// Flushes the buffered responses and does the step that has to wait.
     pub(super) async fn go_on(&mut self, stop: Stop) -> Result<NextStep, ConnectionEnd> {
         let response = match stop {
             Stop::Response(response) => return self.send(*response).await,
@@ -124,7 +124,7 @@ impl Connection {
     /// Adds a small response to the buffer. Returns whether the connection goes on.
     fn buffer_response(&mut self, response: &Response) -> bool {
         if self.out.capacity() == 0 {
-            // When a thread ends it may have none of this any more.
+            // A thread that ends may have no spare buffer any more.
             self.out = SPARE.try_with(Cell::take).unwrap_or_default();
         }
         let (may_persist, line) = (self.may_persist(), self.line.unwrap_or_default());
@@ -156,6 +156,6 @@ fn is_small(response: &Response) -> bool {
 }
 
 thread_local! {
-    /// A buffer that no connection of this thread needs.
+    /// A buffer that no connection of this thread uses.
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }

@@ -244,7 +244,7 @@ impl Connection {
         }
     }
 
-    /// Ready when the deadline has passed. Between requests, which may come fast, the alarm stays set.
+    /// Ready when the deadline has passed. The alarm stays set between requests, which may follow each other closely.
     fn poll_passed(&mut self, deadline: Option<Instant>, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
         match deadline {
             Some(deadline) if now >= deadline => Poll::Ready(()),
@@ -285,7 +285,7 @@ impl Connection {
         Poll::Ready(())
     }
 
-    /// A request of its head, which has been found.
+    /// Returns the request that has this head.
     pub(super) fn begin(&mut self, found: FoundHead, bytes: Bytes) -> Result<ServerRequest, HttpError> {
         // Whatever goes wrong now: the error page for a HEAD has no body.
         self.line = Some(found.line);

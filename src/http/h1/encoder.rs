@@ -33,7 +33,7 @@ pub(crate) enum BodyPlan {
 /// Room for a usual head.
 const HEAD: usize = 256;
 
-/// What an app has said in headers that the server would write, or that decide about them.
+/// The app's own values of headers that the server writes, or that decide about them.
 #[derive(Default)]
 struct SetByApp<'a> {
     content_length: Option<&'a HeaderValue>,

@@ -14,7 +14,7 @@ use crate::http::HttpError;
 use crate::http::context::HeadLimits;
 use crate::http::message::{Framing, Head, Names, is_host, uri_of};
 
-/// Most requests have fewer headers than this, and then nothing is allocated to note where they are.
+/// Number of headers that `httparse` can return without an allocation. Most requests have fewer.
 const FEW_HEADERS: usize = 32;
 
 /// The longest header name that `http` takes, in bytes.
@@ -26,18 +26,19 @@ pub(crate) struct FoundHead {
     pub(crate) range: Range<usize>,
     pub(crate) line: RequestLine,
     method: Method,
-    /// Where the target is, and where the header lines begin, from the start of the range.
+    /// Where the target is, from the start of the range.
     target: Range<usize>,
+    /// Where the header lines begin, from the start of the range.
     lines: usize,
     names: Names,
     has_body: bool,
 }
 
-/// Finds the head that `buffer` begins with.
+/// Parses the head at the start of `buffer`.
 ///
 /// # Errors
-/// The head is incomplete, malformed or too large. While it is incomplete, and if its size, its lines' ends or its request
-/// line are wrong, the error is without meaning: [`HeadScanner`](super::scanner::HeadScanner) has the verdict then.
+/// The head is incomplete, malformed or too large. The error is the verdict only if
+/// [`HeadScanner`](super::scanner::HeadScanner) has found a complete head. Otherwise the scanner's verdict counts.
 pub(crate) fn find_head(buffer: &[u8], limits: &HeadLimits) -> Result<FoundHead, HttpError> {
     let mut few = [MaybeUninit::uninit(); FEW_HEADERS];
     find_with(buffer, limits, &mut few).unwrap_or_else(|| {
@@ -48,7 +49,7 @@ pub(crate) fn find_head(buffer: &[u8], limits: &HeadLimits) -> Result<FoundHead,
     })
 }
 
-/// `None` if the head has more headers than `room`.
+/// Returns `None` if the head has more headers than `room`.
 fn find_with<'a>(
     buffer: &'a [u8],
     limits: &HeadLimits,
@@ -58,13 +59,14 @@ fn find_with<'a>(
     Some(match request.parse_with_uninit_headers(buffer, room) {
         Ok(Status::Complete(end)) => check(buffer, end, &request, limits),
         Err(Error::TooManyHeaders) => return None,
-        // The target is not UTF-8.
+        // A target that is not UTF-8. The scanner finds all other errors of a request line.
         Err(Error::Token) => Err(HttpError::RequestLine),
         Ok(Status::Partial) | Err(_) => Err(HttpError::Header),
     })
 }
 
-/// Checks what `httparse` leaves open: the sizes, the ends of lines, empty lines, and the headers that decide about the message.
+/// Checks the rules that `httparse` does not check: limits, CR LF at the end of each line, at most one empty line before the
+/// request line, and `Host`.
 fn check(buffer: &[u8], end: usize, request: &Request<'_, '_>, limits: &HeadLimits) -> Result<FoundHead, HttpError> {
     let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version) else {
         return Err(HttpError::RequestLine);
@@ -83,7 +85,7 @@ fn check(buffer: &[u8], end: usize, request: &Request<'_, '_>, limits: &HeadLimi
     if line_end > limits.request_line || size > limits.head || headers.len() > limits.headers {
         return Err(HttpError::HeadTooLarge { limit: limits.head });
     }
-    // A name follows the end of the line before it.
+    // Each name follows the end of the line before it, which for `httparse` may be a lone LF.
     let ends_line = |place: usize| buffer.get(place.saturating_sub(2)..place) == Some(b"\r\n");
     let mut fields = Fields::default();
     for header in headers {
@@ -111,7 +113,7 @@ fn check(buffer: &[u8], end: usize, request: &Request<'_, '_>, limits: &HeadLimi
 }
 
 impl FoundHead {
-    /// The head, whose parts are views of `bytes`: nothing is copied. `bytes`: those of the range.
+    /// Returns the head. `bytes` are the bytes of the range; the parts of the head are views of them.
     pub(crate) fn into_head(self, bytes: Bytes) -> Result<Head, HttpError> {
         let target = bytes.get(self.target.clone()).unwrap_or_default();
         let uri = uri_of(&self.method, &bytes, target)?;
@@ -124,14 +126,14 @@ impl FoundHead {
     }
 }
 
-/// What the headers say of the message itself.
+/// The headers that describe the message itself.
 #[derive(Default)]
 struct Fields<'a> {
     names: Names,
     has_body: bool,
     connection: ConnectionOptions,
     host: Option<&'a [u8]>,
-    /// Section 3.2: one in HTTP/1.1, at most one in HTTP/1.0, and it is `host` or `host:port`.
+    /// The number of `Host` lines. Section 3.2 allows one in HTTP/1.1, and at most one in HTTP/1.0.
     hosts: usize,
 }
 
@@ -181,7 +183,7 @@ mod tests {
     use super::super::scanner::HeadScanner;
     use super::*;
 
-    /// Pieces of heads, most of which make a valid head in this order, and some of which make none.
+    /// Generates heads from pieces. Most are valid.
     fn head() -> impl Strategy<Value = Vec<u8>> {
         const EMPTY: [&[u8]; 4] = [b"", b"\r\n", b"\n", b"\r\n\r\n"];
         const LINES: [&[u8]; 8] = [
@@ -215,12 +217,12 @@ mod tests {
         )
     }
 
-    /// The values of some headers, looked up by name.
-    fn looked_up(head: &Head) -> Vec<(Option<Vec<u8>>, Vec<Vec<u8>>)> {
+    /// Looks up some headers by name: the first value and all values of each.
+    fn looked_up(head: &Head) -> Vec<[Vec<Vec<u8>>; 2]> {
         let names = ["host", "a", "x-b", "cookie", "connection", "content-length", "x-absent"];
         let look_up = |name: &'static str| {
-            let values = head.values(&HeaderName::from_static(name)).map(<[u8]>::to_vec).collect();
-            (head.value(&name.to_ascii_uppercase()).map(<[u8]>::to_vec), values)
+            let first = head.value(&name.to_ascii_uppercase()).map(<[u8]>::to_vec);
+            [Vec::from_iter(first), head.values(&HeaderName::from_static(name)).map(<[u8]>::to_vec).collect()]
         };
         names.map(look_up).to_vec()
     }

@@ -71,7 +71,7 @@ impl Connection {
         EncodedResponse { head, plan, rest }
     }
 
-    /// Whether there may be a request after this one, as far as the server has a say in it.
+    /// Whether the server allows another request on the connection.
     pub(super) fn may_persist(&self) -> bool {
         let is_last = self.answered >= self.server.options.max_keep_alive_requests;
         let has_more = !self.half_closed || !self.buffer.is_empty();

@@ -7,10 +7,10 @@ use tokio::time::Instant;
 
 use crate::runtime::clock::{Alarm, Clock, Moment};
 
-/// Wakes a connection's task in time for a deadline that is hardly ever reached, by the clock of all connections.
+/// Wakes a connection's task at a deadline that is rarely reached, by the clock of all connections.
 ///
-/// A timer of tokio's would have to be set and taken back for each request. This one stays set while requests are answered: it
-/// wakes the task for nothing once in a while, and then it is set for what is waited for by then.
+/// The alarm stays set while requests are answered. When it wakes the task early, the task sets it anew. A timer of tokio's
+/// would have to be set and removed for each request.
 #[derive(Default)]
 pub(crate) struct LazyAlarm {
     set: Option<Set>,
@@ -20,12 +20,12 @@ struct Set {
     clock: Clock,
     moment: Moment,
     key: u64,
-    /// It does not ring before.
+    /// The alarm does not ring before this moment.
     rings: Instant,
 }
 
 impl LazyAlarm {
-    /// Has the task woken when `deadline` has passed, or earlier. `now` is before the deadline.
+    /// Wakes the task when `deadline` has passed, or earlier. `now` is before the deadline.
     pub(crate) fn wake_at(&mut self, deadline: Instant, now: Instant, clock: &Clock, cx: &Context<'_>) {
         if self.set.as_ref().is_some_and(|set| now < set.rings && set.rings <= deadline) {
             return;
@@ -59,7 +59,8 @@ static WAKERS: Wakers = Wakers(Mutex::new(BTreeMap::new()));
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-/// No other alarm of a clock has a key with this bit: the numbers of connections do not come so far.
+/// The bit that is set in the keys of these alarms only. The numbers of connections, which are the keys of other alarms, stay
+/// below it.
 const OWN_KEYS: u64 = 1 << 63;
 
 impl Wakers {

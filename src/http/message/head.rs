@@ -1,4 +1,4 @@
-//! Request heads, whose headers and URI are parsed for those who ask for them.
+//! Request heads, whose headers and URI are built when they are asked for.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use std::ops::Range;
@@ -11,14 +11,14 @@ use memchr::memchr;
 
 /// A request head.
 ///
-/// Most requests are answered by their path and a header or two. So the [`HeaderMap`] and the [`Uri`] are made when they are
-/// asked for: the bytes are known to be in order, and what is looked up by name is found in them.
+/// Most handlers look at the path and one or two headers. So the [`HeaderMap`] and the [`Uri`] are built when they are asked
+/// for. A header that is looked up by name is found in the bytes, which are known to be valid.
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
     pub(crate) method: Method,
     pub(crate) version: Version,
     pub(crate) framing: Framing,
-    /// The head as it came, or of a request that did not come from a connection its target alone.
+    /// The head as it arrived, or only the target if the request did not arrive on a connection.
     bytes: Bytes,
     target: Range<usize>,
     uri: OnceLock<Box<Uri>>,
@@ -36,7 +36,7 @@ pub(crate) enum Framing {
     Chunked,
 }
 
-/// The names of a head's headers, as a set that may contain more: it tells at once that a header is not there.
+/// A set that contains the names of a head's headers, and perhaps others. It shows at once that a header is absent.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Names(u64);
 
@@ -49,7 +49,8 @@ impl Names {
         self.0 & Names::bit(name) != 0
     }
 
-    /// Length, first and last letter tell most names apart, and with these factors the usual ones from those of a handshake.
+    /// Returns the bit of a name, from its length and its first and last letter. With these factors the names of a handshake
+    /// have other bits than the headers of most requests.
     fn bit(name: &[u8]) -> u64 {
         let letter = |byte: Option<&u8>| u64::from(byte.copied().unwrap_or_default() | 0x20);
         let (first, last) = (letter(name.first()), letter(name.last()));
@@ -59,14 +60,14 @@ impl Names {
 }
 
 impl Head {
-    /// A head of its parts. `uri`: `None` if [`uri_of`](super::target::uri_of) has none.
+    /// Creates a head from its parts. `uri` may be `None` if [`uri_of`](super::target::uri_of) returns `None`.
     pub(crate) fn new(method: Method, version: Version, target: Bytes, uri: Option<Uri>, headers: HeaderMap) -> Head {
         let range = 0..target.len();
         let head = Head::unparsed(method, version, target, range, uri, usize::MAX..usize::MAX, Names::default());
         Head { headers: OnceLock::from(Box::new(headers)), ..head }
     }
 
-    /// A head that came from a connection: `lines` are header lines in order, whose names are in `names`.
+    /// Creates a head that arrived on a connection. `lines` are valid header lines, and `names` has their names.
     pub(crate) fn unparsed(
         method: Method,
         version: Version,
@@ -81,7 +82,7 @@ impl Head {
         Head { method, version, framing, bytes, target, uri, lines, names, headers: OnceLock::new() }
     }
 
-    /// The target as it came.
+    /// Returns the target as it arrived.
     pub(crate) fn target(&self) -> &[u8] {
         self.bytes.get(self.target.clone()).unwrap_or_default()
     }
@@ -89,12 +90,12 @@ impl Head {
     pub(crate) fn uri(&self) -> &Uri {
         self.uri.get_or_init(|| {
             let target = self.bytes.slice_ref(self.target());
-            // A target that has no URI yet is plain.
+            // A target without a URI is plain, so parsing cannot fail.
             Box::new(Uri::from_maybe_shared(target).unwrap_or_default())
         })
     }
 
-    /// The path and the query as they are in the URI.
+    /// Returns the path and the query as they are in the URI.
     pub(crate) fn path_and_query(&self) -> (&str, Option<&str>) {
         if let Some(uri) = self.uri.get() {
             return (uri.path(), uri.query());
@@ -109,7 +110,7 @@ impl Head {
             for (name, value) in self.lines() {
                 let value = HeaderValue::from_maybe_shared(self.bytes.slice_ref(value));
                 if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), value) {
-                    // As many as a map has room for are accepted at most.
+                    // `max_headers` accepts no more headers than a map can hold.
                     let _ = headers.try_append(name, value);
                 }
             }
@@ -117,7 +118,7 @@ impl Head {
         })
     }
 
-    /// The values of a header, over all its lines, in their order. `name`: in lower case.
+    /// Returns the values of a header, over all its lines, in their order.
     pub(crate) fn values<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let is_parsed = self.headers.get().is_some();
         let parsed = self.headers.get().map(|headers| headers.get_all(name).iter().map(HeaderValue::as_bytes));
@@ -127,7 +128,7 @@ impl Head {
         parsed.into_iter().flatten().chain(unparsed.map(|(_, value)| value))
     }
 
-    /// The first value of a header, whose name may be in any case.
+    /// Returns the first value of a header. The name may be in any case.
     pub(crate) fn value(&self, name: &str) -> Option<&[u8]> {
         if let Some(headers) = self.headers.get() {
             return headers.get(name).map(HeaderValue::as_bytes);

@@ -261,7 +261,7 @@ impl Response {
         }
     }
 
-    /// Whether this is a final response whose body is bytes, and in order: the usual one.
+    /// Whether this is a usual response: final and valid, with a body of bytes.
     pub(crate) fn is_plain(&self) -> bool {
         let is_in_order = self.mistake.is_none() && self.error.is_none() && self.upgrade.is_none();
         is_in_order && !self.status.is_informational() && matches!(self.body.0, BodyKind::Bytes(_))

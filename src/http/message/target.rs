@@ -65,8 +65,8 @@ pub(crate) fn path_as_requested(path: &str) -> Option<String> {
     Some(uri.path().to_owned())
 }
 
-/// The URI of a target, as [`parse_target`] has it. `None` if the target is one that nothing can be wrong with: the usual
-/// path and query. Its URI is made when it is asked for. `target`: a part of `head`.
+/// Returns the URI of a target, as [`parse_target`] does. `None` for a plain path and query, which is always valid: its URI is
+/// built when it is asked for. `target` is a part of `head`.
 pub(crate) fn uri_of(method: &Method, head: &Bytes, target: &[u8]) -> Result<Option<Uri>, HttpError> {
     let is_plain = target.first() == Some(&b'/')
         && target.len() <= URI_MAX
@@ -75,7 +75,7 @@ pub(crate) fn uri_of(method: &Method, head: &Bytes, target: &[u8]) -> Result<Opt
     if is_plain { Ok(None) } else { parse_target(method, &head.slice_ref(target)).map(Some) }
 }
 
-/// Bytes that have a place in a path as in a query (RFC 3986 sections 3.3 and 3.4), `?` included.
+/// Bytes that are valid in a path and in a query (RFC 3986 sections 3.3 and 3.4), and `?`.
 const PLAIN: [bool; 256] = letters_digits_and(b"-._~!$&'()*+,;=:@/?%");
 
 /// The four forms of section 3.2.

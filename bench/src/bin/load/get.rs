@@ -11,10 +11,10 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// What load testers send: ApacheBench, for one.
+/// The headers of a load tester, ApacheBench.
 const TESTER: &str = "User-Agent: load/1.0\r\nAccept: */*\r\n";
 
-/// What Chrome sends when a page is reloaded.
+/// The headers of Chrome when a page is reloaded.
 const BROWSER: &str = "Connection: keep-alive\r\n\
     Cache-Control: max-age=0\r\n\
     sec-ch-ua: \"Chromium\";v=\"130\", \"Google Chrome\";v=\"130\", \"Not?A_Brand\";v=\"99\"\r\n\
@@ -60,7 +60,7 @@ struct Clients {
     received: Vec<Vec<u8>>,
     requests: Vec<u8>,
     depth: usize,
-    /// The length of a response: it is the same for all of them.
+    /// The length of a response, which is the same for all responses.
     response: usize,
 }
 
@@ -95,7 +95,7 @@ impl Clients {
         Ok(clients)
     }
 
-    /// Exchanges requests until so many are answered or the time is over, and returns how many there were.
+    /// Exchanges requests until this many are answered or the time is over. Returns the number of answered requests.
     fn exchange(&mut self, requests: usize, time: Duration) -> Result<usize> {
         if time.is_zero() {
             return Ok(0);
@@ -133,7 +133,7 @@ impl Clients {
         Ok(sent)
     }
 
-    /// All requests before have been answered, so the socket has room.
+    /// Sends requests. All earlier requests have been answered, so the socket has room.
     fn send(&mut self, index: usize) -> Result<()> {
         match self.streams[index].write(&self.requests)? {
             count if count == self.requests.len() => Ok(()),
@@ -141,7 +141,7 @@ impl Clients {
         }
     }
 
-    /// Reads what there is. Returns whether all requests are answered.
+    /// Reads until the socket is empty. Returns whether all requests are answered.
     fn receive(&mut self, index: usize) -> Result<bool> {
         let mut bytes = [0; 16 * 1024];
         loop {
@@ -170,7 +170,7 @@ impl Clients {
     }
 }
 
-/// How long the response at the start of `bytes` is, if its head is whole.
+/// Returns the length of the response at the start of `bytes`, if its head is complete.
 fn length(bytes: &[u8]) -> Result<Option<usize>> {
     let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
     let head = String::from_utf8_lossy(&bytes[..end]);
