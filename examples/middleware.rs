@@ -14,6 +14,7 @@
 //! ```
 
 use react_websocket::body::BodyWriter;
+use react_websocket::errors::report;
 use react_websocket::handlers::Next;
 use react_websocket::{
     BodyStream, Error, HttpServer, Loop, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware,
@@ -67,7 +68,7 @@ async fn main() -> Result<(), Error> {
     };
 
     let http = HttpServer::new((log, authenticate, echo, shout, router));
-    http.on("error", |error| eprintln!("{error}"));
+    http.on("error", |error| eprintln!("{}", report(error)));
     let socket = SocketServer::new("127.0.0.1:8000")?;
     println!("http://127.0.0.1:8000/");
     http.listen(socket).await

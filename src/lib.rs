@@ -11,18 +11,17 @@
 //!
 //! # Where to look
 //!
-//! * **Connections**: [`WebSocketConnection`] has the table of their events, [`IntoListener`](listeners::IntoListener) the closures that fit, and
-//!   [`WebSocketOptions`] their limits and timeouts.
+//! * **Connections**: [`WebSocketConnection`] has the table of their events, [`IntoListener`](listeners::IntoListener)
+//!   the closures that fit, and [`WebSocketOptions`] their limits and timeouts.
 //! * **Groups**: [`GroupManager`] and [`ConnectionGroup`].
-//! * **HTTP**: [`ServerRequest`], [`Response`], [`BodyStream`]; [`HttpServer::new`] tells what middlewares and routers are,
+//! * **HTTP**: [`ServerRequest`], [`Response`], [`BodyStream`]; [`HttpServer::new`] explains middlewares and routers,
 //!   [`HttpOptions`] the limits.
 //! * **The end**: [`Listening::close`].
 //! * **The loop**: [`Loop`] has timers and signals; [`EventEmitter`] is for events of your own.
-//! * **Errors**: each layer has its own; [`Error`] is the union, for `?` in `main`.
-//! * [`protocol`] is RFC 6455 as pure code, for those who want to drive it themselves.
-//!
-//! The guides, in the folder `docs`: `porting.md`, `events.md`, `testing.md`, `operations.md`, `security.md`, `performance.md`,
-//! `ARCHITECTURE.md`, `DESIGN.md`.
+//! * **Errors**: [`errors`] has those of each layer; [`Error`] is their union, for `?` in `main`.
+//! * **RFC 6455 without I/O**: [`protocol`], for programs that drive it themselves.
+//! * **Guides**: [porting](guide::porting) an app from PHP, [events](guide::events), [testing](guide::testing),
+//!   [operations](guide::operations), [security](guide::security), [performance](guide::performance).
 //!
 //! # Features
 //!
@@ -31,13 +30,14 @@
 //! | `json` | [`Response::json`](Response), `write_json` of connections and groups, and [`Text`] as a value, on serde |
 //! | `tracing` | a span for each connection and each WebSocket, and events for refusals, faults, closes and slow listeners |
 #![forbid(unsafe_code)]
-#![warn(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
+#![warn(missing_docs, unreachable_pub, missing_debug_implementations, clippy::unwrap_used, clippy::expect_used)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod emitter;
 mod error;
 mod event_loop;
 mod groups;
+pub mod guide;
 mod http;
 pub mod protocol;
 mod runtime;
@@ -61,11 +61,11 @@ pub mod body {
 
 /// The errors of each layer. [`Error`] is their union.
 ///
-/// An error prints what it knows itself. Its cause is its
-/// [`source`](std::error::Error::source), so that a report of the whole chain repeats nothing.
+/// An error prints only what it knows itself, and returns its cause as
+/// [`source`](std::error::Error::source). [`report`](errors::report) prints both.
 /// The errors of RFC 6455 are in [`protocol`](crate::protocol::ProtocolError).
 pub mod errors {
-    pub use crate::emitter::{BoxError, ListenerError};
+    pub use crate::emitter::{BoxError, ListenerError, report};
     pub use crate::groups::GroupError;
     pub use crate::http::{FormError, HttpError};
     pub use crate::socket::SocketError;
@@ -123,19 +123,7 @@ pub mod types {
     pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 }
 
-/// What a reader copies from these pages is compiled.
+/// What a reader copies from the README is compiled. The doctests of the guides are in their own module.
 #[cfg(doctest)]
-mod pages {
-    #[doc = include_str!("../README.md")]
-    mod readme {}
-    #[doc = include_str!("../docs/events.md")]
-    mod events {}
-    #[doc = include_str!("../docs/operations.md")]
-    mod operations {}
-    #[doc = include_str!("../docs/porting.md")]
-    mod porting {}
-    #[doc = include_str!("../docs/security.md")]
-    mod security {}
-    #[doc = include_str!("../docs/testing.md")]
-    mod testing {}
-}
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use react_websocket::body::BodyWriter;
+use react_websocket::errors::report;
 use react_websocket::handlers::Next;
 use react_websocket::{BodyStream, HttpOptions, HttpServer, Response, ServerRequest};
 use support::*;
@@ -38,7 +39,7 @@ fn write_until_closed(stream: &BodyStream, log: &Log) {
 
 fn errors(http: &HttpServer, log: &Log) {
     let log = log.clone();
-    http.on("error", move |error| log.add(error));
+    http.on("error", move |error| log.add(report(error)));
 }
 
 // A stream that never becomes a body.

@@ -6,6 +6,7 @@ use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
+use react_websocket::errors::report;
 use react_websocket::handlers::{IntoChain, Middleware, Next, ResponseFuture, middleware, router};
 use react_websocket::listeners::{IntoListener, IntoMiddlewareListener, IntoVerifier};
 use react_websocket::{
@@ -240,7 +241,7 @@ async fn a_middleware_sees_the_page_of_a_panic_behind_it() {
     ];
     for (http, message) in servers {
         let (tell, told) = std::sync::mpsc::channel();
-        http.on("error", move |error| tell.send(error.to_string()).is_ok());
+        http.on("error", move |error| tell.send(report(error).to_string()).is_ok());
         let (mut peer, _) = Peer::serve(&http);
         let answer = peer.ask("GET / HTTP/1.1\r\nHost: example.com\r\n\r\n").await;
         assert_eq!((answer.status(), answer.header("Access-Control-Allow-Origin")), (500, Some("*")));

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use react_websocket::errors::ListenerError;
+use react_websocket::errors::{ListenerError, report};
 use react_websocket::handlers::Next;
 use react_websocket::{
     BodyStream, EventEmitter, GroupManager, HttpServer, Loop, Response, ServerRequest, SocketServer, Text, Timer,
@@ -118,7 +118,7 @@ async fn a_response_whose_error_panics_is_dropped_by_any_middleware() {
     };
     let http = HttpServer::new((middleware, move |_: ServerRequest| Err::<Response, Bomb>(more.one())));
     let told = log.clone();
-    http.on("error", move |error| told.add(error));
+    http.on("error", move |error| told.add(report(error)));
     let handled = "the request handler failed: ";
     for (path, status, errors) in [
         ("/", 500, vec![format!("{handled}a bomb")]),

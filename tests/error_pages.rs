@@ -6,7 +6,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use react_websocket::errors::HttpError;
+use react_websocket::errors::{HttpError, report};
 use react_websocket::handlers::Next;
 use react_websocket::{BodyStream, HttpOptions, HttpServer, Response, ServerRequest, WebSocketMiddleware};
 use support::*;
@@ -16,7 +16,7 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 fn errors(http: &HttpServer) -> Log {
     let log = Log::default();
     let noting = log.clone();
-    http.on("error", move |error| noting.add(error));
+    http.on("error", move |error| noting.add(report(error)));
     log
 }
 

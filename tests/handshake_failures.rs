@@ -7,7 +7,7 @@ mod support;
 use std::error::Error;
 use std::future::pending;
 
-use react_websocket::errors::{HandshakeError, HttpError};
+use react_websocket::errors::{HandshakeError, HttpError, report};
 use react_websocket::handlers::Next;
 use react_websocket::listeners::IntoMiddlewareListener;
 use react_websocket::{HttpServer, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware};
@@ -18,13 +18,13 @@ fn noting(websocket: WebSocketMiddleware) -> (HttpServer, Log) {
     let log = Log::default();
     let (told, noted) = (log.clone(), log.clone());
     websocket.on("error", move |connection: WebSocketConnection| {
-        told.add(format_args!("middleware {}", connection.error().unwrap()))
+        told.add(format_args!("middleware {}", connection.error().unwrap().reason()))
     });
     let http = HttpServer::new((websocket, router));
     http.on("error", move |error: &HttpError| {
         assert!(matches!(error, HttpError::Handler(_)), "{error:?}");
         let source = error.source().and_then(|source| source.downcast_ref::<HandshakeError>());
-        noted.add(format_args!("server {}", source.expect("a handshake's error")));
+        noted.add(format_args!("server {}", report(source.expect("a handshake's error"))));
     });
     (http, log)
 }
@@ -94,7 +94,7 @@ async fn a_middleware_before_it_sees_the_page_of_a_failing_listener() {
     let http = HttpServer::new((stamp, websocket, router));
     let log = Log::default();
     let noted = log.clone();
-    http.on("error", move |error| noted.add(error));
+    http.on("error", move |error| noted.add(report(error)));
     let (mut peer, _serving) = Peer::serve(&http);
     let answer = peer.ask(HANDSHAKE).await;
     assert_eq!((answer.status(), answer.header("X-Stamp")), (500, Some("1")));

@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::{Arc, Mutex};
 
-use react_websocket::errors::{BoxError, FormError, HttpError};
+use react_websocket::errors::{BoxError, FormError, HttpError, report};
 use react_websocket::handlers::{Middleware, Next, ResponseFuture};
 use react_websocket::options::TrustedProxies;
 use react_websocket::request::Form;
@@ -90,13 +90,13 @@ async fn listeners_of_error_are_called_in_order_and_cannot_do_harm() {
     http.on("error", |_| panic!("a listener of errors"));
     let (noting, server) = (log.clone(), http.clone());
     http.on("error", move |error| {
-        noting.add(format_args!("first {error}"));
+        noting.add(format_args!("first {}", report(error)));
         // One that is added meanwhile is called from the next time on.
         let noting = noting.clone();
-        server.on("error", move |error| noting.add(format_args!("later {error}")));
+        server.on("error", move |error| noting.add(format_args!("later {}", report(error))));
     });
     let noting = log.clone();
-    let second = http.on("error", move |error| noting.add(format_args!("second {error}")));
+    let second = http.on("error", move |error| noting.add(format_args!("second {}", report(error))));
     say(&http, GET.replace(" / ", " /a ")).await;
     let failed = "the request handler failed: ";
     assert_eq!(log.take(), [format!("first {failed}/a"), format!("second {failed}/a")]);

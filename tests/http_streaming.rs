@@ -5,6 +5,7 @@ mod support;
 use std::future::pending;
 
 use react_websocket::body::BodyWriter;
+use react_websocket::errors::report;
 use react_websocket::handlers::Next;
 use react_websocket::{BodyStream, HttpOptions, HttpServer, Response, ServerRequest};
 use support::http::{
@@ -386,7 +387,7 @@ async fn a_reset_closes_a_stream_at_once() {
 async fn a_client_that_takes_nothing_of_a_stream_is_cut() {
     let (http, mut streams, log) = streaming(200, &[]);
     let noting = log.clone();
-    http.on("error", move |error| noting.add(error));
+    http.on("error", move |error| noting.add(report(error)));
     let (client, server) = tokio::io::duplex(1000);
     let serving = http.serve(server);
     let mut peer = Peer::new(client);

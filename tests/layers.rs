@@ -183,6 +183,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("event_loop", &["emitter", "runtime/trace", "runtime/turn"]),
     // The union of all errors: it may import every room with errors, and no room may import it.
     ("error", &["emitter", "groups", "http/error", "http/server", "socket", "websocket/error"]),
+    // The guides: text, without code.
+    ("guide", &[]),
 ];
 
 /// Files that are pure: bytes and time go in, values and bytes come out.

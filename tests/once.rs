@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::mpsc::{Sender, channel};
 
-use react_websocket::errors::ConnectionError;
+use react_websocket::errors::{ConnectionError, report};
 use react_websocket::{
     BodyStream, Bytes, EventEmitter, GroupManager, HttpServer, Message, Response, ServerRequest, Text, WebSocketConnection,
     WebSocketOptions,
@@ -118,7 +118,7 @@ async fn closures_for_once_on_shared_objects_are_called_once_too() {
 
     let http = HttpServer::new(|_: ServerRequest| Err::<Response, _>("no"));
     let g = gift("error");
-    assert!(http.try_once("error", move |error| give(g, error)).is_ok());
+    assert!(http.try_once("error", move |error| give(g, report(error))).is_ok());
     assert!(http.try_once("no such event", |_| {}).is_err());
     for _ in 0..2 {
         let (mut peer, _) = Peer::serve(&http);

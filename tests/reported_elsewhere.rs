@@ -9,7 +9,7 @@ use std::time::Duration;
 #[cfg(unix)]
 use react_websocket::SocketServer;
 #[cfg(target_os = "linux")]
-use react_websocket::errors::SocketError;
+use react_websocket::errors::{SocketError, report};
 use react_websocket::{
     GroupManager, HttpOptions, HttpServer, Response, ServerRequest, WebSocketMiddleware, WebSocketOptions,
 };
@@ -361,7 +361,7 @@ fn an_abstract_name_is_listened_on_and_has_no_file() {
     let socket = SocketServer::new(&uri).unwrap();
     UnixStream::connect_addr(&address).unwrap();
     let error = SocketServer::new(&uri).unwrap_err();
-    assert!(error.to_string().contains("in use"), "{error}");
+    assert!(report(&error).to_string().contains("in use"), "{error}");
     drop(socket);
     assert!(UnixStream::connect_addr(&address).is_err());
     drop(SocketServer::new(&uri).unwrap());

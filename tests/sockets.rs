@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
-use react_websocket::errors::SocketError;
+use react_websocket::errors::{SocketError, report};
 use react_websocket::{
     Error, HttpServer, Response, ServerRequest, SocketOptions, SocketServer, Text, WebSocketConnection, WebSocketMiddleware,
 };
@@ -129,7 +129,7 @@ fn an_address_that_cannot_be_bound_is_reported_with_the_systems_error() {
         ("192.0.2.1:0", io::ErrorKind::AddrNotAvailable),
     ] {
         let error = refused(SocketServer::new(uri));
-        let text = error.to_string();
+        let text = report(&error).to_string();
         let SocketError::Listen { uri: told, source } = error else { panic!("{error:?}") };
         assert_eq!((told.as_str(), source.kind()), (uri, kind));
         assert_eq!(text, format!("cannot listen on {uri}: {source}"));
@@ -301,7 +301,7 @@ async fn run_out_of_descriptors() {
     let (tell, mut told) = mpsc::unbounded_channel();
     socket.on("error", |_| -> () { panic!("a listener that fails is in nobody's way") });
     socket.on("error", move |error| {
-        let _ = tell.send((Instant::now(), error.to_string()));
+        let _ = tell.send((Instant::now(), report(error).to_string()));
     });
     let listening = HttpServer::new(router).listen(socket);
     let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -614,7 +614,7 @@ mod unix {
             let mut error = refused(SocketServer::new(directory.uri()));
             let listening = named("first").listen(first);
             for _ in 0..2 {
-                let text = error.to_string();
+                let text = report(&error).to_string();
                 let SocketError::Listen { uri, source } = error else { panic!("{error:?}") };
                 assert_eq!((uri, source.kind()), (directory.uri(), io::ErrorKind::AddrInUse));
                 assert_eq!(text, format!("cannot listen on {}: {source}", directory.uri()));

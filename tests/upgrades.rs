@@ -35,7 +35,7 @@ fn server(options: WebSocketOptions) -> (HttpServer, WebSocketMiddleware, Log) {
         noted.add(format_args!("connection {}", connection.subprotocol().as_deref().unwrap_or("-")));
     });
     let noted = log.clone();
-    websocket.on("error", move |connection: WebSocketConnection| noted.add(connection.error().unwrap()));
+    websocket.on("error", move |connection: WebSocketConnection| noted.add(connection.error().unwrap().reason()));
     (HttpServer::new((websocket.clone(), router)), websocket, log)
 }
 

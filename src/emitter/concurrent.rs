@@ -11,6 +11,8 @@ use super::panics::{Contained, output_of};
 /// [`ListenerOutput`], or a future of one.
 ///
 /// `K` tells the two apart; the compiler infers it.
+///
+/// This trait is sealed: only this crate implements it.
 #[diagnostic::on_unimplemented(
     message = "a listener cannot return `{Self}`",
     label = "return `()`, a `bool`, a `Result<_, E>`, or a future of one of these",
@@ -23,6 +25,7 @@ pub trait IntoListenerFuture<K> {
 
 /// A call of a listener.
 #[doc(hidden)]
+#[allow(missing_debug_implementations, reason = "an app cannot name it")]
 pub enum ListenerCall {
     /// The listener has returned.
     Done(Result<(), BoxError>),
@@ -31,8 +34,10 @@ pub enum ListenerCall {
 }
 
 #[doc(hidden)]
+#[derive(Debug)]
 pub enum Now {}
 #[doc(hidden)]
+#[derive(Debug)]
 pub enum Later {}
 
 impl<T: ListenerOutput> IntoListenerFuture<Now> for T {

@@ -1,3 +1,39 @@
+use std::error::Error;
+use std::fmt::{self, Display};
+
+/// Returns an error and its causes as one line, outermost first.
+///
+/// The errors of this crate print only what they know themselves, and return their cause as
+/// [`source`](Error::source). At most 16 causes are printed.
+///
+/// ```
+/// use react_websocket::SocketServer;
+/// use react_websocket::errors::{SocketError, report};
+///
+/// # fn main() -> Result<(), SocketError> {
+/// let socket = SocketServer::new("127.0.0.1:0")?;
+/// // cannot accept a connection: Too many open files (os error 24)
+/// socket.on("error", |error: &SocketError| eprintln!("{}", report(error)));
+/// # Ok(())
+/// # }
+/// ```
+pub fn report(error: &(dyn Error + 'static)) -> impl Display {
+    Report(error)
+}
+
+struct Report<'a>(&'a (dyn Error + 'static));
+
+/// Maximum number of causes in a report. An error of the app may be its own cause.
+const CAUSES: usize = 16;
+
+impl Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let causes = std::iter::successors(self.0.source(), |&error| error.source());
+        causes.take(CAUSES).try_for_each(|cause| write!(f, ": {cause}"))
+    }
+}
+
 /// Why a listener cannot be registered. [`try_on`](crate::WebSocketConnection::try_on) returns it,
 /// and `on` panics with it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -55,9 +55,11 @@ impl ListenerOutput for ListenerId {
 
 /// The listener of `on`, for traits that tell closures apart.
 #[doc(hidden)]
+#[derive(Debug)]
 pub enum EachTime {}
 /// The listener of `once`.
 #[doc(hidden)]
+#[derive(Debug)]
 pub enum Once {}
 
 /// The rank of a listener among those of its event. As in Évenement, all `on` listeners are called

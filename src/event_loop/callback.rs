@@ -19,6 +19,8 @@ use crate::runtime::turn::Turn;
 ///
 /// All of them return `()`, a `bool`, or a `Result`. `M` tells the forms apart; the compiler infers
 /// it.
+///
+/// This trait is sealed: only this crate implements it.
 #[diagnostic::on_unimplemented(
     message = "this closure cannot be called again and again by the loop",
     label = "not a callback of the loop",
@@ -37,6 +39,8 @@ pub trait IntoCallback<A, M> {
 /// It takes nothing or the [`Timer`](crate::Timer), may be synchronous or asynchronous, and returns
 /// `()`, a `bool`, a `Result`, or a future of one of these. `M` tells the forms apart; the compiler
 /// infers it.
+///
+/// This trait is sealed: only this crate implements it.
 #[diagnostic::on_unimplemented(
     message = "this closure cannot be called by the loop",
     label = "not a callback of the loop",
@@ -49,6 +53,7 @@ pub trait IntoOnceCallback<A, M> {
 }
 
 /// A closure with its argument.
+#[allow(missing_debug_implementations, reason = "an app cannot name it")]
 pub struct Callback(Box<dyn FnMut() -> ListenerCall + Send>);
 
 /// The markers that tell the forms of closures apart.
@@ -56,9 +61,13 @@ pub struct Callback(Box<dyn FnMut() -> ListenerCall + Send>);
 pub(super) mod form {
     use std::marker::PhantomData;
 
+    #[derive(Debug)]
     pub struct Plain<K>(PhantomData<K>);
+    #[derive(Debug)]
     pub struct WithArgument<K>(PhantomData<K>);
+    #[derive(Debug)]
     pub enum Synchronous {}
+    #[derive(Debug)]
     pub enum Asynchronous {}
 }
 use form::{Asynchronous, Plain, Synchronous, WithArgument};
@@ -189,7 +198,7 @@ fn poll(running: &mut Running, cx: &mut Context<'_>) -> Poll<()> {
 
 fn report(result: Result<(), BoxError>) {
     if let Err(error) = result {
-        trace::callback_failed(&error);
+        trace::callback_failed(&*error);
         drop_each([error]);
     }
 }

@@ -125,7 +125,7 @@ pub enum HttpError {
     #[error(transparent)]
     Form(FormError),
     /// The app failed: a middleware or the router panicked or returned `Err`, or a response cannot be sent as it is.
-    #[error("the request handler failed: {0}")]
+    #[error("the request handler failed")]
     Handler(#[source] BoxError),
 }
 

@@ -4,12 +4,14 @@
 //! A peer can cause at most [`LINES`] lines a second of one kind, so that it cannot fill a disk.
 //! The next line contains the number of omitted lines.
 
+use std::error::Error;
 use std::fmt::{self, Display};
 #[cfg(not(feature = "tracing"))]
 use std::io::Write;
 use std::net::SocketAddr;
+use std::ops::Deref;
 
-use crate::emitter::drop_each;
+use crate::emitter::{contain, drop_each, report};
 use crate::runtime::clock::Coarse;
 
 /// Maximum number of lines of a kind per second.
@@ -74,12 +76,12 @@ pub(crate) fn connection_refused(cause: &'static str, remote: Option<SocketAddr>
 }
 
 /// A request failed. `by_app`: the client is not the cause. `is_heard`: listeners get it.
-pub(crate) fn request_failed(cause: &'static str, error: &dyn Display, by_app: bool, is_heard: bool) {
+pub(crate) fn request_failed(cause: &'static str, error: &(dyn Error + 'static), by_app: bool, is_heard: bool) {
     failed!(cause, error, by_app, is_heard, "request failed", "request refused", "the server's `error` event");
 }
 
 /// A handshake was refused. `by_app`: the client is not the cause. Returns whether it was reported.
-pub(crate) fn handshake_failed(cause: &'static str, error: &dyn Display, by_app: bool) -> bool {
+pub(crate) fn handshake_failed(cause: &'static str, error: &(dyn Error + 'static), by_app: bool) -> bool {
     failed!(cause, error, by_app, true, "handshake failed", "handshake refused", "the middleware's `error` event");
     cfg!(feature = "tracing")
 }
@@ -99,7 +101,7 @@ pub(crate) fn not_upgraded(cause: &'static str, remote: Option<SocketAddr>) {
 
 /// A connection failed. `by_app`: the peer is not the cause. `is_heard`: a listener of `error` gets
 /// it.
-pub(crate) fn connection_failed(cause: &'static str, error: &dyn Display, by_app: bool, is_heard: bool) {
+pub(crate) fn connection_failed(cause: &'static str, error: &(dyn Error + 'static), by_app: bool, is_heard: bool) {
     failed!(cause, error, by_app, is_heard, "connection failed", "connection failed", "the connection's `error` event");
 }
 
@@ -128,7 +130,7 @@ pub(crate) fn stuck_listener(event: &'static str, connection: u64) {
 }
 
 /// A callback of the loop has returned an error.
-pub(crate) fn callback_failed(error: &dyn Display) {
+pub(crate) fn callback_failed(error: &(dyn Error + 'static)) {
     let error = Words(error);
     #[cfg(feature = "tracing")]
     limited!(error, %error, "a callback of the loop failed");
@@ -137,11 +139,11 @@ pub(crate) fn callback_failed(error: &dyn Display) {
 }
 
 /// A listener has returned an error or has panicked, and no other event reports it.
-pub(crate) fn listener_failed(event: &str, error: impl Display) {
+pub(crate) fn listener_failed(event: &str, error: impl Deref<Target = dyn Error + Send + Sync>) {
     #[cfg(feature = "tracing")]
-    limited!(error, event, error = %Words(&error), "a listener failed");
+    limited!(error, event, error = %Words(&*error), "a listener failed");
     #[cfg(not(feature = "tracing"))]
-    limited!("a listener of `{event}` failed: {}", Words(&error));
+    limited!("a listener of `{event}` failed: {}", Words(&*error));
     drop_each([error]);
 }
 
@@ -172,12 +174,12 @@ pub(crate) fn in_websocket<F: Future>(_id: u64, future: F) -> F {
     future
 }
 
-/// An error in words. An app's error may panic when it is formatted.
-struct Words<'a>(&'a dyn Display);
+/// An error and its causes in words. An app's error may panic when it is formatted.
+struct Words<'a>(&'a (dyn Error + 'static));
 
 impl Display for Words<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words = crate::emitter::contain(|| Ok(self.0.to_string()));
+        let words = contain(|| Ok(report(self.0).to_string()));
         f.write_str(words.as_deref().unwrap_or("an error that panics when it is put in words"))
     }
 }

@@ -12,7 +12,7 @@ pub enum SocketError {
         uri: String,
     },
     /// The socket could not be created, or its address could not be determined.
-    #[error("cannot listen on {uri}: {source}")]
+    #[error("cannot listen on {uri}")]
     Listen {
         /// The address.
         uri: String,
@@ -21,7 +21,7 @@ pub enum SocketError {
     },
     /// The system could not accept a connection, for lack of descriptors or memory. Accepting goes
     /// on when it can.
-    #[error("cannot accept a connection: {source}")]
+    #[error("cannot accept a connection")]
     Accept {
         /// The system's error.
         source: Arc<io::Error>,

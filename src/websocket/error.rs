@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::emitter::contain;
+use crate::emitter::{contain, report};
 use crate::protocol::{ProtocolError, close_code};
 
 /// Why a connection failed: the argument of its `error` event. `close` follows always.
@@ -39,13 +39,13 @@ pub enum ConnectionError {
         limit: usize,
     },
     /// A listener panicked or returned `Err`.
-    #[error("a listener failed: {0}")]
+    #[error("a listener failed")]
     Listener(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// A [`MessageWriter`](crate::message::MessageWriter) was dropped before its message was complete.
     #[error("a message was not completed")]
     MessageAbandoned,
     /// The network failed.
-    #[error("the connection failed: {0}")]
+    #[error("the connection failed")]
     Io(#[source] Arc<io::Error>),
     /// The handshake was refused, so no connection was opened. The middleware's `error` event
     /// carries it.
@@ -68,10 +68,10 @@ impl ConnectionError {
         }
     }
 
-    /// Returns the error in words. If the message of a listener's error panics, the text says only
+    /// Returns the error and its causes in words, like [`report`](crate::errors::report). If the message of a listener's error panics, the text says only
     /// that a listener failed.
     pub fn reason(&self) -> Cow<'_, str> {
-        contain(|| Ok(self.to_string())).map_or("a listener failed".into(), Cow::Owned)
+        contain(|| Ok(report(self).to_string())).map_or("a listener failed".into(), Cow::Owned)
     }
 
     /// Returns the error's cause in one word, under which [`WebSocketStats`](crate::stats::WebSocketStats)
@@ -143,7 +143,7 @@ pub enum HandshakeError {
     /// A `connection` listener, or `with_verify`'s closure, panicked or returned `Err`; or
     /// [`select_subprotocol`](crate::WebSocketOptions::select_subprotocol)'s closure panicked or
     /// selected a subprotocol that the client did not offer.
-    #[error("a listener failed: {0}")]
+    #[error("a listener failed")]
     Listener(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// `with_verify`'s closure and the `connection` listeners did not decide in time.
     #[error("no decision within {limit:?}")]

@@ -312,6 +312,8 @@ impl fmt::Debug for WebSocketMiddleware {
 ///
 /// It returns nothing, a `bool` or a `Result`. An asynchronous closure is cloned for each call, so what it captures is
 /// `Clone`: handles, senders, and anything in an `Arc`. `M` tells the kinds apart; the compiler infers it.
+///
+/// This trait is sealed: only this crate implements it.
 #[diagnostic::on_unimplemented(
     message = "this closure does not fit an event of a `WebSocketMiddleware`",
     label = "not a listener",

@@ -211,11 +211,11 @@ async fn a_middleware_that_rejects_calls_all_its_error_listeners() {
     websocket.on("error", async |_| panic!("no"));
     websocket.on("error", async move |connection: WebSocketConnection| {
         pass(10).await;
-        log.add(format_args!("later {}", connection.error().unwrap()));
+        log.add(format_args!("later {}", connection.error().unwrap().reason()));
     });
     websocket.on("error", move |connection: WebSocketConnection| {
         let request = connection.request().unwrap();
-        log.add(format_args!("{} {} {}", connection.error().unwrap(), request.path(), connection.write("nobody")));
+        log.add(format_args!("{} {} {}", connection.error().unwrap().reason(), request.path(), connection.write("nobody")));
     });
     let (mut peer, _serving) = Peer::serve(&HttpServer::new((websocket.clone(), router)));
     assert_eq!(peer.ask(HANDSHAKE).await.status(), 500);

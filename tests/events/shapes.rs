@@ -241,7 +241,7 @@ async fn values_that_a_listener_may_return() {
 }
 
 fn log_error(connection: WebSocketConnection, log: &'static Log) {
-    connection.on("error", move |error: &ConnectionError| log.add(error));
+    connection.on("error", move |error: &ConnectionError| log.add(error.reason()));
 }
 
 #[tokio::test(start_paused = true)]

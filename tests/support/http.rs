@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::Log;
 use react_websocket::body::BodyWriter;
+use react_websocket::errors::report;
 use react_websocket::{BodyStream, HttpServer, Response, ServerRequest};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -107,7 +108,7 @@ pub fn tell(request: ServerRequest) -> Response {
 pub fn errors(http: &HttpServer) -> Log {
     let log = Log::default();
     let noting = log.clone();
-    http.on("error", move |error| noting.add(error));
+    http.on("error", move |error| noting.add(report(error)));
     log
 }
 

@@ -2,7 +2,7 @@
 
 use super::middleware::{Chain, Middleware, Next};
 use super::response_future::{IntoResponse, ResponseFuture};
-use crate::emitter::{ClonedForEachCallSoUseArc, output_of};
+use crate::emitter::{ClonedForEachCallSoUseArc, Sealed, output_of};
 use crate::http::message::ServerRequest;
 
 /// A handler before the router: a [`Middleware`], or a closure `|request: ServerRequest, next:
@@ -11,6 +11,8 @@ use crate::http::message::ServerRequest;
 /// The closure may be synchronous or asynchronous, and returns what [`IntoResponse`] lists. An asynchronous closure is cloned
 /// for each request, so what it captures is `Clone`: handles, senders, and anything in an `Arc`. `M` tells the kinds apart;
 /// the compiler infers it.
+///
+/// This trait is sealed: only this crate implements it.
 #[diagnostic::on_unimplemented(
     message = "this is no middleware",
     label = "not a middleware",
@@ -21,7 +23,7 @@ use crate::http::message::ServerRequest;
 )]
 pub trait IntoMiddleware<M> {
     #[doc(hidden)]
-    fn into_middleware(self) -> Box<dyn Middleware>;
+    fn into_middleware(self, _: Sealed) -> Box<dyn Middleware>;
 }
 
 /// A handler at the end of the chain: a closure `|request: ServerRequest|`, or a [`Middleware`].
@@ -30,6 +32,8 @@ pub trait IntoMiddleware<M> {
 /// The closure may be synchronous or asynchronous, and returns what [`IntoResponse`] lists. An asynchronous closure is cloned
 /// for each request, so what it captures is `Clone`: handles, senders, and anything in an `Arc`. `M` tells the kinds apart;
 /// the compiler infers it.
+///
+/// This trait is sealed: only this crate implements it.
 #[diagnostic::on_unimplemented(
     message = "this is no router",
     label = "not a router",
@@ -40,7 +44,7 @@ pub trait IntoMiddleware<M> {
 )]
 pub trait IntoRouter<M> {
     #[doc(hidden)]
-    fn into_router(self) -> Box<dyn Middleware>;
+    fn into_router(self, _: Sealed) -> Box<dyn Middleware>;
 }
 
 /// The markers that tell kinds of handlers apart.
@@ -48,8 +52,11 @@ pub trait IntoRouter<M> {
 pub(super) mod kind {
     use std::marker::PhantomData;
 
+    #[derive(Debug)]
     pub enum Type {}
+    #[derive(Debug)]
     pub struct Sync<K>(PhantomData<K>);
+    #[derive(Debug)]
     pub struct Async<K>(PhantomData<K>);
 }
 
@@ -75,7 +82,7 @@ where
 }
 
 impl<T: Middleware> IntoMiddleware<kind::Type> for T {
-    fn into_middleware(self) -> Box<dyn Middleware> {
+    fn into_middleware(self, _: Sealed) -> Box<dyn Middleware> {
         Box::new(self)
     }
 }
@@ -85,8 +92,10 @@ where
     F: Fn(ServerRequest, Next) -> R + Send + Sync + 'static,
     R: IntoResponse<K>,
 {
-    fn into_middleware(self) -> Box<dyn Middleware> {
-        Box::new(MiddlewareClosure(move |request: ServerRequest, next: Next| self(request, next).into_response_future()))
+    fn into_middleware(self, _: Sealed) -> Box<dyn Middleware> {
+        Box::new(MiddlewareClosure(move |request: ServerRequest, next: Next| {
+            self(request, next).into_response_future(Sealed)
+        }))
     }
 }
 
@@ -104,13 +113,13 @@ where
     Fut: Future<Output = R> + Send + 'static,
     R: IntoResponse<K>,
 {
-    fn into_middleware(self) -> Box<dyn Middleware> {
+    fn into_middleware(self, _: Sealed) -> Box<dyn Middleware> {
         Box::new(MiddlewareClosure(move |request: ServerRequest, next: Next| later((self.clone())(request, next))))
     }
 }
 
 impl<T: Middleware> IntoRouter<kind::Type> for T {
-    fn into_router(self) -> Box<dyn Middleware> {
+    fn into_router(self, _: Sealed) -> Box<dyn Middleware> {
         Box::new(self)
     }
 }
@@ -120,8 +129,8 @@ where
     F: Fn(ServerRequest) -> R + Send + Sync + 'static,
     R: IntoResponse<K>,
 {
-    fn into_router(self) -> Box<dyn Middleware> {
-        Box::new(RouterClosure(move |request: ServerRequest| self(request).into_response_future()))
+    fn into_router(self, _: Sealed) -> Box<dyn Middleware> {
+        Box::new(RouterClosure(move |request: ServerRequest| self(request).into_response_future(Sealed)))
     }
 }
 
@@ -131,13 +140,13 @@ where
     Fut: Future<Output = R> + Send + 'static,
     R: IntoResponse<K>,
 {
-    fn into_router(self) -> Box<dyn Middleware> {
+    fn into_router(self, _: Sealed) -> Box<dyn Middleware> {
         Box::new(RouterClosure(move |request: ServerRequest| later((self.clone())(request))))
     }
 }
 
 fn later<K>(running: impl Future<Output: IntoResponse<K>> + Send + 'static) -> ResponseFuture {
-    ResponseFuture::new(async move { output_of!(running).into_response_future().await })
+    ResponseFuture::new(async move { output_of!(running).into_response_future(Sealed).await })
 }
 
 /// Boxes a closure as a [`Middleware`], for a chain that is built at run time.
@@ -161,13 +170,13 @@ fn later<K>(running: impl Future<Output: IntoResponse<K>> + Send + 'static) -> R
 /// HttpServer::new((middlewares, |_request: ServerRequest| Response::new(404)));
 /// ```
 pub fn middleware<M>(closure: impl IntoMiddleware<M>) -> Box<dyn Middleware> {
-    closure.into_middleware()
+    closure.into_middleware(Sealed)
 }
 
 /// Boxes a router as a [`Middleware`], for a router that is chosen at run time, or as the last of a
 /// `Vec` of middlewares.
 pub fn router<M>(closure: impl IntoRouter<M>) -> Box<dyn Middleware> {
-    closure.into_router()
+    closure.into_router(Sealed)
 }
 
 /// The handlers that a server can have.
@@ -178,6 +187,8 @@ pub fn router<M>(closure: impl IntoRouter<M>) -> Box<dyn Middleware> {
 /// * A `Vec<Box<dyn Middleware>>`, the router last; see [`middleware`](crate::handlers::middleware) and [`router`](crate::handlers::router).
 ///
 /// A request that passes all of them is answered with 404.
+///
+/// This trait is sealed: only this crate implements it.
 #[diagnostic::on_unimplemented(
     message = "a server cannot be made of this",
     label = "give a router, or a tuple of up to 12 middlewares and routers, the router last",
@@ -189,10 +200,12 @@ pub fn router<M>(closure: impl IntoRouter<M>) -> Box<dyn Middleware> {
 )]
 pub trait IntoChain<M> {
     #[doc(hidden)]
-    fn into_chain(self) -> Chain;
+    fn into_chain(self, _: Sealed) -> Chain;
 }
 
 /// A part of a tuple before the router: a middleware, an `Option` of one, or a `Vec` of them.
+///
+/// This trait is sealed: only this crate implements it.
 #[diagnostic::on_unimplemented(
     message = "this is no middleware",
     label = "not a middleware, nor an `Option` or a `Vec` of middlewares",
@@ -202,7 +215,7 @@ pub trait IntoChain<M> {
 )]
 pub trait ChainPart<M> {
     #[doc(hidden)]
-    fn add_to(self, handlers: &mut Vec<Box<dyn Middleware>>);
+    fn add_to(self, _: Sealed, handlers: &mut Vec<Box<dyn Middleware>>);
 }
 
 /// The markers that tell parts apart.
@@ -210,38 +223,42 @@ pub trait ChainPart<M> {
 mod part {
     use std::marker::PhantomData;
 
+    #[derive(Debug)]
     pub struct One<M>(PhantomData<M>);
+    #[derive(Debug)]
     pub struct Maybe<M>(PhantomData<M>);
+    #[derive(Debug)]
     pub struct Many<M>(PhantomData<M>);
+    #[derive(Debug)]
     pub enum List {}
 }
 
 impl<T: IntoMiddleware<M>, M> ChainPart<part::One<M>> for T {
-    fn add_to(self, handlers: &mut Vec<Box<dyn Middleware>>) {
-        handlers.push(self.into_middleware());
+    fn add_to(self, _: Sealed, handlers: &mut Vec<Box<dyn Middleware>>) {
+        handlers.push(self.into_middleware(Sealed));
     }
 }
 
 impl<T: IntoMiddleware<M>, M> ChainPart<part::Maybe<M>> for Option<T> {
-    fn add_to(self, handlers: &mut Vec<Box<dyn Middleware>>) {
-        handlers.extend(self.map(T::into_middleware));
+    fn add_to(self, _: Sealed, handlers: &mut Vec<Box<dyn Middleware>>) {
+        handlers.extend(self.map(|part| part.into_middleware(Sealed)));
     }
 }
 
 impl<T: IntoMiddleware<M>, M> ChainPart<part::Many<M>> for Vec<T> {
-    fn add_to(self, handlers: &mut Vec<Box<dyn Middleware>>) {
-        handlers.extend(self.into_iter().map(T::into_middleware));
+    fn add_to(self, _: Sealed, handlers: &mut Vec<Box<dyn Middleware>>) {
+        handlers.extend(self.into_iter().map(|part| part.into_middleware(Sealed)));
     }
 }
 
 impl<R: IntoRouter<M>, M> IntoChain<(M,)> for R {
-    fn into_chain(self) -> Chain {
-        Chain::new(vec![self.into_router()])
+    fn into_chain(self, _: Sealed) -> Chain {
+        Chain::new(vec![self.into_router(Sealed)])
     }
 }
 
 impl IntoChain<part::List> for Vec<Box<dyn Middleware>> {
-    fn into_chain(self) -> Chain {
+    fn into_chain(self, _: Sealed) -> Chain {
         Chain::new(self)
     }
 }
@@ -255,11 +272,11 @@ macro_rules! chain_from_tuple {
         {
             #[allow(non_snake_case, reason = "the type's letter names the value too")]
             #[allow(unused_mut, reason = "a tuple may have a router only")]
-            fn into_chain(self) -> Chain {
+            fn into_chain(self, _: Sealed) -> Chain {
                 let ($($part,)* router,) = self;
                 let mut handlers = Vec::new();
-                $($part.add_to(&mut handlers);)*
-                handlers.extend([router.into_router()]);
+                $($part.add_to(Sealed, &mut handlers);)*
+                handlers.extend([router.into_router(Sealed)]);
                 Chain::new(handlers)
             }
         }

@@ -96,6 +96,12 @@ impl Drop for Handlers {
     }
 }
 
+impl fmt::Debug for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chain").finish_non_exhaustive()
+    }
+}
+
 impl Chain {
     pub(crate) fn new(handlers: Vec<Box<dyn Middleware>>) -> Chain {
         Chain { handlers: Arc::new(Handlers(handlers)) }

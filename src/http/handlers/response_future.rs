@@ -2,7 +2,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::emitter::{BoxError, Contained, Never, contain};
+use crate::emitter::{BoxError, Contained, Never, Sealed, contain};
 use crate::http::HttpError;
 use crate::http::message::Response;
 
@@ -31,6 +31,7 @@ pub struct ResponseFuture(State);
 
 /// The future that awaits a [`ResponseFuture`].
 #[doc(hidden)]
+#[allow(missing_debug_implementations, reason = "an app cannot name it")]
 pub struct RunningResponse(State);
 
 enum State {
@@ -100,46 +101,50 @@ impl fmt::Debug for ResponseFuture {
 /// `Err` may be a [`Response`], which the client gets as it is, or any error: the client gets a 500 page, and the server
 /// emits `error`. An asynchronous router or middleware returns the same, in the end. `K` tells the types apart; the
 /// compiler infers it.
+///
+/// This trait is sealed: only this crate implements it.
 #[diagnostic::on_unimplemented(
     message = "a router or middleware cannot return `{Self}`",
     label = "return a `Response`, a `ResponseFuture`, or a `Result` of one of these"
 )]
 pub trait IntoResponse<K> {
     #[doc(hidden)]
-    fn into_response_future(self) -> ResponseFuture;
+    fn into_response_future(self, _: Sealed) -> ResponseFuture;
 }
 
 #[doc(hidden)]
+#[derive(Debug)]
 pub enum Page {}
 #[doc(hidden)]
+#[derive(Debug)]
 pub enum Error {}
 
 impl IntoResponse<()> for Response {
-    fn into_response_future(self) -> ResponseFuture {
+    fn into_response_future(self, _: Sealed) -> ResponseFuture {
         self.into()
     }
 }
 
 impl IntoResponse<()> for ResponseFuture {
-    fn into_response_future(self) -> ResponseFuture {
+    fn into_response_future(self, _: Sealed) -> ResponseFuture {
         self
     }
 }
 
 impl IntoResponse<()> for Never {
-    fn into_response_future(self) -> ResponseFuture {
+    fn into_response_future(self, _: Sealed) -> ResponseFuture {
         self
     }
 }
 
 impl<T: Into<ResponseFuture>> IntoResponse<Page> for Result<T, Response> {
-    fn into_response_future(self) -> ResponseFuture {
+    fn into_response_future(self, _: Sealed) -> ResponseFuture {
         self.map_or_else(ResponseFuture::from, T::into)
     }
 }
 
 impl<T: Into<ResponseFuture>, E: Into<BoxError>> IntoResponse<Error> for Result<T, E> {
-    fn into_response_future(self) -> ResponseFuture {
+    fn into_response_future(self, _: Sealed) -> ResponseFuture {
         self.map_or_else(|error| ResponseFuture::for_error(error.into()), T::into)
     }
 }

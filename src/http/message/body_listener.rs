@@ -1,5 +1,7 @@
 use super::body_writer::{BodyWriter, EVENTS};
-use crate::emitter::{BoxError, EachTime, ListenerError, ListenerId, ListenerOutput, Once, Rank, expect_fit, listeners_of};
+use crate::emitter::{
+    BoxError, EachTime, ListenerError, ListenerId, ListenerOutput, Once, Rank, Sealed, expect_fit, listeners_of,
+};
 
 /// A closure that can listen to the events of a [`BodyStream`](crate::BodyStream) or a [`BodyWriter`].
 ///
@@ -8,6 +10,8 @@ use crate::emitter::{BoxError, EachTime, ListenerError, ListenerId, ListenerOutp
 /// for [`once`](BodyWriter::once) may give it away (`FnOnce`).
 ///
 /// `M` tells the forms apart, and `Calls` those for `on` and for `once`; the compiler infers them.
+///
+/// This trait is sealed: only this crate implements it.
 #[diagnostic::on_unimplemented(
     message = "this closure cannot listen to the events of a body stream",
     label = "not a listener",
@@ -16,13 +20,15 @@ use crate::emitter::{BoxError, EachTime, ListenerError, ListenerId, ListenerOutp
 )]
 pub trait IntoBodyListener<M, Calls = EachTime> {
     #[doc(hidden)]
-    fn into_body_listener(self) -> impl FnMut(&BodyWriter) -> Result<(), BoxError> + Send + 'static;
+    fn into_body_listener(self, _: Sealed) -> impl FnMut(&BodyWriter) -> Result<(), BoxError> + Send + 'static;
 }
 
 /// The markers that tell the forms of closures apart.
 #[doc(hidden)]
 pub(super) mod form {
+    #[derive(Debug)]
     pub enum Plain {}
+    #[derive(Debug)]
     pub enum WithWriter {}
 }
 use form::{Plain, WithWriter};
@@ -32,7 +38,7 @@ where
     F: FnMut() -> R + Send + 'static,
     R: ListenerOutput,
 {
-    fn into_body_listener(mut self) -> impl FnMut(&BodyWriter) -> Result<(), BoxError> + Send + 'static {
+    fn into_body_listener(mut self, _: Sealed) -> impl FnMut(&BodyWriter) -> Result<(), BoxError> + Send + 'static {
         move |_| self().into_result()
     }
 }
@@ -42,7 +48,7 @@ where
     F: FnMut(&BodyWriter) -> R + Send + 'static,
     R: ListenerOutput,
 {
-    fn into_body_listener(mut self) -> impl FnMut(&BodyWriter) -> Result<(), BoxError> + Send + 'static {
+    fn into_body_listener(mut self, _: Sealed) -> impl FnMut(&BodyWriter) -> Result<(), BoxError> + Send + 'static {
         move |writer| self(writer).into_result()
     }
 }
@@ -52,7 +58,7 @@ where
     F: FnOnce() -> R + Send + 'static,
     R: ListenerOutput,
 {
-    fn into_body_listener(self) -> impl FnMut(&BodyWriter) -> Result<(), BoxError> + Send + 'static {
+    fn into_body_listener(self, _: Sealed) -> impl FnMut(&BodyWriter) -> Result<(), BoxError> + Send + 'static {
         let mut listener = Some(self);
         move |_| listener.take().map_or(Ok(()), |listener| listener().into_result())
     }
@@ -63,7 +69,7 @@ where
     F: FnOnce(&BodyWriter) -> R + Send + 'static,
     R: ListenerOutput,
 {
-    fn into_body_listener(self) -> impl FnMut(&BodyWriter) -> Result<(), BoxError> + Send + 'static {
+    fn into_body_listener(self, _: Sealed) -> impl FnMut(&BodyWriter) -> Result<(), BoxError> + Send + 'static {
         let mut listener = Some(self);
         move |writer| listener.take().map_or(Ok(()), |listener| listener(writer).into_result())
     }
@@ -99,7 +105,7 @@ impl BodyWriter {
     /// # Errors
     /// [`ListenerError::UnknownEvent`].
     pub fn try_on<M>(&self, event: &str, listener: impl IntoBodyListener<M>) -> Result<ListenerId, ListenerError> {
-        self.add_listener(event, Rank::On, listener.into_body_listener())
+        self.add_listener(event, Rank::On, listener.into_body_listener(Sealed))
     }
 
     /// Like [`once`](Self::once), but returns the error instead of panicking.
@@ -107,7 +113,7 @@ impl BodyWriter {
     /// # Errors
     /// [`ListenerError::UnknownEvent`].
     pub fn try_once<M>(&self, event: &str, listener: impl IntoBodyListener<M, Once>) -> Result<ListenerId, ListenerError> {
-        self.add_listener(event, Rank::Once, listener.into_body_listener())
+        self.add_listener(event, Rank::Once, listener.into_body_listener(Sealed))
     }
 
     listeners_of! { EVENTS, &BodyWriter, |writer| Some(&writer.inner.events.listeners) }

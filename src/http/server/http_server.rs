@@ -8,7 +8,7 @@ use super::app_stream::AppStream;
 use super::connection_task::{ConnectionTask, accept};
 use super::handle::{Listening, Serving};
 use super::sockets::Sockets;
-use crate::emitter::{Contained, EventNames, listener_methods};
+use crate::emitter::{Contained, EventNames, Sealed, listener_methods};
 use crate::http::HttpError;
 use crate::http::context::{HttpOptions, ServerContext, ServerEvents};
 use crate::http::handlers::{Chain, IntoChain};
@@ -33,11 +33,12 @@ const EVENTS: EventNames = EventNames {
 /// feature `tracing`, failures of the app are printed to stderr, at most ten a second, and those of clients are not reported.
 ///
 /// ```no_run
+/// use react_websocket::errors::report;
 /// use react_websocket::{HttpServer, Response, ServerRequest, SocketServer};
 ///
 /// # async fn run() -> Result<(), react_websocket::Error> {
 /// let http = HttpServer::new(|_request: ServerRequest| Response::plaintext("Hello"));
-/// http.on("error", |error| eprintln!("{error}"));
+/// http.on("error", |error| eprintln!("{}", report(error)));
 /// http.listen(SocketServer::new("127.0.0.1:8000")?).await
 /// # }
 /// ```
@@ -90,7 +91,7 @@ impl HttpServer {
     ///
     /// For a chain that is made by configuration, see [`IntoChain`].
     pub fn new<M>(handlers: impl IntoChain<M>) -> HttpServer {
-        HttpServer::of(handlers.into_chain(), HttpOptions::new(), Arc::default())
+        HttpServer::of(handlers.into_chain(Sealed), HttpOptions::new(), Arc::default())
     }
 
     /// Returns a server with the same handlers and listeners, and other limits and timeouts. What

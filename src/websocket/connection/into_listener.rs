@@ -29,6 +29,8 @@ use crate::websocket::state::handle::WebSocketConnection;
 /// give away what it captures (`FnOnce`), and is not cloned.
 ///
 /// `M` tells the kinds of closures apart, and `Calls` those for `on` and for `once`; the compiler infers them.
+///
+/// This trait is sealed: only this crate implements it.
 #[diagnostic::on_unimplemented(
     message = "this closure does not fit any event of a connection",
     label = "not a listener",
@@ -50,24 +52,40 @@ pub trait IntoListener<M, Calls = EachTime> {
 pub(crate) mod kind {
     use std::marker::PhantomData;
 
+    #[derive(Debug)]
     pub struct Sync<A>(PhantomData<A>);
+    #[derive(Debug)]
     pub struct Async<A>(PhantomData<A>);
     /// An asynchronous closure that borrows its argument.
+    #[derive(Debug)]
     pub struct Borrowing<A: ?Sized>(PhantomData<A>);
     /// Takes the connection too, by reference or by value.
+    #[derive(Debug)]
     pub struct With<M>(PhantomData<M>);
+    #[derive(Debug)]
     pub struct Owning<M>(PhantomData<M>);
 
+    #[derive(Debug)]
     pub enum Nothing {}
+    #[derive(Debug)]
     pub enum Str {}
+    #[derive(Debug)]
     pub enum OwnedText {}
+    #[derive(Debug)]
     pub enum Slice {}
+    #[derive(Debug)]
     pub enum OwnedBytes {}
+    #[derive(Debug)]
     pub enum AnyMessage {}
+    #[derive(Debug)]
     pub enum Reason {}
+    #[derive(Debug)]
     pub enum ReasonAndCode {}
+    #[derive(Debug)]
     pub enum Error {}
+    #[derive(Debug)]
     pub enum Code {}
+    #[derive(Debug)]
     pub enum CodeAndReason {}
 }
 use kind::{Async, Borrowing, Owning, Sync, With};

@@ -1,5 +1,6 @@
 use std::fmt;
 
+use crate::emitter::Sealed;
 use crate::protocol::Opcode;
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::handle::WebSocketConnection;
@@ -35,9 +36,10 @@ pub struct MessageWriter<T: Payload> {
 }
 
 /// The kind of message that a [`MessageWriter`] writes: [`TextPayload`] or [`BinaryPayload`].
+/// This trait is sealed.
 pub trait Payload {
     #[doc(hidden)]
-    const OPCODE: Opcode;
+    fn opcode(_: Sealed) -> Opcode;
 }
 
 /// Text messages.
@@ -49,11 +51,15 @@ pub enum TextPayload {}
 pub enum BinaryPayload {}
 
 impl Payload for TextPayload {
-    const OPCODE: Opcode = Opcode::Text;
+    fn opcode(_: Sealed) -> Opcode {
+        Opcode::Text
+    }
 }
 
 impl Payload for BinaryPayload {
-    const OPCODE: Opcode = Opcode::Binary;
+    fn opcode(_: Sealed) -> Opcode {
+        Opcode::Binary
+    }
 }
 
 impl MessageWriter<TextPayload> {
@@ -90,7 +96,7 @@ impl<T: Payload> MessageWriter<T> {
     }
 
     fn opcode(&self) -> Opcode {
-        if self.begun { Opcode::Continuation } else { T::OPCODE }
+        if self.begun { Opcode::Continuation } else { T::opcode(Sealed) }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::websocket::error::HandshakeError;
 
 /// Why a handshake is refused, and what the client is answered.
 #[doc(hidden)]
+#[allow(missing_debug_implementations, reason = "an app cannot name it")]
 pub struct Rejection {
     pub(crate) error: HandshakeError,
     /// Boxed, since most handshakes are not refused.
@@ -41,6 +42,7 @@ pub(crate) type Verdict = Result<Option<Arc<dyn Any + Send + Sync>>, Rejection>;
 
 /// A verdict, or the future of one.
 #[doc(hidden)]
+#[allow(missing_debug_implementations, reason = "an app cannot name it")]
 pub enum Verifying {
     Now(Verdict),
     Later(Pin<Box<dyn Future<Output = Verdict> + Send>>),
@@ -59,6 +61,8 @@ fn forbidden() -> Rejection {
 ///
 /// It returns what [`IntoVerdict`] lists. An asynchronous closure is cloned for each handshake, so what it captures is
 /// `Clone`: handles, senders, and anything in an `Arc`. `M` tells the kinds apart; the compiler infers it.
+///
+/// This trait is sealed: only this crate implements it.
 #[diagnostic::on_unimplemented(
     message = "this closure cannot decide about handshakes",
     label = "not a closure for `with_verify`",
@@ -77,6 +81,7 @@ pub(crate) mod kind {
     use std::marker::PhantomData;
 
     /// When it returns, and what.
+    #[derive(Debug)]
     pub struct Returns<When, K>(PhantomData<(When, K)>);
 }
 
@@ -124,6 +129,8 @@ where
 /// and `ok_or`: `find(token).await?.ok_or_else(|| Response::new(403))`.
 ///
 /// `K` tells the types apart; the compiler infers it.
+///
+/// This trait is sealed: only this crate implements it.
 #[diagnostic::on_unimplemented(
     message = "a handshake cannot be decided about by `{Self}`",
     label = "return a `bool`, an `Option<T>`, or a `Result` of `()`, a `bool` or a `T`",
@@ -153,8 +160,10 @@ impl<T: Approval<A>, A> IntoVerdict<(A,)> for Option<T> {
 }
 
 #[doc(hidden)]
+#[derive(Debug)]
 pub struct Page<A>(A);
 #[doc(hidden)]
+#[derive(Debug)]
 pub struct Failure<A>(A);
 
 impl<T: Approval<A>, A> IntoVerdict<Page<A>> for Result<T, Response> {
@@ -176,6 +185,7 @@ pub trait Approval<A>: Sized {
 }
 
 #[doc(hidden)]
+#[derive(Debug)]
 pub enum Value {}
 
 impl<T: Send + Sync + 'static> Approval<Value> for T {
@@ -193,12 +203,16 @@ impl<T: Send + Sync + 'static> Approval<Value> for T {
 /// Types that may themselves mean a refusal are never taken for a value. They have two markers, of which the compiler cannot
 /// choose one, so they do not compile, and it shows the names. Rust has no other way to except a type from all types.
 #[doc(hidden)]
+#[derive(Debug)]
 pub enum MayMeanARefusal {}
 #[doc(hidden)]
+#[derive(Debug)]
 pub enum TakeItOutOfOkFirst {}
 #[doc(hidden)]
+#[derive(Debug)]
 pub enum IsAFuture {}
 #[doc(hidden)]
+#[derive(Debug)]
 pub enum NeedsAwait {}
 
 macro_rules! not_a_value {

@@ -1,6 +1,8 @@
 //! The events of a connection: their names, the arguments of their listeners, and the data of each
 //! event.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use crate::emitter::{Contained, EventNames, Events, Listener, ListenerError, did_you_mean};
@@ -146,6 +148,12 @@ const fn shape_of(event: u8) -> Shape {
 pub struct ConnectionListener {
     pub(crate) shape: Shape,
     pub(crate) listener: Contained<Box<dyn Listener<ConnectionEvents>>>,
+}
+
+impl fmt::Debug for ConnectionListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionListener").finish_non_exhaustive()
+    }
 }
 
 impl ConnectionListener {

@@ -1,0 +1,37 @@
+//! The guides. They are also the folder `docs` of the repository.
+
+// A page links to the others by labels, which end it. Here the labels are defined first, since the first definition counts.
+
+#[doc = "[events-asynchronous-listeners]: crate::guide::events#asynchronous-listeners"]
+#[doc = "[operations-what-surprises]: crate::guide::operations#what-surprises"]
+#[doc = ""]
+#[doc = include_str!("../docs/porting.md")]
+pub mod porting {}
+
+#[doc = include_str!("../docs/events.md")]
+pub mod events {}
+
+#[doc = include_str!("../docs/testing.md")]
+pub mod testing {}
+
+#[doc = "[security-behind-a-proxy]: crate::guide::security#behind-a-proxy"]
+#[doc = ""]
+#[doc = include_str!("../docs/operations.md")]
+pub mod operations {}
+
+#[doc = "[architecture-tests]: crate::guide::architecture#tests"]
+#[doc = ""]
+#[doc = include_str!("../docs/security.md")]
+pub mod security {}
+
+#[doc = include_str!("../docs/performance.md")]
+pub mod performance {}
+
+#[doc = "[design]: crate::guide::design"]
+#[doc = "[security-what-was-tried-on-it]: crate::guide::security#what-was-tried-on-it"]
+#[doc = ""]
+#[doc = include_str!("../docs/ARCHITECTURE.md")]
+pub mod architecture {}
+
+#[doc = include_str!("../docs/DESIGN.md")]
+pub mod design {}
