@@ -91,6 +91,8 @@ fn main() {
 
     let _ = fs::remove_dir_all(&copy);
     copy_directory(&here.join("../src"), &copy);
+    // It includes the pages of `docs`, which are not copied.
+    fs::write(copy.join("guide.rs"), "").expect("a writable directory");
     if let Some(breakage) = std::env::var_os("MODELS_BREAKAGE").filter(|name| !name.is_empty()) {
         let patch = here.join("breakages").join(breakage).with_extension("patch");
         // A patch whose lines have moved leaves no copy behind, which would be taken for a source.
