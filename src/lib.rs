@@ -27,7 +27,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `json` | [`Response::json`](Response), `write_json` of connections and groups, and [`Text`] as a value, on serde |
+//! | `json` | [`Response::json`](Response), [`ServerRequest::json`](ServerRequest), `write_json` of connections and groups, and [`Text`] as a value, on serde |
 //! | `tracing` | a span for each connection and each WebSocket, and events for refusals, faults, closes and slow listeners |
 #![forbid(unsafe_code)]
 #![warn(missing_docs, unreachable_pub, missing_debug_implementations, clippy::unwrap_used, clippy::expect_used)]
@@ -67,6 +67,8 @@ pub mod body {
 pub mod errors {
     pub use crate::emitter::{BoxError, ListenerError, report};
     pub use crate::groups::GroupError;
+    #[cfg(feature = "json")]
+    pub use crate::http::JsonError;
     pub use crate::http::{FormError, HttpError};
     pub use crate::socket::SocketError;
     pub use crate::websocket::{Closed, ConnectionError, HandshakeError};

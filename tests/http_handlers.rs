@@ -440,6 +440,29 @@ async fn a_router_that_returns_the_error_of_a_form_answers_with_400() {
     }
 }
 
+/// Malformed JSON is the client's fault, as a malformed form is.
+#[cfg(feature = "json")]
+#[tokio::test(start_paused = true)]
+async fn a_router_that_returns_the_error_of_json_answers_with_400() {
+    async fn sum(request: ServerRequest) -> Result<Response, BoxError> {
+        let numbers: Vec<u32> = request.json()?;
+        Ok(Response::plaintext(numbers.iter().sum::<u32>().to_string()))
+    }
+    let http = HttpServer::new(sum);
+    let log = errors(&http);
+    for (body, reason) in [
+        ("[1, 2", "EOF while parsing a list at line 1 column 5"),
+        ("[-1]", "invalid value: integer `-1`, expected u32 at line 1 column 3"),
+        ("", "EOF while parsing a value at line 1 column 0"),
+    ] {
+        let said = say(&http, post("application/json", body)).await;
+        assert_eq!(said, Said { text: page("400 Bad Request"), end: CLOSED }, "{body:?}");
+        assert_eq!(log.take(), [format!("malformed JSON in the request body: {reason}")]);
+    }
+    assert_eq!(http.stats().errors.get("json"), Some(&3));
+    assert_eq!(say(&http, post("application/json", "[1, 2]")).await.text, ok("3"));
+}
+
 #[tokio::test]
 async fn a_request_has_both_addresses() {
     let http = HttpServer::new(|request: ServerRequest| {

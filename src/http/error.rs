@@ -124,14 +124,24 @@ pub enum HttpError {
     /// [`parsed_body`](crate::ServerRequest::parsed_body)'s error.
     #[error(transparent)]
     Form(FormError),
+    /// The request's body is not the JSON that the app expects, and a middleware or the router returned
+    /// [`json`](crate::ServerRequest::json)'s error.
+    #[cfg(feature = "json")]
+    #[error(transparent)]
+    Json(JsonError),
     /// The app failed: a middleware or the router panicked or returned `Err`, or a response cannot be sent as it is.
     #[error("the request handler failed")]
     Handler(#[source] BoxError),
 }
 
 impl HttpError {
-    /// The error that a handler returned. A malformed form is an error of the client.
+    /// The error that a handler returned. A malformed form or JSON is an error of the client.
     pub(crate) fn returned(error: BoxError) -> HttpError {
+        #[cfg(feature = "json")]
+        let error = match error.downcast() {
+            Ok(error) => return HttpError::Json(*error),
+            Err(error) => error,
+        };
         match error.downcast() {
             Ok(error) => HttpError::Form(*error),
             Err(error) => HttpError::Handler(error),
@@ -141,7 +151,7 @@ impl HttpError {
     /// Returns the error's cause in one word, under which [`HttpStats`](crate::stats::HttpStats) counts
     /// it: `request_line`, `target`, `header`, `line_end`, `host`, `content_length`,
     /// `ambiguous_length`, `chunk`, `incomplete`, `transfer_encoding`, `connect`, `version`,
-    /// `too_large`, `timeout`, `client_left`, `full`, `address`, `form`, `handler`.
+    /// `too_large`, `timeout`, `client_left`, `full`, `address`, `form`, `json`, `handler`.
     pub fn cause(&self) -> &'static str {
         match self {
             HttpError::RequestLine => "request_line",
@@ -168,6 +178,8 @@ impl HttpError {
             HttpError::TooManyFromAddress { .. } => "address",
             HttpError::ClientLeft => "client_left",
             HttpError::Form(_) => "form",
+            #[cfg(feature = "json")]
+            HttpError::Json(_) => "json",
             HttpError::Handler(_) => "handler",
         }
     }
@@ -186,6 +198,8 @@ impl HttpError {
             | HttpError::Chunk
             | HttpError::Incomplete
             | HttpError::Form(_) => StatusCode::BAD_REQUEST,
+            #[cfg(feature = "json")]
+            HttpError::Json(_) => StatusCode::BAD_REQUEST,
             HttpError::TransferEncoding | HttpError::Connect => StatusCode::NOT_IMPLEMENTED,
             HttpError::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             HttpError::RequestLineTooLong { .. } => StatusCode::URI_TOO_LONG,
@@ -201,6 +215,23 @@ impl HttpError {
             HttpError::Handler(_) => StatusCode::INTERNAL_SERVER_ERROR,
             HttpError::ClientLeft | HttpError::WriteTimeout { .. } => return None,
         })
+    }
+}
+
+/// Why a body is not the JSON that the app expects: its syntax is malformed, or it does not fit the
+/// type. The [`source`](std::error::Error::source) has the reason and its line.
+///
+/// A router or middleware may return it as its error, by `?`. The client gets a 400 then, and the
+/// server's `error` event has [`HttpError::Json`](crate::errors::HttpError::Json).
+#[cfg(feature = "json")]
+#[derive(Debug, thiserror::Error)]
+#[error("malformed JSON in the request body")]
+pub struct JsonError(#[source] serde_json::Error);
+
+#[cfg(feature = "json")]
+impl JsonError {
+    pub(crate) fn new(error: serde_json::Error) -> JsonError {
+        JsonError(error)
     }
 }
 

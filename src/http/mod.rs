@@ -10,6 +10,8 @@ mod message;
 mod server;
 
 pub use context::{HttpOptions, TrustedProxies};
+#[cfg(feature = "json")]
+pub use error::JsonError;
 pub use error::{FormError, HttpError};
 pub use handlers::{
     Chain, ChainPart, IntoChain, IntoMiddleware, IntoResponse, IntoRouter, Middleware, Next, ResponseFuture, middleware,

@@ -210,6 +210,16 @@ impl WebSocketMiddleware {
         self.add(event, Rank::Once, call_once(listener))
     }
 
+    /// Like `on("connection", …)`, but the compiler infers the argument's type:
+    /// `websocket.on_connection(|connection| …)`. The closure may return a future.
+    pub fn on_connection<F, R, K>(&self, listener: F) -> ListenerId
+    where
+        F: Fn(WebSocketConnection) -> R + Send + Sync + 'static,
+        R: IntoListenerFuture<K>,
+    {
+        expect_fit(self.add("connection", Rank::On, Box::new(move |connection| listener(connection).into_call())))
+    }
+
     removal_methods! { EVENTS, |middleware| Some(&middleware.shared.listeners) }
 
     /// Returns the connections that are open now, like Node's `wss.clients`. A connection is open when its

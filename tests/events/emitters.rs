@@ -202,6 +202,21 @@ async fn a_once_listener_of_a_middleware_is_called_for_one_of_many_handshakes() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn on_connection_infers_its_argument_and_takes_closures_of_both_kinds() {
+    let (log, websocket) = (log(), WebSocketMiddleware::new());
+    let id = websocket.on_connection(move |connection| log.add(connection.request().unwrap().path()));
+    websocket.on_connection(move |connection| async move {
+        pass(10).await;
+        log.add(format_args!("later {}", connection.is_writable()));
+    });
+    let (mut peer, _serving) = Peer::serve(&HttpServer::new((websocket.clone(), router)));
+    assert_eq!(peer.ask(HANDSHAKE).await.status(), 101);
+    assert_eq!(log.take(), ["/", "later true"]);
+    websocket.remove_listener(id);
+    assert_eq!(websocket.listener_count("connection"), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_middleware_that_rejects_calls_all_its_error_listeners() {
     let (log, websocket) = (log(), WebSocketMiddleware::new());
     websocket.on("connection", |_| Err::<(), _>("not today"));

@@ -119,8 +119,10 @@ impl Connection {
                 Poll::Pending => self.write(&out).await?,
                 Poll::Ready(Piece::Cut(cut)) => {
                     // What the app has not asked for is its mistake.
-                    if cut != Cut::Closed {
-                        self.server.emit_error(HttpError::Handler(cut.reason().into()));
+                    if cut != Cut::Closed
+                        && let Some(error) = reader.take_error()
+                    {
+                        self.server.emit_error(HttpError::Handler(error));
                     }
                     return Err(ConnectionEnd::Broken);
                 }

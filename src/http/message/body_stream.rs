@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::body_writer::{BodyWriter, Cut, Inner, Phase};
+use crate::emitter::BoxError;
 
 /// A response body that is written while it is sent: server-sent events, downloads, and everything
 /// that takes time. It corresponds to a `ThroughStream` as a body in ReactPHP.
@@ -136,8 +137,8 @@ impl BodyReader {
     }
 
     /// Returns why the body is incomplete, if it was cut.
-    pub(crate) fn cut(&self) -> Option<Cut> {
-        self.inner.state.lock().cut
+    pub(crate) fn take_error(&self) -> Option<BoxError> {
+        self.inner.state.lock().take_error()
     }
 
     /// Returns the next piece for the connection to send.

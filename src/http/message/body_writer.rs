@@ -1,14 +1,13 @@
 use std::collections::VecDeque;
 use std::fmt;
-use std::pin::pin;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 
-use crate::emitter::{EventNames, SharedEmitter};
+use crate::emitter::{BoxError, EventNames, SharedEmitter, drop_each};
 use crate::runtime::trace;
 
 pub(super) const EVENTS: EventNames = EventNames {
@@ -22,7 +21,7 @@ const SHUTDOWN: u8 = 1;
 const CLOSE: u8 = 2;
 
 /// From so many unsent bytes on, `write` returns `false`: ReactPHP's figure, and what one read of a client takes.
-const SOFT_LIMIT: usize = 64 * 1024;
+pub(super) const SOFT_LIMIT: usize = 64 * 1024;
 
 /// With so many unsent bytes, the app ignores `false`. The response is cut before memory runs out.
 pub(crate) const HARD_LIMIT: usize = 4 << 20;
@@ -48,8 +47,6 @@ pub struct BodyWriter {
 pub(crate) struct Inner {
     pub(crate) state: Mutex<State>,
     writers: AtomicUsize,
-    /// Notified when there is room again, or nothing more is written. The state changes first.
-    room: Notify,
     pub(super) events: SharedEmitter<u8, BodyWriter>,
 }
 
@@ -65,6 +62,10 @@ pub(crate) struct State {
     wants_drain: bool,
     /// The connection that sends the body.
     pub(crate) reader: Option<Waker>,
+    /// Tasks that wait until there is room, or the stream is over.
+    waiting: Vec<Waker>,
+    /// The error that the app cut the body with.
+    error: Option<BoxError>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,6 +83,7 @@ pub(crate) enum Cut {
     Closed,
     Abandoned,
     TooMuchUnsent,
+    Failed,
 }
 
 impl Cut {
@@ -89,6 +91,7 @@ impl Cut {
     pub(crate) fn reason(self) -> &'static str {
         match self {
             Cut::Closed => "a body stream was closed before all of it was sent",
+            Cut::Failed => "the source of a body stream failed",
             Cut::Abandoned => "the last writer of a body stream was dropped without `end()`",
             Cut::TooMuchUnsent => {
                 "more than 4194304 bytes of a body stream are unsent: heed what `write` returns, or use `send`"
@@ -117,35 +120,53 @@ impl State {
     fn has_room(&self) -> bool {
         self.phase != Phase::Open || self.unsent < SOFT_LIMIT
     }
+
+    /// Takes the wakers of the connection and of all tasks that wait.
+    fn take_wakers(&mut self) -> impl Iterator<Item = Waker> + use<> {
+        self.reader.take().into_iter().chain(std::mem::take(&mut self.waiting))
+    }
+
+    /// Registers a task to be woken when there is room.
+    fn wait(&mut self, waker: &Waker) {
+        if !self.waiting.iter().any(|waiting| waiting.will_wake(waker)) {
+            self.waiting.push(waker.clone());
+        }
+    }
+
+    /// Returns why the body is incomplete, if it was cut: the app's error if there is one.
+    pub(crate) fn take_error(&mut self) -> Option<BoxError> {
+        let cut = self.cut?;
+        Some(self.error.take().unwrap_or_else(|| cut.reason().into()))
+    }
 }
 
 impl Inner {
     pub(crate) fn new() -> Arc<Inner> {
-        Arc::new(Inner {
-            state: Mutex::default(),
-            writers: AtomicUsize::new(0),
-            room: Notify::new(),
-            events: SharedEmitter::default(),
-        })
+        Arc::new(Inner { state: Mutex::default(), writers: AtomicUsize::new(0), events: SharedEmitter::default() })
     }
 
     /// Closes the stream, unless it is closed already. `cause`: why the body is incomplete; without one it is if something is
     /// unsent.
     pub(crate) fn close(self: &Arc<Inner>, cause: Option<Cut>) {
+        self.close_with(cause, None);
+    }
+
+    fn close_with(self: &Arc<Inner>, cause: Option<Cut>, error: Option<BoxError>) {
         let mut state = self.state.lock();
         // A stream that has ended needs no writer any more.
         if state.phase == Phase::Closed || cause == Some(Cut::Abandoned) && state.phase == Phase::Ended {
-            return;
+            drop(state);
+            return drop_each(error);
         }
         state.phase = Phase::Closed;
+        state.error = error;
         let pieces = std::mem::take(&mut state.pieces);
         state.unsent = 0;
         state.cut = cause.or((!pieces.is_empty()).then_some(Cut::Closed));
-        let reader = state.reader.take();
+        let woken = state.take_wakers();
         drop(state);
         drop(pieces);
-        wake(reader);
-        self.room.notify_waiters();
+        woken.for_each(Waker::wake);
         self.emit(CLOSE);
     }
 
@@ -157,8 +178,9 @@ impl Inner {
             return;
         }
         let drained = std::mem::take(&mut state.wants_drain) && state.phase == Phase::Open;
+        let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        self.room.notify_waiters();
+        waiting.into_iter().for_each(Waker::wake);
         if drained {
             self.emit(DRAIN);
         }
@@ -216,14 +238,7 @@ impl BodyWriter {
 
     /// Waits until there is room, then [writes](BodyWriter::write). Returns `false` if the stream is over.
     pub async fn send(&self, bytes: impl AsRef<[u8]>) -> bool {
-        loop {
-            let mut room = pin!(self.inner.room.notified());
-            room.as_mut().enable();
-            if self.inner.state.lock().has_room() {
-                break;
-            }
-            room.await;
-        }
+        poll_fn(|cx| self.poll_room(cx)).await;
         self.write(bytes);
         self.is_writable()
     }
@@ -234,10 +249,9 @@ impl BodyWriter {
         if state.phase == Phase::Open {
             state.phase = Phase::Ended;
         }
-        let reader = state.reader.take();
+        let woken = state.take_wakers();
         drop(state);
-        wake(reader);
-        self.inner.room.notify_waiters();
+        woken.for_each(Waker::wake);
     }
 
     /// Writes a last piece and [ends](BodyWriter::end) the body.
@@ -255,9 +269,35 @@ impl BodyWriter {
         self.inner.close(None);
     }
 
+    /// Cuts the body, like [`close`](BodyWriter::close), because its source has failed. The server's
+    /// `error` event has the error.
+    pub fn fail(&self, error: impl Into<BoxError>) {
+        self.inner.close_with(Some(Cut::Failed), Some(error.into()));
+    }
+
     /// Returns whether [`write`](BodyWriter::write) still accepts bytes.
     pub fn is_writable(&self) -> bool {
         self.inner.state.lock().phase == Phase::Open
+    }
+
+    /// Ready when there is room, or there will never be any.
+    pub(super) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.inner.state.lock();
+        if state.has_room() {
+            return Poll::Ready(());
+        }
+        state.wait(cx.waker());
+        Poll::Pending
+    }
+
+    /// Ready when the stream is over.
+    pub(super) fn poll_over(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.inner.state.lock();
+        if state.phase != Phase::Open {
+            return Poll::Ready(());
+        }
+        state.wait(cx.waker());
+        Poll::Pending
     }
 
     /// Returns the number of unsent bytes: accepted, but not in the client's socket yet. 0 once the

@@ -2,6 +2,7 @@
 //! are pure: bytes in, values out.
 
 mod body_listener;
+mod body_source;
 mod body_stream;
 mod body_writer;
 mod form;

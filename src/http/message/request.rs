@@ -14,6 +14,8 @@ use super::head::{Framing, Head};
 use super::params::Params;
 use crate::emitter::Contained;
 use crate::http::FormError;
+#[cfg(feature = "json")]
+use crate::http::JsonError;
 
 /// A request: ReactPHP's `ServerRequestInterface`. It is cheap to clone.
 ///
@@ -240,6 +242,25 @@ impl ServerRequest {
     pub fn parsed_body(&self) -> Result<Form, FormError> {
         let content_type = self.values(&CONTENT_TYPE).next().unwrap_or_default();
         form::parse(content_type, self.body())
+    }
+
+    /// Parses the body as JSON, whatever its content type says.
+    ///
+    /// ```
+    /// use react_websocket::errors::JsonError;
+    /// use react_websocket::{Response, ServerRequest};
+    ///
+    /// let _router = |request: ServerRequest| -> Result<Response, JsonError> {
+    ///     let numbers: Vec<f64> = request.json()?;
+    ///     Ok(Response::json(&numbers.iter().sum::<f64>()))
+    /// };
+    /// ```
+    ///
+    /// # Errors
+    /// The body is not JSON, or does not fit `T`. A router that returns the error answers with 400.
+    #[cfg(feature = "json")]
+    pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, JsonError> {
+        serde_json::from_slice(self.body()).map_err(JsonError::new)
     }
 
     /// Returns the value of this type that a middleware attached.

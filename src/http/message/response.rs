@@ -273,9 +273,9 @@ impl Response {
             self.mistake(format!("{} is not a final status", self.status));
         }
         if let BodyKind::Stream(reader) = &self.body.0
-            && let Some(cut) = reader.cut()
+            && let Some(error) = reader.take_error()
         {
-            self.mistake(cut.reason().to_owned());
+            return Response::failed(HttpError::Handler(error));
         }
         match self.mistake {
             Some(what) => Response::failed(HttpError::Handler(String::from(what).into())),
