@@ -31,7 +31,7 @@ const EVERYWHERE: [(&str, &str); 8] = [
     ("tokio::", "crate::model::tokio::"),
 ];
 
-const SOME: [Exchange; 24] = [
+const SOME: [Exchange; 25] = [
     // The guides are no code.
     exchange("lib.rs", "pub mod guide;", ""),
     // Soon there are too many.
@@ -56,6 +56,7 @@ const SOME: [Exchange; 24] = [
     exchange("runtime/clock/coarse.rs", "std::time::SystemTime::now()", "std::time::UNIX_EPOCH"),
     // The threads' own.
     exchange("websocket/state/cork.rs", "thread_local! {", "::shuttle::thread_local! {"),
+    exchange("http/h1/answering.rs", "thread_local! {", "::shuttle::thread_local! {"),
     exchange("websocket/state/buffers.rs", "thread_local! {", "::shuttle::thread_local! {"),
     exchange("websocket/driver/scratch.rs", "thread_local! {", "::shuttle::thread_local! {"),
     exchange("websocket/driver/backlog.rs", "thread_local! {", "::shuttle::thread_local! {"),
@@ -68,11 +69,13 @@ const SOME: [Exchange; 24] = [
 ];
 
 /// Statics, each of which begins anew in every execution.
-const STATICS: [(&str, &str); 7] = [
+const STATICS: [(&str, &str); 9] = [
     ("websocket/state/slot.rs", "static SLOTS: Slab<Slot> = Slab::new();"),
     ("groups/slot.rs", "static SLOTS: Slab<Slot> = Slab::new();"),
     ("websocket/state/cork.rs", "static NEXT: AtomicU32 = AtomicU32::new(1);"),
     ("emitter/listener.rs", "static NEXT: AtomicU64 = AtomicU64::new(0);"),
+    ("http/lifecycle/alarm.rs", "static WAKERS: Wakers = Wakers(Mutex::new(BTreeMap::new()));"),
+    ("http/lifecycle/alarm.rs", "static NEXT: AtomicU64 = AtomicU64::new(0);"),
     ("http/lifecycle/shutdown.rs", "static NEXT: AtomicU64 = AtomicU64::new(0);"),
     ("event_loop/queue.rs", "static LOOPS: RwLock<Vec<Arc<Queue>>> = RwLock::new(Vec::new());"),
     ("event_loop/queue.rs", "static NEXT: AtomicU64 = AtomicU64::new(0);"),

@@ -11,10 +11,10 @@ class Row:
     name: str
     mode: str
     options: str
-    # What the goal is a multiple of: a floor, or "itself" with one thread; None if it is an absolute number.
+    # What the goal is a multiple of: a floor, hyper, or "itself" with one thread; None if it is an absolute number.
     against: str | None
     goal: float
-    # The mode of the servers: they echo, or they broadcast.
+    # The role of the servers: they echo, they broadcast, or they answer GET requests.
     role: str = "echo"
     # The field of the load generator's result, and how it is shown.
     field: str = "server_cpu_ns_each"
@@ -39,6 +39,10 @@ def broadcast(name, options, goal):
     return Row(name, "broadcast", f"--members 1000 {options}", "floor_tokio", goal, role="broadcast")
 
 
+def get(name, options, goal):
+    return Row(name, "get", options, "hyper", goal, role="get")
+
+
 def idle(name, options):
     return Row(name, "idle", f"--connections 4000 {options}", None, 1.4, field="bytes_each", unit=KIB)
 
@@ -61,6 +65,10 @@ ROWS = [
     idle("idle connection, fresh", "--payload 0"),
     idle("idle connection after 16 KiB", "--payload 16384"),
     Row("open, upgrade, close", "handshake", "--concurrency 16", "floor_tokio", 1.10),
+    get("GET, a load tester's headers, 32 connections", "--connections 32 --headers tester", 1.0),
+    get("GET, a browser's headers, 32 connections", "--connections 32 --headers browser", 1.0),
+    get("GET, a load tester's headers, 16 pipelined", "--connections 32 --depth 16 --headers tester", 0.8),
+    get("GET, a browser's headers, 16 pipelined", "--connections 32 --depth 16 --headers browser", 0.8),
     broadcast("broadcast 16 × 100 B to 1000, a delivery", "--burst 16 --payload 100", 1.15),
     broadcast("broadcast 1 × 100 B to 1000, a delivery", "--burst 1 --payload 100", 1.10),
     broadcast("broadcast 4 × 4 KiB to 1000, a delivery", "--burst 4 --payload 4096", 1.15),

@@ -18,22 +18,23 @@ class Server:
 
 
 BOTH = {"echo": [], "broadcast": ["--mode", "broadcast"]}
+ALL = {**BOTH, "get": []}
 
 
-def core(program, kind, **more):
-    return Server(program, kind, program, BOTH, **more)
+def core(program, kind, roles=BOTH, **more):
+    return Server(program, kind, program, roles, **more)
 
 
 def variant(mode):
     return Server(f"ours ({mode})", "variant", "ours", {"echo": ["--mode", mode]})
 
 
-def peer(name, forward=False):
+def peer(name, forward=False, roles=BOTH):
     """With `forward`, messages are sent when there are no more to read, instead of one by one."""
     program = f"peer_{name.replace('-', '_')}"
     if forward:
         return Server(f"{name} (forward)", "peer", program, {"echo": ["--style", "forward"]}, needs="peers")
-    return Server(name, "peer", program, BOTH, needs="peers")
+    return Server(name, "peer", program, roles, needs="peers")
 
 
 def script(name, runtime, file):
@@ -43,7 +44,7 @@ def script(name, runtime, file):
 SERVERS = [
     core("floor_epoll", "floor"),
     core("floor_tokio", "floor", has_workers=True),
-    core("ours", "ours", has_workers=True),
+    core("ours", "ours", roles=ALL, has_workers=True),
     variant("argument"),
     variant("async"),
     peer("fastwebsockets"),
@@ -56,8 +57,9 @@ SERVERS = [
     peer("sockudo-ws"),
     peer("sockudo-ws", forward=True),
     peer("soketto"),
-    peer("actix-ws"),
-    peer("axum"),
+    peer("actix-ws", roles=ALL),
+    peer("axum", roles=ALL),
+    peer("hyper", roles={"get": []}),
     script("ws on Node", "node", "ws.js"),
     script("Bun", "bun", "bun.js"),
 ]

@@ -45,7 +45,7 @@ def summary(results, rows, servers):
 
 
 def verdict(results, row):
-    against = {"floor_epoll": "epoll", "floor_tokio": "tokio", "itself": "one thread", None: row.unit[0]}[row.against]
+    against = {"floor_epoll": "epoll", "floor_tokio": "tokio", "itself": "one thread", "hyper": "hyper", None: row.unit[0]}[row.against]
     if row.against is None:
         ours = results.median(row, "ours")
         ours = None if ours is None else ours * row.unit[1]

@@ -22,6 +22,10 @@ pub struct Request {
     pub uri: String,
     pub version: Version,
     pub headers: HeaderMap,
+    /// Headers looked up by name before any other access, which builds no map.
+    pub looked_up: Vec<(String, Option<String>)>,
+    /// The path and the cookies, before anything has built a URI or a map, and afterwards.
+    pub before_and_after: [String; 2],
     pub body: Vec<u8>,
 }
 
@@ -40,15 +44,23 @@ impl Exchange {
     pub fn with_router(options: HttpOptions, bytes: &[u8], cuts: &Cuts) -> Exchange {
         let requests = Arc::new(Mutex::new(Vec::new()));
         let seen = requests.clone();
+        let names = names_in(bytes);
         let router = move |request: ServerRequest| {
+            let look_up = |name: &String| (name.clone(), request.header(name).map(str::to_owned));
+            let looked_up = names.iter().map(look_up).collect();
+            let views = || format!("{} {:?} {:?}", request.path(), request.query_params(), request.cookie_params());
+            let before = views();
+            let (uri, headers) = (request.uri().to_string(), request.headers().clone());
             // Whatever else can be asked of a request must not fail either.
-            let _ = (request.query_params(), request.cookie_params(), request.parsed_body(), request.path());
+            let _ = request.parsed_body();
             seen.lock().unwrap().push(Request {
                 method: request.method().clone(),
                 target: request.target().to_owned(),
-                uri: request.uri().to_string(),
+                uri,
                 version: request.version(),
-                headers: request.headers().clone(),
+                headers,
+                looked_up,
+                before_and_after: [before, views()],
                 body: request.body().to_vec(),
             });
             Response::new(200)
@@ -70,6 +82,13 @@ impl Exchange {
         let answers = lasting(&written.lock().unwrap());
         Exchange { requests: Vec::new(), errors, answers }
     }
+}
+
+/// Everything that may be the name of a header in these bytes, and a name that may be absent.
+fn names_in(bytes: &[u8]) -> Vec<String> {
+    let before_colons = bytes.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b':').next());
+    let names = before_colons.filter_map(|name| String::from_utf8(name.to_vec()).ok());
+    names.chain(["X-Absent".to_owned()]).collect()
 }
 
 /// Runs a future to its end in paused time, which passes at once when there is nothing else to do.

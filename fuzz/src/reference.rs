@@ -234,6 +234,12 @@ pub fn check<'a>(bytes: &'a [u8], exchange: &Exchange, limits: &Limits) -> &'a [
             let values: Vec<_> = request.headers.get_all(name).iter().map(|value| value.as_bytes()).collect();
             assert_eq!(values, head.all(name.as_str()), "{name}");
         }
+        for (name, value) in &request.looked_up {
+            let first = head.all(&name.to_ascii_lowercase()).first().copied();
+            assert_eq!(value.as_deref(), first.and_then(|first| std::str::from_utf8(first).ok()), "{name}");
+        }
+        let [before, after] = &request.before_and_after;
+        assert_eq!(before, after);
         let framing = head.framing().unwrap_or_else(|| panic!("taken, and in doubt: {head:?}"));
         let Body::Complete(body, length) = framing.body(&rest[head.start + head.length..], limits.body) else {
             panic!("taken, and the body is none: {head:?}");

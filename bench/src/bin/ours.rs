@@ -4,7 +4,8 @@
 #![forbid(unsafe_code)]
 
 use react_websocket::{
-    Error, GroupManager, HttpServer, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware,
+    Error, GroupManager, HttpOptions, HttpServer, Response, ServerRequest, SocketServer, WebSocketConnection,
+    WebSocketMiddleware,
 };
 use react_websocket_bench::{Arguments, Trigger, block_on};
 
@@ -20,7 +21,12 @@ fn main() -> Result<(), Error> {
             other => panic!("there is no mode {other}"),
         };
         let router = |_request: ServerRequest| Response::plaintext("This is a websocket server");
-        HttpServer::new((websocket, router)).listen(SocketServer::new(arguments.address().to_string())?).await
+        // No peer limits the requests of a connection.
+        let options = HttpOptions::new().max_keep_alive_requests(u32::MAX);
+        HttpServer::new((websocket, router))
+            .with_options(options)
+            .listen(SocketServer::new(arguments.address().to_string())?)
+            .await
     })
 }
 

@@ -18,7 +18,12 @@ const SIZE_MAX: usize = 4 << 20;
 fn main() -> std::io::Result<()> {
     let arguments = Arguments::of(&["mode", "workers"]);
     let everybody: Everybody = arguments.is_broadcast().then(Arc::default);
-    let app = move || App::new().app_data(web::Data::new(everybody.clone())).route("/", web::get().to(upgrade));
+    let app = move || {
+        App::new()
+            .app_data(web::Data::new(everybody.clone()))
+            .route("/", web::get().to(upgrade))
+            .route("/hello", web::get().to(async || "This is a websocket server"))
+    };
     let server = HttpServer::new(app).workers(arguments.value("workers", 1)).tcp_nodelay(true);
     actix_web::rt::System::new().block_on(server.bind(arguments.address())?.run())
 }

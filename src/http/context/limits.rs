@@ -9,6 +9,10 @@ pub(crate) struct HeadLimits {
     pub(crate) headers: usize,
 }
 
+/// Maximum number of buffered bytes of responses at which a connection answers the next pipelined request. At or above it,
+/// the connection sends the buffer first.
+pub(crate) const BUFFERED_MAX: usize = 64 * 1024;
+
 /// The soft limit of open files, less what the rest of the program may need.
 #[cfg(unix)]
 pub(super) fn default_max_connections() -> Option<usize> {

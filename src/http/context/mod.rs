@@ -6,7 +6,7 @@ mod options;
 mod proxies;
 mod server_context;
 
-pub(crate) use limits::HeadLimits;
+pub(crate) use limits::{BUFFERED_MAX, HeadLimits};
 pub use options::HttpOptions;
 pub use proxies::TrustedProxies;
 pub(crate) use server_context::{ServerContext, ServerEvents};

@@ -2,15 +2,13 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderMap;
-
 use super::hooks::{BodyLimit, ErrorPage, Hook};
-use super::limits::{HeadLimits, default_max_connections};
+use super::limits::{BUFFERED_MAX, HeadLimits, default_max_connections};
 use super::proxies::TrustedProxies;
 use crate::emitter::contain;
 use crate::http::HttpError;
 use crate::http::lifecycle::ConnectionLimits;
-use crate::http::message::{Forwarding, HARD_LIMIT, Response, ServerRequest, URI_MAX};
+use crate::http::message::{Forwarding, HARD_LIMIT, Head, Response, ServerRequest, URI_MAX};
 use crate::runtime::stream::Stream;
 
 /// The limits and timeouts of an [`HttpServer`](crate::HttpServer), and the app's decisions before its handlers are
@@ -341,13 +339,13 @@ impl HttpOptions {
 
     /// Returns the most memory that one connection can take while it speaks HTTP, in bytes. The sum has a
     /// head, the bytes read ahead, the body that is being received, the bytes of a [`BodyStream`](crate::BodyStream),
-    /// and 8 KiB for everything else. A response's own bytes come on top, and so do larger bodies under
-    /// [`max_body_size_for`](HttpOptions::max_body_size_for). For a WebSocket see
+    /// 64 KiB of responses to pipelined requests, and 8 KiB for everything else. A response's own bytes come on top,
+    /// and so do larger bodies under [`max_body_size_for`](HttpOptions::max_body_size_for). For a WebSocket see
     /// [`WebSocketOptions::worst_case_bytes`](crate::WebSocketOptions).
     pub fn worst_case_bytes(&self) -> usize {
         let head = self.head.head.saturating_add(32 * 1024);
         let body = self.max_body_size.saturating_mul(2);
-        head.saturating_add(body).saturating_add(2 * HARD_LIMIT).saturating_add(8 * 1024)
+        head.saturating_add(body).saturating_add(2 * HARD_LIMIT + BUFFERED_MAX).saturating_add(8 * 1024)
     }
 
     /// Returns the network under which a connection is counted: an IPv4 address, or the /64 of an IPv6 address. A
@@ -363,11 +361,11 @@ impl HttpOptions {
         })
     }
 
-    /// Returns the client of a request with these headers on this stream. If a trusted proxy has sent the request, also
+    /// Returns the client of a request with this head on this stream. If a trusted proxy has sent the request, also
     /// returns the proxy's description of it.
-    pub(crate) fn client_of(&self, headers: &HeaderMap, stream: &Stream) -> (Option<SocketAddr>, Option<Forwarding>) {
+    pub(crate) fn client_of(&self, head: &Head, stream: &Stream) -> (Option<SocketAddr>, Option<Forwarding>) {
         match &self.trusted_proxies {
-            Some(proxies) => proxies.client(headers, stream),
+            Some(proxies) => proxies.client(head.headers(), stream),
             None => (stream.remote, None),
         }
     }

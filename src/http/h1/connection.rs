@@ -4,23 +4,22 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
-use http::header::{CONNECTION, HeaderValue};
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, timeout_at};
 
 use super::disconnect::DisconnectDetector;
 use super::encoder::encode_page;
 use super::linger::Linger;
-use super::parser::parse_head;
-use super::request_line::{ConnectionOptions, RequestLine};
-use super::scanner::{FoundHead, HeadScanner};
+use super::parser::{FoundHead, find_head};
+use super::request_line::RequestLine;
+use super::scanner::HeadScanner;
 use super::write_deadline::{CHECK_INTERVAL, WriteDeadline};
 use crate::http::HttpError;
 use crate::http::context::ServerContext;
 use crate::http::handlers::RunningResponse;
-use crate::http::lifecycle::{ConnectionPermit, Pending, Phase, Upgrade, Upgraded};
-use crate::http::message::{Framing, Response, ServerRequest};
+use crate::http::lifecycle::{ConnectionPermit, LazyAlarm, Pending, Phase, Upgrade, Upgraded};
+use crate::http::message::{Response, ServerRequest};
 use crate::runtime::stream::{Stream, Transport};
 
 /// A connection while it speaks HTTP: it reads one request after the other and responds in order.
@@ -28,12 +27,15 @@ pub(crate) struct Connection {
     pub(crate) stream: Stream,
     /// Bytes that are read and not used: the beginning of a request, or pipelined requests.
     pub(crate) buffer: BytesMut,
+    /// Responses that have not been sent yet.
+    pub(super) out: Vec<u8>,
     pub(crate) server: Arc<ServerContext>,
     accepted: Instant,
     /// `Some` until the first request is complete.
     pending: Option<Pending>,
     /// The client has sent its FIN. It still gets its responses.
     pub(crate) half_closed: bool,
+    alarm: LazyAlarm,
     /// The number of requests with a response.
     pub(crate) answered: u32,
     /// The request line of the current request, as far as it is known.
@@ -85,8 +87,20 @@ impl Connection {
         permit: ConnectionPermit,
         pending: Pending,
     ) -> Connection {
-        let (buffer, accepted, pending) = (BytesMut::new(), Instant::now(), Some(pending));
-        Connection { stream, buffer, server, accepted, pending, half_closed: false, answered: 0, line: None, permit }
+        let (buffer, out, accepted, pending) = (BytesMut::new(), Vec::new(), Instant::now(), Some(pending));
+        Connection {
+            stream,
+            buffer,
+            out,
+            server,
+            accepted,
+            pending,
+            alarm: LazyAlarm::default(),
+            half_closed: false,
+            answered: 0,
+            line: None,
+            permit,
+        }
     }
 
     /// Serves the connection until it ends or goes on as something else.
@@ -107,14 +121,11 @@ impl Connection {
 
     async fn serve(&mut self) -> Option<Box<dyn Upgrade>> {
         loop {
-            let next_step = match self.read_head().await {
-                Ok(request) => {
-                    self.pending = None;
-                    self.respond(request).await
-                }
-                Err(stop) => Err(stop),
-            };
-            self.pending = None;
+            let stop = std::future::poll_fn(|cx| Poll::Ready(self.answer_at_once(cx))).await;
+            let next_step = self.go_on(stop).await;
+            if next_step.is_err() {
+                self.pending = None;
+            }
             match next_step {
                 Ok(NextStep::NextRequest) => {}
                 Ok(NextStep::Upgrade(upgrade)) => return Some(upgrade),
@@ -141,31 +152,32 @@ impl Connection {
         }
     }
 
-    /// Reads a request but for its body.
-    async fn read_head(&mut self) -> Result<ServerRequest, ConnectionEnd> {
+    /// Waits until there is more of a request, or all of the head that has begun.
+    pub(super) async fn wait_for_head(&mut self) -> Result<(), ConnectionEnd> {
         self.line = None;
-        let mut deadline = self.request_deadline();
         // An empty line, which may follow a request (RFC 9112 §2.2), is not the beginning of another.
+        if !b"\r\n".starts_with(&self.buffer) {
+            return Box::pin(self.complete_head()).await;
+        }
+        let mut deadline = self.request_deadline(Instant::now());
         while b"\r\n".starts_with(&self.buffer) {
             self.wait_for_request(&mut deadline).await?;
         }
+        Ok(())
+    }
+
+    /// Reads until the head that has begun is complete.
+    async fn complete_head(&mut self) -> Result<(), ConnectionEnd> {
         let started = if self.answered == 0 { self.accepted } else { Instant::now() };
         let deadline = self.server.options.header_timeout.and_then(|limit| Some((started.checked_add(limit)?, limit)));
         let mut scanner = HeadScanner::default();
         loop {
             let found = scanner.scan(&self.buffer, &self.server.options.head);
-            if let Ok(Some(found)) = found {
-                let mut head = self.buffer.split_to(found.range.end).freeze();
-                head.advance(found.range.start);
-                let begun = self.begin(&head, &found);
-                if begun.is_err() {
-                    self.line = scanner.request_line(&head);
-                }
-                return begun;
-            }
             // Whatever goes wrong now: the error page for a HEAD has no body.
             self.line = scanner.request_line(&self.buffer);
-            found?;
+            if found? {
+                return Ok(find_head(&self.buffer, &self.server.options.head).map(drop)?);
+            }
             let fill = std::future::poll_fn(|cx| self.poll_fill_head(cx));
             let read = match deadline {
                 Some((deadline, limit)) => {
@@ -180,50 +192,67 @@ impl Connection {
     }
 
     /// How long the beginning of a request is waited for.
-    fn request_deadline(&self) -> Option<Instant> {
+    fn request_deadline(&self, now: Instant) -> Option<Instant> {
         let options = &self.server.options;
         match self.answered {
             0 => self.accepted.checked_add(options.header_timeout?),
-            _ => Instant::now().checked_add(options.keep_alive_timeout),
+            _ => now.checked_add(options.keep_alive_timeout),
         }
     }
 
     /// Waits for bytes of a request. A client that sends none is not told anything, and neither is one whose server ends
     /// meanwhile. A client that has not acknowledged the last response has not been waited for yet: its deadline begins then.
     async fn wait_for_request(&mut self, deadline: &mut Option<Instant>) -> Result<(), ConnectionEnd> {
-        let mut has_response = self.answered == 0;
+        let (mut has_response, mut now) = (self.answered == 0, Instant::now());
         while !self.half_closed {
-            let check = if has_response { None } else { Instant::now().checked_add(CHECK_INTERVAL) };
+            let check = if has_response { None } else { now.checked_add(CHECK_INTERVAL) };
             let next = [*deadline, check].into_iter().flatten().min();
-            if self.fill_until(next).await? > 0 {
+            if self.fill_until(next, now).await? > 0 {
                 return Ok(());
             }
             if self.half_closed || has_response {
                 break;
             }
-            has_response = true;
+            (has_response, now) = (true, Instant::now());
             if !self.stream.acknowledged(0).all {
                 if Box::pin(self.wait_until_acknowledged()).await? > 0 {
                     return Ok(());
                 }
-                *deadline = self.request_deadline();
+                now = Instant::now();
+                *deadline = self.request_deadline(now);
             }
         }
         Err(ConnectionEnd::Idle)
     }
 
     /// Reads once, until the deadline. 0 bytes if it passes, or if the server begins to end.
-    async fn fill_until(&mut self, deadline: Option<Instant>) -> io::Result<usize> {
+    async fn fill_until(&mut self, deadline: Option<Instant>, now: Instant) -> io::Result<usize> {
         // The runtime learns of bytes that have arrived when it asks the system once more.
         let mut check = std::pin::pin!(tokio::task::yield_now());
+        let (is_first, mut now) = (self.answered == 0, Some(now));
         let read = std::future::poll_fn(|cx| match self.poll_fill_head(cx) {
             // `run` has this polled when the server begins to end.
             Poll::Pending if self.permit.shutdown().is_closing() => check.as_mut().poll(cx).map(|()| Ok(0)),
+            Poll::Pending if !is_first => {
+                self.poll_passed(deadline, now.take().unwrap_or_else(Instant::now), cx).map(|()| Ok(0))
+            }
             read => read,
         });
         match deadline {
-            Some(deadline) => timeout_at(deadline, read).await.unwrap_or(Ok(0)),
-            None => read.await,
+            Some(deadline) if is_first => Box::pin(timeout_at(deadline, read)).await.unwrap_or(Ok(0)),
+            _ => read.await,
+        }
+    }
+
+    /// Ready when the deadline has passed. The alarm stays set between requests, which may follow each other closely.
+    fn poll_passed(&mut self, deadline: Option<Instant>, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        match deadline {
+            Some(deadline) if now >= deadline => Poll::Ready(()),
+            Some(deadline) => {
+                self.alarm.wake_at(deadline, now, self.permit.clock(), cx);
+                Poll::Pending
+            }
+            None => Poll::Pending,
         }
     }
 
@@ -256,35 +285,22 @@ impl Connection {
         Poll::Ready(())
     }
 
-    fn begin(&mut self, head: &Bytes, found: &FoundHead) -> Result<ServerRequest, ConnectionEnd> {
-        let head = parse_head(head, found)?;
-        let options = head.headers.get_all(CONNECTION).iter().map(HeaderValue::as_bytes);
-        let connection = ConnectionOptions::read(options);
-        self.line = Some(RequestLine { method: head.method.clone(), version: head.version, connection });
-        let (client, forwarding) = self.server.options.client_of(&head.headers, &self.stream);
+    /// Returns the request that has this head.
+    pub(super) fn begin(&mut self, found: FoundHead, bytes: Bytes) -> Result<ServerRequest, HttpError> {
+        // Whatever goes wrong now: the error page for a HEAD has no body.
+        self.line = Some(found.line);
+        let head = found.into_head(bytes)?;
+        self.pending = None;
+        let (client, forwarding) = self.server.options.client_of(&head, &self.stream);
         let (peer, local) = (self.stream.remote, self.stream.local.clone());
         Ok(ServerRequest::of(head, client, peer, local, forwarding))
-    }
-
-    /// Reads the request's body, runs the chain and sends its response.
-    async fn respond(&mut self, mut request: ServerRequest) -> Result<NextStep, ConnectionEnd> {
-        if request.framing() != Framing::Length(0) {
-            let body = Box::pin(self.read_body(&request)).await?;
-            request = request.with_body(body);
-        }
-        self.server.admission.counts.requested();
-        let mut running = self.server.chain.run(request);
-        let response = self.wait_for_response(&mut running).await?;
-        drop(running);
-        self.answered = self.answered.saturating_add(1);
-        self.send(response).await
     }
 
     /// Waits for the response of the handlers, or for the client to disconnect, which drops the future of the handlers.
     ///
     /// A reset is a disconnect. A FIN may be one, or the client may have sent its last request and wait for the response. So the
     /// handlers get `half_close_timeout` then.
-    async fn wait_for_response(&mut self, running: &mut RunningResponse) -> Result<Response, ConnectionEnd> {
+    pub(super) async fn wait_for_response(&mut self, running: &mut RunningResponse) -> Result<Response, ConnectionEnd> {
         let mut disconnect = DisconnectDetector::default();
         std::future::poll_fn(|cx| {
             if let Poll::Ready(response) = Pin::new(&mut *running).poll(cx) {

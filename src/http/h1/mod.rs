@@ -1,5 +1,6 @@
-//! HTTP/1.1 and 1.0 on one connection (RFC 9112), on httparse. `body`, `encoder`, `parser` and `scanner` are pure.
+//! HTTP/1.1 and 1.0 on one connection (RFC 9112). `body`, `encoder`, `parser` and `scanner` are pure.
 
+mod answering;
 mod body;
 mod connection;
 mod date;

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::Version;
-use http::header::{EXPECT, HeaderMap};
+use http::header::EXPECT;
 use tokio::time::{Instant, timeout_at};
 
 use super::body::BodyDecoder;
@@ -15,7 +15,7 @@ impl Connection {
     /// Reads a request's body, whole.
     pub(crate) async fn read_body(&mut self, request: &ServerRequest) -> Result<Bytes, ConnectionEnd> {
         let mut decoder = BodyDecoder::new(request.framing(), self.server.options.body_limit(request)?)?;
-        if request.version() == Version::HTTP_11 && expects_continue(request.headers()) && self.buffer.is_empty() {
+        if request.version() == Version::HTTP_11 && expects_continue(request) && self.buffer.is_empty() {
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
             // The client may still be reading the response before.
             Box::pin(self.wait_until_acknowledged()).await?;
@@ -78,7 +78,7 @@ impl BodyDeadline {
 }
 
 /// RFC 9110 section 10.1.1. Other expectations are ignored, as in ReactPHP.
-fn expects_continue(headers: &HeaderMap) -> bool {
-    let mut members = headers.get_all(EXPECT).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+fn expects_continue(request: &ServerRequest) -> bool {
+    let mut members = request.values(&EXPECT).flat_map(|line| line.split(|byte| *byte == b','));
     members.any(|member| member.trim_ascii().eq_ignore_ascii_case(b"100-continue"))
 }

@@ -1,9 +1,9 @@
-use http::{Method, Version};
+use http::Version;
 
 /// What of a request decides how it is answered.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct RequestLine {
-    pub(crate) method: Method,
+    pub(crate) is_head: bool,
     pub(crate) version: Version,
     /// The request's `Connection` options.
     pub(crate) connection: ConnectionOptions,
@@ -12,7 +12,7 @@ pub(crate) struct RequestLine {
 impl Default for RequestLine {
     /// What a request is taken for whose line could not be read.
     fn default() -> RequestLine {
-        RequestLine { method: Method::GET, version: Version::HTTP_11, connection: ConnectionOptions::default() }
+        RequestLine { is_head: false, version: Version::HTTP_11, connection: ConnectionOptions::default() }
     }
 }
 
@@ -24,12 +24,11 @@ pub(crate) struct ConnectionOptions {
 }
 
 impl ConnectionOptions {
-    pub(crate) fn read<'a>(lines: impl Iterator<Item = &'a [u8]>) -> ConnectionOptions {
-        let mut options = ConnectionOptions::default();
-        for option in lines.flat_map(|line| line.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii) {
-            options.close |= option.eq_ignore_ascii_case(b"close");
-            options.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+    /// Reads a line of the field.
+    pub(crate) fn add(&mut self, line: &[u8]) {
+        for option in line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            self.close |= option.eq_ignore_ascii_case(b"close");
+            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
         }
-        options
     }
 }

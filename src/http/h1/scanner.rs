@@ -1,27 +1,13 @@
 //! Where a request head ends, in bytes that are still arriving (RFC 9112 sections 2.2 and 3). Pure.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
-use std::ops::Range;
-
-use http::{Method, Version};
+use http::Version;
 use memchr::{memchr, memchr_iter};
 
 use super::request_line::{ConnectionOptions, RequestLine};
 use crate::http::HttpError;
 use crate::http::context::HeadLimits;
 use crate::http::message::is_token_byte;
-
-/// Where a complete head is in a buffer, and where its parts are in it.
-#[derive(Debug)]
-pub(crate) struct FoundHead {
-    pub(crate) range: Range<usize>,
-    /// From here on places count from the start of the range.
-    pub(crate) method: Range<usize>,
-    pub(crate) target: Range<usize>,
-    pub(crate) version: Version,
-    /// Where the header lines begin.
-    pub(crate) headers: usize,
-}
 
 /// Finds the end of a head in a growing buffer and looks at every byte once.
 ///
@@ -37,14 +23,13 @@ pub(crate) struct HeadScanner {
     /// Complete lines, the request line included.
     lines: usize,
     request_line: RequestLineJudge,
-    headers_start: usize,
 }
 
 impl HeadScanner {
-    /// Returns where the head in `buffer` is, if it is complete.
+    /// Returns whether the head in `buffer` is complete.
     ///
     /// `buffer` begins with the bytes of the last call.
-    pub(crate) fn scan(&mut self, buffer: &[u8], limits: &HeadLimits) -> Result<Option<FoundHead>, HttpError> {
+    pub(crate) fn scan(&mut self, buffer: &[u8], limits: &HeadLimits) -> Result<bool, HttpError> {
         let fresh = buffer.get(self.scanned..).unwrap_or_default();
         for found in memchr_iter(b'\n', fresh) {
             let end = self.scanned.saturating_add(found);
@@ -57,7 +42,6 @@ impl HeadScanner {
                     continue;
                 }
                 self.request_line.finish(line)?;
-                self.headers_start = next_line;
             }
             let Some(line) = line.strip_suffix(b"\r") else {
                 self.check_size(end, limits)?;
@@ -66,7 +50,7 @@ impl HeadScanner {
             self.line_start = next_line;
             self.check_size(self.line_start, limits)?;
             if line.is_empty() {
-                return Ok(self.found());
+                return Ok(true);
             }
             self.lines = self.lines.saturating_add(1);
             if self.lines.saturating_sub(1) > limits.headers {
@@ -78,15 +62,7 @@ impl HeadScanner {
             self.judge(buffer.get(self.line_start..).unwrap_or_default(), limits)?;
         }
         self.check_size(self.scanned, limits)?;
-        Ok(None)
-    }
-
-    fn found(&self) -> Option<FoundHead> {
-        let RequestLineJudge { method_length, part_start: version_start, version, .. } = self.request_line;
-        let method = 0..method_length?;
-        let target = method.end.saturating_add(1)..version_start.saturating_sub(1);
-        let headers = self.headers_start.saturating_sub(self.start);
-        Some(FoundHead { range: self.start..self.line_start, method, target, version, headers })
+        Ok(false)
     }
 
     /// Returns what an error page needs to know of the request, if its method has arrived. `head`
@@ -95,9 +71,9 @@ impl HeadScanner {
     /// The version counts when the request line is complete. Until then it is HTTP/1.1.
     pub(crate) fn request_line(&self, head: &[u8]) -> Option<RequestLine> {
         let line = head.strip_prefix(b"\r\n").unwrap_or(head);
-        let method = Method::from_bytes(line.get(..self.request_line.method_length?)?).ok()?;
+        let is_head = line.get(..self.request_line.method_length?)? == b"HEAD";
         let version = self.request_line.version;
-        Some(RequestLine { method, version, connection: ConnectionOptions::default() })
+        Some(RequestLine { is_head, version, connection: ConnectionOptions::default() })
     }
 
     /// Judges the first line as far as it has arrived. `line` has no LF.

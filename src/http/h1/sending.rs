@@ -9,7 +9,6 @@ use tokio::io::AsyncWrite;
 use super::connection::{Connection, ConnectionEnd, NextStep};
 use super::disconnect::DisconnectDetector;
 use super::encoder::{self, BodyPlan, Plan};
-use super::request_line::RequestLine;
 use super::write_deadline::WriteDeadline;
 use crate::http::HttpError;
 use crate::http::lifecycle::{Phase, Upgrade};
@@ -33,7 +32,7 @@ enum Rest {
 }
 
 /// A body below this is copied behind its head and sent in one piece; above it the copy costs more than it saves.
-const COPY_MAX: usize = 16 * 1024;
+pub(super) const COPY_MAX: usize = 16 * 1024;
 
 /// From a response to the socket.
 impl Connection {
@@ -51,14 +50,12 @@ impl Connection {
         }
     }
 
-    fn encode(&self, response: Response) -> EncodedResponse {
+    fn encode(&mut self, response: Response) -> EncodedResponse {
         let (response, has_failed) = self.server.finish(response);
-        let is_last = self.answered >= self.server.options.max_keep_alive_requests;
-        let has_more = !self.half_closed || !self.buffer.is_empty();
-        let mut head = Vec::with_capacity(256);
-        let may_persist = !has_failed && !is_last && !self.permit.shutdown().is_closing() && has_more;
-        let line = self.line.as_ref();
-        let plan = encoder::encode(&mut head, &response, line.unwrap_or(&RequestLine::default()), may_persist);
+        // Behind the responses that have not been sent yet.
+        let mut head = std::mem::take(&mut self.out);
+        let (may_persist, line) = (!has_failed && self.may_persist(), self.line.unwrap_or_default());
+        let plan = encoder::encode(&mut head, &response, &line, may_persist);
         if let Some(upgrade) = response.upgrade.filter(|_| response.status == StatusCode::SWITCHING_PROTOCOLS) {
             return EncodedResponse { head, plan, rest: Rest::Upgrade(upgrade) };
         }
@@ -72,6 +69,13 @@ impl Connection {
             BodyKind::Bytes(body) => Rest::Bytes(body),
         };
         EncodedResponse { head, plan, rest }
+    }
+
+    /// Whether the server allows another request on the connection.
+    pub(super) fn may_persist(&self) -> bool {
+        let is_last = self.answered >= self.server.options.max_keep_alive_requests;
+        let has_more = !self.half_closed || !self.buffer.is_empty();
+        !is_last && has_more && !self.permit.shutdown().is_closing()
     }
 
     /// Sends what is written to a stream. `false` if the client did not get what it was told to expect.

@@ -2,6 +2,7 @@
 //! their end.
 
 mod admission;
+mod alarm;
 mod pending;
 mod permit;
 mod shutdown;
@@ -9,6 +10,7 @@ mod stats;
 mod upgrade;
 
 pub(crate) use admission::{Admission, Admitted, ConnectionLimits};
+pub(crate) use alarm::LazyAlarm;
 pub(crate) use pending::Pending;
 pub(crate) use permit::ConnectionPermit;
 pub(crate) use shutdown::{Phase, Shutdown, TaskGuard, UpgradedConnections};

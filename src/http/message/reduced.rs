@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
 
-use super::head::{Framing, Head};
+use super::head::Head;
 use super::request::ServerRequest;
 use super::target::parse_target;
 
@@ -18,16 +18,16 @@ impl ServerRequest {
     /// Adds the target and the lines of these headers. Nothing is added for `/` without any of them.
     pub(crate) fn reduce_into(&self, bytes: &mut Vec<u8>, names: &[HeaderName]) {
         let target = self.raw_target();
-        if target == b"/" && !names.iter().any(|name| self.headers().contains_key(name)) {
+        if target == b"/" && !names.iter().any(|name| self.has_header(name)) {
             return;
         }
         bytes.extend_from_slice(target);
         bytes.push(END);
         for name in names {
-            for value in self.headers().get_all(name) {
+            for value in self.values(name) {
                 bytes.extend_from_slice(name.as_str().as_bytes());
                 bytes.push(b':');
-                bytes.extend_from_slice(value.as_bytes());
+                bytes.extend_from_slice(value);
                 bytes.push(END);
             }
         }
@@ -52,7 +52,7 @@ impl ServerRequest {
             headers.append(HeaderName::from_bytes(name).ok()?, value.ok()?);
         }
         let uri = parse_target(&Method::GET, &target).ok()?;
-        let (method, version, framing) = (Method::GET, Version::HTTP_11, Framing::Length(0));
-        Some(ServerRequest::of(Head { method, target, uri, version, headers, framing }, client, None, local, None))
+        let head = Head::new(Method::GET, Version::HTTP_11, target, Some(uri), headers);
+        Some(ServerRequest::of(head, client, None, local, None))
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, COOKIE};
+use http::header::{CONTENT_TYPE, COOKIE, HeaderName};
 use http::uri::Authority;
 use http::{HeaderMap, Method, Uri, Version};
 
@@ -87,14 +87,14 @@ impl ServerRequest {
     /// A proxy may have changed it. For the client's scheme and host use
     /// [`scheme`](ServerRequest::scheme) and [`host`](ServerRequest::host).
     pub fn uri(&self) -> &Uri {
-        &self.inner.head.uri
+        self.inner.head.uri()
     }
 
     /// Returns the request target as it stood in the request line: ReactPHP's `getRequestTarget`.
     ///
     /// It is not decoded. A target that is not UTF-8 is answered with 400.
     pub fn target(&self) -> &str {
-        std::str::from_utf8(&self.inner.head.target).unwrap_or_default()
+        std::str::from_utf8(self.inner.head.target()).unwrap_or_default()
     }
 
     /// Returns the scheme that the client used: `http` or `https`.
@@ -139,12 +139,12 @@ impl ServerRequest {
     }
 
     pub(crate) fn raw_target(&self) -> &[u8] {
-        &self.inner.head.target
+        self.inner.head.target()
     }
 
     /// Returns the path, not decoded: `/`, `/chat`. Empty for `OPTIONS *`.
     pub fn path(&self) -> &str {
-        match self.uri().path() {
+        match self.inner.head.path_and_query().0 {
             "*" => "",
             path => path,
         }
@@ -153,7 +153,7 @@ impl ServerRequest {
     /// Returns the query's parameters, decoded. Of several with the same name the last counts, as
     /// in PHP.
     pub fn query_params(&self) -> Params {
-        Params::from_urlencoded(self.uri().query().unwrap_or_default().as_bytes())
+        Params::from_urlencoded(self.inner.head.path_and_query().1.unwrap_or_default().as_bytes())
     }
 
     /// Returns the version: HTTP/1.0 or HTTP/1.1.
@@ -163,7 +163,7 @@ impl ServerRequest {
 
     /// Returns a header by name, in any case: its first line, if that is UTF-8.
     pub fn header(&self, name: &str) -> Option<&str> {
-        std::str::from_utf8(self.headers().get(name)?.as_bytes()).ok()
+        std::str::from_utf8(self.inner.head.value(name)?).ok()
     }
 
     /// Returns the elements of a header that is a comma-separated list, such as `Accept-Language`
@@ -198,14 +198,22 @@ impl ServerRequest {
 
     /// Returns all headers.
     pub fn headers(&self) -> &HeaderMap {
-        &self.inner.head.headers
+        self.inner.head.headers()
+    }
+
+    /// The values of a header, over all its lines.
+    pub(crate) fn values<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.inner.head.values(name)
+    }
+
+    pub(crate) fn has_header(&self, name: &HeaderName) -> bool {
+        self.values(name).next().is_some()
     }
 
     /// Returns the cookies that the client sent. Of several with one name, [`get`](Params::get)
     /// returns the first.
     pub fn cookie_params(&self) -> Params {
-        let lines = self.headers().get_all(COOKIE).iter();
-        Params::from_cookies(lines.map(|line| line.as_bytes()))
+        Params::from_cookies(self.values(&COOKIE))
     }
 
     /// Returns the whole body. [`HttpOptions::max_body_size`](crate::HttpOptions::max_body_size)
@@ -232,7 +240,7 @@ impl ServerRequest {
     /// The body is not the `multipart/form-data` that `Content-Type` promises. A router that
     /// returns the error answers with 400.
     pub fn parsed_body(&self) -> Result<Form, FormError> {
-        let content_type = self.headers().get(CONTENT_TYPE).map(|value| value.as_bytes()).unwrap_or_default();
+        let content_type = self.values(&CONTENT_TYPE).next().unwrap_or_default();
         form::parse(content_type, self.body())
     }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
 
-use super::head::{Framing, Head};
+use super::head::Head;
 use super::request::ServerRequest;
 use super::target::parse_target;
 use crate::http::HttpError;
@@ -118,7 +118,7 @@ impl RequestBuilder {
             return Err(HttpError::Target);
         }
         let uri = parse_target(&method, &target)?;
-        let head = Head { method, target, uri, version: Version::HTTP_11, headers, framing: Framing::Length(0) };
+        let head = Head::new(method, Version::HTTP_11, target, Some(uri), headers);
         Ok(ServerRequest::of(head, remote, remote, local.map(Arc::new), None).with_body(body))
     }
 
@@ -132,7 +132,7 @@ impl<B: Into<Bytes>> From<http::Request<B>> for ServerRequest {
     fn from(request: http::Request<B>) -> ServerRequest {
         let (http::request::Parts { method, uri, version, headers, .. }, body) = request.into_parts();
         let target = uri.to_string().into();
-        let head = Head { method, target, uri, version, headers, framing: Framing::Length(0) };
+        let head = Head::new(method, version, target, Some(uri), headers);
         ServerRequest::of(head, None, None, None, None).with_body(body.into())
     }
 }

@@ -101,17 +101,17 @@ impl Response {
 
     /// Creates a 200 response with `text/plain; charset=utf-8`.
     pub fn plaintext(text: impl Into<Body>) -> Response {
-        Response::of_type("text/plain; charset=utf-8", text.into())
+        Response::of_type(const { HeaderValue::from_static("text/plain; charset=utf-8") }, text.into())
     }
 
     /// Creates a 200 response with `text/html; charset=utf-8`.
     pub fn html(html: impl Into<Body>) -> Response {
-        Response::of_type("text/html; charset=utf-8", html.into())
+        Response::of_type(const { HeaderValue::from_static("text/html; charset=utf-8") }, html.into())
     }
 
     /// Creates a 200 response with `application/xml`.
     pub fn xml(xml: impl Into<Body>) -> Response {
-        Response::of_type("application/xml", xml.into())
+        Response::of_type(const { HeaderValue::from_static("application/xml") }, xml.into())
     }
 
     /// Creates a 200 response with `application/json`. The value is printed on indented lines, with
@@ -127,7 +127,7 @@ impl Response {
         match value.serialize(&mut serde_json::Serializer::with_formatter(&mut json, four_spaces)) {
             Ok(()) => {
                 json.push(b'\n');
-                Response::of_type("application/json", json.into())
+                Response::of_type(const { HeaderValue::from_static("application/json") }, json.into())
             }
             Err(error) => Response::failed(HttpError::Handler(error.into())),
         }
@@ -207,7 +207,7 @@ impl Response {
     pub(crate) fn error_page(status: StatusCode) -> Response {
         let reason = status.canonical_reason().unwrap_or_default();
         let page = format!("Error {}: {reason}", status.as_u16());
-        Response::of_type("text/plain", page.into()).with_status(status.as_u16())
+        Response::of_type(const { HeaderValue::from_static("text/plain") }, page.into()).with_status(status.as_u16())
     }
 
     /// Returns the default error page. `None` if the client has gone.
@@ -249,8 +249,22 @@ impl Response {
         self.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    fn of_type(content_type: &'static str, body: Body) -> Response {
-        Response::new(200).with_own_header("Content-Type", HeaderValue::from_static(content_type)).with_body(body)
+    fn of_type(content_type: HeaderValue, body: Body) -> Response {
+        Response {
+            status: StatusCode::OK,
+            headers: vec![("Content-Type".into(), content_type)],
+            body,
+            upgrade: None,
+            error: None,
+            is_reported: false,
+            mistake: None,
+        }
+    }
+
+    /// Whether this is a usual response: final and valid, with a body of bytes.
+    pub(crate) fn is_plain(&self) -> bool {
+        let is_in_order = self.mistake.is_none() && self.error.is_none() && self.upgrade.is_none();
+        is_in_order && !self.status.is_informational() && matches!(self.body.0, BodyKind::Bytes(_))
     }
 
     /// Returns the response that is sent: a 500 if the app's response is malformed, as in ReactPHP.

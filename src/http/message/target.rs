@@ -3,6 +3,7 @@
 
 use core::net::Ipv6Addr;
 
+use super::token::letters_digits_and;
 use crate::http::HttpError;
 use bytes::Bytes;
 use http::Method;
@@ -16,12 +17,16 @@ const NOT_IN_URIS: &AsciiSet = &CONTROLS.add(b'"').add(b'<').add(b'>').add(b'`')
 /// The longest URI that `http` takes, in bytes.
 pub(crate) const URI_MAX: usize = 65_534;
 
+/// Bytes of a host's name, or of an IPv4 address.
+const HOST: [bool; 256] = letters_digits_and(b".-");
+
 /// Whether bytes are `host` or `host:port`.
 pub(crate) fn is_host(host: &[u8]) -> bool {
-    let mut parts = host.splitn(2, |byte| *byte == b':');
-    let name = parts.next().unwrap_or_default();
-    if !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-')) {
-        return is_port(parts.next().unwrap_or_default());
+    let name = host.iter().position(|byte| HOST.get(usize::from(*byte)) != Some(&true)).unwrap_or(host.len());
+    match host.get(name..) {
+        Some([]) if name > 0 => return true,
+        Some([b':', port @ ..]) if name > 0 => return is_port(port),
+        _ => {}
     }
     // An address in brackets, or what is rarer still.
     let Ok(authority) = Authority::try_from(host) else { return false };
@@ -59,6 +64,19 @@ pub(crate) fn path_as_requested(path: &str) -> Option<String> {
     let uri = parse_target(&Method::GET, &target).ok().filter(|_| path.starts_with('/') && !path.contains('?'))?;
     Some(uri.path().to_owned())
 }
+
+/// Returns the URI of a target, as [`parse_target`] does. `None` for a plain path and query, which is always valid: its URI is
+/// built when it is asked for. `target` is a part of `head`.
+pub(crate) fn uri_of(method: &Method, head: &Bytes, target: &[u8]) -> Result<Option<Uri>, HttpError> {
+    let is_plain = target.first() == Some(&b'/')
+        && target.len() <= URI_MAX
+        && *method != Method::CONNECT
+        && target.iter().all(|byte| PLAIN.get(usize::from(*byte)) == Some(&true));
+    if is_plain { Ok(None) } else { parse_target(method, &head.slice_ref(target)).map(Some) }
+}
+
+/// Bytes that are valid in a path and in a query (RFC 3986 sections 3.3 and 3.4), and `?`.
+const PLAIN: [bool; 256] = letters_digits_and(b"-._~!$&'()*+,;=:@/?%");
 
 /// The four forms of section 3.2.
 pub(crate) fn parse_target(method: &Method, target: &Bytes) -> Result<Uri, HttpError> {

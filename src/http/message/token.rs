@@ -6,5 +6,21 @@ pub(crate) fn is_token(text: &[u8]) -> bool {
 }
 
 pub(crate) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    TOKEN_BYTES.get(usize::from(byte)) == Some(&true)
+}
+
+const TOKEN_BYTES: [bool; 256] = letters_digits_and(b"!#$%&'*+-.^_`|~");
+
+/// A table of bytes: ASCII letters and digits, and these.
+pub(super) const fn letters_digits_and(others: &[u8]) -> [bool; 256] {
+    let (mut table, mut rest, mut byte) = ([false; 256], others, 0);
+    while byte < 128 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    while let [byte, after @ ..] = rest {
+        table[*byte as usize] = true;
+        rest = after;
+    }
+    table
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::header::{CONNECTION, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{Method, Version};
 
 use crate::http::{Response, ServerRequest};
@@ -32,9 +32,8 @@ pub(crate) enum Intent {
 
 impl Intent {
     pub(crate) fn of(request: &ServerRequest) -> Intent {
-        let headers = request.headers();
         let looks_like_a_handshake = *request.method() == Method::GET
-            && (headers.contains_key(SEC_WEBSOCKET_KEY) || has_token(headers, UPGRADE, "websocket"));
+            && (request.has_header(&SEC_WEBSOCKET_KEY) || has_token(request, &UPGRADE, "websocket"));
         if !looks_like_a_handshake {
             return Intent::Other;
         }
@@ -42,7 +41,7 @@ impl Intent {
         // not name it.
         if request.version() != Version::HTTP_11 {
             Intent::NotUpgraded("http_1_0")
-        } else if !has_token(headers, CONNECTION, "upgrade") {
+        } else if !has_token(request, &CONNECTION, "upgrade") {
             Intent::NotUpgraded("connection_header")
         } else {
             Intent::WebSocket
@@ -53,21 +52,22 @@ impl Intent {
 /// Checks the origin, and the requirements of section 4.2.1, of a request whose [`Intent`] is a
 /// WebSocket.
 pub(crate) fn check(request: &ServerRequest, options: &WebSocketOptions) -> Result<Handshake, HandshakeError> {
-    let headers = request.headers();
-    if !has_token(headers, UPGRADE, "websocket") {
+    if !has_token(request, &UPGRADE, "websocket") {
         return Err(HandshakeError::Upgrade);
     }
     if !request.body().is_empty() {
         return Err(HandshakeError::Body);
     }
-    if only(headers, SEC_WEBSOCKET_VERSION) != Some(b"13") {
+    if only(request, &SEC_WEBSOCKET_VERSION) != Some(b"13") {
         return Err(HandshakeError::Version);
     }
-    let key = only(headers, SEC_WEBSOCKET_KEY).filter(|key| handshake::is_valid_key(key)).ok_or(HandshakeError::Key)?;
-    options
-        .origins
-        .check(headers, || request.host())
-        .map_err(|origin| HandshakeError::Origin { origin, host: request.host().unwrap_or_default().to_owned() })?;
+    let key = only(request, &SEC_WEBSOCKET_KEY).filter(|key| handshake::is_valid_key(key)).ok_or(HandshakeError::Key)?;
+    if request.has_header(&ORIGIN) {
+        options
+            .origins
+            .check(request.headers(), || request.host())
+            .map_err(|origin| HandshakeError::Origin { origin, host: request.host().unwrap_or_default().to_owned() })?;
+    }
     let subprotocol = select_subprotocol(request, options)?;
     // Base64 has no character that a header could not have.
     let accept = HeaderValue::try_from(handshake::accept_key(key)).map_err(|_| HandshakeError::Key)?;
@@ -108,21 +108,21 @@ impl HandshakeError {
 }
 
 /// Returns the value of a header that occurs exactly once.
-fn only(headers: &HeaderMap, name: HeaderName) -> Option<&[u8]> {
-    let mut values = headers.get_all(name).iter();
+fn only<'a>(request: &'a ServerRequest, name: &'a HeaderName) -> Option<&'a [u8]> {
+    let mut values = request.values(name);
     let value = values.next()?;
-    values.next().is_none().then_some(value.as_bytes())
+    values.next().is_none().then_some(value)
 }
 
 /// Returns whether a list, over all its lines, contains a token in any case.
-fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+fn has_token(request: &ServerRequest, name: &HeaderName, token: &str) -> bool {
     let is_token = |other: &[u8]| other.eq_ignore_ascii_case(token.as_bytes());
     // Usually it is the only element.
-    headers.get_all(name).iter().any(|line| is_token(line.as_bytes()) || list(line).any(is_token))
+    request.values(name).any(|line| is_token(line) || list(line).any(is_token))
 }
 
-fn list(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
-    line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+fn list(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
 /// Selects a subprotocol. `Ok(None)`: no subprotocol is agreed on.

@@ -9,6 +9,7 @@ mod broadcast;
 mod client;
 mod echo;
 mod event_loop;
+mod get;
 mod handshake;
 mod idle;
 mod options;
@@ -29,6 +30,8 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 const USAGE: &str = "\
 usage: load echo      --port N [--pid N] [--connections 1] [--depth 1] [--payload 20] [--kind text|binary|utf8]
                       [--fragments 1] [--warmup-seconds 0] [--messages N] [--seconds 60]
+       load get       --port N [--pid N] [--connections 1] [--depth 1] [--headers tester|browser]
+                      [--warmup-seconds 0] [--messages N] [--seconds 60]
        load idle      --port N --pid N [--connections 1000] [--payload 0] [--settle-seconds 1]
        load handshake --port N [--pid N] [--concurrency 16] [--warmup-seconds 0] [--count N] [--seconds 60]
        load broadcast --port N [--pid N] [--members 1000] [--burst 1] [--payload 100]
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
     let mode = words.next().unwrap_or_default();
     let run: fn(&Options) -> Result<Report> = match mode.as_str() {
         "echo" => echo::run,
+        "get" => get::run,
         "idle" => idle::run,
         "handshake" => handshake::run,
         "broadcast" => broadcast::run,
