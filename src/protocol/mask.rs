@@ -19,6 +19,9 @@ impl MaskKey {
         MaskKey(u32::from_ne_bytes(key))
     }
 
+    /// The key of frames that are not masked. It changes nothing.
+    pub const NONE: MaskKey = MaskKey(0);
+
     /// Masks or unmasks (it is the same) `payload` in place, and turns the key to the next byte of
     /// the payload.
     ///
@@ -28,7 +31,7 @@ impl MaskKey {
     pub fn apply(&mut self, payload: &mut [u8]) {
         if payload.len() < WIDE_MIN {
             self.apply_words(payload);
-        } else {
+        } else if *self != MaskKey::NONE {
             // By value, so that the key of a short payload can stay out of memory.
             *self = apply_widely(*self, payload);
         }
