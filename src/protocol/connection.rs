@@ -369,6 +369,8 @@ fn close_event<'a>(payload: &[u8]) -> Result<Event<'a>, ProtocolError> {
     Ok(Event::Close(close::parse(payload)?.map(|(code, reason)| (code, reason.to_owned()))))
 }
 
+#[cfg(test)]
+mod client_tests;
 mod direct;
 #[cfg(test)]
 mod tests;
