@@ -21,7 +21,7 @@
 //! * **Errors**: each layer has its own; [`Error`] is the union, for `?` in `main`.
 //! * [`protocol`] is RFC 6455 as pure code, for those who want to drive it themselves.
 //!
-//! The guides, in the folder `docs`: `porting.md`, `events.md`, `testing.md`, `operations.md`, `security.md`, `performance.md`,
+//! The guides, in the folder `docs`: `porting.md`, `events.md`, `client.md`, `testing.md`, `operations.md`, `security.md`, `performance.md`,
 //! `ARCHITECTURE.md`, `DESIGN.md`.
 //!
 //! # Features
@@ -74,6 +74,9 @@ pub use websocket::{
 mod pages {
     #[doc = include_str!("../README.md")]
     mod readme {}
+    #[cfg(feature = "client")]
+    #[doc = include_str!("../docs/client.md")]
+    mod client {}
     #[doc = include_str!("../docs/events.md")]
     mod events {}
     #[doc = include_str!("../docs/operations.md")]

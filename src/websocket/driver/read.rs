@@ -251,31 +251,29 @@ impl Driver {
         if !self.session.is_between_messages() {
             return self.feed_quickly_as_client(input, cx, budget);
         }
-        self.feed_whole(input, cx, budget, frame::take_whole_message)
+        self.feed_whole::<true>(input, cx, budget)
     }
 
     #[inline(never)]
     fn feed_quickly_as_client(&mut self, input: &mut &mut [u8], cx: &mut Context<'_>, budget: &mut Budget) -> bool {
         cfg!(feature = "client")
             && self.session.is_between_unmasked_messages()
-            && self.feed_whole(input, cx, budget, frame::take_whole_unmasked)
+            && self.feed_whole::<false>(input, cx, budget)
     }
 
-    /// Delivers the complete messages that `take` finds. Returns whether there was one.
+    /// Delivers complete messages. Returns whether there was one.
     #[inline(always)]
-    fn feed_whole<'a>(
-        &mut self,
-        input: &mut &'a mut [u8],
-        cx: &mut Context<'_>,
-        budget: &mut Budget,
-        take: impl Fn(&mut &'a mut [u8], usize) -> Option<(Opcode, &'a mut [u8])>,
-    ) -> bool {
+    fn feed_whole<const MASKED: bool>(&mut self, input: &mut &mut [u8], cx: &mut Context<'_>, budget: &mut Budget) -> bool {
         let Some(limit) = self.shared.options.limits.max_whole_message() else { return false };
         let mut frames = budget.frames;
         let mut rest = std::mem::take(input);
         while self.flags() & (PENDING_CHANGES | DISCARD_INPUT | PAUSED | TERMINATED | HELD_UP) == 0
             && frames > 0
-            && let Some((opcode, payload)) = take(&mut rest, limit)
+            && let Some((opcode, payload)) = if MASKED {
+                frame::take_whole_message(&mut rest, limit)
+            } else {
+                frame::take_whole_unmasked(&mut rest, limit)
+            }
         {
             frames -= 1;
             let is_over = if opcode == Opcode::Text {
