@@ -20,7 +20,7 @@ use crate::emitter::IntoListenerFuture;
 use crate::groups::GroupManager;
 use crate::http::{ConnectionPermit, Phase, Shutdown, Upgraded, is_token, spawn_upgraded};
 use crate::protocol::{Role, close, close_code, frame};
-use crate::runtime::stream::Stream;
+use crate::runtime::stream::{Stream, Transport};
 use crate::runtime::trace;
 use crate::websocket::{Opening, Shared, WebSocketConnection, WebSocketOptions, WebSocketStats};
 
@@ -208,7 +208,7 @@ impl Connector {
         R: IntoListenerFuture<K>,
     {
         let opening = async {
-            let (url, shutdown) = (Url::parse(url.as_ref())?, self.settings.shutdowns.of_runtime()?);
+            let (url, shutdown) = (Url::parse(url.as_ref())?, self.settings.shutdowns.of_runtime(true)?);
             let deadline = Deadline::after(self.settings.timeout);
             let opening = async {
                 let exchange = dial::dial(&url, self.settings.proxy.as_ref(), deadline).await?;
@@ -238,8 +238,9 @@ impl Connector {
         R: IntoListenerFuture<K>,
     {
         let exchange = Exchange::new(dial::app_stream(stream));
+        let has_io = !matches!(exchange.stream.transport, Transport::Other(_));
         let opening = async {
-            let (url, shutdown) = (Url::parse(url.as_ref())?, self.settings.shutdowns.of_runtime()?);
+            let (url, shutdown) = (Url::parse(url.as_ref())?, self.settings.shutdowns.of_runtime(has_io)?);
             let deadline = Deadline::after(self.settings.timeout);
             let opening = async {
                 let exchange = dial::secure(exchange, &url, deadline).await?;

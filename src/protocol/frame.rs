@@ -205,6 +205,7 @@ pub fn encode_masked(out: &mut Vec<u8>, fin: bool, opcode: Opcode, payload: &[u8
     if payload.len() < 126 {
         let first = if fin { 0x80 | opcode as u8 } else { opcode as u8 };
         let [k0, k1, k2, k3] = key;
+        out.reserve(payload.len().saturating_add(6));
         out.extend_from_slice(&[first, 0x80 | payload.len() as u8, k0, k1, k2, k3]);
     } else {
         push_long_masked_header(out, fin, opcode, payload.len(), key);

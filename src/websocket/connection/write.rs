@@ -173,7 +173,10 @@ impl WebSocketConnection {
         if payload.len() >= LARGE {
             return None;
         }
-        let mut state = self.lock_at(slot).filter(|state| state.is_plain())?;
+        let mut state = self.lock_at(slot)?;
+        if !state.is_plain() {
+            return Self::write_masked(state, opcode, payload);
+        }
         state.messages_out += 1;
         let unsent = state.outbox.push(true, opcode, payload);
         let room = unsent < state.soft_limit;
@@ -183,6 +186,21 @@ impl WebSocketConnection {
         let token = cork::token();
         let is_corked = std::mem::replace(&mut state.corked_by, token) == token;
         Some((room, is_corked))
+    }
+
+    /// Like [`write_plainly`](WebSocketConnection::write_plainly) for a client. `None` for a server, and in
+    /// other cases than the simple one.
+    #[inline(never)]
+    fn write_masked(mut state: MutexGuard<'static, State>, opcode: Opcode, payload: &[u8]) -> Option<(bool, bool)> {
+        if !state.is_plainly_masked() {
+            return None;
+        }
+        state.messages_out += 1;
+        let unsent = state.outbox.push_masked(true, opcode, payload);
+        let room = unsent < state.soft_limit;
+        state.wants_drain |= !room;
+        let token = cork::token();
+        Some((room, std::mem::replace(&mut state.corked_by, token) == token))
     }
 
     /// Writes a large message at once. Keeps a message for later while another is being streamed.

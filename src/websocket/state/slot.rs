@@ -335,11 +335,12 @@ impl State {
     /// Returns whether a message is accepted and only needs to be added to the outbox.
     #[inline(always)]
     pub(crate) fn is_plain(&self) -> bool {
-        self.is_writable()
-            && self.framing.is_plain()
-            && !self.blocked
-            && self.outbox.is_plain()
-            && self.outbox.own_bytes() < self.hard_limit
+        self.framing.is_plain() && self.is_simple()
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_simple(&self) -> bool {
+        self.is_writable() && !self.blocked && self.outbox.is_plain() && self.outbox.own_bytes() < self.hard_limit
     }
 
     /// Adds the held messages of a slow consumer, since the end follows.
