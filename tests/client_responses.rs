@@ -253,4 +253,9 @@ async fn a_url_that_is_none_and_one_that_needs_tls() {
     assert_eq!(failed.to_string(), "invalid WebSocket URL");
     assert_eq!(failed.source().unwrap().to_string(), "scheme \"http\" is not `ws` or `wss`");
     assert!(matches!(connect("ws://h/#x").await, ConnectError::Url(UrlError::Fragment)));
+    // Nobody listens there, which nobody asks.
+    let failed = connect("wss://127.0.0.1:1/").await;
+    assert_eq!(failed.to_string(), "`wss://` needs the feature `tls`");
+    let failed = Connector::new().connect_on(duplex(1).0, "wss://h/", |_: WebSocketConnection| {}).await;
+    assert!(matches!(failed, Err(ConnectError::NoTls)), "{failed:?}");
 }

@@ -43,6 +43,7 @@ impl Deadline {
 
 /// Opens a stream to the server of a URL.
 pub(super) async fn dial(url: &Url, proxy: Option<&Proxy>, deadline: Deadline) -> Result<Exchange, ConnectError> {
+    check_tls(url)?;
     let Some(proxy) = proxy else {
         let stream = open_tcp(url, deadline).await?;
         return secure(Exchange::new(stream), url, deadline).await;
@@ -60,7 +61,13 @@ pub(super) async fn dial(url: &Url, proxy: Option<&Proxy>, deadline: Deadline) -
 
 /// Negotiates TLS if the URL asks for it. `exchange` may have read bytes of the server.
 pub(super) async fn secure(exchange: Exchange, url: &Url, _deadline: Deadline) -> Result<Exchange, ConnectError> {
-    if url.is_secure { Err(ConnectError::NoTls) } else { Ok(exchange) }
+    check_tls(url)?;
+    Ok(exchange)
+}
+
+/// Returns an error before anything is sent if the URL asks for TLS and there is none.
+fn check_tls(url: &Url) -> Result<(), ConnectError> {
+    if url.is_secure { Err(ConnectError::NoTls) } else { Ok(()) }
 }
 
 /// Makes a stream of one that the app has opened. Sockets are recognized, since any thread can write to them.

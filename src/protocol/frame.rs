@@ -210,9 +210,7 @@ pub fn encode_masked(out: &mut Vec<u8>, fin: bool, opcode: Opcode, payload: &[u8
     } else {
         push_long_masked_header(out, fin, opcode, payload.len(), key);
     }
-    let start = out.len();
-    out.extend_from_slice(payload);
-    MaskKey::new(key).apply(out.get_mut(start..).unwrap_or_default());
+    MaskKey::new(key).append(out, payload);
 }
 
 #[inline(never)]

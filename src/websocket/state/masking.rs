@@ -43,7 +43,8 @@ fn new_key() -> [u8; 4] {
 #[cfg(feature = "client")]
 #[cold]
 fn draw(thread: &Keys) -> [u8; 4] {
-    let drawn: [[u8; 4]; KEYS] = rand::random();
+    let mut drawn = [[0; 4]; KEYS];
+    rand::fill(drawn.as_flattened_mut());
     for (place, key) in thread.keys.iter().zip(drawn) {
         place.set(key);
     }
