@@ -2,6 +2,8 @@ use std::future::IntoFuture;
 use std::io;
 use std::pin::Pin;
 
+#[cfg(feature = "client")]
+use crate::client::ConnectError;
 use crate::emitter::ListenerError;
 use crate::groups::GroupError;
 use crate::http::{HttpError, Listening};
@@ -21,6 +23,10 @@ pub enum Error {
     /// A handshake was refused, or a WebSocket connection failed.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
+    /// A client has not opened a connection.
+    #[cfg(feature = "client")]
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     /// A connection takes no more messages.
     #[error(transparent)]
     Closed(#[from] Closed),

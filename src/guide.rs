@@ -11,6 +11,10 @@ pub mod porting {}
 #[doc = include_str!("../docs/events.md")]
 pub mod events {}
 
+#[cfg(feature = "client")]
+#[doc = include_str!("../docs/client.md")]
+pub mod client {}
+
 #[doc = include_str!("../docs/testing.md")]
 pub mod testing {}
 

@@ -27,12 +27,15 @@
 //!
 //! | feature | adds |
 //! |---|---|
+//! | `client` | a WebSocket client with the same callbacks: the module `client` |
 //! | `json` | [`Response::json`](Response), [`ServerRequest::json`](ServerRequest), `write_json` of connections and groups, and [`Text`] as a value, on serde |
 //! | `tracing` | a span for each connection and each WebSocket, and events for refusals, faults, closes and slow listeners |
 #![forbid(unsafe_code)]
 #![warn(missing_docs, unreachable_pub, missing_debug_implementations, clippy::unwrap_used, clippy::expect_used)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "client")]
+pub mod client;
 mod emitter;
 mod error;
 mod event_loop;

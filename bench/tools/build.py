@@ -26,6 +26,12 @@ def core():
     return core_folder()
 
 
+def clients():
+    """Our clients and their server: their folder."""
+    cargo(["--features", "client"], ["client_echo", "client_load"])
+    return core_folder()
+
+
 def core_folder():
     return target() / "release"
 

@@ -53,6 +53,11 @@ pub struct Cuts {
 }
 
 impl Cuts {
+    /// In one piece.
+    pub fn whole() -> Cuts {
+        Cuts { sizes: Vec::new() }
+    }
+
     /// One byte at a time.
     pub fn bytes() -> Cuts {
         Cuts { sizes: vec![1] }

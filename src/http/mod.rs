@@ -13,14 +13,22 @@ pub use context::{HttpOptions, TrustedProxies};
 #[cfg(feature = "json")]
 pub use error::JsonError;
 pub use error::{FormError, HttpError};
+#[cfg(feature = "client")]
+pub(crate) use h1::BodyDecoder;
 pub use handlers::{
     Chain, ChainPart, IntoChain, IntoMiddleware, IntoResponse, IntoRouter, Middleware, Next, ResponseFuture, middleware,
     router,
 };
 pub use lifecycle::HttpStats;
+#[cfg(feature = "client")]
+pub(crate) use lifecycle::Phase;
 pub(crate) use lifecycle::{ConnectionPermit, Shutdown, Upgrade, Upgraded, UpgradedConnections};
+#[cfg(feature = "client")]
+pub(crate) use message::Framing;
 pub use message::{
     Body, BodyStream, BodyWriter, Form, IntoBodyListener, Params, RequestBuilder, Response, ServerRequest, UploadedFile,
 };
 pub(crate) use message::{is_token, path_as_requested};
+#[cfg(feature = "client")]
+pub(crate) use server::{AppStream, spawn_upgraded};
 pub use server::{Closing, HttpServer, Listening, Serving, Sockets};

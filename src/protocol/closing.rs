@@ -2,16 +2,7 @@
 //!
 //! Its owner reports events to it, and asks for the next step.
 
-/// Which end of the connection this is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// Closes the TCP connection first (§7.1.1).
-    #[default]
-    Server,
-    /// Waits for the server to do so.
-    #[cfg_attr(not(test), expect(dead_code, reason = "there are only servers"))]
-    Client,
-}
+use super::Role;
 
 /// The state of a connection's closing handshake.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,8 +69,7 @@ pub(crate) enum Outcome {
 }
 
 impl Closing {
-    #[cfg(test)]
-    fn new(role: Role) -> Closing {
+    pub(crate) fn new(role: Role) -> Closing {
         Closing { role, ..Closing::default() }
     }
 
@@ -165,7 +155,7 @@ impl Closing {
     /// Returns whether received bytes are still read.
     #[inline]
     pub(crate) fn reads(&self) -> bool {
-        !(self.has_ended || self.role == Role::Server && self.has_peer_closed())
+        !(self.has_ended || self.ends_with_answer())
     }
 
     /// Returns whether received bytes are dropped.
@@ -183,6 +173,12 @@ impl Closing {
     #[inline]
     pub(crate) fn has_peer_closed(&self) -> bool {
         matches!(self.state, State::Answered | State::Answering)
+    }
+
+    /// Returns whether our FIN follows our answer to the peer's Close frame at once. The server closes
+    /// the TCP connection first (§7.1.1).
+    pub(crate) fn ends_with_answer(&self) -> bool {
+        self.role == Role::Server && self.has_peer_closed()
     }
 
     pub(crate) fn has_ended(&self) -> bool {

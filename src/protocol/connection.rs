@@ -1,12 +1,13 @@
 use std::borrow::Cow;
 
+use super::accepted::Accepted;
 use super::buffer_pool::BufferPool;
 use super::close;
 use super::frame::{FrameHeader, HEADER_MAX};
 use super::mask::MaskKey;
 use super::message::{Assembled, MessageAssembler};
 use super::utf8;
-use super::{Event, Limits, Opcode, ProtocolError};
+use super::{Event, Limits, Opcode, ProtocolError, Role};
 
 /// Decodes the frames of one connection, without its socket: bytes go in, events come out (RFC 6455
 /// section 5).
@@ -28,8 +29,7 @@ pub struct Connection {
     /// The start of a frame header that is not complete.
     header: [u8; HEADER_MAX],
     header_length: u8,
-    /// After the peer's Close frame or an error: all further bytes are dropped.
-    over: bool,
+    accepted: Accepted,
     partial: Option<Box<Partial>>,
 }
 
@@ -52,18 +52,12 @@ struct Frame {
     mask: MaskKey,
 }
 
-/// A shorter rest is not worth a read of its own.
-const DIRECT_MIN: usize = 32 * 1024;
-
-/// Like [`DIRECT_MIN`] for text, whose bytes are checked once more then. Read this way, a message
-/// of 256 KiB costs a third more, and one of 512 KiB an eighth less.
-const DIRECT_TEXT_MIN: usize = 256 * 1024;
-
-/// Extra room in the buffer. A read that fills its buffer to the last byte makes the caller read
-/// once more.
-const SLACK: usize = 64;
-
 impl Connection {
+    /// Creates the connection of one end. [`Connection::default`] is that of a server.
+    pub fn new(role: Role) -> Connection {
+        Connection { accepted: Accepted::by(role), ..Connection::default() }
+    }
+
     /// Returns the next event in `input`. The input is unmasked in place, and moved forward over
     /// the bytes that have been used up.
     ///
@@ -152,15 +146,26 @@ impl Connection {
     /// Returns whether the connection accepts no more frames, after the peer's Close frame or an
     /// error.
     pub fn is_over(&self) -> bool {
-        self.over
+        self.accepted == Accepted::Nothing
     }
 
-    /// Returns whether the next byte begins a frame, and that frame a message. Then
+    /// Returns whether the next byte begins a client's frame, and that frame a message. Then
     /// [`frame::take_whole_message`](super::frame::take_whole_message) may be called before
     /// [`receive`](Connection::receive).
     #[inline]
     pub fn is_between_messages(&self) -> bool {
-        self.partial.is_none() && self.header_length == 0 && !self.over
+        self.is_between(Accepted::Masked)
+    }
+
+    /// Like [`is_between_messages`](Connection::is_between_messages) for a server's frame and
+    /// [`frame::take_whole_unmasked`](super::frame::take_whole_unmasked).
+    pub fn is_between_unmasked_messages(&self) -> bool {
+        self.is_between(Accepted::Unmasked)
+    }
+
+    #[inline(always)]
+    fn is_between(&self, accepted: Accepted) -> bool {
+        self.partial.is_none() && self.header_length == 0 && self.accepted == accepted
     }
 
     /// Returns whether the present frame is the peer's Close frame.
@@ -182,6 +187,11 @@ impl Connection {
         self.partial.as_ref().is_some_and(|partial| partial.message.is_some())
     }
 
+    /// Returns the frames that are accepted.
+    pub(super) fn accepted(&self) -> Accepted {
+        self.accepted
+    }
+
     /// Returns the position of the next byte: the incomplete header that has arrived, and the
     /// number of payload bytes of the present frame that have not.
     pub(super) fn position(&self) -> (&[u8], u64) {
@@ -197,7 +207,7 @@ impl Connection {
         pool: &mut BufferPool,
     ) -> Result<Option<Event<'a>>, ProtocolError> {
         loop {
-            if self.over {
+            if self.is_over() {
                 return Ok(None);
             }
             if self.partial.as_ref().is_some_and(|partial| partial.frame.is_some()) {
@@ -212,7 +222,7 @@ impl Connection {
                 self.begin(header, limits)?;
                 continue;
             }
-            let Some(header) = FrameHeader::decode(input)? else {
+            let Some(header) = self.accepted.decode(input)? else {
                 self.keep_header(input);
                 return Ok(None);
             };
@@ -323,7 +333,7 @@ impl Connection {
     #[cold]
     fn settle<'a>(&mut self, input: &mut &'a mut [u8], received: &Result<Option<Event<'a>>, ProtocolError>) {
         if !matches!(received, Ok(None)) {
-            self.over = true;
+            self.accepted = Accepted::Nothing;
             self.header_length = 0;
             self.partial = None;
         }
@@ -341,7 +351,7 @@ impl Connection {
     fn complete_header(&mut self, input: &mut &mut [u8]) -> Result<Option<FrameHeader>, ProtocolError> {
         loop {
             let have = usize::from(self.header_length);
-            if let Some(header) = FrameHeader::decode(self.header.get(..have).unwrap_or_default())? {
+            if let Some(header) = self.accepted.decode(self.header.get(..have).unwrap_or_default())? {
                 self.header_length = 0;
                 return Ok(Some(header));
             }
@@ -355,32 +365,12 @@ impl Connection {
     }
 }
 
-impl Partial {
-    #[inline(never)]
-    fn direct(&mut self, pool: &mut BufferPool) -> Option<(&mut Vec<u8>, usize)> {
-        let (frame, message) = (self.frame?, self.message.as_mut()?);
-        let remaining = usize::try_from(frame.remaining).ok()?;
-        let least = if message.is_copied_text() { DIRECT_TEXT_MIN } else { DIRECT_MIN };
-        let is_large = remaining >= least && message.len() >= DIRECT_MIN;
-        // Text that is read directly must go on so. If its end took the other way, all of it would
-        // have to be copied.
-        if frame.opcode.is_control() || !is_large && !message.is_direct_text() {
-            return None;
-        }
-        message.begin_direct();
-        let buffer = message.buffer()?;
-        let room = remaining.saturating_add(SLACK);
-        // The buffer at most doubles, so that a peer must send the bytes that it announces.
-        pool.make_exact_room(buffer, room.min(buffer.len()));
-        // A buffer of the pool may be larger, and can be filled.
-        let room = room.min(buffer.capacity().saturating_sub(buffer.len()));
-        Some((buffer, room))
-    }
-}
-
 fn close_event<'a>(payload: &[u8]) -> Result<Event<'a>, ProtocolError> {
     Ok(Event::Close(close::parse(payload)?.map(|(code, reason)| (code, reason.to_owned()))))
 }
 
+#[cfg(test)]
+mod client_tests;
+mod direct;
 #[cfg(test)]
 mod tests;

@@ -21,6 +21,9 @@ pub enum ProtocolError {
     /// A frame of the client is not masked (§5.1).
     #[error("unmasked frame")]
     Unmasked,
+    /// A frame of the server is masked (§5.1).
+    #[error("masked frame")]
+    Masked,
     /// A control frame is fragmented (§5.5).
     #[error("fragmented control frame")]
     FragmentedControl {

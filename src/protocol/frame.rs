@@ -3,7 +3,7 @@
 use super::mask::MaskKey;
 use super::{Opcode, ProtocolError};
 
-/// Maximum length of a client's frame header: two bytes, eight of the length, four of the key.
+/// Maximum length of a frame header: two bytes, eight of the length, four of a client's key.
 pub const HEADER_MAX: usize = 14;
 
 impl TryFrom<u8> for Opcode {
@@ -24,7 +24,7 @@ impl TryFrom<u8> for Opcode {
     }
 }
 
-/// The header of a frame that a client sent.
+/// The header of a received frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
     /// Whether this is the last frame of its message.
@@ -33,7 +33,7 @@ pub struct FrameHeader {
     pub opcode: Opcode,
     /// The number of payload bytes after the header.
     pub payload_length: u64,
-    /// The key of the masked payload.
+    /// The key of the masked payload. [`MaskKey::NONE`] in a frame of a server.
     pub mask: MaskKey,
     /// The number of bytes of the header itself.
     pub header_length: usize,
@@ -49,6 +49,19 @@ impl FrameHeader {
     /// than 125 bytes. A length must have its shortest form, without the top bit.
     #[inline]
     pub fn decode(bytes: &[u8]) -> Result<Option<FrameHeader>, ProtocolError> {
+        FrameHeader::decode_as::<true>(bytes)
+    }
+
+    /// Reads a server's frame header, whose frame is not masked, like [`decode`](FrameHeader::decode).
+    ///
+    /// # Errors
+    /// Like [`decode`](FrameHeader::decode).
+    pub fn decode_unmasked(bytes: &[u8]) -> Result<Option<FrameHeader>, ProtocolError> {
+        FrameHeader::decode_as::<false>(bytes)
+    }
+
+    #[inline(always)]
+    fn decode_as<const MASKED: bool>(bytes: &[u8]) -> Result<Option<FrameHeader>, ProtocolError> {
         let Some(&first) = bytes.first() else { return Ok(None) };
         if first & 0x70 != 0 {
             return Err(ProtocolError::ReservedBits { bits: first >> 4 & 0x7 });
@@ -59,8 +72,8 @@ impl FrameHeader {
             return Err(ProtocolError::FragmentedControl { opcode });
         }
         let Some(&second) = bytes.get(1) else { return Ok(None) };
-        if second & 0x80 == 0 {
-            return Err(ProtocolError::Unmasked);
+        if (second & 0x80 != 0) != MASKED {
+            return Err(if MASKED { ProtocolError::Unmasked } else { ProtocolError::Masked });
         }
         let short = second & 0x7F;
         if opcode.is_control() && short > 125 {
@@ -88,13 +101,16 @@ impl FrameHeader {
             }
             short => (u64::from(short), 2),
         };
+        if !MASKED {
+            return Ok(Some(FrameHeader { fin, opcode, payload_length, mask: MaskKey::NONE, header_length: key_at }));
+        }
         let Some(key) = bytes.get(key_at..).and_then(<[u8]>::first_chunk) else { return Ok(None) };
         let mask = MaskKey::new(*key);
         Ok(Some(FrameHeader { fin, opcode, payload_length, mask, header_length: key_at.saturating_add(4) }))
     }
 }
 
-/// Takes a message from the start of `input` and unmasks it. Returns its opcode (text or binary)
+/// Takes a client's message from the start of `input` and unmasks it. Returns its opcode (text or binary)
 /// and its payload. The message must be one complete data frame with a payload of at most `limit`
 /// bytes.
 ///
@@ -120,6 +136,26 @@ pub fn take_whole_message<'a>(input: &mut &'a mut [u8], limit: usize) -> Option<
     *input = rest;
     let payload = message.get_mut(header_length..)?;
     MaskKey::new(key).apply(payload);
+    Some((if first == 0x81 { Opcode::Text } else { Opcode::Binary }, payload))
+}
+
+/// Takes a server's message, which is not masked, like [`take_whole_message`].
+#[inline(always)]
+pub fn take_whole_unmasked<'a>(input: &mut &'a mut [u8], limit: usize) -> Option<(Opcode, &'a mut [u8])> {
+    let &[first @ (0x81 | 0x82), second @ 0..=0x7E, ref after @ ..] = &**input else { return None };
+    let (length, header_length) = if second == 0x7E {
+        (usize::from(u16::from_be_bytes(*after.first_chunk()?)), 4usize)
+    } else {
+        (usize::from(second), 2)
+    };
+    let is_minimal = header_length == 2 || length >= 126;
+    let end = header_length.wrapping_add(length);
+    if length > limit || end > input.len() || !is_minimal {
+        return None;
+    }
+    let (message, rest) = std::mem::take(input).split_at_mut_checked(end)?;
+    *input = rest;
+    let payload = message.get_mut(header_length..)?;
     Some((if first == 0x81 { Opcode::Text } else { Opcode::Binary }, payload))
 }
 
@@ -161,6 +197,43 @@ pub fn encode(out: &mut Vec<u8>, fin: bool, opcode: Opcode, payload: &[u8]) {
         push_long_header(out, fin, opcode, payload.len());
     }
     out.extend_from_slice(payload);
+}
+
+/// Appends a frame in the form that a client sends, masked with `key` (§5.3).
+#[inline]
+pub fn encode_masked(out: &mut Vec<u8>, fin: bool, opcode: Opcode, payload: &[u8], key: [u8; 4]) {
+    if payload.len() < 126 {
+        let first = if fin { 0x80 | opcode as u8 } else { opcode as u8 };
+        let [k0, k1, k2, k3] = key;
+        out.reserve(payload.len().saturating_add(6));
+        out.extend_from_slice(&[first, 0x80 | payload.len() as u8, k0, k1, k2, k3]);
+    } else {
+        push_long_masked_header(out, fin, opcode, payload.len(), key);
+    }
+    MaskKey::new(key).append(out, payload);
+}
+
+#[inline(never)]
+fn push_long_masked_header(out: &mut Vec<u8>, fin: bool, opcode: Opcode, payload_length: usize, key: [u8; 4]) {
+    // Grows once for header and payload.
+    out.reserve(payload_length.saturating_add(HEADER_MAX));
+    let mut header = EncodedHeader::new(fin, opcode, payload_length);
+    header.bytes[1] |= 0x80;
+    out.extend_from_slice(header.as_bytes());
+    out.extend_from_slice(&key);
+}
+
+/// Appends frames that are encoded in the form of a server in the form of a client. Calls `key` for
+/// the masking key of each frame.
+pub fn mask_frames(out: &mut Vec<u8>, frames: &[u8], mut key: impl FnMut() -> [u8; 4]) {
+    let mut rest = frames;
+    while let Ok(Some(FrameHeader { fin, opcode, payload_length, header_length, .. })) = FrameHeader::decode_unmasked(rest)
+    {
+        let end = usize::try_from(payload_length).map_or(usize::MAX, |length| length.saturating_add(header_length));
+        let (frame, after) = rest.split_at_checked(end).unwrap_or((rest, &[]));
+        encode_masked(out, fin, opcode, frame.get(header_length..).unwrap_or_default(), key());
+        rest = after;
+    }
 }
 
 #[inline(never)]

@@ -5,6 +5,9 @@ use multiversion::multiversion;
 /// third more.
 const WIDE_MIN: usize = 1024;
 
+/// Up to this size a payload is masked while it is copied.
+const SHORT_MAX: usize = 32;
+
 /// The size of a cache line. A write across two lines takes longer.
 const LINE: usize = 64;
 
@@ -19,6 +22,9 @@ impl MaskKey {
         MaskKey(u32::from_ne_bytes(key))
     }
 
+    /// The key of frames that are not masked. It changes nothing.
+    pub const NONE: MaskKey = MaskKey(0);
+
     /// Masks or unmasks (it is the same) `payload` in place, and turns the key to the next byte of
     /// the payload.
     ///
@@ -28,15 +34,41 @@ impl MaskKey {
     pub fn apply(&mut self, payload: &mut [u8]) {
         if payload.len() < WIDE_MIN {
             self.apply_words(payload);
-        } else {
+        } else if *self != MaskKey::NONE {
             // By value, so that the key of a short payload can stay out of memory.
             *self = apply_widely(*self, payload);
         }
     }
 
+    /// Appends a masked copy of `payload`. A short one is masked while it is copied.
+    #[inline]
+    pub(super) fn append(mut self, out: &mut Vec<u8>, payload: &[u8]) {
+        if payload.len() > SHORT_MAX {
+            let start = out.len();
+            out.extend_from_slice(payload);
+            return self.apply(out.get_mut(start..).unwrap_or_default());
+        }
+        let (words, rest) = payload.as_chunks::<8>();
+        for bytes in words {
+            out.extend_from_slice(&(u64::from_ne_bytes(*bytes) ^ self.word()).to_ne_bytes());
+        }
+        let (halves, bytes) = rest.as_chunks::<4>();
+        for half in halves {
+            out.extend_from_slice(&(u32::from_ne_bytes(*half) ^ self.0).to_ne_bytes());
+        }
+        for (byte, key) in bytes.iter().zip(self.0.to_ne_bytes()) {
+            out.push(byte ^ key);
+        }
+    }
+
+    #[inline(always)]
+    fn word(self) -> u64 {
+        u64::from(self.0) << 32 | u64::from(self.0)
+    }
+
     #[inline(always)]
     fn apply_words(&mut self, payload: &mut [u8]) {
-        let word = u64::from(self.0) << 32 | u64::from(self.0);
+        let word = self.word();
         let (words, rest) = payload.as_chunks_mut::<8>();
         for bytes in words {
             *bytes = (u64::from_ne_bytes(*bytes) ^ word).to_ne_bytes();
@@ -97,6 +129,17 @@ mod tests {
                 mask.apply(following);
                 assert_eq!(masked[start..], byte_by_byte(key, &payload[start..]), "{length} from {start}");
             }
+        }
+    }
+
+    #[test]
+    fn a_masked_copy_equals_the_definition() {
+        let key = [9, 8, 7, 6];
+        for length in 0..2 * SHORT_MAX as u8 {
+            let payload: Vec<u8> = (0..length).collect();
+            let mut out = vec![1];
+            MaskKey::new(key).append(&mut out, &payload);
+            assert_eq!(out[1..], byte_by_byte(key, &payload), "length {length}");
         }
     }
 

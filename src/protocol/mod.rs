@@ -6,6 +6,7 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
+mod accepted;
 mod buffer_pool;
 pub mod close;
 pub mod close_code;
@@ -21,6 +22,7 @@ mod message;
 mod opcode;
 mod ping_scanner;
 pub(crate) mod rate;
+mod role;
 mod utf8;
 
 pub use buffer_pool::BufferPool;
@@ -33,4 +35,5 @@ pub use mask::MaskKey;
 pub use opcode::Opcode;
 pub use ping_scanner::PingScanner;
 pub(crate) use rate::{Bucket, ControlRate};
+pub use role::Role;
 pub(crate) use utf8::check as check_text;

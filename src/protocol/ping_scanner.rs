@@ -1,5 +1,6 @@
+use super::accepted::Accepted;
 use super::connection::Connection;
-use super::frame::{FrameHeader, HEADER_MAX};
+use super::frame::HEADER_MAX;
 use super::{MaskKey, Opcode};
 
 /// Finds pings in bytes that have arrived and cannot be [received](Connection::receive) yet,
@@ -11,6 +12,7 @@ use super::{MaskKey, Opcode};
 pub struct PingScanner {
     header: [u8; HEADER_MAX],
     header_length: usize,
+    accepted: Accepted,
     /// Payload bytes of the present frame that have not arrived.
     remaining: u64,
     /// The payload of the present frame, if it is a ping.
@@ -28,6 +30,7 @@ impl PingScanner {
         let mut scanner = PingScanner {
             header: [0; HEADER_MAX],
             header_length: 0,
+            accepted: connection.accepted(),
             remaining,
             ping: None,
             over: connection.is_over() || connection.is_in_close(),
@@ -83,7 +86,7 @@ impl PingScanner {
             *place = byte;
             self.header_length = self.header_length.saturating_add(1);
         }
-        match FrameHeader::decode(self.header.get(..self.header_length).unwrap_or_default()) {
+        match self.accepted.decode(self.header.get(..self.header_length).unwrap_or_default()) {
             Ok(None) => {}
             Ok(Some(header)) if header.opcode != Opcode::Close => {
                 self.header_length = 0;

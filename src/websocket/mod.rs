@@ -13,6 +13,8 @@ mod stats;
 pub use connection::into_listener::IntoListener;
 pub use connection::message_writer::{BinaryPayload, MessageWriter, Payload, TextPayload};
 pub use error::{Closed, ConnectionError, HandshakeError};
+#[cfg(feature = "client")]
+pub(crate) use handshake::opening::Opening;
 pub use message::{Message, Text};
 pub use middleware::{IntoMiddlewareListener, WebSocketMiddleware};
 pub use options::WebSocketOptions;
@@ -24,5 +26,7 @@ pub use state::event::ConnectionListener;
 pub use state::handle::WebSocketConnection;
 pub use state::held::SlowMemberPolicy;
 pub(crate) use state::order::Order;
+#[cfg(feature = "client")]
+pub(crate) use state::shared::Shared;
 pub(crate) use state::slot::SlotGuard;
 pub use stats::WebSocketStats;

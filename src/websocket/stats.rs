@@ -22,7 +22,7 @@ pub struct WebSocketStats {
     pub not_upgraded: BTreeMap<&'static str, u64>,
     /// Connections that have ended, by cause. It is the cause of the connection's
     /// [error](crate::errors::ConnectionError::cause), if there was one. Otherwise it is `peer` or
-    /// `server`, whichever sent the first Close frame, or `lost` if the closing handshake was not
+    /// `server` (`client` on a client), whichever sent the first Close frame, or `lost` if the closing handshake was not
     /// completed.
     pub closed: BTreeMap<&'static str, u64>,
     /// Messages received.

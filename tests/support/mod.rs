@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses another part of it")]
 
 pub mod bombs;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod groups;
 pub mod handshake;
 pub mod http;

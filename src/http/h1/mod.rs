@@ -14,6 +14,8 @@ mod scanner;
 mod sending;
 mod write_deadline;
 
+#[cfg(feature = "client")]
+pub(crate) use body::BodyDecoder;
 pub(crate) use connection::Connection;
 pub(crate) use encoder::encode_page;
 pub(crate) use linger::Linger;

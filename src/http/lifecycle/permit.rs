@@ -7,13 +7,20 @@ use crate::runtime::clock::Clock;
 /// Permits a connection to exist. Until it is dropped, its server's admission counts the
 /// connection, and its shutdown waits for it. It must be dropped last.
 pub(crate) struct ConnectionPermit {
-    _admitted: Admitted,
+    /// `None` for a client's connection.
+    _admitted: Option<Admitted>,
     task: TaskGuard,
 }
 
 impl ConnectionPermit {
     pub(crate) fn new(admitted: Admitted, task: TaskGuard) -> ConnectionPermit {
-        ConnectionPermit { _admitted: admitted, task }
+        ConnectionPermit { _admitted: Some(admitted), task }
+    }
+
+    /// Permits a client's connection. There is no limit on these.
+    #[cfg(feature = "client")]
+    pub(crate) fn of_client(task: TaskGuard) -> ConnectionPermit {
+        ConnectionPermit { _admitted: None, task }
     }
 
     pub(crate) fn shutdown(&self) -> &Arc<Shutdown> {

@@ -80,6 +80,18 @@ impl Shutdown {
     /// descriptors.
     #[track_caller]
     pub(crate) fn new(listens: bool) -> Arc<Shutdown> {
+        Shutdown::with_clock(listens, listens)
+    }
+
+    /// Begins to connect to servers on the present runtime. `has_io`: on sockets.
+    #[cfg(feature = "client")]
+    #[track_caller]
+    pub(crate) fn of_clients(has_io: bool) -> Arc<Shutdown> {
+        Shutdown::with_clock(false, has_io)
+    }
+
+    #[track_caller]
+    fn with_clock(listens: bool, has_io: bool) -> Arc<Shutdown> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         // A runtime without time must fail here, and not at the first client.
         drop(sleep(Duration::ZERO));
@@ -90,7 +102,7 @@ impl Shutdown {
             tasks: AtomicUsize::new(0),
             empty: Notify::new(),
             upgraded: Mutex::default(),
-            clock: Clock::new(listens),
+            clock: Clock::new(has_io),
             runtime: Handle::current(),
         })
     }

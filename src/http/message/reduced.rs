@@ -51,6 +51,26 @@ impl ServerRequest {
             let value = HeaderValue::from_bytes(value.get(1..).unwrap_or_default());
             headers.append(HeaderName::from_bytes(name).ok()?, value.ok()?);
         }
+        ServerRequest::get(target, headers, client, local)
+    }
+
+    /// The GET request that a client has sent. `remote` is the server's address.
+    #[cfg(feature = "client")]
+    pub(crate) fn sent(
+        target: String,
+        headers: HeaderMap,
+        remote: Option<SocketAddr>,
+        local: Option<Arc<SocketAddr>>,
+    ) -> Option<ServerRequest> {
+        ServerRequest::get(target.into(), headers, remote, local)
+    }
+
+    fn get(
+        target: Bytes,
+        headers: HeaderMap,
+        client: Option<SocketAddr>,
+        local: Option<Arc<SocketAddr>>,
+    ) -> Option<ServerRequest> {
         let uri = parse_target(&Method::GET, &target).ok()?;
         let head = Head::new(Method::GET, Version::HTTP_11, target, Some(uri), headers);
         Some(ServerRequest::of(head, client, None, local, None))

@@ -6,8 +6,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::emitter::Contained;
 
-/// A stream that an app has given to be served.
-pub(super) struct AppStream<S>(pub(super) Contained<S>);
+/// A stream that an app has given to be served, or to connect on.
+pub(crate) struct AppStream<S>(pub(crate) Contained<S>);
 
 impl<S: AsyncRead + Unpin> AsyncRead for AppStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

@@ -118,6 +118,12 @@ impl Future for ConnectionTask {
     }
 }
 
+/// Runs a connection that begins with another protocol than HTTP.
+#[cfg(feature = "client")]
+pub(crate) fn spawn_upgraded(task: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(ConnectionTask::Upgraded(Box::pin(task)));
+}
+
 /// Serves HTTP and returns the task of the protocol that follows, if one does.
 ///
 /// Not an `async fn`, which would have room for its arguments twice.

@@ -6,6 +6,10 @@ mod handle;
 mod http_server;
 mod sockets;
 
+#[cfg(feature = "client")]
+pub(crate) use app_stream::AppStream;
+#[cfg(feature = "client")]
+pub(crate) use connection_task::spawn_upgraded;
 pub use handle::{Closing, Listening, Serving};
 pub use http_server::HttpServer;
 pub use sockets::Sockets;

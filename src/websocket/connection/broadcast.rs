@@ -25,7 +25,7 @@ impl WebSocketConnection {
     #[inline(always)]
     fn write_range_plainly(&self, slot: &'static Slot, log: &Arc<Log>, start: u32, end: u32) -> Option<bool> {
         let mut state = self.lock_at(slot)?;
-        if !state.is_writable() || state.streaming || state.blocked {
+        if !state.is_writable() || !state.framing.is_plain() || state.blocked {
             return None;
         }
         let unsent = state.outbox.unsent();
@@ -44,13 +44,19 @@ impl WebSocketConnection {
     fn write_range_slowly(&self, log: &Arc<Log>, start: u32, end: u32) {
         let Some(mut state) = self.lock_for_message() else { return };
         state.messages_out += 1;
-        if state.streaming {
+        if state.framing.is_streaming() {
             let log = log.read();
             state.cold().stream.push_encoded(log.get(start as usize..end as usize).unwrap_or_default());
             self.room(&mut state);
             return;
         }
-        state.outbox.push_range(log, start, end);
+        if state.framing.masks() {
+            // No two clients send the same bytes.
+            let log = log.read();
+            state.outbox.push_frames_masked(log.get(start as usize..end as usize).unwrap_or_default());
+        } else {
+            state.outbox.push_range(log, start, end);
+        }
         self.touched(state);
     }
 
@@ -103,10 +109,10 @@ impl WebSocketConnection {
                 break;
             };
             state.messages_out += 1;
-            if state.streaming {
+            if state.framing.is_streaming() {
                 state.cold().stream.push_encoded(&frame);
             } else {
-                state.outbox.own().extend_from_slice(&frame);
+                state.push_frames(|out| out.extend_from_slice(&frame));
             }
         }
         state.trim_cold();

@@ -4,7 +4,7 @@ use parking_lot::MutexGuard;
 
 use crate::emitter::drop_each;
 use crate::http::Response;
-use crate::protocol::{Opcode, close, close_code};
+use crate::protocol::{Opcode, Role, close, close_code};
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::handle::WebSocketConnection;
 use crate::websocket::state::slot::{DISCARD_INPUT, PAUSED, PEER_CLOSED, Phase, STATE_CHANGED, State, TERMINATED};
@@ -107,6 +107,16 @@ impl WebSocketConnection {
 
 /// Methods for the crate itself.
 impl WebSocketConnection {
+    /// Closes the connection because its server or its connector ends.
+    pub(crate) fn close_for_shutdown(&self) {
+        let role = self.shared().map_or(Role::Server, |shared| shared.role);
+        let reason = match role {
+            Role::Server => "server shutdown",
+            Role::Client => "client shutdown",
+        };
+        self.close_with(close_code::GOING_AWAY, reason);
+    }
+
     /// Cuts the connection when the server's grace is over, like
     /// [`terminate`](WebSocketConnection::terminate). No listener is awaited.
     pub(crate) fn cut(&self) {
@@ -172,17 +182,17 @@ impl WebSocketConnection {
     /// which cannot end any more.
     pub(crate) fn queue_close(&self, state: &mut State, code: u16, reason: &str) {
         state.phase = Phase::Closing;
-        if state.streaming {
-            state.streaming = false;
+        if state.framing.is_streaming() {
+            state.framing.set_streaming(false);
             let stream = std::mem::take(&mut state.cold().stream);
-            stream.give_up(state.outbox.own());
+            state.push_frames(|out| stream.give_up(out));
         }
         // The answer to an earlier ping.
         if let Some(pong) = state.cold_if_any().and_then(|cold| cold.pong.take()) {
-            state.outbox.push(true, Opcode::Pong, &pong.payload);
+            state.push(true, Opcode::Pong, &pong.payload);
         }
         if code != close_code::ABNORMAL {
-            close::encode(state.outbox.own(), code, reason);
+            state.push_frames(|out| close::encode(out, code, reason));
         }
     }
 }

@@ -9,7 +9,8 @@ use crate::websocket::state::handle::WebSocketConnection;
 
 /// # Facts
 impl WebSocketConnection {
-    /// Returns the client's address. `None` after `close`, and on a Unix socket or a stream that
+    /// Returns the peer's address: the client's, or on a client's connection that of the server or of its proxy.
+    /// `None` after `close`, and on a Unix socket or a stream that
     /// has no address.
     ///
     /// Behind [trusted proxies](crate::HttpOptions::trusted_proxies) it is the address that they
@@ -19,7 +20,7 @@ impl WebSocketConnection {
         self.lock()?.remote
     }
 
-    /// Returns the address that the peer connected to. `None` as with
+    /// Returns the address of this end: the one that a client connected to. `None` as with
     /// [`remote_address`](WebSocketConnection::remote_address).
     pub fn local_address(&self) -> Option<SocketAddr> {
         self.lock()?.local.as_deref().copied()

@@ -173,7 +173,10 @@ impl WebSocketConnection {
         if payload.len() >= LARGE {
             return None;
         }
-        let mut state = self.lock_at(slot).filter(|state| state.is_plain())?;
+        let mut state = self.lock_at(slot)?;
+        if !state.is_plain() {
+            return Self::write_masked(state, opcode, payload);
+        }
         state.messages_out += 1;
         let unsent = state.outbox.push(true, opcode, payload);
         let room = unsent < state.soft_limit;
@@ -185,17 +188,33 @@ impl WebSocketConnection {
         Some((room, is_corked))
     }
 
+    /// Like [`write_plainly`](WebSocketConnection::write_plainly) for a client. `None` for a server, and in
+    /// other cases than the simple one.
+    #[inline(never)]
+    fn write_masked(mut state: MutexGuard<'static, State>, opcode: Opcode, payload: &[u8]) -> Option<(bool, bool)> {
+        if !state.is_plainly_masked() {
+            return None;
+        }
+        state.messages_out += 1;
+        let unsent = state.outbox.push_masked(true, opcode, payload);
+        let room = unsent < state.soft_limit;
+        state.wants_drain |= !room;
+        let token = cork::token();
+        Some((room, std::mem::replace(&mut state.corked_by, token) == token))
+    }
+
     /// Writes a large message at once. Keeps a message for later while another is being streamed.
     #[inline(never)]
     fn write_slowly(&self, opcode: Opcode, payload: &[u8]) -> bool {
         let Some(mut state) = self.lock_for_message() else { return false };
         state.messages_out += 1;
-        if state.streaming {
+        if state.framing.is_streaming() {
             state.cold().stream.push_behind(opcode, payload);
             return self.room(&mut state);
         }
-        if payload.len() < LARGE || state.blocked {
-            state.outbox.push(true, opcode, payload);
+        // A masked frame is a copy anyway.
+        if payload.len() < LARGE || state.blocked || state.framing.masks() {
+            state.push(true, opcode, payload);
             return self.touched(state);
         }
         let flushed = state.outbox.push_large(opcode, payload);
@@ -231,7 +250,7 @@ impl WebSocketConnection {
             return false;
         }
         let Some(mut state) = self.lock().filter(|state| state.is_writable()) else { return false };
-        state.outbox.push(true, opcode, payload);
+        state.push(true, opcode, payload);
         self.touched_without_answer(state);
         true
     }
@@ -249,7 +268,7 @@ impl WebSocketConnection {
             let pong = state.cold().pong.get_or_insert_with(|| WaitingPong { payload: Vec::new(), behind });
             pong.payload = payload.to_vec();
         } else {
-            state.outbox.push(true, Opcode::Pong, payload);
+            state.push(true, Opcode::Pong, payload);
             self.touched_without_answer(state);
         }
     }
@@ -265,7 +284,7 @@ impl WebSocketConnection {
 
     pub(crate) fn begin_stream(&self) -> u64 {
         self.lock().filter(|state| state.is_writable()).map_or(0, |mut state| {
-            state.streaming = true;
+            state.framing.set_streaming(true);
             state.cold().stream.begin()
         })
     }
@@ -274,19 +293,19 @@ impl WebSocketConnection {
         let Some(mut state) = self.lock_for_message() else { return false };
         state.messages_out += u64::from(fin);
         let mut stream = std::mem::take(&mut state.cold().stream);
-        stream.push_fragment(state.outbox.own(), ticket, fin, opcode, payload);
+        state.push_frames(|out| stream.push_fragment(out, ticket, fin, opcode, payload));
         self.put_back(state, stream)
     }
 
     pub(crate) fn forget_stream(&self, ticket: u64) {
         let Some(mut state) = self.lock() else { return };
         let mut stream = std::mem::take(&mut state.cold().stream);
-        stream.forget(state.outbox.own(), ticket);
+        state.push_frames(|out| stream.forget(out, ticket));
         self.put_back(state, stream);
     }
 
     fn put_back(&self, mut state: MutexGuard<'static, State>, stream: Streaming) -> bool {
-        state.streaming = !stream.is_idle();
+        state.framing.set_streaming(!stream.is_idle());
         state.cold().stream = stream;
         state.trim_cold();
         self.touched(state)

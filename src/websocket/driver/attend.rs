@@ -61,7 +61,7 @@ impl Driver {
         self.note_our_close(&mut state);
         let is_closing = state.phase >= Phase::Closing;
         drop(state);
-        match self.closing.has_peer_closed() {
+        match self.closing.ends_with_answer() {
             // Answers the peer's Close frame.
             true => self.connection().flush_last(),
             // Sends what was written before there was a socket.

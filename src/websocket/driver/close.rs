@@ -5,7 +5,7 @@ use std::task::Context;
 use tokio::io::AsyncWrite;
 
 use crate::emitter::drop_each;
-use crate::protocol::{Facts, Outcome, Step, close_code};
+use crate::protocol::{Facts, Outcome, Role, Step, close_code};
 use crate::runtime::clock::Moment;
 use crate::runtime::stream::ReadHalf;
 use crate::runtime::trace;
@@ -168,7 +168,10 @@ impl Driver {
         match self.closing.outcome() {
             Outcome::Abnormal => "lost",
             Outcome::Theirs => "peer",
-            Outcome::Ours => "server",
+            Outcome::Ours => match self.shared.role {
+                Role::Server => "server",
+                Role::Client => "client",
+            },
         }
     }
 

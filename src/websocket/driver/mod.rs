@@ -5,6 +5,7 @@ pub(crate) mod deadlines;
 pub(crate) mod dispatcher;
 pub(crate) mod overdue;
 pub(crate) mod pending_events;
+pub(crate) mod pings;
 pub(crate) mod read;
 pub(crate) mod scratch;
 pub(crate) mod write;
@@ -128,7 +129,7 @@ impl Driver {
         shared.connections.insert(connection);
         permit.shutdown().register(shared.connections.clone());
         if permit.shutdown().is_closing() {
-            connection.close_with(close_code::GOING_AWAY, "server shutdown");
+            connection.close_for_shutdown();
         }
         if permit.shutdown().is_terminated() {
             connection.cut();
@@ -139,13 +140,13 @@ impl Driver {
         backlog.push(&read_ahead);
         Driver {
             read: Some(read),
-            session: Connection::default(),
+            session: Connection::new(shared.role),
             dispatcher: Dispatcher::new(connection),
             backlog,
             deadlines: Deadlines::new(&shared.options, clock),
             rates: None,
             writing: None,
-            closing: Closing::default(),
+            closing: Closing::new(shared.role),
             peer_close: None,
             progress: Progress { is_counted, ..Progress::default() },
             shared,

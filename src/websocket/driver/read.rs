@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::BufMut;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
-use crate::protocol::{BufferPool, ControlRate, Event, Opcode, ProtocolError, check_text, frame};
+use crate::protocol::{BufferPool, Event, Opcode, check_text, frame};
 use crate::runtime::clock::Moment;
 use crate::websocket::driver::scratch::ReadScratch;
 use crate::websocket::driver::{Budget, Driver};
@@ -19,10 +19,6 @@ use crate::websocket::state::slot::{DISCARD_INPUT, HELD_UP, PAUSED, PENDING_CHAN
 /// Frames that are read ahead while a listener runs.
 const READ_AHEAD_FRAMES: usize = 64;
 
-/// Maximum number of pings above the rate that may pile up while reading is paused or a listener is
-/// slow. A peer within the default rate sends them in 100 s.
-const PILE_MAX: u32 = 10_000;
-
 /// The way from the socket to the listeners.
 impl Driver {
     /// Returns whether there is room for a read.
@@ -31,7 +27,8 @@ impl Driver {
         if self.read.is_none() || !self.closing.reads() {
             return false;
         }
-        if self.closing.discards() {
+        // A client reads until the server's FIN.
+        if self.closing.discards() || self.closing.has_peer_closed() {
             return true;
         }
         // A pause has no effect once messages are no longer delivered.
@@ -132,6 +129,9 @@ impl Driver {
     /// Keeps bytes that cannot be delivered yet. Pings among them are answered at once.
     #[inline(never)]
     fn keep(&mut self, bytes: &[u8]) {
+        if self.session.is_over() {
+            return;
+        }
         if self.dispatcher.is_free() {
             return self.backlog.push(bytes);
         }
@@ -249,14 +249,31 @@ impl Driver {
     #[inline(always)]
     fn feed_quickly(&mut self, input: &mut &mut [u8], cx: &mut Context<'_>, budget: &mut Budget) -> bool {
         if !self.session.is_between_messages() {
-            return false;
+            return self.feed_quickly_as_client(input, cx, budget);
         }
+        self.feed_whole::<true>(input, cx, budget)
+    }
+
+    #[inline(never)]
+    fn feed_quickly_as_client(&mut self, input: &mut &mut [u8], cx: &mut Context<'_>, budget: &mut Budget) -> bool {
+        cfg!(feature = "client")
+            && self.session.is_between_unmasked_messages()
+            && self.feed_whole::<false>(input, cx, budget)
+    }
+
+    /// Delivers complete messages. Returns whether there was one.
+    #[inline(always)]
+    fn feed_whole<const MASKED: bool>(&mut self, input: &mut &mut [u8], cx: &mut Context<'_>, budget: &mut Budget) -> bool {
         let Some(limit) = self.shared.options.limits.max_whole_message() else { return false };
         let mut frames = budget.frames;
         let mut rest = std::mem::take(input);
         while self.flags() & (PENDING_CHANGES | DISCARD_INPUT | PAUSED | TERMINATED | HELD_UP) == 0
             && frames > 0
-            && let Some((opcode, payload)) = frame::take_whole_message(&mut rest, limit)
+            && let Some((opcode, payload)) = if MASKED {
+                frame::take_whole_message(&mut rest, limit)
+            } else {
+                frame::take_whole_unmasked(&mut rest, limit)
+            }
         {
             frames -= 1;
             let is_over = if opcode == Opcode::Text {
@@ -355,40 +372,6 @@ impl Driver {
     pub(crate) fn note_data(&mut self) {
         if let Some(limit) = self.shared.options.idle_timeout {
             self.deadlines.idle = self.permit.clock().after(limit);
-        }
-    }
-
-    /// Answers a ping (RFC 6455 §5.5.2). `false` if the peer exceeds its rate, which fails the
-    /// connection.
-    ///
-    /// A peer is not responsible for pings that pile up while nothing is read. One pong answers all
-    /// of them that exceed the rate: the answer to the last (§5.5.3).
-    fn answer_ping(&mut self, payload: &[u8]) -> bool {
-        let was_answered = self.backlog.was_answered();
-        let has_piled_up = std::mem::replace(&mut self.progress.pings_pile_up, true);
-        let excess = self.shared.options.control_rate.filter(|rate| {
-            let now = self.permit.clock().millis();
-            self.rates.get_or_insert_default().pings.take(now, rate.burst, rate.per_second).is_err()
-        });
-        if let Some(ControlRate { burst, per_second }) = excess {
-            let rates = self.rates.get_or_insert_default();
-            rates.piled_up = if has_piled_up { rates.piled_up.saturating_add(1) } else { PILE_MAX };
-            if rates.piled_up >= PILE_MAX {
-                self.connection().fail(ProtocolError::TooManyPings { burst, per_second }.into());
-                return false;
-            }
-        }
-        if !was_answered && self.shared.options.auto_pong {
-            self.connection().answer_ping(payload, excess.is_some());
-        }
-        true
-    }
-
-    /// Answers the pings that have piled up, once all received bytes have been read.
-    #[inline(never)]
-    pub(crate) fn answer_piled_up_pings(&mut self) {
-        if self.rates.as_mut().is_some_and(|rates| std::mem::take(&mut rates.piled_up) > 0) {
-            self.connection().answer_pings_so_far();
         }
     }
 }

@@ -263,10 +263,10 @@ async fn in_time<T>(deadline: Deadline, decide: impl Future<Output = Result<T, R
     timeout_at(deadline, decide).await.unwrap_or_else(|_| Err(HandshakeError::Timeout { limit }.into()))
 }
 
-type Running<T, E> = Contained<Pin<Box<dyn Future<Output = Result<T, E>> + Send>>>;
+pub(crate) type Running<T, E> = Contained<Pin<Box<dyn Future<Output = Result<T, E>> + Send>>>;
 
 /// Runs a future. A panic becomes an error.
-async fn contain_future<T, E: From<BoxError>>(mut running: Running<T, E>) -> Result<T, E> {
+pub(crate) async fn contain_future<T, E: From<BoxError>>(mut running: Running<T, E>) -> Result<T, E> {
     std::future::poll_fn(|cx| {
         contain(|| Ok(running.as_mut().poll(cx))).unwrap_or_else(|error| Poll::Ready(Err(error.into())))
     })

@@ -3,3 +3,5 @@
 pub(crate) mod accept;
 pub(crate) mod check;
 pub(crate) mod kept_request;
+#[cfg(feature = "client")]
+pub(crate) mod opening;

@@ -91,7 +91,7 @@ impl WebSocketConnection {
             && let Some(cold) = state.cold_if_any()
             && let Some(pong) = cold.pong.take_if(|pong| pong.behind <= written)
         {
-            state.outbox.push(true, Opcode::Pong, &pong.payload);
+            state.push(true, Opcode::Pong, &pong.payload);
         }
     }
 

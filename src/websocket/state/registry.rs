@@ -1,7 +1,6 @@
 use std::sync::atomic::Ordering;
 
 use crate::http::UpgradedConnections;
-use crate::protocol::close_code;
 use crate::websocket::state::handle::WebSocketConnection;
 use crate::websocket::state::shared::Connections;
 use crate::websocket::state::slot::{Slot, State};
@@ -79,7 +78,7 @@ impl Connections {
 impl UpgradedConnections for Connections {
     fn close_gracefully(&self, lifetime: u64) -> Vec<Box<dyn FnOnce() + Send>> {
         let goodbye = |connection: WebSocketConnection| -> Box<dyn FnOnce() + Send> {
-            Box::new(move || connection.close_with(close_code::GOING_AWAY, "server shutdown"))
+            Box::new(move || connection.close_for_shutdown())
         };
         self.of(lifetime).into_iter().map(goodbye).collect()
     }

@@ -6,6 +6,7 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 
 use crate::emitter::ConcurrentListeners;
+use crate::protocol::Role;
 use crate::runtime::clock::Coarse;
 use crate::runtime::trace;
 use crate::websocket::options::WebSocketOptions;
@@ -14,9 +15,11 @@ use crate::websocket::state::handle::WebSocketConnection;
 use crate::websocket::state::order::Order;
 use crate::websocket::stats::WebSocketStats;
 
-/// What all connections of a middleware share.
+/// What all connections of a middleware, or of a connector, share.
 #[derive(Clone, Default)]
 pub(crate) struct Shared {
+    /// The end of the connections that this is.
+    pub(crate) role: Role,
     pub(crate) options: WebSocketOptions,
     /// The paths that the middleware serves. An empty list means all paths.
     pub(crate) paths: Vec<String>,
@@ -39,7 +42,7 @@ impl Shared {
     }
 }
 
-/// The connections of a middleware.
+/// The connections of a middleware, or of a connector.
 #[derive(Default)]
 pub(crate) struct Connections {
     /// The slots of the connections, which are kept as long as they are listed. Ended connections

@@ -16,6 +16,7 @@ use crate::runtime::trace;
 use crate::runtime::turn;
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::event::{ConnectionEvents, NAMES};
+use crate::websocket::state::framing::Framing;
 use crate::websocket::state::handle::WebSocketConnection;
 use crate::websocket::state::held::HeldMessages;
 use crate::websocket::state::outbox::Outbox;
@@ -100,8 +101,7 @@ pub(crate) struct State {
     pub(crate) has_drained: bool,
     /// The socket has been dropped, and `close` is due.
     pub(crate) has_ended: bool,
-    /// A [`MessageWriter`](crate::websocket::connection::message_writer::MessageWriter) has begun a message and not ended it.
-    pub(crate) streaming: bool,
+    pub(crate) framing: Framing,
     /// [Options](crate::websocket::options::WebSocketOptions) that every write needs.
     pub(crate) soft_limit: usize,
     pub(crate) hard_limit: usize,
@@ -174,6 +174,7 @@ impl Slot {
                 // limit.
                 soft_limit: shared.options.write_buffer_soft_limit.min(shared.options.write_buffer_hard_limit).max(1),
                 hard_limit: shared.options.write_buffer_hard_limit,
+                framing: Framing::of(shared.role),
                 shared: Some(shared),
                 remote,
                 ..State::default()
@@ -322,7 +323,7 @@ impl State {
     /// Returns the number of unsent bytes.
     #[inline(always)]
     pub(crate) fn unsent(&self) -> usize {
-        self.outbox.unsent() + if self.streaming { self.waiting() } else { 0 }
+        self.outbox.unsent() + if self.framing.is_streaming() { self.waiting() } else { 0 }
     }
 
     /// Returns the number of bytes that wait behind a message that is being streamed.
@@ -334,21 +335,22 @@ impl State {
     /// Returns whether a message is accepted and only needs to be added to the outbox.
     #[inline(always)]
     pub(crate) fn is_plain(&self) -> bool {
-        self.is_writable()
-            && !self.streaming
-            && !self.blocked
-            && self.outbox.is_plain()
-            && self.outbox.own_bytes() < self.hard_limit
+        self.framing.is_plain() && self.is_simple()
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_simple(&self) -> bool {
+        self.is_writable() && !self.blocked && self.outbox.is_plain() && self.outbox.own_bytes() < self.hard_limit
     }
 
     /// Adds the held messages of a slow consumer, since the end follows.
     pub(crate) fn let_out_held(&mut self) {
         while self.holds
-            && !self.streaming
+            && !self.framing.is_streaming()
             && let Some(frame) = self.cold().held.pop()
         {
             self.messages_out += 1;
-            self.outbox.own().extend_from_slice(&frame);
+            self.push_frames(|out| out.extend_from_slice(&frame));
         }
     }
 

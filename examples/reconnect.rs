@@ -1,0 +1,77 @@
+//! A client that comes back: after each end it waits for a random time and connects again, into the same room.
+//!
+//! ```sh
+//! cargo run --example chat &
+//! cargo run --features client --example reconnect lobby
+//! ```
+//!
+//! Stop the server and start it again.
+
+use std::time::Duration;
+
+use react_websocket::WebSocketConnection;
+use react_websocket::client::{ConnectError, Connector};
+use react_websocket::protocol::close_code;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
+
+/// The longest wait after the first failure. It doubles with each further failure.
+const FIRST: Duration = Duration::from_secs(1);
+
+/// The longest wait of all.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// A connection that has lived so long was a good one: the waits begin anew.
+const GOOD: Duration = Duration::from_secs(60);
+
+#[tokio::main]
+async fn main() -> Result<(), ConnectError> {
+    let room = std::env::args().nth(1).unwrap_or_else(|| "lobby".to_owned());
+    let connector = Connector::new();
+    let mut failures = 0;
+    loop {
+        let begun = Instant::now();
+        match visit(&connector, &room).await {
+            Ok(code) if is_final(code) => return Ok(()),
+            Ok(_) if begun.elapsed() >= GOOD => failures = 0,
+            Ok(_) => {}
+            // The request is wrong, or not allowed. It will not be better the next time.
+            Err(error) if error.status().is_some_and(|status| (400..500).contains(&status)) => return Err(error),
+            Err(error) => println!("{error}"),
+        }
+        let wait = wait(failures);
+        failures += 1;
+        println!("next attempt in {wait:.1?}");
+        sleep(wait).await;
+    }
+}
+
+/// Full jitter: a random time up to a limit that doubles. Clients that lost their server together come back one by
+/// one.
+fn wait(failures: u32) -> Duration {
+    let limit = FIRST.saturating_mul(2u32.saturating_pow(failures)).min(LONGEST);
+    limit.mul_f64(fastrand::f64())
+}
+
+/// The server says that this client is wrong (RFC 6455 section 7.4.1).
+fn is_final(code: u16) -> bool {
+    [close_code::PROTOCOL, close_code::INVALID_PAYLOAD, close_code::POLICY].contains(&code)
+}
+
+/// One connection, until its end. Returns the close code.
+async fn visit(connector: &Connector, room: &str) -> Result<u16, ConnectError> {
+    let (tell, closed) = oneshot::channel();
+    // The room is part of the URL. To a server that wants to be told, the listener would write it: it is called
+    // each time.
+    let url = format!("ws://127.0.0.1:8000/chat?name=somebody&room={room}");
+    let connecting = connector.connect(url, |connection: WebSocketConnection| {
+        connection.on("text", |text: &str| println!("{text}"));
+        connection.once("close", move |code: u16, reason: &str| {
+            println!("closed: {code} {reason}");
+            tell.send(code).is_ok()
+        });
+        connection.write("I am back");
+    });
+    connecting.await?;
+    Ok(closed.await.unwrap_or(close_code::ABNORMAL))
+}

@@ -1,0 +1,84 @@
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use super::body::RefusalBody;
+use super::error::ResponseError;
+use super::response_head::{self, HEAD_MAX, ResponseHead};
+use crate::runtime::stream::Stream;
+
+/// Minimum room for a read.
+const READ_MIN: usize = 4 * 1024;
+
+/// How long the response may take after the request could not be sent.
+const LATE_RESPONSE: Duration = Duration::from_secs(1);
+
+/// A stream on which requests of HTTP are sent, and the bytes that were read behind the last response.
+pub(super) struct Exchange {
+    pub(super) stream: Stream,
+    pub(super) received: Vec<u8>,
+}
+
+impl Exchange {
+    pub(super) fn new(stream: Stream) -> Exchange {
+        Exchange { stream, received: Vec::new() }
+    }
+
+    /// Sends a request, and returns the head of its response. Interim responses are skipped (RFC 9110
+    /// section 15.2).
+    pub(super) async fn request(&mut self, request: &[u8]) -> Result<ResponseHead, ResponseError> {
+        let sent = async {
+            self.stream.write_all(request).await?;
+            self.stream.flush().await
+        };
+        // A server may refuse a request before it has read all of it, and its response says why.
+        match sent.await {
+            Ok(()) => self.response().await,
+            Err(error) => match timeout(LATE_RESPONSE, self.response()).await {
+                Ok(Ok(head)) => Ok(head),
+                _ => Err(error.into()),
+            },
+        }
+    }
+
+    async fn response(&mut self) -> Result<ResponseHead, ResponseError> {
+        let (mut searched, mut interim) = (0, 0);
+        loop {
+            if let Some(end) = response_head::find_end(&self.received, searched)? {
+                let head = self.received.drain(..end).collect::<Vec<u8>>();
+                let head = response_head::parse(&head)?;
+                if !head.is_interim() {
+                    return Ok(head);
+                }
+                (searched, interim) = (0, interim + end);
+                if interim > HEAD_MAX {
+                    return Err(ResponseError::HeadTooLarge { limit: HEAD_MAX });
+                }
+                continue;
+            }
+            searched = self.received.len();
+            if self.read().await? == 0 {
+                return Err(ResponseError::Ended);
+            }
+        }
+    }
+
+    /// Reads what is kept of the body of a refusal, until it is complete or the stream ends. The bytes so far are
+    /// in `body` if the future is dropped before.
+    pub(super) async fn read_body(&mut self, body: &mut RefusalBody) {
+        loop {
+            body.push(&self.received);
+            self.received.clear();
+            if body.is_done() || !matches!(self.read().await, Ok(1..)) {
+                return;
+            }
+        }
+    }
+
+    async fn read(&mut self) -> io::Result<usize> {
+        self.received.reserve(READ_MIN);
+        self.stream.read_buf(&mut self.received).await
+    }
+}
