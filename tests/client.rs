@@ -194,7 +194,7 @@ async fn no_two_frames_have_the_same_mask() {
 async fn a_group_has_clients_and_servers() {
     let groups = GroupManager::new();
     let joined = groups.clone();
-    let http = websockets(move |connection| drop(joined.join("all", connection).unwrap()));
+    let http = websockets(move |connection| _ = joined.join("all", connection).unwrap());
     let (ours, theirs) = duplex(1 << 16);
     let _serving = http.serve(theirs);
     let log = Log::default();
