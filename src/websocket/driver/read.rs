@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use crate::protocol::{BufferPool, Event, Opcode, check_text, frame};
 use crate::runtime::clock::Moment;
-use crate::websocket::driver::scratch::ReadScratch;
+use crate::websocket::driver::scratch::{AlignedCopy, ReadScratch};
 use crate::websocket::driver::{Budget, Driver};
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::event::{self, Args};
@@ -277,7 +277,9 @@ impl Driver {
         {
             frames -= 1;
             let is_over = if opcode == Opcode::Text {
-                match check_text(payload) {
+                let mut copy = AlignedCopy::default();
+                let text = if MASKED { payload } else { copy.of(payload) };
+                match check_text(text) {
                     Ok(text) => self.dispatcher.emit_quickly(event::TEXT, Args::Text(text), cx),
                     Err(error) => {
                         rest = &mut [];

@@ -100,13 +100,14 @@ impl State {
     }
 }
 
-#[cfg(all(test, feature = "client"))]
+#[cfg(test)]
 mod tests {
-    use super::*;
-
     /// RFC 6455 §5.3 and §10.3. Among 10,000 random keys some 0.01 pairs are equal by chance.
+    #[cfg(feature = "client")]
     #[test]
     fn keys_do_not_repeat() {
+        use super::new_key;
+
         let mut keys: Vec<_> = (0..10_000).map(|_| new_key()).collect();
         keys.sort_unstable();
         keys.dedup();
