@@ -15,6 +15,8 @@ pub use handlers::{
     Chain, ChainPart, IntoChain, IntoMiddleware, IntoResponse, IntoRouter, Middleware, Next, ResponseFuture, middleware,
     router,
 };
+#[cfg(models)]
+pub(crate) use lifecycle::Admission;
 pub use lifecycle::HttpStats;
 pub(crate) use lifecycle::{ConnectionPermit, Shutdown, Upgrade, Upgraded, UpgradedConnections};
 pub use message::{

@@ -2,7 +2,6 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 
 use parking_lot::Mutex;
@@ -10,6 +9,7 @@ use tokio::sync::Notify;
 
 use crate::emitter::{EventNames, SharedEmitter};
 use crate::runtime::trace;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 pub(super) const EVENTS: EventNames = EventNames {
     object: "a BodyStream",

@@ -1,14 +1,19 @@
-//! TCP in memory: what tokio's sockets are to the crate, with as little room in flight as a model wants.
+//! TCP in memory, with as little room in flight as a model wants.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+#[cfg(unix)]
+use std::os::fd::{AsFd, BorrowedFd};
+#[cfg(unix)]
+use std::os::unix::net::UnixDatagram;
 use std::pin::Pin;
+use std::sync::OnceLock;
 use std::task::{Context, Poll, Waker};
 
+use ::tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
+pub use ::tokio::net::{UnixListener, UnixStream, unix};
 use shuttle::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
-pub use tokio::net::{UnixListener, UnixStream, unix};
 
 /// Bytes on their way in one direction.
 #[derive(Debug)]
@@ -61,10 +66,6 @@ impl TcpStream {
         Ok(())
     }
 
-    pub fn set_linger(&self, _: Option<std::time::Duration>) -> io::Result<()> {
-        Ok(())
-    }
-
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(HERE)
     }
@@ -97,7 +98,13 @@ impl TcpStream {
         Poll::Ready(Ok(()))
     }
 
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+    /// Calls `io`. Readiness needs no memory here: the socket always knows it.
+    pub fn try_io<R>(&self, _: Interest, io: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+        io()
+    }
+
+    /// Returns `WouldBlock` if the peer has to read first.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut pipe = lock(&self.outgoing);
         if pipe.broken || pipe.ended {
             return Err(io::ErrorKind::BrokenPipe.into());
@@ -111,15 +118,20 @@ impl TcpStream {
         Ok(count)
     }
 
-    fn try_read(&self, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
+    /// Returns at most `max` bytes that have arrived, and leaves them there if it only peeks.
+    /// Returns `WouldBlock` if nothing has arrived.
+    pub fn receive(&self, max: usize, peeks: bool) -> io::Result<Vec<u8>> {
         let mut pipe = lock(&self.incoming);
         if pipe.bytes.is_empty() && !pipe.ended {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let count = buffer.remaining().min(pipe.bytes.len());
-        pipe.bytes.drain(..count).for_each(|byte| buffer.put_slice(&[byte]));
+        let count = max.min(pipe.bytes.len());
+        if peeks {
+            return Ok(pipe.bytes.iter().take(count).copied().collect());
+        }
+        let bytes = pipe.bytes.drain(..count).collect();
         wake(&mut pipe.writer);
-        Ok(())
+        Ok(bytes)
     }
 
     fn shut_down(&self) {
@@ -130,13 +142,23 @@ impl TcpStream {
 
     fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
-            match self.try_read(buffer) {
+            match self.receive(buffer.remaining(), false) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     std::task::ready!(self.poll_read_ready(cx))?;
                 }
-                read => return Poll::Ready(read),
+                read => return Poll::Ready(read.map(|bytes| buffer.put_slice(&bytes))),
             }
         }
+    }
+}
+
+/// The options of all modelled sockets are those of one socket of the system, which has none of
+/// TCP's: asking for these is an error, as on a system that does not have them.
+#[cfg(unix)]
+impl AsFd for TcpStream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        static SOCKET: OnceLock<UnixDatagram> = OnceLock::new();
+        SOCKET.get_or_init(|| UnixDatagram::unbound().expect("a descriptor")).as_fd()
     }
 }
 
@@ -198,6 +220,12 @@ pub mod tcp {
     impl AsyncRead for OwnedReadHalf {
         fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
             TcpStream::poll_read(&self.0, cx, buffer)
+        }
+    }
+
+    impl AsRef<TcpStream> for OwnedWriteHalf {
+        fn as_ref(&self) -> &TcpStream {
+            &self.stream
         }
     }
 

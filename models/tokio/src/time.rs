@@ -2,7 +2,7 @@
 
 use std::ops::Add;
 use std::pin::{Pin, pin};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -51,6 +51,12 @@ impl Instant {
 
     pub fn saturating_duration_since(&self, earlier: Instant) -> Duration {
         self.0.saturating_sub(earlier.0)
+    }
+
+    /// Never the system's present time, as while tokio's is paused.
+    pub fn into_std(self) -> std::time::Instant {
+        static START: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
+        *START
     }
 
     pub fn checked_add(&self, span: Duration) -> Option<Instant> {

@@ -124,13 +124,13 @@ pub mod mapref {
         }
 
         pub struct OccupiedEntry<'a, K, V> {
-            pub(in crate::model::dashmap) shard: RwLockWriteGuard<'a, Vec<(K, V)>>,
-            pub(in crate::model::dashmap) place: usize,
+            pub(crate) shard: RwLockWriteGuard<'a, Vec<(K, V)>>,
+            pub(crate) place: usize,
         }
 
         pub struct VacantEntry<'a, K, V> {
-            pub(in crate::model::dashmap) shard: RwLockWriteGuard<'a, Vec<(K, V)>>,
-            pub(in crate::model::dashmap) key: K,
+            pub(crate) shard: RwLockWriteGuard<'a, Vec<(K, V)>>,
+            pub(crate) key: K,
         }
 
         impl<'a, K, V> Entry<'a, K, V> {

@@ -1,3 +1,5 @@
+//! There is no watchdog: it measures real time, which has no part in a schedule.
+
 use crate::runtime::clock::Coarse;
 
 pub(crate) struct Watched;
