@@ -1,5 +1,5 @@
-//! What the models need of the inside of the crate: parts that are raced alone, a server without
-//! HTTP, and connections that begin without their handshake.
+//! The private parts of the crate that models use: parts that are raced alone, and connections that
+//! begin without their handshake.
 #![allow(missing_docs, reason = "only the models see this")]
 
 use std::any::Any;
@@ -67,7 +67,7 @@ impl Turn {
 pub struct Door(Arc<Admission>);
 
 impl Door {
-    /// A place, held until it is dropped. `None` if all places are taken.
+    /// Takes a place, until the value is dropped. Returns `None` if all places are taken.
     pub fn enter(&self, address: IpAddr, options: &HttpOptions) -> Option<Box<dyn Any + Send>> {
         match self.0.admit(options.network_of(address), &options.connections) {
             Ok(place) => Some(Box::new(place)),
@@ -81,7 +81,7 @@ impl Door {
         std::future::poll_fn(move |cx| pending.poll_evicted(false, None, options.connections.max_pending, cx))
     }
 
-    /// The number of connections that wait like this.
+    /// Returns the number of connections that [wait](Door::wait).
     pub fn waiting(&self) -> usize {
         self.0.stats().pending
     }
@@ -100,7 +100,7 @@ impl Shared {
         Shared { shared: Arc::new(shared), lifetime: http::Shutdown::new(false) }
     }
 
-    /// The numbers of connections that are open, and that are listed.
+    /// Returns the numbers of open and of listed connections.
     pub fn count(&self) -> (usize, usize) {
         (self.shared.connections.len(), self.shared.connections.snapshot().len())
     }
@@ -134,7 +134,7 @@ impl Shared {
         (connection, Driver::start(connection, self.shared.clone(), upgraded))
     }
 
-    /// A permit of a server that has no other connection.
+    /// Returns the permit of a server that has no other connection.
     fn permit(&self) -> ConnectionPermit {
         match Arc::<Admission>::default().admit(None, &HttpOptions::new().connections) {
             Ok((admitted, _)) => ConnectionPermit::new(admitted, self.lifetime.track_task()),
@@ -143,12 +143,12 @@ impl Shared {
     }
 }
 
-/// Tells slots apart.
+/// Returns a number that identifies the slot of a connection.
 pub fn place(connection: WebSocketConnection) -> usize {
     std::ptr::from_ref(connection.slot()).addr()
 }
 
-/// What the clock does when a deadline of the connection has come.
+/// Does what the clock does at a deadline of the connection.
 pub fn ring(connection: WebSocketConnection) {
     connection.slot().ring(connection.id());
 }

@@ -1,4 +1,4 @@
-//! There is no watchdog: it measures real time, which has no part in a schedule.
+//! Stands for the watchdog, which measures real time. The models have none.
 
 use crate::runtime::clock::Coarse;
 

@@ -1,9 +1,9 @@
-//! The system calls of the crate that a schedule has to control: time, and modelled sockets. All
+//! The system calls that a schedule has to control: those for time and for modelled sockets. All
 //! others are rustix's own.
 
 pub use ::rustix::{fs, io, process, system};
 
-/// Real time has no part in a schedule: no turn takes long, and timers are tokio's.
+/// The clocks stand still, so that no turn takes long. There are no timers but tokio's.
 pub mod time {
     use ::rustix::io;
     pub use ::rustix::time::*;
@@ -72,7 +72,7 @@ pub mod net {
         }
     }
 
-    /// What bytes are read into.
+    /// The target of a read.
     pub trait Buffer {
         type Output;
         fn max(&self) -> usize;
@@ -105,7 +105,7 @@ pub mod net {
         }
     }
 
-    /// Returns what the buffer returns, and the number of bytes.
+    /// Reads bytes into the buffer. Returns their number as well.
     pub fn recv<B: Buffer>(socket: impl Socket, buffer: B, flags: RecvFlags) -> Result<(B::Output, usize)> {
         let bytes = socket.receive(buffer.max(), flags)?;
         Ok((buffer.fill(&bytes), bytes.len()))

@@ -15,14 +15,14 @@ use ::tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 pub use ::tokio::net::{UnixListener, UnixStream, unix};
 use shuttle::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Bytes on their way in one direction.
+/// The bytes in flight in one direction.
 #[derive(Debug)]
 struct Pipe {
     bytes: VecDeque<u8>,
     capacity: usize,
-    /// Its writer has said that nothing more comes.
+    /// The writer has sent a FIN.
     ended: bool,
-    /// Its reader is gone.
+    /// The reader has been dropped.
     broken: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -75,7 +75,7 @@ impl TcpStream {
         (tcp::OwnedReadHalf(stream.clone()), tcp::OwnedWriteHalf { stream, shuts_down: true })
     }
 
-    /// Says no more than the crate asks: whether the peer has said its last.
+    /// Returns only what the crate asks for: whether the peer has sent a FIN.
     pub async fn ready(&self, _: Interest) -> io::Result<Ready> {
         Ok(if lock(&self.incoming).ended { Ready::READ_CLOSED } else { Ready::EMPTY })
     }
@@ -98,7 +98,7 @@ impl TcpStream {
         Poll::Ready(Ok(()))
     }
 
-    /// Calls `io`. Readiness needs no memory here: the socket always knows it.
+    /// Calls `io`. Unlike tokio, the socket caches no readiness that it could return instead.
     pub fn try_io<R>(&self, _: Interest, io: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
         io()
     }
@@ -152,8 +152,8 @@ impl TcpStream {
     }
 }
 
-/// The options of all modelled sockets are those of one socket of the system, which has none of
-/// TCP's: asking for these is an error, as on a system that does not have them.
+/// All modelled sockets have the descriptor of one Unix socket, so that calls for their options
+/// compile. Options of TCP fail on it, as on a system that lacks them.
 #[cfg(unix)]
 impl AsFd for TcpStream {
     fn as_fd(&self) -> BorrowedFd<'_> {

@@ -1,4 +1,4 @@
-//! Time that stands still until a model lets some of it [pass].
+//! Time that stands still until a model calls [`pass`].
 
 use std::ops::Add;
 use std::pin::{Pin, pin};
@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 shuttle::lazy_static! {
-    // A lock of the standard library's: that time is looked at is no reason to let others run.
+    // A lock of `std`, so that reading the time is no step of the schedule.
     static ref TIME: Mutex<Time> = Mutex::default();
 }
 
@@ -22,7 +22,7 @@ fn time() -> MutexGuard<'static, Time> {
     TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Lets time pass, and wakes all who sleep, who look for themselves.
+/// Advances time, and wakes all sleepers. Each of them checks whether its moment has come.
 pub fn pass(span: Duration) {
     let sleepers = {
         let mut time = time();
@@ -53,7 +53,7 @@ impl Instant {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// Never the system's present time, as while tokio's is paused.
+    /// Returns a time in the past, like tokio while its time is paused.
     pub fn into_std(self) -> std::time::Instant {
         static START: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
         *START
