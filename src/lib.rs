@@ -45,7 +45,12 @@ mod http;
 pub mod protocol;
 mod runtime;
 mod socket;
+mod sync;
 mod websocket;
+
+#[cfg(models)]
+#[path = "../models/src/inside.rs"]
+pub mod inside;
 
 pub use emitter::EventEmitter;
 pub use error::Error;

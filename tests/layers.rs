@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 /// A room, and the rooms it may import. A room is a folder or a file of `src`; a room within a room is one of its own.
 const ROOMS: &[(&str, &[&str])] = &[
+    // Stands for a part of `std`, so every room may import it.
+    ("sync", &[]),
     ("protocol", &[]),
     ("runtime/acknowledged", &[]),
     ("runtime/clock", &[]),
@@ -237,6 +239,21 @@ const PURE: &[&str] = &[
 /// Words that a pure file has no use for, in its code.
 const IMPURE: &[&str] = &["tokio", "std::net", "std::io", "std::thread", "Instant::now", "SystemTime::now"];
 
+/// The names of `std::sync` that every file may use. No thread waits for another one in them.
+const SHARED: &[&str] = &["Arc", "Weak", "OnceLock"];
+
+/// Files that use primitives of `std` and not those of `crate::sync`, because they take part in no
+/// race.
+const UNSCHEDULED: &[&str] = &[
+    "sync.rs",
+    // Each thread caches the date for itself.
+    "http/h1/date.rs",
+    // Asks for the version of the kernel, once in a process.
+    "runtime/acknowledged.rs",
+    // Measures real time. The models replace it.
+    "runtime/watchdog.rs",
+];
+
 /// The files of `src` by their path in there, with their code: without comments, tests, and what is only for the documentation.
 struct Sources(BTreeMap<String, String>);
 
@@ -439,7 +456,7 @@ fn a_room_imports_only_the_rooms_below_it() {
         let (room, allowed) = room_of(file).unwrap_or_else(|| panic!("{file} is in no room"));
         for (target, path) in sources.imported(file) {
             let (other, _) = room_of(target).unwrap_or_else(|| panic!("{target} is in no room: {path} of {file}"));
-            if other != room && !allowed.contains(&other) {
+            if other != room && other != "sync" && !allowed.contains(&other) {
                 wrong.push(format!("{file}: {path} is in {other}"));
             }
         }
@@ -493,6 +510,64 @@ fn pure_files_know_no_socket_clock_or_runtime() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Primitives of `std` in the code of a file that no scheduler controls, and statics that outlive
+/// an order that it tries.
+fn unscheduled(file: &str, code: &str) -> Vec<String> {
+    let mut found: Vec<_> = std_paths(code)
+        .into_iter()
+        .filter(|path| match path.split("::").skip(1).collect::<Vec<_>>()[..] {
+            ["sync", name, ..] => !SHARED.contains(&name),
+            ["sync" | "thread" | "thread_local", ..] => true,
+            _ => false,
+        })
+        .collect();
+    let takes_locals = imports(file, code).iter().any(|import| import.path == ["sync", "thread_local"]);
+    // The number of open braces within a macro that declares statics.
+    let mut depth = 0;
+    for line in code.lines() {
+        let is_static = line.strip_prefix("pub").unwrap_or(line).split(' ').take(2).any(|word| word == "static");
+        if depth == 0 && is_static || !takes_locals && line.starts_with("thread_local!") {
+            found.push(line.to_owned());
+        }
+        if depth > 0 || line.contains("global! {") || line.contains("thread_local! {") {
+            depth += line.matches('{').count() as i32 - line.matches('}').count() as i32;
+        }
+    }
+    found
+}
+
+/// All paths from `std` or `core`.
+fn std_paths(code: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices("std::").chain(code.match_indices("core::")) {
+        if code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_') {
+            continue;
+        }
+        let mut depth = 0;
+        let end = code[at..].find(|c: char| {
+            depth += i32::from(c == '{') - i32::from(c == '}');
+            depth < 0 || depth == 0 && !(c.is_alphanumeric() || matches!(c, '_' | ':' | '}'))
+        });
+        found.extend(expand(&code[at..at + end.unwrap_or(code.len() - at)].replace('\n', " ")));
+    }
+    found
+}
+
+#[test]
+fn a_scheduler_can_control_every_primitive() {
+    let sources = Sources::read();
+    let mut wrong = Vec::new();
+    for (file, code) in &sources.0 {
+        let found = unscheduled(file, code);
+        if UNSCHEDULED.contains(&file.as_str()) {
+            assert!(!found.is_empty(), "{file} is no exception any more");
+        } else {
+            wrong.extend(found.into_iter().map(|what| format!("{file}: {what}")));
+        }
+    }
+    assert!(wrong.is_empty(), "not from crate::sync:\n{}", wrong.join("\n"));
+}
+
 #[test]
 
 fn files_are_short() {
@@ -516,6 +591,15 @@ fn this_test_can_fail() {
     assert_eq!(room_of("http/parser.rs").unwrap().0, "http");
     assert_eq!(room_of("runtime/clock/mod.rs").unwrap().0, "runtime/clock");
     assert_eq!(room_of("error.rs").unwrap().0, "error");
+    let found = |code: &str| unscheduled("a/b.rs", code);
+    assert_eq!(found("use std::{fmt, sync::{Arc,\natomic::AtomicU8}};"), ["std::sync::atomic::AtomicU8"]);
+    assert_eq!(found("let _ = std::sync::Mutex::new(0);"), ["std::sync::Mutex::new"]);
+    assert_eq!(found("use std::sync;\nuse std::thread::current;"), ["std::sync", "std::thread::current"]);
+    assert_eq!(found("static A: B = C;\npub(super) static D: E = F;").len(), 2);
+    assert_eq!(found("thread_local! {\nstatic A: B = const { C };\n}\nstatic D: E = F;").len(), 2);
+    let scheduled = "use std::sync::Arc;\nuse crate::sync::thread_local;\nthread_local! {\nstatic A: B = const { C };\n}\n\
+        global! { static D: E = F; }\nfn g(_: &'static str) {}";
+    assert_eq!(found(scheduled), [""; 0]);
     let arrows = [("a", ["b"].into()), ("b", ["c"].into()), ("c", ["b"].into()), ("d", BTreeSet::new())];
     assert_eq!(circles(&arrows.into()), [["b", "c"].into()]);
     let sources = Sources::read();

@@ -1,6 +1,6 @@
 use std::fmt;
 use std::io;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
@@ -22,6 +22,7 @@ use crate::http::{ConnectionPermit, Phase, Shutdown, Upgraded, is_token, spawn_u
 use crate::protocol::{Role, close, close_code, frame};
 use crate::runtime::stream::{Stream, Transport};
 use crate::runtime::trace;
+use crate::sync::global;
 use crate::websocket::{Opening, Shared, WebSocketConnection, WebSocketOptions, WebSocketStats};
 
 /// Opens a connection with the default settings, like `\Ratchet\Client\connect`.
@@ -59,8 +60,8 @@ where
     F: FnOnce(WebSocketConnection) -> R,
     R: IntoListenerFuture<K>,
 {
-    static DEFAULT: LazyLock<Connector> = LazyLock::new(Connector::new);
-    DEFAULT.connect(url, listener).await
+    global! { static DEFAULT: OnceLock<Connector> = OnceLock::new(); }
+    DEFAULT.get_or_init(Connector::new).connect(url, listener).await
 }
 
 /// Opens connections with common settings, and counts them. Clones are the same connector.

@@ -1,10 +1,11 @@
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use super::output::{BoxError, ListenerOutput};
 use super::panics::drop_pinned;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::global;
 
 /// An asynchronous closure, which is cloned for each call. Its future may borrow from the closure's
 /// captures (`async move || app.ask().await`). Such a closure is only `FnOnce`.
@@ -38,7 +39,7 @@ impl ListenerId {
 
     /// At a million listeners a second the numbers last for nine years.
     pub(crate) fn next_number() -> u64 {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
+        global! { static NEXT: AtomicU64 = AtomicU64::new(0); }
         NEXT.fetch_add(1, Ordering::Relaxed)
     }
 

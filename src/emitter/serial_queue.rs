@@ -1,11 +1,11 @@
 use std::collections::VecDeque;
-use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
 use super::panics::drop_each;
 use crate::runtime::turn::hold_up;
+use crate::sync::thread::{self, ThreadId};
 
 /// A queue of jobs, of which one thread at a time runs one after the other.
 ///
@@ -38,7 +38,7 @@ struct Queue<J> {
 }
 
 /// From this number of queued jobs on, or of jobs that one thread has run, the queue is crowded.
-const CROWD: usize = 256;
+const CROWD: usize = if cfg!(models) { 3 } else { 256 };
 
 /// The longest wait of a thread at a crowded queue. It is short, since the running job may wait for
 /// a lock that this thread holds.

@@ -10,6 +10,7 @@ use super::queue::Queue;
 use super::schedule::Job;
 use crate::emitter::ListenerCall;
 use crate::runtime::turn::{self, Deferred};
+use crate::sync::thread_local;
 
 thread_local! {
     /// The ticks and timers of the present turn of this thread, for each queue.

@@ -2,8 +2,6 @@
 //! time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -15,11 +13,15 @@ use tokio::time::{Instant, sleep_until};
 use super::callback::{Callback, Running, call, go_on};
 use super::schedule::{Entry, Job, Kind, Schedule};
 use crate::emitter::drop_each;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{global, thread};
 
-/// The queues of all runtimes that have one.
-static LOOPS: RwLock<Vec<Arc<Queue>>> = RwLock::new(Vec::new());
+global! {
+    /// The queues of all runtimes that have one.
+    static LOOPS: RwLock<Vec<Arc<Queue>>> = RwLock::new(Vec::new());
+}
 
-static NEXT: AtomicU64 = AtomicU64::new(0);
+global! { static NEXT: AtomicU64 = AtomicU64::new(0); }
 
 pub(super) struct Queue {
     runtime: Id,

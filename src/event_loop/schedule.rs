@@ -1,7 +1,6 @@
 //! The callbacks of a loop, and when they are due.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::thread::ThreadId;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -9,6 +8,7 @@ use tokio::time::Instant;
 
 use super::callback::Callback;
 use crate::emitter::ListenerCall;
+use crate::sync::thread::ThreadId;
 
 /// The callbacks of a loop that have not been called yet, or will be called again.
 #[derive(Default)]

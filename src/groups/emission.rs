@@ -1,5 +1,3 @@
-use std::sync::atomic::Ordering;
-
 use dashmap::mapref::entry::Entry;
 
 use super::event::{CREATE, DESTROY, DROP, GROUP, GroupEvent, JOIN, LEAVE, MANAGER};
@@ -8,6 +6,7 @@ use super::registry::Registry;
 use super::stats::add;
 use crate::runtime::trace;
 use crate::runtime::watchdog;
+use crate::sync::atomic::Ordering;
 use crate::websocket::SlotGuard;
 
 impl Registry {

@@ -1,5 +1,4 @@
 use std::fmt;
-use std::sync::atomic::Ordering;
 
 use super::error::GroupError;
 use super::event::{GROUP, GroupEvent};
@@ -8,6 +7,7 @@ use super::membership::JoinKind;
 use super::stats::add;
 use crate::emitter::listener_methods;
 use crate::protocol::Opcode;
+use crate::sync::atomic::Ordering;
 use crate::websocket::{Message, SlowMemberPolicy, Text, WebSocketConnection, broadcast_to_group, cork};
 
 impl ConnectionGroup {

@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use indexmap::IndexSet;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -9,6 +8,8 @@ use super::handle::ConnectionGroup;
 use super::registry::Registry;
 use crate::emitter::Listeners;
 use crate::runtime::slab::Slab;
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::global;
 use crate::websocket::{Order, SlowMemberPolicy, Text, WebSocketConnection};
 
 /// The state of a group. A handle refers to it. As with connections, slots are reused and never
@@ -20,7 +21,7 @@ pub(super) struct Slot {
     pub(super) order: Order,
 }
 
-static SLOTS: Slab<Slot> = Slab::new();
+global! { static SLOTS: Slab<Slot> = Slab::new(); }
 
 #[derive(Default)]
 pub(super) struct State {

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Counters of the groups of a [`GroupManager`](crate::GroupManager):
 /// [`GroupManager::stats`](crate::GroupManager::stats).

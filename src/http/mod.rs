@@ -19,6 +19,8 @@ pub use handlers::{
     Chain, ChainPart, IntoChain, IntoMiddleware, IntoResponse, IntoRouter, Middleware, Next, ResponseFuture, middleware,
     router,
 };
+#[cfg(models)]
+pub(crate) use lifecycle::Admission;
 pub use lifecycle::HttpStats;
 #[cfg(feature = "client")]
 pub(crate) use lifecycle::Phase;

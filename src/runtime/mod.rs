@@ -7,4 +7,5 @@ pub(crate) mod slab;
 pub(crate) mod stream;
 pub(crate) mod trace;
 pub(crate) mod turn;
+#[cfg_attr(models, path = "../../models/src/watchdog.rs")]
 pub(crate) mod watchdog;

@@ -3,15 +3,16 @@
 
 use std::num::NonZeroU64;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::sync::atomic::{AtomicU64, Ordering};
+
 /// The number of slots that are allocated at a time.
-const PER_CHUNK: usize = 1024;
+const PER_CHUNK: usize = if cfg!(models) { 2 } else { 1024 };
 
 /// Enough for eight million slots.
-const CHUNKS: usize = 1 << 13;
+const CHUNKS: usize = if cfg!(models) { 8 } else { 1 << 13 };
 
 /// Slots that are known by an index.
 ///

@@ -21,7 +21,7 @@ const LINES: u32 = 10;
 #[cfg(not(feature = "tracing"))]
 macro_rules! limited {
     ($($line:tt)+) => {{
-        static LIMIT: Limit = Limit::new();
+        crate::sync::global! { static LIMIT: Limit = Limit::new(); }
         if let Some(left_out) = LIMIT.admit(Coarse::now().seconds()) {
             let left_out = if left_out > 0 { format!(" ({left_out} such lines were left out)") } else { String::new() };
             // Formatted before stderr is locked, since this calls code of the app.
@@ -35,7 +35,7 @@ macro_rules! limited {
 #[cfg(feature = "tracing")]
 macro_rules! limited {
     ($level:ident, $($line:tt)+) => {{
-        static LIMIT: Limit = Limit::new();
+        crate::sync::global! { static LIMIT: Limit = Limit::new(); }
         if let Some(left_out) = LIMIT.admit(Coarse::now().seconds()) {
             tracing::$level!(target: "react_websocket", left_out = (left_out > 0).then_some(left_out), $($line)+);
         }

@@ -5,8 +5,10 @@
 
 use std::cell::Cell;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
+
+use crate::sync::atomic::{AtomicU16, Ordering};
+use crate::sync::thread_local;
 
 /// The flag that is set when listeners of other objects have delayed the turn of a connection. The
 /// turn ends then. Otherwise a peer that causes many events would occupy the thread for as many

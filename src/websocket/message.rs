@@ -8,6 +8,8 @@ use std::str::{FromStr, Utf8Error};
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
+use crate::sync::thread_local;
+
 /// Owned text, cheap to clone. Listeners take it that keep a message, or use it asynchronously.
 ///
 /// The text of a message of up to 1 KiB shares a chunk of 2 KiB with its neighbours, so that such

@@ -10,6 +10,8 @@ mod options;
 mod state;
 mod stats;
 
+#[cfg(models)]
+pub(crate) use self::{driver::Driver, state::shared::Shared, state::slot::Slot};
 pub use connection::into_listener::IntoListener;
 pub use connection::message_writer::{BinaryPayload, MessageWriter, Payload, TextPayload};
 pub use error::{Closed, ConnectionError, HandshakeError};

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// What the connections of a [`WebSocketMiddleware`](crate::WebSocketMiddleware) have done, and how they ended:
 /// [`WebSocketMiddleware::stats`](crate::WebSocketMiddleware::stats).

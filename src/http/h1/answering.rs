@@ -12,6 +12,7 @@ use crate::http::HttpError;
 use crate::http::context::BUFFERED_MAX;
 use crate::http::handlers::RunningResponse;
 use crate::http::message::{BodyKind, Framing, Response, ServerRequest};
+use crate::sync::thread_local;
 
 /// Why a connection cannot answer the next request at once.
 pub(super) enum Stop {

@@ -1,6 +1,5 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
@@ -9,6 +8,7 @@ use super::pending::{Pending, PendingConnections};
 use super::stats::{Counts, HttpStats};
 use crate::http::HttpError;
 use crate::runtime::trace;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// Counts a server's connections, and decides whether a further one is admitted.
 #[derive(Debug, Default)]

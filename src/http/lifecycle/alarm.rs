@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Waker};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::runtime::clock::{Alarm, Clock, Moment};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::global;
 
 /// Wakes a connection's task at a deadline that is rarely reached, by the clock of all connections.
 ///
@@ -55,9 +56,9 @@ impl Drop for Set {
 /// The wakers of all alarms that are set, by their keys.
 struct Wakers(Mutex<BTreeMap<u64, Waker>>);
 
-static WAKERS: Wakers = Wakers(Mutex::new(BTreeMap::new()));
+global! { static WAKERS: Wakers = Wakers(Mutex::new(BTreeMap::new())); }
 
-static NEXT: AtomicU64 = AtomicU64::new(0);
+global! { static NEXT: AtomicU64 = AtomicU64::new(0); }
 
 /// The bit that is set in the keys of these alarms only. The numbers of connections, which are the keys of other alarms, stay
 /// below it.

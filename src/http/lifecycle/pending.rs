@@ -1,10 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
+
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// The connections that have not sent a request yet.
 #[derive(Debug, Default)]

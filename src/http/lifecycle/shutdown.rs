@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -8,6 +7,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::runtime::clock::Clock;
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::global;
 
 /// The progress of a shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,7 +93,7 @@ impl Shutdown {
 
     #[track_caller]
     fn with_clock(listens: bool, has_io: bool) -> Arc<Shutdown> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
+        global! { static NEXT: AtomicU64 = AtomicU64::new(0); }
         // A runtime without time must fail here, and not at the first client.
         drop(sleep(Duration::ZERO));
         Arc::new(Shutdown {

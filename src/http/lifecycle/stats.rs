@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Counters of an [`HttpServer`](crate::HttpServer):
 /// [`HttpServer::stats`](crate::HttpServer::stats).

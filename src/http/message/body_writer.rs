@@ -2,13 +2,13 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 
 use crate::emitter::{BoxError, EventNames, SharedEmitter, drop_each};
 use crate::runtime::trace;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 pub(super) const EVENTS: EventNames = EventNames {
     object: "a BodyStream",

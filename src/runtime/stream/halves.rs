@@ -2,11 +2,11 @@
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-#[cfg(target_os = "linux")]
-use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+#[cfg(target_os = "linux")]
+use rustix::fd::AsFd;
 #[cfg(target_os = "linux")]
 use rustix::net::{RecvFlags, SendFlags};
 #[cfg(target_os = "linux")]

@@ -1,10 +1,9 @@
-use std::sync::atomic::Ordering;
-
 use parking_lot::MutexGuard;
 
 use crate::emitter::drop_each;
 use crate::http::Response;
 use crate::protocol::{Opcode, Role, close, close_code};
+use crate::sync::atomic::Ordering;
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::handle::WebSocketConnection;
 use crate::websocket::state::slot::{DISCARD_INPUT, PAUSED, PEER_CLOSED, Phase, STATE_CHANGED, State, TERMINATED};

@@ -1,11 +1,10 @@
-use std::sync::atomic::Ordering;
-
 use bytes::Bytes;
 
 use crate::emitter::{
     Change, ClonedForEachCallSoUseArc, Entry, Listener, ListenerError, ListenerId, ListenerOutput, Once, Rank, drop_each,
     expect_fit,
 };
+use crate::sync::atomic::Ordering;
 use crate::websocket::connection::into_listener::IntoListener;
 use crate::websocket::error::ConnectionError;
 use crate::websocket::message::{Message, Text};

@@ -1,9 +1,9 @@
-use std::sync::atomic::Ordering;
 use std::task::Context;
 
 use crate::protocol::close_code;
 use crate::runtime::clock::Moment;
 use crate::runtime::trace;
+use crate::sync::atomic::Ordering;
 use crate::websocket::driver::Driver;
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::slot::{ALARM, BLOCKED, DRAINED, Phase, STATE_CHANGED};

@@ -1,6 +1,7 @@
 use std::cell::Cell;
 
 use crate::protocol::{Connection, PingScanner};
+use crate::sync::thread_local;
 use crate::websocket::state::buffers::{self, Buffer};
 
 /// Bytes that have been received and cannot be delivered yet. The reason is a running listener,

@@ -1,5 +1,4 @@
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
 use std::task::Context;
 
 use tokio::io::AsyncWrite;
@@ -9,6 +8,7 @@ use crate::protocol::{Facts, Outcome, Role, Step, close_code};
 use crate::runtime::clock::Moment;
 use crate::runtime::stream::ReadHalf;
 use crate::runtime::trace;
+use crate::sync::atomic::Ordering;
 use crate::websocket::driver::Driver;
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::event::{self, Args};

@@ -1,8 +1,8 @@
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
 use crate::emitter::{BoxError, Change, Emission, Table, contain};
 use crate::runtime::trace;
+use crate::sync::atomic::Ordering;
 use crate::websocket::driver::pending_events::{Due, Running};
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::event::{

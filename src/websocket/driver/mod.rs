@@ -13,7 +13,6 @@ pub(crate) mod write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
 use crate::emitter::panic_error;
@@ -23,6 +22,7 @@ use crate::runtime::clock::{Coarse, Moment};
 use crate::runtime::stream::ReadHalf;
 use crate::runtime::turn;
 use crate::runtime::watchdog;
+use crate::sync::atomic::Ordering;
 use crate::websocket::driver::backlog::Backlog;
 use crate::websocket::driver::deadlines::Deadlines;
 use crate::websocket::driver::dispatcher::Dispatcher;

@@ -1,10 +1,10 @@
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::protocol::close_code;
 use crate::runtime::acknowledged::Acknowledged;
 use crate::runtime::clock::{Clock, Moment};
 use crate::runtime::stream::ReadHalf;
+use crate::sync::atomic::Ordering;
 use crate::websocket::driver::Driver;
 use crate::websocket::driver::deadlines::{LEAST_RATE, look_interval, next_ping};
 use crate::websocket::error::ConnectionError;

@@ -2,6 +2,7 @@ use std::cell::Cell;
 use std::mem::MaybeUninit;
 
 use crate::protocol::BufferPool;
+use crate::sync::thread_local;
 
 /// A thread's buffers for reading, which all its connections share. So an idle connection owns no
 /// buffer.

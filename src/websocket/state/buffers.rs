@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 
+use crate::sync::thread_local;
+
 /// Bytes that wait. A connection holds it behind a pointer, so that an empty one takes no more
 /// memory than that.
 #[derive(Debug)]

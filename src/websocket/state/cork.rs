@@ -9,12 +9,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::RwLock;
 use tokio::runtime::Handle;
 
 use crate::protocol::{Opcode, frame};
+use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::global;
+use crate::sync::thread_local;
 use crate::websocket::state::handle::WebSocketConnection;
 use crate::websocket::state::held::SlowMemberPolicy;
 use crate::websocket::state::order::Order;
@@ -45,7 +47,7 @@ struct More {
 
 /// Maximum number of connections that are flushed at once. A task flushes the rest and yields to
 /// other tasks in between. A flush is a system call, so 256 of them take some milliseconds.
-const FLUSH_MAX: usize = 256;
+const FLUSH_MAX: usize = if cfg!(models) { 1 } else { 256 };
 
 /// A log of more bytes is not extended, since members with unsent bytes keep all of it in memory.
 const LOG_MAX: usize = 256 * 1024;
@@ -103,7 +105,7 @@ impl Drop for Turn {
 pub(crate) fn token() -> u32 {
     #[cold]
     fn new_token() -> u32 {
-        static NEXT: AtomicU32 = AtomicU32::new(1);
+        global! { static NEXT: AtomicU32 = AtomicU32::new(1); }
         let token = NEXT.fetch_add(1, Ordering::Relaxed);
         THREAD.with(|thread| thread.token.set(token));
         token

@@ -1,6 +1,5 @@
-use std::sync::atomic::Ordering;
-
 use crate::protocol::Opcode;
+use crate::sync::atomic::Ordering;
 use crate::websocket::state::handle::WebSocketConnection;
 use crate::websocket::state::outbox::Flushed;
 use crate::websocket::state::slot::{BLOCKED, DRAINED, STATE_CHANGED, Slot, State};

@@ -6,6 +6,8 @@ use std::cell::Cell;
 
 use crate::protocol::Opcode;
 use crate::protocol::frame;
+#[cfg(feature = "client")]
+use crate::sync::thread_local;
 use crate::websocket::state::framing::Framing;
 use crate::websocket::state::outbox::Outbox;
 use crate::websocket::state::slot::State;

@@ -1,6 +1,5 @@
-use std::sync::atomic::Ordering;
-
 use crate::http::UpgradedConnections;
+use crate::sync::atomic::Ordering;
 use crate::websocket::state::handle::WebSocketConnection;
 use crate::websocket::state::shared::Connections;
 use crate::websocket::state::slot::{Slot, State};

@@ -1,6 +1,5 @@
 use std::any::Any;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use dashmap::DashMap;
 use parking_lot::Mutex;
@@ -9,6 +8,7 @@ use crate::emitter::ConcurrentListeners;
 use crate::protocol::Role;
 use crate::runtime::clock::Coarse;
 use crate::runtime::trace;
+use crate::sync::atomic::AtomicUsize;
 use crate::websocket::options::WebSocketOptions;
 use crate::websocket::options::verify::Verifier;
 use crate::websocket::state::handle::WebSocketConnection;

@@ -2,7 +2,6 @@ use std::any::Any;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering};
 use std::task::Waker;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -14,6 +13,8 @@ use crate::runtime::clock::Alarm;
 use crate::runtime::slab::Slab;
 use crate::runtime::trace;
 use crate::runtime::turn;
+use crate::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering};
+use crate::sync::global;
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::event::{ConnectionEvents, NAMES};
 use crate::websocket::state::framing::Framing;
@@ -160,7 +161,7 @@ pub(crate) struct WaitingPong {
     pub(crate) behind: u64,
 }
 
-static SLOTS: Slab<Slot> = Slab::new();
+global! { static SLOTS: Slab<Slot> = Slab::new(); }
 
 impl Slot {
     /// Opens a connection in a free slot.

@@ -1,4 +1,4 @@
-//! The part of dashmap's interface that the crate uses: shards with a lock each.
+//! The part of dashmap's interface that the crate uses: shards, each with a lock.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Deref;
@@ -69,7 +69,7 @@ impl<K: Hash + Eq, V> DashMap<K, V> {
         self.len() == 0
     }
 
-    /// One shard after the other, each locked as long as something of it is held.
+    /// Iterates over one shard after the other. Each is locked until its last reference is dropped.
     pub fn iter(&self) -> impl Iterator<Item = Ref<'_, K, V>> {
         self.shards.iter().flat_map(|shard| {
             let shard = Arc::new(shard.read().unwrap_or_else(PoisonError::into_inner));
@@ -124,13 +124,13 @@ pub mod mapref {
         }
 
         pub struct OccupiedEntry<'a, K, V> {
-            pub(in crate::model::dashmap) shard: RwLockWriteGuard<'a, Vec<(K, V)>>,
-            pub(in crate::model::dashmap) place: usize,
+            pub(crate) shard: RwLockWriteGuard<'a, Vec<(K, V)>>,
+            pub(crate) place: usize,
         }
 
         pub struct VacantEntry<'a, K, V> {
-            pub(in crate::model::dashmap) shard: RwLockWriteGuard<'a, Vec<(K, V)>>,
-            pub(in crate::model::dashmap) key: K,
+            pub(crate) shard: RwLockWriteGuard<'a, Vec<(K, V)>>,
+            pub(crate) key: K,
         }
 
         impl<'a, K, V> Entry<'a, K, V> {

@@ -1,17 +1,18 @@
-//! What the crate uses of `tokio::sync`: tokio's own, each use of which lets others run first.
+//! The part of `tokio::sync` that the crate uses: tokio's own types. Each use of them is a step of
+//! the schedule.
 
+pub use ::tokio::sync::futures::{self, Notified, OwnedNotified};
+pub use ::tokio::sync::oneshot;
 use shuttle::thread;
 use std::sync::Arc;
 use std::time::Duration;
-pub use tokio::sync::futures::{self, Notified, OwnedNotified};
-pub use tokio::sync::oneshot;
 
 fn let_others() {
     thread::sleep(Duration::ZERO);
 }
 
 #[derive(Debug, Default)]
-pub struct Notify(Arc<tokio::sync::Notify>);
+pub struct Notify(Arc<::tokio::sync::Notify>);
 
 impl Notify {
     pub fn new() -> Notify {
@@ -40,16 +41,16 @@ impl Notify {
 }
 
 pub mod watch {
-    pub use tokio::sync::watch::{Receiver, Ref};
+    pub use ::tokio::sync::watch::{Receiver, Ref};
 
     use super::let_others;
 
     #[derive(Debug)]
-    pub struct Sender<T>(tokio::sync::watch::Sender<T>);
+    pub struct Sender<T>(::tokio::sync::watch::Sender<T>);
 
     impl<T> Sender<T> {
         pub fn new(value: T) -> Sender<T> {
-            Sender(tokio::sync::watch::Sender::new(value))
+            Sender(::tokio::sync::watch::Sender::new(value))
         }
 
         pub fn subscribe(&self) -> Receiver<T> {

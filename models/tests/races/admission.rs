@@ -2,17 +2,17 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 
+use react_websocket::HttpOptions;
+use react_websocket::inside::Door;
 use shuttle::future::{block_on, spawn};
 use shuttle::sync::mpsc;
 use shuttle::thread;
+use tokio::sync::Notify;
 
 use super::{check, let_others};
-use crate::HttpOptions;
-use crate::http::inside::Door;
-use crate::model::sync::Arc;
-use crate::model::tokio::sync::Notify;
 
 const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 

@@ -1,3 +1,5 @@
+//! Stands for the watchdog, which measures real time. The models have none.
+
 use crate::runtime::clock::Coarse;
 
 pub(crate) struct Watched;

@@ -1,11 +1,11 @@
 //! Writes from anywhere, against turns, against the task that goes to sleep, and against the end.
 
+use react_websocket::{WebSocketConnection, WebSocketOptions, cork};
 use shuttle::future::{block_on, spawn};
 use shuttle::thread;
 
 use super::peer::{self, Kind, Room};
 use super::{Notes, check, seen};
-use crate::{WebSocketConnection, WebSocketOptions, cork};
 
 /// Less than two frames: the socket is full most of the time.
 const NARROW: usize = 5;

@@ -1,13 +1,13 @@
-//! Time that stands still until a model lets some of it [pass].
+//! Time that stands still until a model calls [`pass`].
 
 use std::ops::Add;
 use std::pin::{Pin, pin};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 shuttle::lazy_static! {
-    // A lock of the standard library's: that time is looked at is no reason to let others run.
+    // A lock of `std`, so that reading the time is no step of the schedule.
     static ref TIME: Mutex<Time> = Mutex::default();
 }
 
@@ -22,7 +22,7 @@ fn time() -> MutexGuard<'static, Time> {
     TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Lets time pass, and wakes all who sleep, who look for themselves.
+/// Advances time, and wakes all sleepers. Each of them checks whether its moment has come.
 pub fn pass(span: Duration) {
     let sleepers = {
         let mut time = time();
@@ -51,6 +51,12 @@ impl Instant {
 
     pub fn saturating_duration_since(&self, earlier: Instant) -> Duration {
         self.0.saturating_sub(earlier.0)
+    }
+
+    /// Returns a time in the past, like tokio while its time is paused.
+    pub fn into_std(self) -> std::time::Instant {
+        static START: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
+        *START
     }
 
     pub fn checked_add(&self, span: Duration) -> Option<Instant> {

@@ -1,12 +1,13 @@
 //! Listeners of a connection: asynchronous ones that are woken from elsewhere, and changes from other threads.
 
+use std::sync::Arc;
+
 use shuttle::future::{block_on, spawn};
 use shuttle::thread;
+use tokio::sync::Notify;
 
 use super::peer::{self, Kind, Room};
 use super::{Notes, check, seen};
-use crate::model::sync::Arc;
-use crate::model::tokio::sync::Notify;
 
 const PING: u8 = 0x89;
 const PONG: u8 = 0x8A;

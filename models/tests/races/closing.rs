@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use react_websocket::cork;
 use shuttle::future::{block_on, spawn};
 use shuttle::thread;
 use tokio::io::AsyncWriteExt;
+use tokio::time;
 
 use super::peer::{self, Kind, Room};
 use super::{Notes, check, seen};
-use crate::cork;
-use crate::model::time;
 
 #[test]
 fn however_many_end_a_connection_it_closes_once_and_last() {

@@ -1,23 +1,28 @@
-//! TCP in memory: what tokio's sockets are to the crate, with as little room in flight as a model wants.
+//! TCP in memory, with as little room in flight as a model wants.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+#[cfg(unix)]
+use std::os::fd::{AsFd, BorrowedFd};
+#[cfg(unix)]
+use std::os::unix::net::UnixDatagram;
 use std::pin::Pin;
+use std::sync::OnceLock;
 use std::task::{Context, Poll, Waker};
 
+use ::tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
+pub use ::tokio::net::{UnixListener, UnixStream, unix};
 use shuttle::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
-pub use tokio::net::{UnixListener, UnixStream, unix};
 
-/// Bytes on their way in one direction.
+/// The bytes in flight in one direction.
 #[derive(Debug)]
 struct Pipe {
     bytes: VecDeque<u8>,
     capacity: usize,
-    /// Its writer has said that nothing more comes.
+    /// The writer has sent a FIN.
     ended: bool,
-    /// Its reader is gone.
+    /// The reader has been dropped.
     broken: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -61,10 +66,6 @@ impl TcpStream {
         Ok(())
     }
 
-    pub fn set_linger(&self, _: Option<std::time::Duration>) -> io::Result<()> {
-        Ok(())
-    }
-
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(HERE)
     }
@@ -74,7 +75,7 @@ impl TcpStream {
         (tcp::OwnedReadHalf(stream.clone()), tcp::OwnedWriteHalf { stream, shuts_down: true })
     }
 
-    /// Says no more than the crate asks: whether the peer has said its last.
+    /// Returns only what the crate asks for: whether the peer has sent a FIN.
     pub async fn ready(&self, _: Interest) -> io::Result<Ready> {
         Ok(if lock(&self.incoming).ended { Ready::READ_CLOSED } else { Ready::EMPTY })
     }
@@ -97,7 +98,13 @@ impl TcpStream {
         Poll::Ready(Ok(()))
     }
 
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+    /// Calls `io`. Unlike tokio, the socket caches no readiness that it could return instead.
+    pub fn try_io<R>(&self, _: Interest, io: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+        io()
+    }
+
+    /// Returns `WouldBlock` if the peer has to read first.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut pipe = lock(&self.outgoing);
         if pipe.broken || pipe.ended {
             return Err(io::ErrorKind::BrokenPipe.into());
@@ -111,15 +118,20 @@ impl TcpStream {
         Ok(count)
     }
 
-    fn try_read(&self, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
+    /// Returns at most `max` bytes that have arrived, and leaves them there if it only peeks.
+    /// Returns `WouldBlock` if nothing has arrived.
+    pub fn receive(&self, max: usize, peeks: bool) -> io::Result<Vec<u8>> {
         let mut pipe = lock(&self.incoming);
         if pipe.bytes.is_empty() && !pipe.ended {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let count = buffer.remaining().min(pipe.bytes.len());
-        pipe.bytes.drain(..count).for_each(|byte| buffer.put_slice(&[byte]));
+        let count = max.min(pipe.bytes.len());
+        if peeks {
+            return Ok(pipe.bytes.iter().take(count).copied().collect());
+        }
+        let bytes = pipe.bytes.drain(..count).collect();
         wake(&mut pipe.writer);
-        Ok(())
+        Ok(bytes)
     }
 
     fn shut_down(&self) {
@@ -130,13 +142,23 @@ impl TcpStream {
 
     fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
-            match self.try_read(buffer) {
+            match self.receive(buffer.remaining(), false) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     std::task::ready!(self.poll_read_ready(cx))?;
                 }
-                read => return Poll::Ready(read),
+                read => return Poll::Ready(read.map(|bytes| buffer.put_slice(&bytes))),
             }
         }
+    }
+}
+
+/// All modelled sockets have the descriptor of one Unix socket, so that calls for their options
+/// compile. Options of TCP fail on it, as on a system that lacks them.
+#[cfg(unix)]
+impl AsFd for TcpStream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        static SOCKET: OnceLock<UnixDatagram> = OnceLock::new();
+        SOCKET.get_or_init(|| UnixDatagram::unbound().expect("a descriptor")).as_fd()
     }
 }
 
@@ -198,6 +220,12 @@ pub mod tcp {
     impl AsyncRead for OwnedReadHalf {
         fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
             TcpStream::poll_read(&self.0, cx, buffer)
+        }
+    }
+
+    impl AsRef<TcpStream> for OwnedWriteHalf {
+        fn as_ref(&self) -> &TcpStream {
+            &self.stream
         }
     }
 

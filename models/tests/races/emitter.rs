@@ -1,10 +1,10 @@
 //! The emitter that many tasks share, and its queue.
 
+use react_websocket::EventEmitter;
+use react_websocket::inside::SerialQueue;
 use shuttle::thread;
 
 use super::{Notes, check, check_all, let_others};
-use crate::EventEmitter;
-use crate::emitter::SerialQueue;
 
 /// A listener that notes that it begins and ends, and lets others run in between.
 fn listener(name: &'static str, notes: &Notes<(&'static str, u32)>) -> impl FnMut(&u32) + Send + 'static {
@@ -28,7 +28,7 @@ fn calls(notes: &Notes<(&'static str, u32)>) -> Vec<(&'static str, u32)> {
 #[test]
 fn every_job_is_run_once_and_one_at_a_time() {
     check_all(|| {
-        let (queue, notes) = (shuttle::sync::Arc::new(SerialQueue::default()), Notes::new());
+        let (queue, notes) = (std::sync::Arc::new(SerialQueue::default()), Notes::new());
         let enqueue = {
             let (queue, notes) = (queue.clone(), notes.clone());
             move |job: u32| {
@@ -51,7 +51,7 @@ fn every_job_is_run_once_and_one_at_a_time() {
 #[test]
 fn the_jobs_of_each_are_run_in_their_order_whoever_runs_them() {
     check(10, || {
-        let (queue, notes) = (shuttle::sync::Arc::new(SerialQueue::default()), Notes::new());
+        let (queue, notes) = (std::sync::Arc::new(SerialQueue::default()), Notes::new());
         let threads: Vec<_> = [10, 20, 30]
             .map(|first| {
                 let (queue, notes) = (queue.clone(), notes.clone());

@@ -1,23 +1,18 @@
 //! Connections without their handshake, and what is at their other end.
 
+use react_websocket::inside;
+use react_websocket::{GroupManager, WebSocketConnection, WebSocketOptions};
 use shuttle::future::{JoinHandle, block_on, spawn};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, pair};
 
 use super::Notes;
-use crate::http::inside::Shutdown;
-use crate::model::net::{TcpStream, pair};
-use crate::model::sync::Arc;
-use crate::websocket::inside;
-use crate::{GroupManager, WebSocketConnection, WebSocketOptions};
 
 /// What connections of one middleware share, without a server around it.
 pub(super) struct Room {
-    shared: Shared,
-    lifetime: Arc<Shutdown>,
+    shared: inside::Shared,
     pub(super) groups: GroupManager,
 }
-
-type Shared = Arc<inside::Shared>;
 
 /// A connection whose task runs.
 pub(super) struct Open {
@@ -45,7 +40,7 @@ impl Room {
 
     pub(super) fn with(options: WebSocketOptions) -> Room {
         let groups = GroupManager::new();
-        Room { shared: inside::shared(options.ping_interval(None), &groups), lifetime: Shutdown::new(false), groups }
+        Room { shared: inside::Shared::new(options.ping_interval(None), &groups), groups }
     }
 
     /// A connection on a socket that takes so many bytes until its peer reads.
@@ -71,11 +66,11 @@ impl Room {
         };
         let (connection, task) = match kind {
             Kind::Socket => {
-                let (connection, task) = inside::open(&self.shared, &self.lifetime, stream, begin);
+                let (connection, task) = self.shared.open(stream, begin);
                 (connection, spawn(task))
             }
             Kind::Stream => {
-                let (connection, task) = inside::open_stream(&self.shared, &self.lifetime, stream, begin);
+                let (connection, task) = self.shared.open_stream(stream, begin);
                 (connection, spawn(task))
             }
         };
@@ -84,7 +79,7 @@ impl Room {
 
     /// Nothing is left of any connection.
     pub(super) fn assert_empty(&self) {
-        assert_eq!(inside::count(&self.shared), (0, 0), "connections that are open, and that are listed");
+        assert_eq!(self.shared.count(), (0, 0), "connections that are open, and that are listed");
         assert!(self.groups.is_empty(), "{:?}", self.groups);
     }
 }

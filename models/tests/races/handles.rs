@@ -1,15 +1,15 @@
 //! Slots that are used again, and handles that outlive what they meant.
 
+use std::sync::Arc;
+
+use react_websocket::errors::GroupError;
+use react_websocket::inside::{self, Slab};
 use shuttle::future::{block_on, spawn};
-use shuttle::sync::Arc;
 use shuttle::sync::atomic::{AtomicU64, Ordering};
 use shuttle::thread;
 
 use super::peer::{self, Kind, Room};
 use super::{Notes, check, seen};
-use crate::errors::GroupError;
-use crate::runtime::slab::Slab;
-use crate::websocket::inside;
 
 #[test]
 fn a_slot_has_one_owner_at_a_time_and_each_owner_another_number() {

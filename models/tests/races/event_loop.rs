@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use react_websocket::Loop;
+use react_websocket::inside::Turn;
 use shuttle::future::block_on;
 use shuttle::thread;
 use tokio::sync::oneshot;
+use tokio::time;
 
 use super::{Notes, check, let_others, seen};
-use crate::Loop;
-use crate::model::time;
-use crate::runtime::turn::Turn;
 
 #[test]
 fn what_turns_enqueue_is_called_after_them_in_order_and_one_at_a_time() {

@@ -1,5 +1,5 @@
-//! The part of parking_lot's interface that the crate uses, on locks each use of which lets others run first. A panic under a lock
-//! leaves it as it is, which is parking_lot's way.
+//! The part of parking_lot's interface that the crate uses, on the scheduler's locks. Like
+//! parking_lot's, they are not poisoned by a panic.
 
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;

@@ -2,13 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
+use react_websocket::{ConnectionGroup, WebSocketConnection};
 use shuttle::future::{block_on, spawn};
 use shuttle::thread;
+use tokio::net::TcpStream;
 
 use super::peer::{self, Attached, Open, Room};
 use super::{Notes, check, let_others, seen};
-use crate::model::net::TcpStream;
-use crate::{ConnectionGroup, WebSocketConnection};
 
 /// An event that was emitted.
 #[derive(Clone, Copy, Debug)]

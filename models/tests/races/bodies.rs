@@ -1,10 +1,10 @@
 //! Streams as bodies, whose writers, whose reader and whose end come together.
 
+use react_websocket::BodyStream;
+use react_websocket::body::{Body, BodyWriter};
 use shuttle::thread;
 
 use super::{Notes, check, seen};
-use crate::BodyStream;
-use crate::body::{Body, BodyWriter};
 
 #[test]
 fn a_stream_closes_once_and_keeps_no_listener_whoever_ends_it() {

@@ -4,17 +4,17 @@ use std::net::TcpListener;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use shuttle::future::{block_on, spawn};
-use shuttle::thread;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-use super::{Notes, check, peer, seen};
-use crate::model::net::{self, TcpStream};
-use crate::model::time;
-use crate::{
+use react_websocket::{
     HttpServer, Listening, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware,
     WebSocketOptions,
 };
+use shuttle::future::{block_on, spawn};
+use shuttle::thread;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{self, TcpStream};
+use tokio::time;
+
+use super::{Notes, check, peer, seen};
 
 const HANDSHAKE: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
