@@ -28,7 +28,7 @@ pub mod security {}
 pub mod performance {}
 
 #[doc = "[design]: crate::guide::design"]
-#[doc = "[security-what-was-tried-on-it]: crate::guide::security#what-was-tried-on-it"]
+#[doc = "[security-what-was-tested]: crate::guide::security#what-was-tested"]
 #[doc = ""]
 #[doc = include_str!("../docs/ARCHITECTURE.md")]
 pub mod architecture {}
