@@ -12,9 +12,9 @@ macro_rules! listener_methods {
         |$listener:ident, $stored:ident: &$type:ty| $call:expr,
         |$object:ident| $listeners:expr $(,)?
     ) => {
-        /// Calls `listener` at every `event` from the next one on. The compiler infers the
-        /// argument's type. On an object that no longer exists, the listener is accepted and never
-        /// called.
+        /// Calls `listener` for every future `event`. The compiler infers the argument's type.
+        /// Returns the id for `remove_listener`. If the object no longer exists, the listener is
+        /// never called.
         ///
         /// # Panics
         /// If there is no such event; the message lists those that there are.
@@ -27,7 +27,8 @@ macro_rules! listener_methods {
             $crate::emitter::expect_fit(self.try_on(event, listener))
         }
 
-        /// Calls `listener` at the next `event` only, after all `on` listeners. The closure may be `FnOnce`.
+        /// Calls `listener` for the next `event` only, after all `on` listeners. The closure may be
+        /// `FnOnce`.
         ///
         /// # Panics
         /// If there is no such event; the message lists those that there are.
