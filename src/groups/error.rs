@@ -12,7 +12,8 @@ pub enum GroupError {
     /// [`with_group_manager`](crate::WebSocketMiddleware::with_group_manager).
     #[error("the connection has no group manager")]
     NoManager,
-    /// The connection is already in [`max_groups_per_connection`](crate::WebSocketOptions::max_groups_per_connection) groups.
+    /// The connection is already in
+    /// [`max_groups_per_connection`](crate::WebSocketOptions::max_groups_per_connection) groups.
     #[error("the connection is in {limit} groups, which is the limit")]
     TooManyGroups {
         /// The limit.

@@ -22,7 +22,9 @@ impl ConnectionGroup {
     /// This calls listeners: release your own locks first, as for [`GroupManager::join`](crate::GroupManager::join).
     ///
     /// # Errors
-    /// [`GroupError::Gone`] if the group has been destroyed, [`GroupError::Closed`] if the connection has ended or is closing, [`GroupError::TooManyGroups`] if the connection has reached its limit.
+    /// [`GroupError::Gone`] if the group has been destroyed, [`GroupError::Closed`] if the
+    /// connection has ended or is closing, [`GroupError::TooManyGroups`] if the connection has
+    /// reached its limit.
     pub fn add(&self, connection: WebSocketConnection) -> Result<(), GroupError> {
         self.write_state().filter(|state| !state.is_over).ok_or(GroupError::Gone)?.joining += 1;
         self.admit(connection, JoinKind::Additional)

@@ -60,7 +60,9 @@ impl GroupManager {
     /// 256 events of the manager are queued, this method may block for a millisecond.
     ///
     /// # Errors
-    /// [`GroupError::Closed`] if the connection has ended or is closing, [`GroupError::TooManyGroups`] if the connection has reached its limit, [`GroupError::NameTooLong`] if the name exceeds the limit.
+    /// [`GroupError::Closed`] if the connection has ended or is closing,
+    /// [`GroupError::TooManyGroups`] if the connection has reached its limit,
+    /// [`GroupError::NameTooLong`] if the name exceeds the limit.
     pub fn join(&self, name: impl Into<Text>, connection: WebSocketConnection) -> Result<ConnectionGroup, GroupError> {
         let name = Contained::new(name.into());
         self.registry.join_as(&name, connection, JoinKind::Additional)
