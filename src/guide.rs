@@ -1,4 +1,4 @@
-//! The guides. They are also the folder `docs` of the repository.
+//! The guides, which are also in the folder `docs` of the repository.
 
 // A page links to the others by labels, which end it. Here the labels are defined first, since the first definition counts.
 
