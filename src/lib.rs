@@ -16,15 +16,17 @@
 //!
 //! # Where to look
 //!
-//! * **Connections**: [`WebSocketConnection`] has the table of their events, [`IntoListener`](listeners::IntoListener)
-//!   the closures that fit, and [`WebSocketOptions`] their limits and timeouts.
+//! * **Connections**: [`WebSocketConnection`] has a table of the events,
+//!   [`IntoListener`](listeners::IntoListener) lists the closures that fit, and
+//!   [`WebSocketOptions`] has the limits and timeouts.
 //! * **Groups**: [`GroupManager`] and [`ConnectionGroup`].
-//! * **HTTP**: [`ServerRequest`], [`Response`], [`BodyStream`]; [`HttpServer::new`] explains middlewares and routers,
-//!   [`HttpOptions`] the limits.
-//! * **The end**: [`Listening::close`].
+//! * **HTTP**: [`ServerRequest`], [`Response`], [`BodyStream`]; [`HttpServer::new`] explains
+//!   middlewares and routers, and [`HttpOptions`] has the limits.
+//! * **Shutdown**: [`Listening::close`].
 //! * **The loop**: [`Loop`] has timers and signals; [`EventEmitter`] is for events of your own.
-//! * **Errors**: [`errors`] has those of each layer; [`Error`] is their union, for `?` in `main`.
-//! * **RFC 6455 without I/O**: [`protocol`], for programs that drive it themselves.
+//! * **Errors**: [`errors`] has the error types of each layer; [`Error`] is their union, for `?` in
+//!   `main`.
+//! * **RFC 6455 without I/O**: [`protocol`], for programs with their own I/O.
 //! * **Guides**: [porting](guide::porting) an app from PHP, [events](guide::events), [testing](guide::testing),
 //!   [operations](guide::operations), [security](guide::security), [performance](guide::performance).
 //!

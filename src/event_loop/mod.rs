@@ -62,7 +62,7 @@ use crate::emitter::{BoxError, IntoListenerFuture, ListenerOutput};
 ///
 /// A tick or timer that a listener or callback adds is called after that listener or callback has
 /// returned. So a listener or callback must not block until its own tick or timer has been called.
-/// Listeners of a connection, middlewares and routers have a stronger guarantee: the connection is
+/// Listeners of a connection, middlewares and routers have a stronger guarantee. The connection is
 /// not read again until their ticks and due timers have been called. For example, a `connection`
 /// listener adds a tick or a timer of 0 seconds, and the tick or timer calls
 /// `connection.on("text", …)`. The new listener gets every message. Messages that arrive together

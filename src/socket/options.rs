@@ -32,8 +32,8 @@ impl SocketOptions {
     }
 
     /// Maximum number of connections that wait to be accepted. Default: 4,096, the default limit of
-    /// Linux. So many clients can reconnect at once after a restart. The system may have a lower
-    /// limit (`somaxconn`).
+    /// Linux, so that many clients can reconnect at once after a restart. The system may have a
+    /// lower limit (`somaxconn`).
     pub fn backlog(mut self, connections: u32) -> SocketOptions {
         self.backlog = i32::try_from(connections).unwrap_or(i32::MAX);
         self

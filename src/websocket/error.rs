@@ -130,7 +130,7 @@ pub enum HandshakeError {
     Origin {
         /// The `Origin` header.
         origin: String,
-        /// The [host](crate::ServerRequest::host) that the request is for; empty if it named none.
+        /// The [host](crate::ServerRequest::host) of the request. Empty if the request has no host.
         host: String,
     },
     /// The client offered no subprotocol that the server accepts, and the server requires a

@@ -107,10 +107,10 @@ impl HttpOptions {
     /// [`body_timeout`](HttpOptions::body_timeout) after the beginning of the body. `None` or 0
     /// switches it off.
     ///
-    /// The rate limits the time of a body: 64 KiB, the default maximum size, take at most 74 s, and
-    /// 1 MiB takes at most 17 minutes. Without a minimum rate a client that sends a byte every few
-    /// seconds would hold its connection for days. A modem of the 1990s is three times as fast, so
-    /// clients on bad lines are not affected.
+    /// The rate limits the time of a body. A body of 64 KiB, the default maximum size, takes at
+    /// most 74 s, and a body of 1 MiB at most 17 minutes. Without a minimum rate a client that
+    /// sends a byte every few seconds would hold its connection for days. A modem of the 1990s is
+    /// three times as fast, so clients on bad lines are not affected.
     pub fn min_body_rate(mut self, bytes_per_second: impl Into<Option<u32>>) -> HttpOptions {
         self.min_body_rate = bytes_per_second.into();
         self
@@ -143,9 +143,9 @@ impl HttpOptions {
     /// The time begins when the client has acknowledged the response. Until then
     /// [`write_timeout`](HttpOptions::write_timeout) applies.
     ///
-    /// Behind a load balancer or a proxy that keeps connections open, set a longer time than its
-    /// idle timeout (60 s with nginx and with AWS). Otherwise the load balancer sometimes sends a
-    /// request on a connection that the server is closing, and its client gets a 502.
+    /// Behind a load balancer or a proxy, set a longer time than its idle timeout (60 s with nginx
+    /// and with AWS). Otherwise it sometimes sends a request on a connection that the server is
+    /// closing, and its client gets a 502.
     pub fn keep_alive_timeout(mut self, timeout: Duration) -> HttpOptions {
         self.keep_alive_timeout = timeout;
         self
@@ -260,11 +260,11 @@ impl HttpOptions {
         self
     }
 
-    /// Sets a closure that builds the server's own error pages. The server sends error pages for
-    /// requests that are malformed, too large or too slow, for handlers that fail, and for
-    /// connections that exceed a limit. The closure gets the error and the default page, and
-    /// returns the page to send. For example, it can add CORS headers. Without CORS headers a
-    /// browser hides a 413 from its web page.
+    /// Sets a closure that builds the server's own error pages. The server sends an error page if a
+    /// request is malformed, too large or too slow, if a handler fails, or if a connection exceeds
+    /// a limit. The closure gets the error and the default page, and returns the page to send. For
+    /// example, it can add CORS headers. Without CORS headers a browser hides a 413 from its web
+    /// page.
     ///
     /// For a failed handler the closure gets the page with the changes of the middlewares. The
     /// closure does not get pages of a [`WebSocketMiddleware`] and of the app. The body must be
@@ -364,11 +364,12 @@ impl HttpOptions {
         self
     }
 
-    /// Returns the maximum memory of one connection while it speaks HTTP, in bytes. This is the sum
-    /// of the head, the bytes that are read ahead, the received body, the unsent bytes of a
-    /// [`BodyStream`](crate::BodyStream), and 8 KiB for everything else. The bytes of a response
-    /// come on top, and larger bodies under [`max_body_size_for`](HttpOptions::max_body_size_for).
-    /// For a WebSocket see [`WebSocketOptions::worst_case_bytes`](crate::WebSocketOptions).
+    /// Returns the maximum memory of one connection while it speaks HTTP, in bytes. The sum
+    /// includes the head, the bytes that are read ahead, the received body, and the unsent bytes of
+    /// a [`BodyStream`](crate::BodyStream). It also includes 8 KiB for everything else. It excludes
+    /// the bytes of a response, and larger bodies under
+    /// [`max_body_size_for`](HttpOptions::max_body_size_for). For a WebSocket see
+    /// [`WebSocketOptions::worst_case_bytes`](crate::WebSocketOptions).
     pub fn worst_case_bytes(&self) -> usize {
         let head = self.head.head.saturating_add(32 * 1024);
         let body = self.max_body_size.saturating_mul(2);

@@ -13,7 +13,7 @@ pub(crate) const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Decides whether a client still receives its response.
 ///
-/// A full socket proves nothing: the system reports room when a third of a buffer of megabytes is
+/// A full socket proves nothing. The system reports room when a third of a buffer of megabytes is
 /// free, and a slow client may need minutes for this. So while a write waits, the deadline checks
 /// the bytes that the client has acknowledged. Until a write has to wait, the deadline has no timer
 /// and no cost.

@@ -99,11 +99,11 @@ impl ServerRequest {
 
     /// Returns the scheme that the client used: `http` or `https`.
     ///
-    /// The scheme comes from the first of these sources that has a value: the [trusted
+    /// The first source that has a value counts: the [trusted
     /// proxies](crate::HttpOptions::trusted_proxies), a target in absolute form (RFC 9112 section
-    /// 3.3). Otherwise it is `http`. A stream that was passed to
-    /// [`HttpServer::serve`](crate::HttpServer::serve) counts as `http`, even if it is TLS. Schemes
-    /// of WebSockets count as those of HTTP: `ws` is `http`, `wss` is `https`.
+    /// 3.3). Without such a source the scheme is `http`. A stream that was passed to
+    /// [`HttpServer::serve`](crate::HttpServer::serve) counts as `http`, even if it is TLS.
+    /// WebSocket schemes count as HTTP schemes: `ws` as `http`, and `wss` as `https`.
     ///
     /// ```
     /// use react_websocket::handlers::Next;
@@ -128,7 +128,7 @@ impl ServerRequest {
     /// Returns the host of the client's request, with its port if the client sent one:
     /// `example.com`, `[::1]:8000`. Returns `None` if an HTTP/1.0 client sent no host.
     ///
-    /// The host comes from the first of these sources that has a value: the [trusted
+    /// The first source that has a value counts: the [trusted
     /// proxies](crate::HttpOptions::trusted_proxies), a target in absolute form (RFC 9112 section
     /// 3.2.2), the `Host` header. The host is valid, but it is only the client's claim. Compare it
     /// with a list before you use it in a link or a redirect. Its case and a default port are kept.

@@ -148,7 +148,7 @@ impl WebSocketOptions {
     }
 
     /// Interval of the pings to the peer. Default: 20 s. Each interval varies by up to 10 %, so
-    /// that connections that were opened at the same time do not send their pings at the same time.
+    /// that connections of the same second do not send their pings together.
     ///
     /// Most proxies drop a connection without traffic after 60 s, some after 30 s.
     pub fn ping_interval(mut self, interval: impl Into<Option<Duration>>) -> WebSocketOptions {
@@ -164,9 +164,9 @@ impl WebSocketOptions {
     /// alive.
     ///
     /// If the peer's system has stopped answering, the dead peer is detected within this time. If
-    /// only the peer has stopped reading, its system may have unread data. If more than 64 KiB were
-    /// sent to the peer recently, it gets one more second for each 8 KiB of these bytes, and at
-    /// most nine minutes.
+    /// only the peer has stopped reading, its system may have unread data. After more than 64 KiB
+    /// of recently sent bytes, the peer gets one more second for each 8 KiB, and at most nine
+    /// minutes.
     ///
     /// The time is suspended while reading is paused or the socket is full. For a full socket
     /// [`write_timeout`](WebSocketOptions::write_timeout) applies.
