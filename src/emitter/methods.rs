@@ -17,7 +17,7 @@ macro_rules! listener_methods {
         /// never called.
         ///
         /// # Panics
-        /// If there is no such event; the message lists those that there are.
+        /// If there is no such event. The message lists all events.
         #[track_caller]
         pub fn on<F, R>(&self, event: &str, listener: F) -> $crate::emitter::ListenerId
         where
@@ -31,7 +31,7 @@ macro_rules! listener_methods {
         /// `FnOnce`.
         ///
         /// # Panics
-        /// If there is no such event; the message lists those that there are.
+        /// If there is no such event. The message lists all events.
         #[track_caller]
         pub fn once<F, R>(&self, event: &str, listener: F) -> $crate::emitter::ListenerId
         where
@@ -44,7 +44,8 @@ macro_rules! listener_methods {
         /// Like [`on`](Self::on), but returns the error instead of panicking.
         ///
         /// # Errors
-        /// [`ListenerError::UnknownEvent`](crate::errors::ListenerError::UnknownEvent).
+        /// [`ListenerError::UnknownEvent`](crate::errors::ListenerError::UnknownEvent) if there is
+        /// no such event.
         pub fn try_on<F, R>(
             &self,
             event: &str,
@@ -61,7 +62,8 @@ macro_rules! listener_methods {
         /// Like [`once`](Self::once), but returns the error instead of panicking.
         ///
         /// # Errors
-        /// [`ListenerError::UnknownEvent`](crate::errors::ListenerError::UnknownEvent).
+        /// [`ListenerError::UnknownEvent`](crate::errors::ListenerError::UnknownEvent) if there is
+        /// no such event.
         pub fn try_once<F, R>(
             &self,
             event: &str,

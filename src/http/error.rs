@@ -96,7 +96,7 @@ pub enum HttpError {
     /// [`HttpOptions::min_body_rate`](crate::HttpOptions::min_body_rate).
     #[error("request body slower than `min_body_rate` ({limit} bytes per second)")]
     BodyTooSlow {
-        /// The least rate in bytes per second.
+        /// The minimum rate in bytes per second.
         limit: u32,
     },
     /// The client disconnected before the response, and the router's future was dropped.

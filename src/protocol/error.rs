@@ -94,7 +94,7 @@ pub enum ProtocolError {
     TooManyPings {
         /// Maximum number of pings at once.
         burst: u32,
-        /// Maximum number of pings per second after that.
+        /// Maximum number of pings per second after the burst.
         per_second: u32,
     },
 }

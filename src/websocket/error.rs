@@ -22,14 +22,15 @@ pub enum ConnectionError {
     /// ping.
     #[error("no pong within {limit:?}")]
     PongTimeout {
-        /// [`WebSocketOptions::pong_timeout`](crate::WebSocketOptions::pong_timeout)
+        /// The timeout, [`WebSocketOptions::pong_timeout`](crate::WebSocketOptions::pong_timeout).
         limit: Duration,
     },
     /// The peer acknowledged no byte for [`write_timeout`](crate::WebSocketOptions::write_timeout),
     /// while it had bytes to acknowledge.
     #[error("nothing could be sent for {limit:?}")]
     WriteTimeout {
-        /// [`WebSocketOptions::write_timeout`](crate::WebSocketOptions::write_timeout)
+        /// The timeout,
+        /// [`WebSocketOptions::write_timeout`](crate::WebSocketOptions::write_timeout).
         limit: Duration,
     },
     /// The peer is a slow consumer: the unsent bytes have reached a limit.
@@ -37,8 +38,10 @@ pub enum ConnectionError {
     SlowReader {
         /// Unsent bytes at the time of the write.
         unsent: usize,
+        /// The limit in bytes:
         /// [`WebSocketOptions::write_buffer_hard_limit`](crate::WebSocketOptions::write_buffer_hard_limit),
-        /// or the soft limit under [`SlowMemberPolicy::Close`](crate::options::SlowMemberPolicy::Close).
+        /// or the soft limit under
+        /// [`SlowMemberPolicy::Close`](crate::options::SlowMemberPolicy::Close).
         limit: usize,
     },
     /// A listener panicked or returned `Err`.
@@ -154,7 +157,8 @@ pub enum HandshakeError {
     /// [`handshake_timeout`](crate::WebSocketOptions::handshake_timeout).
     #[error("no decision within {limit:?}")]
     Timeout {
-        /// [`WebSocketOptions::handshake_timeout`](crate::WebSocketOptions::handshake_timeout)
+        /// The timeout,
+        /// [`WebSocketOptions::handshake_timeout`](crate::WebSocketOptions::handshake_timeout).
         limit: Duration,
     },
     /// The client disconnected, or the server ended, while the closure of `with_verify` or the

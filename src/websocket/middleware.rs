@@ -177,7 +177,7 @@ impl WebSocketMiddleware {
     /// ```
     ///
     /// # Panics
-    /// If there is no such event; the message lists those that there are.
+    /// If there is no such event. The message lists all events.
     #[track_caller]
     pub fn on<M>(&self, event: &str, listener: impl IntoMiddlewareListener<M>) -> ListenerId {
         expect_fit(self.try_on(event, listener))
@@ -186,7 +186,7 @@ impl WebSocketMiddleware {
     /// Calls `listener` for the next `event` only, after all `on` listeners.
     ///
     /// # Panics
-    /// If there is no such event; the message lists those that there are.
+    /// If there is no such event. The message lists all events.
     #[track_caller]
     pub fn once<F, R, K>(&self, event: &str, listener: F) -> ListenerId
     where
@@ -199,7 +199,7 @@ impl WebSocketMiddleware {
     /// Like [`on`](WebSocketMiddleware::on), but returns the error instead of panicking.
     ///
     /// # Errors
-    /// [`ListenerError::UnknownEvent`].
+    /// [`ListenerError::UnknownEvent`] if there is no such event.
     pub fn try_on<M>(&self, event: &str, listener: impl IntoMiddlewareListener<M>) -> Result<ListenerId, ListenerError> {
         self.add(event, Rank::On, listener.into_listener())
     }
@@ -207,7 +207,7 @@ impl WebSocketMiddleware {
     /// Like [`once`](WebSocketMiddleware::once), but returns the error instead of panicking.
     ///
     /// # Errors
-    /// [`ListenerError::UnknownEvent`].
+    /// [`ListenerError::UnknownEvent`] if there is no such event.
     pub fn try_once<F, R, K>(&self, event: &str, listener: F) -> Result<ListenerId, ListenerError>
     where
         F: FnOnce(WebSocketConnection) -> R + Send + 'static,

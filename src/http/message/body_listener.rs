@@ -87,7 +87,7 @@ impl BodyWriter {
     /// `listener`: `||`, as in ReactPHP, or `|writer: &BodyWriter|`.
     ///
     /// # Panics
-    /// If there is no such event; the message lists those that there are.
+    /// If there is no such event. The message lists all events.
     #[track_caller]
     pub fn on<M>(&self, event: &str, listener: impl IntoBodyListener<M>) -> ListenerId {
         expect_fit(self.try_on(event, listener))
@@ -97,7 +97,7 @@ impl BodyWriter {
     /// `FnOnce`.
     ///
     /// # Panics
-    /// If there is no such event; the message lists those that there are.
+    /// If there is no such event. The message lists all events.
     #[track_caller]
     pub fn once<M>(&self, event: &str, listener: impl IntoBodyListener<M, Once>) -> ListenerId {
         expect_fit(self.try_once(event, listener))
@@ -106,7 +106,7 @@ impl BodyWriter {
     /// Like [`on`](Self::on), but returns the error instead of panicking.
     ///
     /// # Errors
-    /// [`ListenerError::UnknownEvent`].
+    /// [`ListenerError::UnknownEvent`] if there is no such event.
     pub fn try_on<M>(&self, event: &str, listener: impl IntoBodyListener<M>) -> Result<ListenerId, ListenerError> {
         self.add_listener(event, Rank::On, listener.into_body_listener(Sealed))
     }
@@ -114,7 +114,7 @@ impl BodyWriter {
     /// Like [`once`](Self::once), but returns the error instead of panicking.
     ///
     /// # Errors
-    /// [`ListenerError::UnknownEvent`].
+    /// [`ListenerError::UnknownEvent`] if there is no such event.
     pub fn try_once<M>(&self, event: &str, listener: impl IntoBodyListener<M, Once>) -> Result<ListenerId, ListenerError> {
         self.add_listener(event, Rank::Once, listener.into_body_listener(Sealed))
     }

@@ -52,7 +52,8 @@ impl WebSocketConnection {
     /// Like [`on`](WebSocketConnection::on), but returns the error instead of panicking.
     ///
     /// # Errors
-    /// [`ListenerError::UnknownEvent`], [`ListenerError::WrongSignature`].
+    /// [`ListenerError::UnknownEvent`] if there is no such event, [`ListenerError::WrongSignature`]
+    /// if the closure does not take the event's arguments.
     pub fn try_on<M>(&self, event: &str, listener: impl IntoListener<M>) -> Result<ListenerId, ListenerError> {
         let listener = listener.into_listener();
         let event = NAMES.resolve(event)?;
