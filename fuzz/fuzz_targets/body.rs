@@ -1,6 +1,5 @@
 //! Checks how the server reads request bodies. The result is the same for every cut of the bytes,
-//! and the same as that
-//! of a very simple decoder. The body never exceeds the limit.
+//! and the same as that of a very simple decoder. The body never exceeds the limit.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

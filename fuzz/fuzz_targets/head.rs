@@ -1,6 +1,5 @@
 //! Checks how the server reads request heads. The result is the same for every cut of the bytes,
-//! and the server refuses
-//! every ambiguous head.
+//! and the server refuses every ambiguous head.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

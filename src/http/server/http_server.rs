@@ -92,7 +92,7 @@ impl HttpServer {
     ///
     /// # async fn charge(_: ServerRequest) -> Result<String, BoxError> { Ok(String::new()) }
     /// HttpServer::new(|request: ServerRequest| async {
-    /// The task continues if the client disconnects.
+    ///     // The task continues if the client disconnects.
     ///     let receipt = tokio::spawn(charge(request)).await??;
     ///     Ok::<_, BoxError>(Response::plaintext(receipt))
     /// });
