@@ -1,8 +1,8 @@
-//! The server for tests by others: the Autobahn TestSuite (`tests/autobahn/run`) and other
-//! WebSocket clients (`tests/clients/run`). It echoes text as text and binary as binary, and speaks
-//! the subprotocol `echo`. Its limits are high enough for messages of 16 MiB in 65,536 fragments.
+//! A server for external tests: the Autobahn TestSuite (`tests/autobahn/run`) and other WebSocket
+//! clients (`tests/clients/run`). It echoes text as text and binary as binary, and speaks the
+//! subprotocol `echo`. Its limits are high enough for messages of 16 MiB in 65,536 fragments.
 //!
-//! The port may be given as an argument.
+//! The first argument is the port, if it is given.
 
 use react_websocket::options::ControlRate;
 use react_websocket::{

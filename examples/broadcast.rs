@@ -1,4 +1,5 @@
-//! All clients get the time, once a second, and all messages that any of them sends.
+//! A server that sends the time to all clients once a second. It also sends each message of a
+//! client to all clients.
 //!
 //! Run it and connect with several clients, for example `npx wscat -c ws://127.0.0.1:8000/` or a browser's console:
 //! `new WebSocket("ws://127.0.0.1:8000/").onmessage = (event) => console.log(event.data)`

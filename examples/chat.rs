@@ -1,7 +1,7 @@
-//! A chat with rooms. The page is served by the router, the rooms are groups.
+//! A chat with rooms. The router serves the page, and each room is a group.
 //!
-//! Run it, open http://127.0.0.1:8000/ in two windows, and talk. `?room=` and `?name=` in the
-//! address choose the room and your name.
+//! Run it, open http://127.0.0.1:8000/ in two windows, and write messages. `?room=` and `?name=` in
+//! the address choose the room and your name.
 
 use react_websocket::{
     Error, GroupManager, HttpServer, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware,

@@ -1,8 +1,8 @@
-//! A WebSocket endpoint inside of a tokio program that has other work, ended gracefully on Ctrl-C
-//! or SIGTERM.
+//! A WebSocket endpoint inside a tokio program that has other work. The server shuts down
+//! gracefully on Ctrl-C or SIGTERM.
 //!
 //! Run it, connect to ws://127.0.0.1:8000/ with a few clients, and press Ctrl-C. All clients get a
-//! Close frame with 1001. The program ends when all have answered, or after five seconds.
+//! Close frame with 1001. The program ends when all clients have answered, or after five seconds.
 
 use react_websocket::{
     Error, HttpOptions, HttpServer, Loop, Response, ServerRequest, Signal, SocketServer, WebSocketConnection,

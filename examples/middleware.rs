@@ -1,6 +1,6 @@
-//! A chain of middlewares. One logs and times all requests, one asks for a password on `/admin`,
-//! and two are WebSocket endpoints. The router answers the other requests, one of them with
-//! server-sent events.
+//! A chain of middlewares. The first middleware logs all requests and their times, and the second
+//! asks for a password on `/admin`. Two more middlewares are WebSocket endpoints. The router
+//! answers all other requests, and answers `/clock` with server-sent events.
 //!
 //! Try it:
 //!

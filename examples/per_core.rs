@@ -1,6 +1,6 @@
-//! One runtime on each core, all listening on the same port (`SO_REUSEPORT`). The system hands each
-//! connection to one of them, and the connection stays on that core. Groups are shared, since a
-//! handle works on any thread.
+//! One runtime on each core, all listening on the same port (`SO_REUSEPORT`). The system gives each
+//! connection to one runtime, and the connection stays on that core. All runtimes share the groups,
+//! because a handle works on any thread.
 //!
 //! Run it with `cargo run --release --example per_core`, and connect a few clients to
 //! ws://127.0.0.1:8000/. All clients get each message.

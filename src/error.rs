@@ -10,11 +10,12 @@ use crate::http::{HttpError, Listening};
 use crate::socket::SocketError;
 use crate::websocket::{Closed, ConnectionError};
 
-/// Any error of this crate, for `?` in a `main` function. The crate itself never returns it.
+/// Any error of this crate, for `?` in a `main` function. The methods of this crate return the
+/// single errors.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A socket could not be listened on.
+    /// The server could not listen on a socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
     /// An HTTP request failed.
@@ -27,16 +28,16 @@ pub enum Error {
     #[cfg(feature = "client")]
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// A connection takes no more messages.
+    /// A connection accepts no more messages.
     #[error(transparent)]
     Closed(#[from] Closed),
-    /// A connection did not get into a group.
+    /// A connection could not join a group.
     #[error(transparent)]
     Group(#[from] GroupError),
     /// A listener could not be registered.
     #[error(transparent)]
     Listener(#[from] ListenerError),
-    /// The system refused something else.
+    /// Another call to the operating system failed.
     #[error(transparent)]
     Io(#[from] io::Error),
 }

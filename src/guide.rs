@@ -1,4 +1,4 @@
-//! The guides. They are also the folder `docs` of the repository.
+//! The guides, which are also in the folder `docs` of the repository.
 
 // A page links to the others by labels, which end it. Here the labels are defined first, since the first definition counts.
 
@@ -32,7 +32,7 @@ pub mod security {}
 pub mod performance {}
 
 #[doc = "[design]: crate::guide::design"]
-#[doc = "[security-what-was-tried-on-it]: crate::guide::security#what-was-tried-on-it"]
+#[doc = "[security-what-was-tested]: crate::guide::security#what-was-tested"]
 #[doc = ""]
 #[doc = include_str!("../docs/ARCHITECTURE.md")]
 pub mod architecture {}

@@ -4,22 +4,29 @@
 #![doc = include_str!("../examples/echo.rs")]
 //! ```
 //!
-//! Line by line: a [`WebSocketMiddleware`] turns WebSocket handshakes into connections and calls
-//! its `connection` listeners. These register the listeners of each [`WebSocketConnection`]. A
-//! router answers all other requests. An [`HttpServer`] passes each request through these handlers
-//! in their order. A [`SocketServer`] listens for the server's connections.
+//! In this example a [`WebSocketMiddleware`] upgrades WebSocket handshakes to connections, and
+//! calls its `connection` listeners. A `connection` listener registers the listeners of each
+//! [`WebSocketConnection`]. A router answers all other requests. An [`HttpServer`] passes each
+//! request through these handlers in their order. A [`SocketServer`] listens for the server's
+//! connections.
+//!
+//! A listener that returns `Err` or panics fails its own connection with 1011; all other
+//! connections go on. Listeners of one connection run one at a time. Listeners of two connections
+//! can run at the same time.
 //!
 //! # Where to look
 //!
-//! * **Connections**: [`WebSocketConnection`] has the table of their events, [`IntoListener`](listeners::IntoListener)
-//!   the closures that fit, and [`WebSocketOptions`] their limits and timeouts.
+//! * **Connections**: [`WebSocketConnection`] has a table of the events,
+//!   [`IntoListener`](listeners::IntoListener) lists the closures that fit, and
+//!   [`WebSocketOptions`] has the limits and timeouts.
 //! * **Groups**: [`GroupManager`] and [`ConnectionGroup`].
-//! * **HTTP**: [`ServerRequest`], [`Response`], [`BodyStream`]; [`HttpServer::new`] explains middlewares and routers,
-//!   [`HttpOptions`] the limits.
-//! * **The end**: [`Listening::close`].
+//! * **HTTP**: [`ServerRequest`], [`Response`], [`BodyStream`]; [`HttpServer::new`] explains
+//!   middlewares and routers, and [`HttpOptions`] has the limits.
+//! * **Shutdown**: [`Listening::close`].
 //! * **The loop**: [`Loop`] has timers and signals; [`EventEmitter`] is for events of your own.
-//! * **Errors**: [`errors`] has those of each layer; [`Error`] is their union, for `?` in `main`.
-//! * **RFC 6455 without I/O**: [`protocol`], for programs that drive it themselves.
+//! * **Errors**: [`errors`] has the error types of each layer; [`Error`] is their union, for `?` in
+//!   `main`.
+//! * **RFC 6455 without I/O**: [`protocol`], for programs with their own I/O.
 //! * **Guides**: [porting](guide::porting) an app from PHP, [events](guide::events), [testing](guide::testing),
 //!   [operations](guide::operations), [security](guide::security), [performance](guide::performance).
 //!
@@ -29,7 +36,7 @@
 //! |---|---|
 //! | `client` | a WebSocket client with the same callbacks: the module `client` |
 //! | `json` | [`Response::json`](Response), [`ServerRequest::json`](ServerRequest), `write_json` of connections and groups, and [`Text`] as a value, on serde |
-//! | `tracing` | a span for each connection and each WebSocket, and events for refusals, faults, closes and slow listeners |
+//! | `tracing` | a span for each connection and each WebSocket, and events for refusals, failures, closes and slow listeners |
 #![forbid(unsafe_code)]
 #![warn(missing_docs, unreachable_pub, missing_debug_implementations, clippy::unwrap_used, clippy::expect_used)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -59,7 +66,7 @@ pub use groups::{ConnectionGroup, GroupManager};
 pub use http::{BodyStream, HttpOptions, HttpServer, Listening, Response, ServerRequest};
 pub use socket::{SocketOptions, SocketServer};
 pub use websocket::{Message, Text, WebSocketConnection, WebSocketMiddleware, WebSocketOptions, cork};
-// Messages and bodies are made of it, so that an app need not depend on its crate.
+// Messages and bodies consist of `Bytes`. With this export an app does not need the crate `bytes`.
 pub use ::bytes::Bytes;
 
 /// Bodies of requests and responses, besides [`BodyStream`].
@@ -69,9 +76,10 @@ pub mod body {
 
 /// The errors of each layer. [`Error`] is their union.
 ///
-/// An error prints only what it knows itself, and returns its cause as
-/// [`source`](std::error::Error::source). [`report`](errors::report) prints both.
-/// The errors of RFC 6455 are in [`protocol`](crate::protocol::ProtocolError).
+/// An error prints only its own level, and returns its cause as
+/// [`source`](std::error::Error::source). [`report`](errors::report) returns the text of the error
+/// and of all its causes. The errors of RFC 6455 are in
+/// [`protocol`](crate::protocol::ProtocolError).
 pub mod errors {
     pub use crate::emitter::{BoxError, ListenerError, report};
     pub use crate::groups::GroupError;
@@ -82,7 +90,7 @@ pub mod errors {
     pub use crate::websocket::{Closed, ConnectionError, HandshakeError};
 }
 
-/// Middlewares, routers, and the chains that they make.
+/// Middlewares, routers, and the chains that they form.
 pub mod handlers {
     pub use crate::http::{
         Chain, ChainPart, IntoChain, IntoMiddleware, IntoResponse, IntoRouter, Middleware, Next, ResponseFuture,
@@ -90,7 +98,8 @@ pub mod handlers {
     };
 }
 
-/// What listeners may be: the closures that fit, what they may return, and their handles.
+/// The traits of listeners: the closures that fit, the values that they may return, and the handles
+/// of listeners.
 pub mod listeners {
     pub use crate::emitter::{IntoListenerFuture, ListenerId, ListenerOutput};
     pub use crate::event_loop::{IntoCallback, IntoOnceCallback, SignalListener};
@@ -115,25 +124,25 @@ pub mod request {
     pub use crate::http::{Form, Params, RequestBuilder, UploadedFile};
 }
 
-/// Serving without a [`SocketServer`], and ending it.
+/// Handles for serving without a [`SocketServer`], and for ending a server.
 pub mod shutdown {
     pub use crate::http::{Closing, Serving, Sockets};
 }
 
-/// Counters, as values of one moment.
+/// Counters of servers, middlewares and groups, as snapshots.
 pub mod stats {
     pub use crate::groups::GroupStats;
     pub use crate::http::HttpStats;
     pub use crate::websocket::WebSocketStats;
 }
 
-/// Types of the crate `http` that requests and responses are made of, so that an app need not
-/// depend on it.
+/// Types of the crate `http` that requests and responses use, so that an app does not need that
+/// crate.
 pub mod types {
     pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 }
 
-/// What a reader copies from the README is compiled. The doctests of the guides are in their own module.
+/// This compiles the examples of the README. The doctests of the guides are in their own module.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}

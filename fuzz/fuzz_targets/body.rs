@@ -1,5 +1,5 @@
-//! What the server makes of request bodies: the same wherever they are cut, what a decoder makes of them that is too
-//! plain to be wrong, and never more than the limit.
+//! Checks how the server reads request bodies. The result is the same for every cut of the bytes,
+//! and the same as that of a very simple decoder. The body never exceeds the limit.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

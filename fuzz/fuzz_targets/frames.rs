@@ -1,4 +1,5 @@
-//! What a session makes of a client's bytes: the same as tungstenite, and the same wherever they are cut.
+//! Checks how a connection reads a client's frames. The result is the same as tungstenite's, and the
+//! same for every cut of the bytes.
 #![no_main]
 
 use std::io::{self, Read, Write};

@@ -1,4 +1,5 @@
-//! What the server makes of request heads, as they come: the same wherever they are cut, and nothing that is in doubt.
+//! Checks how the server reads request heads. The result is the same for every cut of the bytes,
+//! and the server refuses every ambiguous head.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,10 +1,10 @@
 use std::error::Error;
 use std::fmt::{self, Display};
 
-/// Returns an error and its causes as one line, outermost first.
+/// Returns an error and its causes as one line of text, outermost error first.
 ///
-/// The errors of this crate print only what they know themselves, and return their cause as
-/// [`source`](Error::source). At most 16 causes are printed.
+/// An error of this crate prints only its own level, and returns its cause as
+/// [`source`](Error::source). The text has at most 16 causes.
 ///
 /// ```
 /// use react_websocket::SocketServer;
@@ -34,8 +34,8 @@ impl Display for Report<'_> {
     }
 }
 
-/// Why a listener cannot be registered. [`try_on`](crate::WebSocketConnection::try_on) returns it,
-/// and `on` panics with it.
+/// The reason why a listener cannot be registered. [`try_on`](crate::WebSocketConnection::try_on)
+/// returns this error, and `on` panics with it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListenerError {
@@ -56,9 +56,9 @@ pub enum ListenerError {
     WrongSignature {
         /// The event.
         event: &'static str,
-        /// What listeners of the event may take.
+        /// The arguments that listeners of the event may take.
         expected: &'static str,
-        /// What this closure takes.
+        /// The arguments that this closure takes.
         found: &'static str,
         /// A suggestion, in words.
         hint: Option<String>,

@@ -6,19 +6,18 @@ use super::output::ListenerOutput;
 use super::panics::Contained;
 use super::shared_emitter::SharedEmitter;
 
-/// An emitter of an app's own events: Évenement's `EventEmitter`, or a `ThroughStream` that only
+/// An emitter for the app's own events: Évenement's `EventEmitter`, or a `ThroughStream` that only
 /// passes data on.
 ///
-/// The app names its events. All events have an argument of the type `A`. Any number of tasks may
-/// use an emitter, and clones are the same emitter. Listeners are synchronous and get the argument
+/// The app names its events. All events have one argument of the type `A`. Any number of tasks may
+/// use an emitter, and a clone is the same emitter. Listeners are synchronous and get the argument
 /// by reference. They are called one after the other, `on` before `once`, and all listeners see the
-/// events in one order. If a listener panics or returns `Err`, the other listeners are called all
-/// the same, and the error is dropped.
+/// events in the same order. If a listener panics or returns `Err`, the other listeners are still
+/// called, and the error is dropped.
 ///
-/// An event that is emitted while listeners run, by one of them or by another task, is emitted
-/// after the listeners of the present event. In PHP, `emit` inside a listener calls the other
-/// listeners before it returns. Here a listener may change what it captured (`FnMut`), so a
-/// listener is never called within itself.
+/// If a listener or another task emits an event while listeners run, the new event fires after the
+/// current event. In PHP, `emit` inside a listener calls the other listeners before it returns.
+/// Here a listener may change its captures (`FnMut`), so a listener is never called within itself.
 ///
 /// ```
 /// use react_websocket::EventEmitter;
@@ -44,7 +43,8 @@ impl<A> EventEmitter<A> {
         EventEmitter { inner: Arc::default() }
     }
 
-    /// Calls `listener` at every `event` from the next one on. Any name is an event.
+    /// Calls `listener` for every future `event`. `event` may be any name that is not empty.
+    /// Returns the id for [`remove_listener`](EventEmitter::remove_listener).
     ///
     /// # Panics
     /// If the name is empty, as in Évenement.
@@ -57,7 +57,8 @@ impl<A> EventEmitter<A> {
         self.add(event, Rank::On, listener)
     }
 
-    /// Calls `listener` at the next `event` only, after all `on` listeners. The closure may be `FnOnce`.
+    /// Calls `listener` for the next `event` only, after all `on` listeners. The closure may be
+    /// `FnOnce`.
     ///
     /// # Panics
     /// If the name is empty.
@@ -86,8 +87,9 @@ impl<A> EventEmitter<A> {
         self.inner.listeners.count(&event.into())
     }
 
-    /// Calls the listeners of `event` before it returns. While another emission is under way, it
-    /// only enqueues the event, and the task of that emission calls the listeners afterwards.
+    /// Emits `event`: calls its listeners with a reference to `args`, before this method returns.
+    /// If other listeners of this emitter are running, this method only enqueues the event. The
+    /// task that runs these listeners then emits the event.
     pub fn emit(&self, event: &str, args: A) {
         self.inner.emit(event.into(), args, |_, _| {});
     }

@@ -17,8 +17,8 @@ pub trait ClonedForEachCallSoUseArc: Clone {}
 
 impl<F: Clone> ClonedForEachCallSoUseArc for F {}
 
-/// The id of a registered listener, to remove it with. No two listeners of a process have the same
-/// id.
+/// The id of a registered listener, for `remove_listener`. Every listener of a process has a
+/// different id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ListenerId {
     pub(crate) event: u8,

@@ -12,12 +12,12 @@ macro_rules! listener_methods {
         |$listener:ident, $stored:ident: &$type:ty| $call:expr,
         |$object:ident| $listeners:expr $(,)?
     ) => {
-        /// Calls `listener` at every `event` from the next one on. The compiler infers the
-        /// argument's type. On an object that no longer exists, the listener is accepted and never
-        /// called.
+        /// Calls `listener` for every future `event`. The compiler infers the argument's type.
+        /// Returns the id for `remove_listener`. If the object no longer exists, the listener is
+        /// never called.
         ///
         /// # Panics
-        /// If there is no such event; the message lists those that there are.
+        /// If there is no such event. The message lists all events.
         #[track_caller]
         pub fn on<F, R>(&self, event: &str, listener: F) -> $crate::emitter::ListenerId
         where
@@ -27,10 +27,11 @@ macro_rules! listener_methods {
             $crate::emitter::expect_fit(self.try_on(event, listener))
         }
 
-        /// Calls `listener` at the next `event` only, after all `on` listeners. The closure may be `FnOnce`.
+        /// Calls `listener` for the next `event` only, after all `on` listeners. The closure may be
+        /// `FnOnce`.
         ///
         /// # Panics
-        /// If there is no such event; the message lists those that there are.
+        /// If there is no such event. The message lists all events.
         #[track_caller]
         pub fn once<F, R>(&self, event: &str, listener: F) -> $crate::emitter::ListenerId
         where
@@ -43,7 +44,8 @@ macro_rules! listener_methods {
         /// Like [`on`](Self::on), but returns the error instead of panicking.
         ///
         /// # Errors
-        /// [`ListenerError::UnknownEvent`](crate::errors::ListenerError::UnknownEvent).
+        /// [`ListenerError::UnknownEvent`](crate::errors::ListenerError::UnknownEvent) if there is
+        /// no such event.
         pub fn try_on<F, R>(
             &self,
             event: &str,
@@ -60,7 +62,8 @@ macro_rules! listener_methods {
         /// Like [`once`](Self::once), but returns the error instead of panicking.
         ///
         /// # Errors
-        /// [`ListenerError::UnknownEvent`](crate::errors::ListenerError::UnknownEvent).
+        /// [`ListenerError::UnknownEvent`](crate::errors::ListenerError::UnknownEvent) if there is
+        /// no such event.
         pub fn try_once<F, R>(
             &self,
             event: &str,

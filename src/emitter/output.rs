@@ -4,7 +4,8 @@ use std::error::Error;
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// A value that a listener may return: `()`, a `bool`, or a `Result`. A `bool` is accepted because
-/// `write` returns it, and ignored. An `Err` corresponds to an exception in ReactPHP.
+/// `write` returns a `bool`; its value is ignored. An `Err` corresponds to an exception in
+/// ReactPHP.
 #[diagnostic::on_unimplemented(
     message = "a listener cannot return `{Self}`",
     label = "return `()`, a `bool`, or a `Result<_, E>`",

@@ -13,12 +13,12 @@ use crate::runtime::turn::Turn;
 ///
 /// | closure | for |
 /// |---|---|
-/// | `\|\| …`, `\|timer: Timer\| …`, `\|signal: Signal\| …` | synchronous: may change what it captures |
-/// | `async \|\| …`, `async move \|\| …`, `\|\| async move { … }` | asynchronous: it is cloned for each call, so its captures are `Clone` |
-/// | `async move \|timer: Timer\| …`, `async move \|signal: Signal\| …` | the same with the argument |
+/// | `\|\| …`, `\|timer: Timer\| …`, `\|signal: Signal\| …` | synchronous; may change its captures |
+/// | `async \|\| …`, `async move \|\| …`, `\|\| async move { … }` | asynchronous; cloned for each call, so its captures must be `Clone` |
+/// | `async move \|timer: Timer\| …`, `async move \|signal: Signal\| …` | asynchronous, with the argument |
 ///
-/// All of them return `()`, a `bool`, or a `Result`. `M` tells the forms apart; the compiler infers
-/// it.
+/// All closures return `()`, a `bool`, or a `Result`. `M` distinguishes the forms; the compiler
+/// infers `M`.
 ///
 /// This trait is sealed: only this crate implements it.
 #[diagnostic::on_unimplemented(
@@ -36,9 +36,9 @@ pub trait IntoCallback<A, M> {
 /// A closure that the loop calls once with an `A`. [`Loop::add_timer`](crate::Loop::add_timer)
 /// takes it.
 ///
-/// It takes nothing or the [`Timer`](crate::Timer), may be synchronous or asynchronous, and returns
-/// `()`, a `bool`, a `Result`, or a future of one of these. `M` tells the forms apart; the compiler
-/// infers it.
+/// The closure takes nothing or the [`Timer`](crate::Timer), and may be synchronous or
+/// asynchronous. It returns `()`, a `bool`, a `Result`, or a future of one of these. `M`
+/// distinguishes the forms; the compiler infers `M`.
 ///
 /// This trait is sealed: only this crate implements it.
 #[diagnostic::on_unimplemented(

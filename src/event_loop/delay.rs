@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-/// A duration: seconds, as in ReactPHP, or a [`Duration`].
+/// A delay of a timer: a number of seconds, as in ReactPHP, or a [`Duration`].
 ///
-/// Negative numbers and NaN count as zero. Numbers that are too large become [`Duration::MAX`],
-/// which never passes.
+/// Negative numbers and NaN count as zero. A number that is too large becomes [`Duration::MAX`], a
+/// delay that never ends.
 ///
 /// ```
 /// use react_websocket::options::Delay;

@@ -24,8 +24,8 @@ use crate::emitter::{BoxError, IntoListenerFuture, ListenerOutput};
 /// Timers, future ticks and signals under the names of ReactPHP's `React\EventLoop\Loop`.
 ///
 /// The loop itself is tokio's runtime, which runs from the beginning of `#[tokio::main]` until
-/// `main` returns. So there is no `run()` and no `stop()`: `main` awaits what it waits for, such as
-/// the [`Listening`](crate::Listening) of a server.
+/// `main` returns. So there is no `run()` and no `stop()`: `main` awaits, for example, the
+/// [`Listening`](crate::Listening) of a server.
 ///
 /// ```
 /// use react_websocket::{Loop, Timer};
@@ -47,57 +47,57 @@ use crate::emitter::{BoxError, IntoListenerFuture, ListenerOutput};
 ///
 /// # Order
 ///
-/// As in ReactPHP, the loop goes round. In each round it calls
+/// As in ReactPHP, the loop runs in rounds. In each round it calls
 ///
 /// 1. the future ticks that were enqueued before the round, and callbacks of signals, in the order
 ///    of enqueuing;
-/// 2. the timers that are due, in the order of the moments at which they are due. Timers with the
-///    same moment are called in the order in which they were added.
+/// 2. the timers that are due, in the order of their due times. Timers with the same due time are
+///    called in the order in which they were added.
 ///
-/// Then connections are read, and other tasks of the runtime run. A tick that a callback enqueues
-/// belongs to the next round.
+/// After each round connections are read, and other tasks of the runtime run. A tick that a
+/// callback enqueues belongs to the next round.
 ///
-/// The time of a timer runs from the call of `add_timer`. A timer is never called early, and
-/// usually within a millisecond. A timer of 0 seconds is called in the next round, without any
-/// delay.
+/// The time of a timer starts at the call of `add_timer`. A timer is never called early, and
+/// usually within a millisecond. A timer of 0 seconds is called in the next round, without a delay.
 ///
-/// A tick or timer that a listener or callback has made is called after that listener or callback
-/// has returned. So neither may block until it has been called. If it was made in a listener of a
-/// connection, a middleware or a router, and is due, it is called before that connection is read
-/// again. So `connection.on("text", …)` in a tick or in a timer of 0 seconds, made in a
-/// `connection` listener, misses no message. Messages that arrive together are delivered together,
-/// as in a `data` event of ReactPHP, and the ticks of their listeners are called after them.
+/// A tick or timer that a listener or callback adds is called after that listener or callback has
+/// returned. So a listener or callback must not block until its own tick or timer has been called.
+/// Listeners of a connection, middlewares and routers have a stronger guarantee. The connection is
+/// not read again until their ticks and due timers have been called. For example, a `connection`
+/// listener adds a tick or a timer of 0 seconds, and the tick or timer calls
+/// `connection.on("text", …)`. The new listener gets every message. Messages that arrive together
+/// are delivered together, as in a `data` event of ReactPHP. The ticks of their listeners are
+/// called after all these messages.
 ///
 /// # One at a time
 ///
-/// The callbacks of one runtime are called one after the other, on a runtime with several threads
-/// as well. While a callback is called, listeners of connections may run on other threads. They do
-/// not on `#[tokio::main(flavor = "current_thread")]`, where everything runs one at a time as in
-/// PHP.
+/// The callbacks of one runtime are called one after the other, also on a runtime with several
+/// threads. While a callback runs, listeners of connections may run on other threads. With
+/// `#[tokio::main(flavor = "current_thread")]` everything runs one at a time, as in PHP.
 ///
 /// # Asynchronous callbacks
 ///
-/// A callback may return a future, as one may return a promise in PHP. The future runs in its place
-/// up to its first `await`. The rest runs in a task of its own, and the loop goes on: the next
-/// callback does not wait for it. A periodic timer that is due while its last call is still running
-/// skips this time. A signal that is received while its last call is still running is handled when
-/// that call has ended.
+/// A callback may return a future, as a callback in PHP may return a promise. The future runs in
+/// the order of the loop up to its first `await`. The rest runs in a separate task, and the next
+/// callback does not wait for it. If a periodic timer is due while its last call is still running,
+/// the loop skips this call. If a signal is received while the last call of its callback is still
+/// running, the callback is called again after that call.
 ///
 /// # Several runtimes
 ///
-/// Each runtime has a loop of its own. A tick, a timer or a listener for a signal belongs to the
-/// runtime in which it was made. It is called as long as that runtime runs, and is dropped with it.
-/// Timers and listeners can be cancelled from everywhere.
+/// Each runtime has its own loop. A tick, a timer or a listener for a signal belongs to the runtime
+/// in which it was added. It is called as long as that runtime runs, and is dropped with the
+/// runtime. Timers and listeners can be cancelled from any thread.
 ///
 /// # Errors and panics
 ///
-/// A callback that panics or returns `Err` ends nothing but that call. A periodic timer goes on.
-/// The panic is printed by the panic hook. The `Err` is printed to stderr, at most ten a second, or
-/// logged with the feature `tracing`.
+/// A callback that panics or returns `Err` ends only that call. A periodic timer continues. The
+/// panic hook prints the panic. The `Err` is printed on stderr, at most ten times a second. With
+/// the feature `tracing` it is logged instead.
 #[derive(Debug)]
 pub enum Loop {}
 
-/// A handle of a timer, to cancel it with: ReactPHP's `TimerInterface`.
+/// A handle of a timer, for [`Loop::cancel_timer`]: ReactPHP's `TimerInterface`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Timer {
     runtime: Id,
@@ -111,7 +111,7 @@ impl ListenerOutput for Timer {
     }
 }
 
-/// A handle of a listener for a signal, to remove it with.
+/// A handle of a listener for a signal, for [`Loop::remove_signal`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SignalListener {
     runtime: Id,
@@ -122,11 +122,11 @@ pub struct SignalListener {
 const INTERVAL_MIN: Duration = Duration::from_micros(1);
 
 impl Loop {
-    /// Calls `callback` once, when `after` has passed: `addTimer`.
+    /// Calls `callback` once, after the delay `after`: ReactPHP's `addTimer`.
     ///
-    /// `after` is in seconds, or a [`Duration`]. `callback` takes nothing or the [`Timer`], may be
-    /// asynchronous, and is called in its [order](Loop#order). The returned timer can be
-    /// [cancelled](Loop::cancel_timer).
+    /// `after` is a number of seconds, or a [`Duration`]. `callback` takes nothing or the
+    /// [`Timer`], and may be asynchronous. The section [Order](Loop#order) says when it is called.
+    /// Returns the timer, which can be [cancelled](Loop::cancel_timer).
     ///
     /// # Panics
     /// Outside of a tokio runtime with time enabled.
@@ -139,14 +139,15 @@ impl Loop {
         add_timer(after, None, |timer| callback.into_once_callback(timer))
     }
 
-    /// Calls `callback` each time `every` has passed, until the timer is cancelled:
-    /// `addPeriodicTimer`.
+    /// Calls `callback` again and again with the interval `every`, until the timer is cancelled:
+    /// ReactPHP's `addPeriodicTimer`.
     ///
-    /// `every` is in seconds, or a [`Duration`]. The shortest interval is 1 µs. `callback` takes
-    /// nothing or the [`Timer`]. The next interval begins when the timer's turn comes in a
-    /// [round](Loop#order), so calls that are missed while the loop is busy are not made up for. An
-    /// asynchronous callback is cloned for each call, and never runs twice at the same time. A call
-    /// that is due while the last one is still running is skipped.
+    /// `every` is a number of seconds, or a [`Duration`]. The shortest interval is 1 µs. `callback`
+    /// takes nothing or the [`Timer`]. The next interval begins when a [round](Loop#order) calls
+    /// the timer, so the loop does not repeat calls that it missed while it was busy. An
+    /// asynchronous callback is cloned for each call, and never runs twice at the same time. If a
+    /// call is due while the last call is still running, it is skipped. Returns the timer, which
+    /// can be [cancelled](Loop::cancel_timer).
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -172,24 +173,24 @@ impl Loop {
         add_timer(every, Some(every), |timer| callback.into_callback(timer))
     }
 
-    /// Cancels a timer: `cancelTimer`.
+    /// Cancels a timer: ReactPHP's `cancelTimer`.
     ///
-    /// It is not called any more, also if it is due already. A call that has begun goes on.
-    /// Cancelling a timer that has been called or cancelled does nothing. A timer may cancel
-    /// itself.
+    /// After this method returns, no new call of the timer begins, also if the timer is already
+    /// due. A call that has begun continues. Cancelling a timer that has been called or cancelled
+    /// does nothing. A timer may cancel itself.
     pub fn cancel_timer(timer: Timer) {
         if let Some(queue) = Queue::of(timer.runtime) {
             queue.remove(timer.number);
         }
     }
 
-    /// Calls `callback` in the next [round](Loop#order), after the present listener or callback has
-    /// returned: `futureTick`.
+    /// Calls `callback` in the next [round](Loop#order), after the current listener or callback has
+    /// returned: ReactPHP's `futureTick`.
     ///
-    /// In a task of the app's own it is called when the task waits for something. On a runtime with
-    /// several threads it may be called there at once, on another thread.
+    /// In a task that the app has spawned, `callback` is called when the task awaits. On a runtime
+    /// with several threads another thread may call `callback` at once.
     ///
-    /// There is no limit to how many ticks may be enqueued.
+    /// The number of enqueued ticks has no limit.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -202,15 +203,17 @@ impl Loop {
         enqueued::tick(&Queue::current(), move || callback().into_call());
     }
 
-    /// Calls `callback` for each signal of this kind that the process receives: `addSignal`.
+    /// Calls `callback` for each signal of this kind that the process receives: ReactPHP's
+    /// `addSignal`.
     ///
     /// `callback` takes nothing or the [`Signal`], and is called in the next [round](Loop#order).
-    /// The system's default action, such as the end of the process, is off from then on, also after
-    /// [`remove_signal`](Loop::remove_signal). Signals of one kind that are received together may
-    /// be one call. An asynchronous callback is cloned for each call, and never runs twice at the
-    /// same time: a signal that is received meanwhile is handled afterwards.
+    /// This switches off the system's default action, such as the end of the process, also after
+    /// [`remove_signal`](Loop::remove_signal). Signals of one kind that arrive together may cause
+    /// only one call. An asynchronous callback is cloned for each call, and never runs twice at the
+    /// same time. A signal that arrives during a call is handled after the call. Returns a handle
+    /// for [`remove_signal`](Loop::remove_signal).
     ///
-    /// Unlike in ReactPHP, adding the same closure twice has it called twice.
+    /// Unlike in ReactPHP, the same closure is called twice if it is added twice.
     ///
     /// ```no_run
     /// # use react_websocket::{HttpServer, Response, ServerRequest, SocketServer};
@@ -253,8 +256,8 @@ impl Loop {
         Ok(listener)
     }
 
-    /// Removes a listener for a signal: `removeSignal`. A call that has begun goes on. Removing a
-    /// listener twice does nothing.
+    /// Removes a listener for a signal: ReactPHP's `removeSignal`. A call that has begun continues.
+    /// Removing a listener again does nothing.
     pub fn remove_signal(listener: SignalListener) {
         if let Some(queue) = Queue::of(listener.runtime) {
             queue.remove(listener.number);

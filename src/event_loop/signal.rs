@@ -2,27 +2,27 @@ use std::io;
 
 /// A signal of the operating system.
 ///
-/// Where there are no signals, [`Signal::INT`] is Ctrl-C, and all others are refused by
-/// [`Loop::add_signal`](crate::Loop::add_signal).
+/// On systems without signals, [`Signal::INT`] is Ctrl-C, and
+/// [`Loop::add_signal`](crate::Loop::add_signal) returns an error for all other signals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Signal(i32);
 
 impl Signal {
-    /// `SIGHUP`: by convention "read the configuration again".
+    /// `SIGHUP`: by convention, the process should read its configuration again.
     pub const HUP: Signal = Signal(1);
     /// `SIGINT`: Ctrl-C.
     pub const INT: Signal = Signal(2);
     /// `SIGQUIT`: Ctrl-\.
     pub const QUIT: Signal = Signal(3);
-    /// `SIGTERM`: service managers end a service with it.
+    /// `SIGTERM`: a service manager sends it to end a service.
     pub const TERM: Signal = Signal(15);
 
-    /// The signal with this number.
+    /// Creates the signal with this number.
     pub const fn from_raw(number: i32) -> Signal {
         Signal(number)
     }
 
-    /// The signal's number.
+    /// Returns the signal's number.
     pub const fn as_raw(self) -> i32 {
         self.0
     }

@@ -8,15 +8,16 @@ use crate::websocket::{Text, WebSocketConnection, WebSocketMiddleware};
 
 /// # Groups
 impl WebSocketConnection {
-    /// Moves the connection into this group, out of the group of the last call: ReactPHP's
-    /// `setGroup`. With the same name it does nothing. With `None` the connection only leaves.
-    /// Groups that it [joined](GroupManager::join) otherwise are not affected.
+    /// Moves the connection into the group of this name, out of the group of the last call:
+    /// ReactPHP's `setGroup`. `leave` and `join` fire. With the same name as before this does
+    /// nothing. With `None` the connection only leaves. Groups that it joined with
+    /// [`GroupManager::join`] are not affected.
     ///
     /// This calls listeners: release your own locks first, as for [`GroupManager::join`](crate::GroupManager::join).
     ///
     /// # Errors
-    /// [`GroupError::NoManager`], and the errors of [`GroupManager::join`]. The connection has left
-    /// the former group even then.
+    /// [`GroupError::NoManager`] if the middleware has no manager, and the errors of
+    /// [`GroupManager::join`]. After an error the connection has still left its former group.
     pub fn set_group(&self, name: Option<&str>) -> Result<(), GroupError> {
         let current = self.group();
         if let (Some(current), Some(name)) = (current, name)
@@ -35,29 +36,28 @@ impl WebSocketConnection {
         manager.registry.join_as(name, *self, JoinKind::Exclusive).map(drop)
     }
 
-    /// Returns the group that [`set_group`](WebSocketConnection::set_group) put the connection
-    /// into. It still returns it in `close` listeners.
+    /// Returns the group of the last [`set_group`](WebSocketConnection::set_group), or `None`. In
+    /// `close` listeners the group is still available.
     pub fn group(&self) -> Option<ConnectionGroup> {
         self.get::<Membership>()?.current()
     }
 
-    /// Returns the name of the group that [`set_group`](WebSocketConnection::set_group) put the
-    /// connection into.
+    /// Returns the name of the group of the last [`set_group`](WebSocketConnection::set_group), or
+    /// `None`.
     pub fn group_name(&self) -> Option<Text> {
         self.group().map(|group| group.name())
     }
 
-    /// Returns all groups that the connection is in.
+    /// Returns all groups of the connection.
     pub fn groups(&self) -> Vec<ConnectionGroup> {
         self.get::<Membership>().map(|membership| membership.groups()).unwrap_or_default()
     }
 }
 
 impl WebSocketMiddleware {
-    /// Sets the manager of the connections' groups, which
-    /// [`set_group`](WebSocketConnection::set_group) needs.
+    /// Sets the manager of the groups that [`set_group`](WebSocketConnection::set_group) joins.
     ///
-    /// Call it before the middleware is cloned: a clone that was made before has no manager.
+    /// Call this method before you clone the middleware: an earlier clone has no manager.
     pub fn with_group_manager(self, groups: GroupManager) -> WebSocketMiddleware {
         self.with_extension(Arc::new(groups))
     }

@@ -11,24 +11,27 @@ use crate::sync::atomic::Ordering;
 use crate::websocket::{Message, SlowMemberPolicy, Text, WebSocketConnection, broadcast_to_group, cork};
 
 impl ConnectionGroup {
-    /// Returns the group's name. It is empty once the group is gone. In `destroy` listeners the
-    /// group still has its name.
+    /// Returns the group's name. Returns an empty name after the group has been destroyed. In
+    /// `destroy` listeners the group still has its name.
     pub fn name(&self) -> Text {
         self.read().map(|state| state.name.clone()).unwrap_or_default()
     }
 
-    /// Adds a connection. If it is a member already, no event fires.
+    /// Adds a connection to the group. `join` fires, unless the connection is already a member.
     ///
     /// This calls listeners: release your own locks first, as for [`GroupManager::join`](crate::GroupManager::join).
     ///
     /// # Errors
-    /// [`GroupError::Gone`]; [`GroupError::Closed`] and [`GroupError::TooManyGroups`] of the connection.
+    /// [`GroupError::Gone`] if the group has been destroyed, [`GroupError::Closed`] if the
+    /// connection has ended or is closing, [`GroupError::TooManyGroups`] if the connection has
+    /// reached its limit.
     pub fn add(&self, connection: WebSocketConnection) -> Result<(), GroupError> {
         self.write_state().filter(|state| !state.is_over).ok_or(GroupError::Gone)?.joining += 1;
         self.admit(connection, JoinKind::Additional)
     }
 
-    /// Removes a connection. Returns `false` if it was not a member.
+    /// Removes a connection from the group. `leave` fires if the connection was a member. Returns
+    /// `false` if it was not.
     ///
     /// This calls listeners: release your own locks first, as for [`GroupManager::join`](crate::GroupManager::join).
     pub fn remove(&self, connection: WebSocketConnection) -> bool {
@@ -45,21 +48,23 @@ impl ConnectionGroup {
         self.read().map_or(0, |state| state.members.len())
     }
 
-    /// Returns whether the group has no members: before the first one joins, after the last one has
-    /// left, or once it is gone.
+    /// Returns whether the group has no members: before the first member joins, after the last
+    /// member has left, and after the group has been destroyed.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Returns the members.
+    /// Returns the members at this moment.
     pub fn members(&self) -> Vec<WebSocketConnection> {
         self.read().map(|state| state.members.iter().copied().collect()).unwrap_or_default()
     }
 
-    /// Sends a text message to all members. The message is encoded once, and the call never waits:
-    /// a member that is a slow consumer exceeds its own limit.
+    /// Sends a text message to all members. The message is encoded once, and the call never waits
+    /// for slow consumers. The [policy](ConnectionGroup::set_slow_member_policy) of the group sets
+    /// what happens to them.
     ///
-    /// All members get the messages of their group in the same order, whichever threads write them.
+    /// All members get the messages of their group in the same order, also when several threads
+    /// write.
     pub fn write(&self, text: impl AsRef<str>) {
         self.broadcast(Opcode::Text, text.as_ref().as_bytes(), None);
     }
@@ -75,12 +80,12 @@ impl ConnectionGroup {
         self.broadcast(Opcode::Binary, bytes.as_ref(), None);
     }
 
-    /// Sends a text message to all members but one.
+    /// Sends a text message to all members except `member`.
     pub fn write_except(&self, member: WebSocketConnection, text: impl AsRef<str>) {
         self.broadcast(Opcode::Text, text.as_ref().as_bytes(), Some(member));
     }
 
-    /// Sends a binary message to all members but one.
+    /// Sends a binary message to all members except `member`.
     pub fn write_binary_except(&self, member: WebSocketConnection, bytes: impl AsRef<[u8]>) {
         self.broadcast(Opcode::Binary, bytes.as_ref(), Some(member));
     }
@@ -90,7 +95,7 @@ impl ConnectionGroup {
         self.broadcast_message(message, None);
     }
 
-    /// Sends a text or binary message to all members but one.
+    /// Sends a text or binary message to all members except `member`.
     ///
     /// ```
     /// # use react_websocket::{Message, WebSocketConnection};
@@ -109,14 +114,15 @@ impl ConnectionGroup {
     /// Sends a value as JSON, in a text message, to all members.
     ///
     /// # Errors
-    /// If the value cannot be JSON, such as a map whose keys are not strings. Nothing is sent then.
+    /// If the value cannot be converted to JSON, for example a map whose keys are not strings. In
+    /// this case no message is sent.
     #[cfg(feature = "json")]
     pub fn write_json(&self, value: &(impl serde::Serialize + ?Sized)) -> Result<(), serde_json::Error> {
         self.broadcast(Opcode::Text, &serde_json::to_vec(value)?, None);
         Ok(())
     }
 
-    /// Sends a value as JSON, in a text message, to all members but one.
+    /// Sends a value as JSON, in a text message, to all members except `member`.
     ///
     /// # Errors
     /// Like [`write_json`](ConnectionGroup::write_json).
@@ -130,11 +136,12 @@ impl ConnectionGroup {
         Ok(())
     }
 
-    /// [Closes](WebSocketConnection::close_with) all members. Each member leaves when it has
-    /// closed. The reason is the first argument, as in ReactPHP.
+    /// [Closes](WebSocketConnection::close_with) all members with this reason and this code. Each
+    /// member leaves the group when it has closed. The reason is the first argument, as in
+    /// ReactPHP.
     ///
-    /// A message that another thread writes to the group meanwhile reaches either all of these
-    /// members or none.
+    /// If another thread writes a message to the group at the same time, either all these members
+    /// get the message, or no member gets it.
     pub fn close_all(&self, reason: impl AsRef<str>, code: u16) {
         let reason = reason.as_ref();
         cork(|| {
@@ -145,14 +152,17 @@ impl ConnectionGroup {
     }
 
     /// Sets what happens to members that are slow consumers. Default: [`SlowMemberPolicy::Keep`].
-    /// Set it in the manager's `create` listener, so that it applies from the first message.
+    /// Set the policy in the manager's `create` listener, so that it applies from the first
+    /// message.
     pub fn set_slow_member_policy(&self, policy: SlowMemberPolicy) {
         if let Some(mut state) = self.write_state() {
             state.policy = policy;
         }
     }
 
-    /// Returns how many messages members have missed as slow consumers; see [`SlowMemberPolicy`].
+    /// Returns how many messages members have missed because they were slow consumers, see
+    /// [`SlowMemberPolicy`]. A message that two members miss counts twice. Returns 0 after the
+    /// group has been destroyed.
     pub fn dropped(&self) -> u64 {
         self.read().map_or(0, |state| state.dropped.load(Ordering::Relaxed))
     }

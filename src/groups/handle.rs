@@ -4,21 +4,22 @@ use std::num::NonZeroU64;
 /// A handle of a group of connections: ReactPHP's `ConnectionGroup`. It is `Copy`, has 16 bytes,
 /// and works on any thread.
 ///
-/// A group exists exactly while it has members. The first connection that joins creates it, and the
-/// last one that leaves destroys it. Then a new group can have its name. A handle that outlives its
-/// group is that of an empty group, and never refers to a later group.
+/// A group exists exactly while it has members. The first connection that joins creates the group,
+/// and the last connection that leaves destroys it. After that a new group can have the same name.
+/// If a group is destroyed, its handles behave like handles of an empty group, and never refer to a
+/// later group.
 ///
 /// | Event | Listeners take | Fires |
 /// |---|---|---|
-/// | `join` | `WebSocketConnection` | once for each member, when it is in |
-/// | `leave` | `WebSocketConnection` | once for each `join`, when it is out: by itself, or because it closed; what is [attached](crate::WebSocketConnection::get) to it is still there |
-/// | `drop` | `WebSocketConnection` | for each message by which a member has missed something, see [`SlowMemberPolicy`](crate::options::SlowMemberPolicy) |
+/// | `join` | `WebSocketConnection` | once for each member, when it has become a member |
+/// | `leave` | `WebSocketConnection` | once for each `join`, when the member has left or its connection has closed; values that are [attached](crate::WebSocketConnection::get) to the connection are still available |
+/// | `drop` | `WebSocketConnection` | when a member misses messages because it is a slow consumer, at most once for each message that is written to the group, see [`SlowMemberPolicy`](crate::options::SlowMemberPolicy) |
 ///
-/// Listeners are usually registered in the manager's `create` listener, so that they miss no
-/// member. They are synchronous, run on the thread that changed the group, and one at a time for
-/// all groups of a manager. If a listener changes groups, the events of that change are emitted
-/// after it. A listener that panics or returns `Err` fails the member's connection. If that
-/// connection has already ended or failed, the error is a line on stderr, or an event with the
+/// Register listeners in the manager's `create` listener, so that they get every member. Listeners
+/// are synchronous. They run on a thread that changes a group, one at a time for all groups of a
+/// manager. If a listener changes groups, the events of that change are emitted after the listener
+/// has returned. A listener that panics or returns `Err` fails the member's connection. If that
+/// connection has already ended or failed, the error is printed on stderr, or logged with the
 /// feature `tracing`.
 ///
 /// ```

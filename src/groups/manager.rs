@@ -10,22 +10,22 @@ use super::stats::GroupStats;
 use crate::emitter::{Contained, listener_methods};
 use crate::websocket::{Text, WebSocketConnection, cork};
 
-/// The groups of a server: ReactPHP's `GroupManager`. Clones are the same manager.
+/// The groups of a server: ReactPHP's `GroupManager`. A clone is the same manager.
 ///
-/// Groups come and go by themselves: see [`ConnectionGroup`].
+/// A group exists exactly while it has members, see [`ConnectionGroup`].
 ///
 /// | Event | Listeners take | Fires |
 /// |---|---|---|
-/// | `create` | [`ConnectionGroup`] | once for each group, before its first member is in, and always before its first `join` |
+/// | `create` | [`ConnectionGroup`] | once for each group, before its first `join`, and usually before its first connection becomes a member |
 /// | `destroy` | [`ConnectionGroup`] | once for each `create`, when the last member has left |
 ///
 /// `created` and `destroyed` are other names of these events. Listeners are synchronous. They run
-/// on the thread that changed the group, one at a time for the manager and all its groups. If a
-/// listener or another thread changes groups meanwhile, the events of that change are emitted
-/// afterwards.
+/// on a thread that changes a group, one at a time for the manager and all its groups. If a
+/// listener or another thread changes groups while a listener runs, the events of that change are
+/// emitted afterwards.
 ///
-/// If a listener panics or returns `Err`, the other listeners are called all the same. The error is
-/// a line on stderr, or an event with the feature `tracing`.
+/// If a listener panics or returns `Err`, the other listeners are still called. The error is
+/// printed on stderr, or logged with the feature `tracing`.
 ///
 /// ```
 /// use react_websocket::{GroupManager, WebSocketConnection, WebSocketMiddleware};
@@ -48,29 +48,33 @@ impl GroupManager {
         GroupManager { registry: Arc::default() }
     }
 
-    /// Adds a connection to the group of that name. Creates the group if it does not exist. The
-    /// connection stays in its other groups.
+    /// Adds a connection to the group of that name, and returns the group. Creates the group if it
+    /// does not exist. The connection stays in its other groups.
     ///
-    /// The order is: the group can be found; `create` fires; the connection is a member; `join`
-    /// fires. If listeners of the manager or of a group are running, here or on another thread, the
-    /// events fire after them. The connection is a member before that.
+    /// The order for a new group is: the group can be found by its name; `create` fires; the
+    /// connection becomes a member; `join` fires. If other listeners of the manager or of a group
+    /// are running, on this thread or on another, the events fire after these listeners. In that
+    /// case the connection is a member before `create` fires.
     ///
-    /// This calls listeners: release your own locks first, if a listener may need them. If 256
-    /// events of the manager are queued, it blocks for a millisecond at most.
+    /// This method calls listeners: release your own locks first, if a listener may need them. If
+    /// 256 events of the manager are queued, this method may block for a millisecond.
     ///
     /// # Errors
-    /// [`GroupError::Closed`], [`GroupError::TooManyGroups`], [`GroupError::NameTooLong`].
+    /// [`GroupError::Closed`] if the connection has ended or is closing,
+    /// [`GroupError::TooManyGroups`] if the connection has reached its limit,
+    /// [`GroupError::NameTooLong`] if the name exceeds the limit.
     pub fn join(&self, name: impl Into<Text>, connection: WebSocketConnection) -> Result<ConnectionGroup, GroupError> {
         let name = Contained::new(name.into());
         self.registry.join_as(&name, connection, JoinKind::Additional)
     }
 
-    /// Removes a connection from the group of that name. Returns `false` if it was not a member.
+    /// Removes a connection from the group of that name. `leave` fires if the connection was a
+    /// member. Returns `false` if it was not, or if there is no such group.
     pub fn leave(&self, name: &str, connection: WebSocketConnection) -> bool {
         self.get(name).is_some_and(|group| group.remove(connection))
     }
 
-    /// Returns the group of that name.
+    /// Returns the group of that name, or `None` if it does not exist.
     pub fn get(&self, name: &str) -> Option<ConnectionGroup> {
         self.registry.groups.get(name).map(|group| *group)
     }
@@ -85,7 +89,7 @@ impl GroupManager {
         self.registry.groups.len()
     }
 
-    /// Returns whether there is no group.
+    /// Returns whether the manager has no groups.
     pub fn is_empty(&self) -> bool {
         self.registry.groups.is_empty()
     }

@@ -4,8 +4,8 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 /// [`GroupManager::stats`](crate::GroupManager::stats).
 ///
 /// All values except `open` count from the manager's creation and never fall. When no event is
-/// pending, `open` is `created` less `destroyed`, and `joined` less `left` is the number of members
-/// of all groups together.
+/// pending, `open` is `created` minus `destroyed`. Then the total number of members is `joined`
+/// minus `left`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GroupStats {
@@ -19,7 +19,7 @@ pub struct GroupStats {
     pub joined: u64,
     /// `leave` events.
     pub left: u64,
-    /// Messages that members have missed as slow consumers; see
+    /// Messages that members have missed because they were slow consumers, see
     /// [`SlowMemberPolicy`](crate::options::SlowMemberPolicy).
     pub dropped: u64,
 }

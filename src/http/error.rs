@@ -4,11 +4,12 @@ use http::StatusCode;
 
 use crate::emitter::BoxError;
 
-/// Why a request got an error page instead of the app's response. The `error` event of an
-/// [`HttpServer`](crate::HttpServer) carries it.
+/// The reason why a request got an error page instead of the app's response. The `error` event of
+/// an [`HttpServer`](crate::HttpServer) passes this error to its listeners.
 ///
-/// Most are errors of the client, which gets a response with this [`status`](HttpError::status).
-/// The connection is closed then, since the beginning of the next request is unknown.
+/// Most variants are errors of the client. The client gets a response with the error's
+/// [`status`](HttpError::status). After such a response the connection closes, because the
+/// beginning of the next request is unknown.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HttpError {
@@ -22,7 +23,7 @@ pub enum HttpError {
     /// character (RFC 9112 §5).
     #[error("malformed header")]
     Header,
-    /// A line does not end in CR LF. A lone LF is a means of request smuggling (RFC 9112 §2.2).
+    /// A line does not end in CR LF. A single LF allows request smuggling (RFC 9112 §2.2).
     #[error("line without CR LF")]
     LineEnd,
     /// An HTTP/1.1 request does not name exactly one valid host (RFC 9112 §3.2).
@@ -31,7 +32,8 @@ pub enum HttpError {
     /// `Content-Length` is not a number, or given more than once (RFC 9112 §6.3).
     #[error("invalid Content-Length")]
     ContentLength,
-    /// The request has two lengths that may disagree, a means of request smuggling (RFC 9112 §6.1).
+    /// The request has two lengths that may disagree, which allows request smuggling (RFC 9112
+    /// §6.1).
     #[error("Content-Length together with Transfer-Encoding")]
     AmbiguousLength,
     /// An HTTP/1.0 request has `Transfer-Encoding` (RFC 9112 §6.1).
@@ -43,7 +45,7 @@ pub enum HttpError {
     /// The client sent a FIN in the middle of a request.
     #[error("incomplete request")]
     Incomplete,
-    /// `Transfer-Encoding` is anything but a single `chunked` (RFC 9112 §6.1).
+    /// `Transfer-Encoding` is not exactly one `chunked` (RFC 9112 §6.1).
     #[error("unsupported Transfer-Encoding")]
     TransferEncoding,
     /// The client asks for a tunnel, and this server is not a proxy (RFC 9110 §9.3.6).
@@ -90,13 +92,14 @@ pub enum HttpError {
         /// The timeout.
         limit: Duration,
     },
-    /// The body came more slowly than [`HttpOptions::min_body_rate`](crate::HttpOptions::min_body_rate).
+    /// The body arrived more slowly than
+    /// [`HttpOptions::min_body_rate`](crate::HttpOptions::min_body_rate).
     #[error("request body slower than `min_body_rate` ({limit} bytes per second)")]
     BodyTooSlow {
-        /// The least rate in bytes per second.
+        /// The minimum rate in bytes per second.
         limit: u32,
     },
-    /// The client left while its request was being answered; the router's future was dropped.
+    /// The client disconnected before the response, and the router's future was dropped.
     #[error("the client left before the answer")]
     ClientLeft,
     /// The client acknowledged nothing of the response for [`HttpOptions::write_timeout`](crate::HttpOptions::write_timeout).
@@ -105,27 +108,28 @@ pub enum HttpError {
         /// The timeout.
         limit: Duration,
     },
-    /// As many connections as [`HttpOptions::max_connections`](crate::HttpOptions::max_connections)
-    /// allows are open. The `error` event does not fire for it, but the [error
+    /// The server already has [`HttpOptions::max_connections`](crate::HttpOptions::max_connections)
+    /// open connections. The `error` event does not fire for this error, but the [error
     /// page](crate::HttpOptions::error_page) closure is called.
     #[error("more connections than `max_connections` ({limit})")]
     TooManyConnections {
         /// The limit.
         limit: usize,
     },
-    /// As many connections as [`HttpOptions::max_connections_per_ip`](crate::HttpOptions::max_connections_per_ip) allows are
-    /// open from the client's address. As with `TooManyConnections`, the `error` event does not fire for it.
+    /// The client's address already has
+    /// [`HttpOptions::max_connections_per_ip`](crate::HttpOptions::max_connections_per_ip) open
+    /// connections. The `error` event does not fire for this error, like for `TooManyConnections`.
     #[error("more connections from one address than `max_connections_per_ip` ({limit})")]
     TooManyFromAddress {
         /// The limit.
         limit: u32,
     },
-    /// The form in the request's body is malformed, and a middleware or the router returned
-    /// [`parsed_body`](crate::ServerRequest::parsed_body)'s error.
+    /// The form in the request's body is malformed, and a middleware or the router returned the
+    /// error of [`parsed_body`](crate::ServerRequest::parsed_body).
     #[error(transparent)]
     Form(FormError),
-    /// The request's body is not the JSON that the app expects, and a middleware or the router returned
-    /// [`json`](crate::ServerRequest::json)'s error.
+    /// The request's body is not the JSON that the app expects, and a middleware or the router
+    /// returned the error of [`json`](crate::ServerRequest::json).
     #[cfg(feature = "json")]
     #[error(transparent)]
     Json(JsonError),
@@ -148,10 +152,11 @@ impl HttpError {
         }
     }
 
-    /// Returns the error's cause in one word, under which [`HttpStats`](crate::stats::HttpStats) counts
-    /// it: `request_line`, `target`, `header`, `line_end`, `host`, `content_length`,
-    /// `ambiguous_length`, `chunk`, `incomplete`, `transfer_encoding`, `connect`, `version`,
-    /// `too_large`, `timeout`, `client_left`, `full`, `address`, `form`, `json`, `handler`.
+    /// Returns the error's cause as one word, for the counters of
+    /// [`HttpStats`](crate::stats::HttpStats). The words are: `request_line`, `target`, `header`,
+    /// `line_end`, `host`, `content_length`, `ambiguous_length`, `chunk`, `incomplete`,
+    /// `transfer_encoding`, `connect`, `version`, `too_large`, `timeout`, `client_left`, `full`,
+    /// `address`, `form`, `json`, `handler`.
     pub fn cause(&self) -> &'static str {
         match self {
             HttpError::RequestLine => "request_line",
@@ -184,7 +189,8 @@ impl HttpError {
         }
     }
 
-    /// Returns the status of the response to this error. `None` if the client has gone.
+    /// Returns the status of the response to this error. Returns `None` if the client has
+    /// disconnected.
     pub fn status(&self) -> Option<StatusCode> {
         Some(match self {
             HttpError::RequestLine
@@ -218,10 +224,10 @@ impl HttpError {
     }
 }
 
-/// Why a body is not the JSON that the app expects: its syntax is malformed, or it does not fit the
-/// type. The [`source`](std::error::Error::source) has the reason and its line.
+/// A body is not the JSON that the app expects: it is malformed, or does not fit the type. The
+/// [`source`](std::error::Error::source) has the reason and its line.
 ///
-/// A router or middleware may return it as its error, by `?`. The client gets a 400 then, and the
+/// A router or middleware may return this error with `?`. The client then gets a 400, and the
 /// server's `error` event has [`HttpError::Json`](crate::errors::HttpError::Json).
 #[cfg(feature = "json")]
 #[derive(Debug, thiserror::Error)]
@@ -235,10 +241,9 @@ impl JsonError {
     }
 }
 
-/// Why a body is not the `multipart/form-data` that its `Content-Type` promises (RFC 7578, RFC 2046
-/// section 5.1).
+/// The reason why a `multipart/form-data` body is malformed (RFC 7578, RFC 2046 section 5.1).
 ///
-/// A router or middleware may return it as its error, by `?`. The client gets a 400 then, and the
+/// A router or middleware may return this error with `?`. The client then gets a 400, and the
 /// server's `error` event has [`HttpError::Form`](crate::errors::HttpError::Form).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -251,10 +256,10 @@ pub enum FormError {
         /// The maximum length (RFC 2046 section 5.1.1).
         limit: usize,
     },
-    /// No line of the body has the boundary.
+    /// The body has no line with the boundary.
     #[error("malformed form: no line with the boundary")]
     NoDelimiter,
-    /// The body ends inside of a part.
+    /// The body ends inside a part.
     #[error("malformed form: part {part} has no end")]
     UnfinishedPart {
         /// The number of the part; the first is 1.

@@ -1,7 +1,7 @@
-/// Buffers of messages that arrived in parts, kept for the next messages. The last buffer in is the
-/// first one out, while it is in the cache.
+/// A pool of buffers for messages that arrive in parts. The most recently returned buffer is used
+/// first, because it is still in the processor's cache.
 ///
-/// One pool per thread is enough, since a buffer is only needed while its message is incomplete.
+/// One pool per thread is enough, because a message needs a buffer only while it is incomplete.
 #[derive(Debug, Default)]
 pub struct BufferPool {
     buffers: Vec<Vec<u8>>,

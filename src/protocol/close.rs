@@ -3,7 +3,8 @@
 use super::frame::{self, EncodedHeader};
 use super::{Opcode, ProtocolError, close_code};
 
-/// Maximum length of a reason: 125 bytes of a control frame less two of the code.
+/// Maximum length of a reason in bytes: the 125 bytes of a control frame minus two bytes for the
+/// code.
 pub const REASON_MAX: usize = 123;
 
 /// Returns whether `code` may be in a Close frame (§7.4): 1000 to 1003, 1007 to 1014, 3000 to 4999.
@@ -12,10 +13,10 @@ pub const fn is_valid_on_the_wire(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
-/// Returns the code and reason of a peer's Close frame. `None` if its payload is empty.
+/// Returns the code and reason of a peer's Close frame, or `None` if its payload is empty.
 ///
 /// # Errors
-/// A payload of one byte, a code that must not be sent, or a reason that is not UTF-8.
+/// The payload has only one byte, the code must not be sent, or the reason is not UTF-8.
 pub fn parse(payload: &[u8]) -> Result<Option<(u16, &str)>, ProtocolError> {
     match payload {
         [] => Ok(None),
@@ -31,15 +32,15 @@ pub fn parse(payload: &[u8]) -> Result<Option<(u16, &str)>, ProtocolError> {
     }
 }
 
-/// Returns the code to send for `code`. It is `code` itself if it may be sent. For
-/// [`close_code::NO_STATUS`] the Close frame has no code. Any other code becomes
-/// [`close_code::INTERNAL`].
+/// Returns the code to send for `code`. A code that may be sent, and [`close_code::NO_STATUS`],
+/// stay unchanged. For [`close_code::NO_STATUS`] the Close frame has no code. Any other code
+/// becomes [`close_code::INTERNAL`].
 pub const fn sendable(code: u16) -> u16 {
     if is_valid_on_the_wire(code) || code == close_code::NO_STATUS { code } else { close_code::INTERNAL }
 }
 
-/// Returns the part of a reason that fits a Close frame: at most [`REASON_MAX`] bytes, cut between
-/// characters.
+/// Returns the part of a reason that fits into a Close frame: at most [`REASON_MAX`] bytes, cut
+/// between characters.
 pub fn sendable_reason(reason: &str) -> &str {
     let end = (0..=reason.len().min(REASON_MAX)).rev().find(|end| reason.is_char_boundary(*end));
     reason.get(..end.unwrap_or_default()).unwrap_or_default()

@@ -9,11 +9,11 @@ use super::message::{Assembled, MessageAssembler};
 use super::utf8;
 use super::{Event, Limits, Opcode, ProtocolError, Role};
 
-/// Decodes the frames of one connection, without its socket: bytes go in, events come out (RFC 6455
-/// section 5).
+/// A decoder of the frames of one connection, without its socket (RFC 6455 section 5). It takes
+/// bytes and returns events.
 ///
-/// The caller reads bytes into a buffer, passes them to [`receive`](Connection::receive) until that
-/// returns `None`, and answers the events. An idle connection holds no buffer.
+/// The caller reads bytes into a buffer, calls [`receive`](Connection::receive) with them until it
+/// returns `None`, and handles the events. An idle connection holds no buffer.
 ///
 /// ```
 /// use react_websocket::protocol::{BufferPool, Connection, Event, Limits};
@@ -58,16 +58,16 @@ impl Connection {
         Connection { accepted: Accepted::by(role), ..Connection::default() }
     }
 
-    /// Returns the next event in `input`. The input is unmasked in place, and moved forward over
-    /// the bytes that have been used up.
+    /// Returns the next event in `input`. It unmasks the input in place, and removes the used bytes
+    /// from its beginning.
     ///
-    /// Returns `None` when all of `input` is used up. After [`Event::Close`] and after an error
-    /// that is always the case. `limits` decide what is accepted. `pool` lends the buffers for
-    /// messages that arrive in parts. Return them with [`BufferPool::give`] after the use of an
-    /// owned event.
+    /// Returns `None` when the whole input is used. After [`Event::Close`] and after an error it
+    /// always uses the whole input and returns `None`. `limits` are the limits of messages and
+    /// frames. `pool` lends buffers for messages that arrive in parts. After the use of an owned
+    /// event, return its buffer with [`BufferPool::give`].
     ///
     /// # Errors
-    /// The first rule that the peer violated. A message only takes memory for the bytes that have
+    /// The first rule that the peer violated. A message takes memory only for the bytes that have
     /// arrived, never for its announced length.
     #[inline]
     pub fn receive<'a>(
@@ -83,9 +83,9 @@ impl Connection {
         received
     }
 
-    /// Returns where to read the rest of an unfinished large message directly: the
-    /// message's own buffer, and the maximum number of bytes to append to it. Afterwards call
-    /// [`receive_direct`](Connection::receive_direct).
+    /// Returns the buffer of an incomplete large message, for reading the rest of the message
+    /// directly into it. Also returns the maximum number of bytes to append. After the read, call
+    /// [`receive_direct`](Connection::receive_direct). Returns `None` if there is no such message.
     #[inline]
     pub fn direct(&mut self, pool: &mut BufferPool) -> Option<(&mut Vec<u8>, usize)> {
         // Usually no message is unfinished, and the check costs no more than this.
@@ -94,10 +94,10 @@ impl Connection {
 
     /// Takes the `count` bytes that were appended to the buffer of [`direct`](Connection::direct).
     ///
-    /// Returns the event if the message is complete, and the bytes behind the frame, which are
-    /// nearly always none. Pass these bytes to [`receive`](Connection::receive). A complete message
-    /// is moved to `message`, from which the event borrows. [Give](BufferPool::give) it back
-    /// afterwards.
+    /// Returns the event if the message is complete, and the bytes after the frame, which are
+    /// usually empty. Pass these bytes to [`receive`](Connection::receive). A complete message is
+    /// moved to `message`, and the event borrows from it. After the use of the event,
+    /// [give](BufferPool::give) this buffer back.
     ///
     /// # Errors
     /// The text is not UTF-8.
@@ -143,13 +143,12 @@ impl Connection {
         }))
     }
 
-    /// Returns whether the connection accepts no more frames, after the peer's Close frame or an
-    /// error.
+    /// Returns whether the connection has ended: after the peer's Close frame, or after an error.
     pub fn is_over(&self) -> bool {
         self.accepted == Accepted::Nothing
     }
 
-    /// Returns whether the next byte begins a client's frame, and that frame a message. Then
+    /// Returns whether the next byte begins a new message of a client. In this state
     /// [`frame::take_whole_message`](super::frame::take_whole_message) may be called before
     /// [`receive`](Connection::receive).
     #[inline]
@@ -182,7 +181,7 @@ impl Connection {
         self.partial.as_ref().and_then(|partial| partial.frame).is_some_and(|frame| frame.opcode == opcode)
     }
 
-    /// Returns whether a message has begun to arrive and is not complete.
+    /// Returns whether a message has begun and is incomplete.
     pub fn is_amid_message(&self) -> bool {
         self.partial.as_ref().is_some_and(|partial| partial.message.is_some())
     }

@@ -54,10 +54,10 @@ pub enum ProtocolError {
         /// The type of the frame.
         opcode: Opcode,
     },
-    /// Text is not UTF-8, and cannot become so with more bytes (§8.1).
+    /// Text is not UTF-8, and further bytes cannot make it valid (§8.1).
     #[error("text is not UTF-8")]
     InvalidUtf8,
-    /// The payload of a Close frame has one byte, half of a code (§5.5.1).
+    /// The payload of a Close frame has only one byte, but a code has two (§5.5.1).
     #[error("close payload of one byte")]
     TruncatedCloseCode,
     /// The close code must not be sent (§7.4).
@@ -97,7 +97,7 @@ pub enum ProtocolError {
     TooManyPings {
         /// Maximum number of pings at once.
         burst: u32,
-        /// Maximum number of pings per second after that.
+        /// Maximum number of pings per second after the burst.
         per_second: u32,
     },
 }

@@ -3,7 +3,8 @@
 use super::mask::MaskKey;
 use super::{Opcode, ProtocolError};
 
-/// Maximum length of a frame header: two bytes, eight of the length, four of a client's key.
+/// Maximum length of a client's frame header in bytes: two, eight for the length, and four for the
+/// masking key.
 pub const HEADER_MAX: usize = 14;
 
 impl TryFrom<u8> for Opcode {
@@ -40,8 +41,8 @@ pub struct FrameHeader {
 }
 
 impl FrameHeader {
-    /// Reads a client's frame header from the start of `bytes`. Returns `None` while it is not
-    /// complete.
+    /// Reads a client's frame header from the start of `bytes`. Returns `None` while the header is
+    /// incomplete.
     ///
     /// # Errors
     /// The first violated rule, as soon as the byte that violates it has arrived. The rules concern
@@ -114,10 +115,10 @@ impl FrameHeader {
 /// and its payload. The message must be one complete data frame with a payload of at most `limit`
 /// bytes.
 ///
-/// Nearly every message has this form, and this is the fast way for it. For all other input,
-/// including malformed frames, it returns `None` and leaves the input to
-/// [`Connection::receive`](super::Connection::receive). It does so for payloads of 64 KiB and more
-/// as well, whose cost is in their bytes.
+/// This is the fast path for this form, which nearly all messages have. For all other input,
+/// including malformed frames, it returns `None` and leaves the input unchanged for
+/// [`Connection::receive`](super::Connection::receive). It also returns `None` for payloads of 64
+/// KiB and more, where the fast path would save nothing.
 #[inline(always)]
 pub fn take_whole_message<'a>(input: &mut &'a mut [u8], limit: usize) -> Option<(Opcode, &'a mut [u8])> {
     let &[first @ (0x81 | 0x82), second @ 0x80..=0xFE, ref after @ ..] = &**input else { return None };

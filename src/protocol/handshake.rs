@@ -1,4 +1,4 @@
-//! The handshake's proof that the server speaks WebSocket (RFC 6455 §4.2.2).
+//! The key of the handshake, and the proof that the server speaks WebSocket (RFC 6455 §4.2.2).
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha1_smol::Sha1;
@@ -15,8 +15,8 @@ pub fn accept_key(key: &[u8]) -> String {
 /// Returns whether a `Sec-WebSocket-Key` looks like 16 bytes in base64 (RFC 6455 section 4.2.1,
 /// item 5): 22 characters of the alphabet and `==`.
 ///
-/// The server need not decode it. The last four bits of the 22nd character mean nothing, and in RFC
-/// 6455's own example of section 4.1 they are set.
+/// The server does not have to decode the key. The last four bits of the 22nd character have no
+/// meaning, and the example of RFC 6455 section 4.1 sets them.
 pub fn is_valid_key(key: &[u8]) -> bool {
     let is_in_alphabet = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     let characters = key.strip_suffix(b"==").unwrap_or_default();

@@ -1,27 +1,27 @@
-/// How much of a peer's messages is accepted.
+/// The limits of a peer's messages and frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Maximum size of a message in bytes, all its fragments together. A frame whose header exceeds
-    /// it is a [`ProtocolError::MessageTooLarge`].
+    /// Maximum size of a message in bytes, all its fragments together. Default: 1 MiB. A larger
+    /// message is a [`ProtocolError::MessageTooLarge`].
     ///
     /// [`ProtocolError::MessageTooLarge`]: super::ProtocolError::MessageTooLarge
     pub max_message_size: usize,
-    /// Maximum size of a frame in bytes. A header that exceeds it is a
+    /// Maximum size of a frame in bytes. Default: 1 MiB. A larger frame is a
     /// [`ProtocolError::FrameTooLarge`].
     ///
     /// [`ProtocolError::FrameTooLarge`]: super::ProtocolError::FrameTooLarge
     pub max_frame_size: usize,
-    /// Maximum number of frames of a message. Empty frames count, too: a server has work with them,
-    /// and they cost the peer six bytes. A frame that exceeds it is a
-    /// [`ProtocolError::TooManyFragments`].
+    /// Maximum number of frames of a message. Default: 4,096. A further frame is a
+    /// [`ProtocolError::TooManyFragments`]. Empty frames count too, because they cost the server
+    /// work, and the peer only six bytes.
     ///
     /// [`ProtocolError::TooManyFragments`]: super::ProtocolError::TooManyFragments
     pub max_fragments: u32,
 }
 
 impl Limits {
-    /// The most bytes that a message of one frame may have. `None` if no message is accepted, not even an empty one, since
-    /// [`max_fragments`](Limits::max_fragments) is zero.
+    /// Returns the maximum size of a message of one frame, in bytes. Returns `None` if
+    /// [`max_fragments`](Limits::max_fragments) is zero, because then no message is accepted.
     #[inline]
     pub fn max_whole_message(&self) -> Option<usize> {
         (self.max_fragments > 0).then(|| self.max_message_size.min(self.max_frame_size))

@@ -11,7 +11,8 @@ const SHORT_MAX: usize = 32;
 /// The size of a cache line. A write across two lines takes longer.
 const LINE: usize = 64;
 
-/// A frame's masking key (RFC 6455 §5.3), turned so that it starts at the next byte of the payload.
+/// A frame's masking key (RFC 6455 §5.3), rotated so that it starts at the next byte of the
+/// payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaskKey(u32);
 
@@ -25,11 +26,11 @@ impl MaskKey {
     /// The key of frames that are not masked. It changes nothing.
     pub const NONE: MaskKey = MaskKey(0);
 
-    /// Masks or unmasks (it is the same) `payload` in place, and turns the key to the next byte of
-    /// the payload.
+    /// Masks or unmasks `payload` in place, and rotates the key to the next byte of the payload.
+    /// Masking and unmasking are the same operation.
     ///
-    /// It works on eight bytes at a time, in a form that the compiler widens to the processor's
-    /// registers. A loop over bytes costs three times as much on large payloads.
+    /// The loop handles eight bytes at a time, in a form that the compiler can vectorize. A loop
+    /// over single bytes costs three times as much for large payloads.
     #[inline]
     pub fn apply(&mut self, payload: &mut [u8]) {
         if payload.len() < WIDE_MIN {

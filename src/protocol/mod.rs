@@ -1,8 +1,8 @@
 //! RFC 6455 without I/O: bytes and time go in, events and bytes come out.
 //!
-//! Nothing here needs a socket, a clock or a runtime, so every rule can be tested with a byte
-//! string. Nothing here panics, whatever a peer sends: the linter refuses indexing, unchecked
-//! arithmetic and `unwrap`.
+//! This module needs no socket, no clock and no runtime, so every rule can be tested with a byte
+//! string. It does not panic for any input: the linter refuses indexing, unchecked arithmetic and
+//! `unwrap`.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 

@@ -2,7 +2,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Opcode {
-    /// The next fragment of the present message.
+    /// The next fragment of the current message.
     Continuation = 0x0,
     /// A text message, or its first fragment.
     Text = 0x1,
@@ -17,8 +17,8 @@ pub enum Opcode {
 }
 
 impl Opcode {
-    /// Returns whether this is a control frame: Close, Ping or Pong. It is never fragmented, has at
-    /// most 125 bytes, and may stand between the fragments of a message (§5.5).
+    /// Returns whether this is a control frame: Close, Ping or Pong. A control frame is never
+    /// fragmented, has at most 125 bytes, and may be between the fragments of a message (§5.5).
     #[inline]
     pub const fn is_control(self) -> bool {
         self as u8 & 0x8 != 0

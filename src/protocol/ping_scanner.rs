@@ -3,11 +3,11 @@ use super::connection::Connection;
 use super::frame::HEADER_MAX;
 use super::{MaskKey, Opcode};
 
-/// Finds pings in bytes that have arrived and cannot be [received](Connection::receive) yet,
-/// because the app still handles an earlier message. So a peer's pings are answered meanwhile.
+/// A scanner that finds pings in bytes that cannot be [received](Connection::receive) yet, because
+/// the app still handles an earlier message. So the peer's pings can be answered earlier.
 ///
-/// The scanner goes from frame to frame and keeps none of them. A scan ends at a frame that breaks
-/// a rule: the connection reports the error later.
+/// The scanner reads frame headers and stores no frames. A scan ends at a frame that violates a
+/// rule; the connection reports the error later.
 #[derive(Debug)]
 pub struct PingScanner {
     header: [u8; HEADER_MAX],
@@ -53,8 +53,8 @@ impl PingScanner {
         self.data_frames
     }
 
-    /// Scans the bytes that follow those of the last call, and calls `ping` with the payload of
-    /// each ping that is complete.
+    /// Scans the bytes after the bytes of the last call, and calls `ping` with the payload of each
+    /// complete ping.
     pub fn scan(&mut self, bytes: &[u8], mut ping: impl FnMut(&[u8])) {
         let mut rest = bytes;
         while !self.over {

@@ -1,6 +1,6 @@
-/// The maximum rate of pings that are answered: a burst, and a rate after it.
+/// The maximum rate of a peer's pings: a burst, and a rate after the burst.
 ///
-/// A ping costs its sender six bytes and makes the server answer, whatever the app does.
+/// A ping costs its sender only six bytes, but the server answers each ping automatically.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ControlRate {
     /// Maximum number of pings at once.

@@ -1,11 +1,11 @@
 use std::io;
 use std::sync::Arc;
 
-/// An error of the system about a server's socket.
+/// An error of a [`SocketServer`](crate::SocketServer).
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SocketError {
-    /// No server can listen on the address.
+    /// The address is malformed.
     #[error("invalid address {uri:?}: give a port, host:port, tcp://host:port or unix:///path")]
     InvalidAddress {
         /// The address as it was given.
@@ -19,8 +19,8 @@ pub enum SocketError {
         /// The system's error.
         source: Arc<io::Error>,
     },
-    /// The system could not accept a connection, for lack of descriptors or memory. Accepting goes
-    /// on when it can.
+    /// The system could not accept a connection, because descriptors or memory are exhausted. The
+    /// socket tries again and continues to accept.
     #[error("cannot accept a connection")]
     Accept {
         /// The system's error.

@@ -31,45 +31,46 @@ impl SocketOptions {
         SocketOptions { backlog: 4096, reuse_port: false, ipv6_only: None, unix_mode: None }
     }
 
-    /// Maximum number of connections that wait to be accepted. Default: 4,096, which Linux allows
-    /// by default, so that a burst of clients that reconnect after a restart is not refused. The
-    /// system may have a lower limit of its own (`somaxconn`).
+    /// Maximum number of connections that wait to be accepted. Default: 4,096, the default limit of
+    /// Linux, so that many clients can reconnect at once after a restart. The system may have a
+    /// lower limit (`somaxconn`).
     pub fn backlog(mut self, connections: u32) -> SocketOptions {
         self.backlog = i32::try_from(connections).unwrap_or(i32::MAX);
         self
     }
 
     /// Lets several sockets listen on the same port (`SO_REUSEPORT`). The system spreads
-    /// connections over them: one runtime for each core. Only Unix has it.
+    /// connections over these sockets, for example over one runtime for each core. Only on Unix.
     ///
-    /// Default: off, so that a second server on the port by accident is an error.
+    /// Default: off, so that a second server on the same port is an error.
     pub fn reuse_port(mut self, on: bool) -> SocketOptions {
         self.reuse_port = on;
         self
     }
 
-    /// Whether a socket on an IPv6 address takes IPv6 clients only (`IPV6_V6ONLY`, RFC 3493 section
-    /// 5.3).
+    /// Sets whether a socket on an IPv6 address accepts only IPv6 clients (`IPV6_V6ONLY`, RFC 3493
+    /// section 5.3).
     ///
-    /// It makes a difference for `[::]`, all addresses. With `false` that socket takes IPv4 clients
-    /// too, whose addresses are then like `::ffff:192.0.2.1`. With `true` another socket can listen
-    /// on `0.0.0.0` with the same port. Sockets on IPv4 addresses ignore it.
+    /// The option affects `[::]`, which means all addresses. With `false` such a socket also
+    /// accepts IPv4 clients, whose addresses then look like `::ffff:192.0.2.1`. With `true` another
+    /// socket can listen on `0.0.0.0` with the same port. Sockets on IPv4 addresses ignore the
+    /// option.
     ///
-    /// Default: what the system is set to. That is `false` on Linux, unless `net.ipv6.bindv6only`
-    /// is set, and `true` on Windows and OpenBSD.
+    /// Default: the setting of the system. The setting is `false` on Linux, unless
+    /// `net.ipv6.bindv6only` is set, and `true` on Windows and OpenBSD.
     pub fn ipv6_only(mut self, on: bool) -> SocketOptions {
         self.ipv6_only = Some(on);
         self
     }
 
-    /// The permissions of the file of a Unix socket, such as `0o660`. To connect, a client needs
-    /// write permission. The file has them before the first client can connect. The umask does not
-    /// change them. Only Unix has it.
+    /// Sets the permissions of the file of a Unix socket, such as `0o660`. To connect, a client
+    /// needs write permission. The file has the permissions before the first client can connect.
+    /// The umask does not change them. Only on Unix.
     ///
-    /// Default: all permissions that the umask of the process leaves.
+    /// Default: all permissions except those that the umask of the process removes.
     ///
     /// # Panics
-    /// If `mode` exceeds `0o777`, as a number that was meant to be octal does.
+    /// If `mode` exceeds `0o777`, for example the decimal number 660.
     #[track_caller]
     pub fn unix_mode(mut self, mode: u32) -> SocketOptions {
         assert!(mode <= 0o777, "unix_mode({mode}) is 0o{mode:o} in octal, which exceeds 0o777: write 0o660 for rw-rw----");

@@ -21,8 +21,9 @@ const ERROR: u8 = 0;
 
 /// A listening socket: ReactPHP's `SocketServer`.
 ///
-/// It has one event, `error`. The event fires when the system cannot accept a connection for lack
-/// of descriptors or memory, at most once a second. Accepting goes on when the system can again.
+/// The socket has one event, `error`, whose listeners take `&SocketError`. The event fires when the
+/// system cannot accept a connection because descriptors or memory are exhausted, at most once a
+/// second. The socket tries again and continues to accept.
 ///
 /// ```
 /// # use react_websocket::errors::SocketError;
@@ -58,22 +59,22 @@ impl SocketEvents {
 }
 
 impl SocketServer {
-    /// Listens on `uri`: `host:port`, `tcp://host:port`, a port alone (on 127.0.0.1, as in
-    /// ReactPHP), or `unix://path`.
+    /// Creates a socket that listens on `uri`: `host:port`, `tcp://host:port`, only a port (on
+    /// 127.0.0.1, as in ReactPHP), or `unix://path`.
     ///
-    /// An IPv6 address stands in brackets, a link-local address with its zone:
+    /// An IPv6 address is written in brackets. A link-local address has its zone:
     /// `[fe80::1%eth0]:8000`.
     ///
-    /// A host name is looked up, which may block. If it has several addresses, the socket listens
-    /// on all of them: `localhost` has 127.0.0.1 and ::1. Addresses of a family that the system
-    /// does not support are skipped.
+    /// This method looks up a host name, which may block. If it has several addresses, the socket
+    /// listens on all of them: `localhost` has 127.0.0.1 and ::1. Addresses of a family that the
+    /// system does not support are skipped.
     ///
-    /// With port 0 the system chooses a port, the same for all addresses; see
+    /// With port 0 the system chooses a port, which is the same for all addresses, see
     /// [`local_address`](SocketServer::local_address).
     ///
-    /// The file of a Unix socket is created here, and removed when the socket is dropped or no
-    /// longer served. A file that a dead process left is replaced. On Linux, a path that begins
-    /// with a NUL is an abstract name, which has no file.
+    /// This method creates the file of a Unix socket. The file is removed when the socket is
+    /// dropped or no longer served. A file of a process that has ended is replaced. On Linux, a
+    /// path that begins with a NUL is an abstract name, which has no file.
     ///
     /// # Errors
     /// [`SocketError::InvalidAddress`] for a malformed `uri`. [`SocketError::Listen`] with the
@@ -102,12 +103,13 @@ impl SocketServer {
         Ok(SocketServer::of(listener))
     }
 
-    /// Returns the address of the socket, or the first of several. `None` for a Unix socket.
+    /// Returns the address of the socket, or the first of several addresses. Returns `None` for a
+    /// Unix socket.
     pub fn local_address(&self) -> Option<SocketAddr> {
         self.local_addresses().first().copied()
     }
 
-    /// Returns all addresses of the socket. Empty for a Unix socket.
+    /// Returns all addresses of the socket. The result is empty for a Unix socket.
     pub fn local_addresses(&self) -> Vec<SocketAddr> {
         match &self.listener {
             Listener::Tcp(listeners) => listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
@@ -143,7 +145,7 @@ impl TryFrom<tokio::net::TcpListener> for SocketServer {
 
 #[cfg(unix)]
 impl From<std::os::unix::net::UnixListener> for SocketServer {
-    /// The file of the socket is not removed.
+    /// The file of the socket is not removed when the socket is dropped.
     fn from(listener: std::os::unix::net::UnixListener) -> SocketServer {
         SocketServer::of(Listener::Unix(listener, None))
     }

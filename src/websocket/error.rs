@@ -8,47 +8,54 @@ use http::StatusCode;
 use crate::emitter::{contain, report};
 use crate::protocol::{ProtocolError, close_code};
 
-/// Why a connection failed: the argument of its `error` event. `close` follows always.
+/// The reason why a connection failed: the argument of its `error` event. `close` always follows.
 ///
-/// A peer that leaves without a closing handshake is not an error: only `close` fires, with 1006.
+/// If a peer disconnects without a closing handshake, this is not an error: only `close` fires,
+/// with 1006.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionError {
     /// The peer violated RFC 6455 or exceeded a limit.
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
-    /// The peer neither answered a ping nor sent anything else in time.
+    /// The peer sent nothing within [`pong_timeout`](crate::WebSocketOptions::pong_timeout) after a
+    /// ping.
     #[error("no pong within {limit:?}")]
     PongTimeout {
-        /// [`WebSocketOptions::pong_timeout`](crate::WebSocketOptions::pong_timeout)
+        /// The timeout, [`WebSocketOptions::pong_timeout`](crate::WebSocketOptions::pong_timeout).
         limit: Duration,
     },
-    /// The peer accepted none of the unsent bytes in time.
+    /// The peer acknowledged no byte for [`write_timeout`](crate::WebSocketOptions::write_timeout),
+    /// while it had bytes to acknowledge.
     #[error("nothing could be sent for {limit:?}")]
     WriteTimeout {
-        /// [`WebSocketOptions::write_timeout`](crate::WebSocketOptions::write_timeout)
+        /// The timeout,
+        /// [`WebSocketOptions::write_timeout`](crate::WebSocketOptions::write_timeout).
         limit: Duration,
     },
-    /// The peer is a slow consumer.
+    /// The peer is a slow consumer: the unsent bytes have reached a limit.
     #[error("{unsent} bytes unsent, the limit is {limit}")]
     SlowReader {
         /// Unsent bytes at the time of the write.
         unsent: usize,
+        /// The limit in bytes:
         /// [`WebSocketOptions::write_buffer_hard_limit`](crate::WebSocketOptions::write_buffer_hard_limit),
-        /// or the soft limit under [`SlowMemberPolicy::Close`](crate::options::SlowMemberPolicy::Close).
+        /// or the soft limit under
+        /// [`SlowMemberPolicy::Close`](crate::options::SlowMemberPolicy::Close).
         limit: usize,
     },
     /// A listener panicked or returned `Err`.
     #[error("a listener failed")]
     Listener(#[source] Arc<dyn std::error::Error + Send + Sync>),
-    /// A [`MessageWriter`](crate::message::MessageWriter) was dropped before its message was complete.
+    /// A [`MessageWriter`](crate::message::MessageWriter) was dropped before the end of its
+    /// message.
     #[error("a message was not completed")]
     MessageAbandoned,
     /// The network failed.
     #[error("the connection failed")]
     Io(#[source] Arc<io::Error>),
-    /// The handshake was refused, so no connection was opened. The middleware's `error` event
-    /// carries it.
+    /// The handshake was refused, so no connection was opened. In the middleware's `error` event,
+    /// [`error`](crate::WebSocketConnection::error) returns this variant.
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
 }
@@ -68,15 +75,15 @@ impl ConnectionError {
         }
     }
 
-    /// Returns the error and its causes in words, like [`report`](crate::errors::report). If the message of a listener's error panics, the text says only
-    /// that a listener failed.
+    /// Returns the error and its causes as text, like [`report`](crate::errors::report). If
+    /// formatting a listener's error panics, the text only says that a listener failed.
     pub fn reason(&self) -> Cow<'_, str> {
         contain(|| Ok(report(self).to_string())).map_or("a listener failed".into(), Cow::Owned)
     }
 
-    /// Returns the error's cause in one word, under which [`WebSocketStats`](crate::stats::WebSocketStats)
-    /// counts it: `protocol`, `pong_timeout`, `write_timeout`, `slow_reader`, `listener`,
-    /// `message_abandoned`, `io`, `handshake`.
+    /// Returns the error's cause as one word, for the counters of
+    /// [`WebSocketStats`](crate::stats::WebSocketStats): `protocol`, `pong_timeout`,
+    /// `write_timeout`, `slow_reader`, `listener`, `message_abandoned`, `io`, `handshake`.
     pub fn cause(&self) -> &'static str {
         match self {
             ConnectionError::Protocol(_) => "protocol",
@@ -104,7 +111,7 @@ impl ConnectionError {
     }
 }
 
-/// Why a handshake was refused (RFC 6455 §4.2).
+/// The reason why a handshake was refused (RFC 6455 §4.2).
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
@@ -120,17 +127,17 @@ pub enum HandshakeError {
     /// The upgrade request has a body.
     #[error("an upgrade request with a body")]
     Body,
-    /// A page of another site tried to connect, and
-    /// [`WebSocketOptions::origins`](crate::WebSocketOptions::origins) does not allow it. The client
-    /// gets a 403 without the reason.
+    /// [`WebSocketOptions::origins`](crate::WebSocketOptions::origins) does not allow the web page
+    /// that tried to connect. The client gets a 403 without the reason.
     #[error("origin {origin:?} is not allowed for host {host:?}; `WebSocketOptions::origins` can allow it")]
     Origin {
         /// The `Origin` header.
         origin: String,
-        /// The [host](crate::ServerRequest::host) that the request is for; empty if it named none.
+        /// The [host](crate::ServerRequest::host) of the request. Empty if the request has no host.
         host: String,
     },
-    /// The client offered none of the subprotocols, and the server requires one.
+    /// The client offered no subprotocol that the server accepts, and the server requires a
+    /// subprotocol.
     #[error("no common subprotocol")]
     Subprotocol,
     /// A `connection` listener called [`reject`](crate::WebSocketConnection::reject), or the
@@ -140,26 +147,30 @@ pub enum HandshakeError {
         /// The status of its response.
         status: u16,
     },
-    /// A `connection` listener, or `with_verify`'s closure, panicked or returned `Err`; or
-    /// [`select_subprotocol`](crate::WebSocketOptions::select_subprotocol)'s closure panicked or
-    /// selected a subprotocol that the client did not offer.
+    /// A closure of the app failed. A `connection` listener or the closure of `with_verify`
+    /// panicked or returned `Err`. Or the closure of
+    /// [`select_subprotocol`](crate::WebSocketOptions::select_subprotocol) panicked, or selected a
+    /// subprotocol that the client did not offer.
     #[error("a listener failed")]
     Listener(#[source] Arc<dyn std::error::Error + Send + Sync>),
-    /// `with_verify`'s closure and the `connection` listeners did not decide in time.
+    /// The closure of `with_verify` and the `connection` listeners did not return within
+    /// [`handshake_timeout`](crate::WebSocketOptions::handshake_timeout).
     #[error("no decision within {limit:?}")]
     Timeout {
-        /// [`WebSocketOptions::handshake_timeout`](crate::WebSocketOptions::handshake_timeout)
+        /// The timeout,
+        /// [`WebSocketOptions::handshake_timeout`](crate::WebSocketOptions::handshake_timeout).
         limit: Duration,
     },
-    /// The client left, or the server ended, while `with_verify`'s closure or the `connection` listeners were deciding.
+    /// The client disconnected, or the server ended, while the closure of `with_verify` or the
+    /// `connection` listeners were running.
     #[error("nobody waits for the decision any more")]
     Gone,
 }
 
 impl HandshakeError {
-    /// Returns the error's cause in one word, under which [`WebSocketStats`](crate::stats::WebSocketStats)
-    /// counts it: `upgrade`, `key`, `version`, `body`, `origin`, `subprotocol`, `rejected`,
-    /// `listener`, `timeout`, `gone`.
+    /// Returns the error's cause as one word, for the counters of
+    /// [`WebSocketStats`](crate::stats::WebSocketStats): `upgrade`, `key`, `version`, `body`,
+    /// `origin`, `subprotocol`, `rejected`, `listener`, `timeout`, `gone`.
     pub fn cause(&self) -> &'static str {
         match self {
             HandshakeError::Upgrade => "upgrade",
@@ -175,8 +186,8 @@ impl HandshakeError {
         }
     }
 
-    /// Returns the status of the response to this error. 499, a convention of some servers, if the
-    /// client has gone.
+    /// Returns the status of the response to this error. If the client has disconnected, returns
+    /// 499, a convention of some servers.
     pub fn status(&self) -> u16 {
         let status = match self {
             HandshakeError::Upgrade | HandshakeError::Key | HandshakeError::Body | HandshakeError::Subprotocol => {

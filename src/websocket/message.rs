@@ -10,12 +10,13 @@ use bytestring::ByteString;
 
 use crate::sync::thread_local;
 
-/// Owned text, cheap to clone. Listeners take it that keep a message, or use it asynchronously.
+/// Owned text, which is cheap to clone. Use it in listeners that keep a message, or use the message
+/// asynchronously.
 ///
-/// The text of a message of up to 1 KiB shares a chunk of 2 KiB with its neighbours, so that such
-/// messages need no allocation. To keep a short text for long, make a copy of its own with
-/// `Text::from(text.as_str())`, or a `String`. [`Bytes`](crate::Bytes) are shared in the same way;
-/// copy them with [`Bytes::copy_from_slice`].
+/// The texts of messages of up to 1 KiB share chunks of 2 KiB, so that such messages need no
+/// allocation of their own. If you keep a short text for a long time, copy it with
+/// `Text::from(text.as_str())` or into a `String`. Otherwise it keeps the whole chunk in memory.
+/// [`Bytes`](crate::Bytes) are shared in the same way; copy them with [`Bytes::copy_from_slice`].
 #[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Text(ByteString);
 
@@ -68,12 +69,12 @@ fn pooled(bytes: &[u8]) -> Bytes {
 }
 
 impl Text {
-    /// The text.
+    /// Returns the text as a `&str`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The text's bytes, without a copy.
+    /// Returns the bytes of the text, without a copy.
     pub fn into_bytes(self) -> Bytes {
         self.0.into_bytes()
     }
@@ -88,7 +89,7 @@ impl Text {
 }
 
 impl Message {
-    /// The payload of either kind of message.
+    /// Returns the payload of a text or binary message.
     pub fn as_bytes(&self) -> &[u8] {
         match self {
             Message::Text(text) => text.as_str().as_bytes(),
@@ -96,7 +97,7 @@ impl Message {
         }
     }
 
-    /// The text; `None` if this is a binary message.
+    /// Returns the text, or `None` for a binary message.
     pub fn as_text(&self) -> Option<&str> {
         match self {
             Message::Text(text) => Some(text),
@@ -156,7 +157,10 @@ from! {
 impl TryFrom<Bytes> for Text {
     type Error = Utf8Error;
 
-    /// Checks that the bytes are UTF-8. They are not copied.
+    /// Checks that the bytes are UTF-8. The bytes are not copied.
+    ///
+    /// # Errors
+    /// The bytes are not UTF-8.
     fn try_from(bytes: Bytes) -> Result<Text, Utf8Error> {
         ByteString::try_from(bytes).map(Text)
     }

@@ -31,26 +31,28 @@ const EVENTS: EventNames = EventNames {
     ],
 };
 
-/// A middleware that turns WebSocket handshakes into connections, and passes all other requests on. Clones
-/// are the same middleware.
+/// A middleware that upgrades WebSocket handshakes to connections, and passes all other requests
+/// on. A clone is the same middleware.
 ///
 /// | Event | Listeners take | Fires |
 /// |---|---|---|
-/// | `connection` | `WebSocketConnection` | for each good handshake, **before the 101 leaves** |
-/// | `error` | `WebSocketConnection` | for each handshake that is refused; [`connection.error()`](WebSocketConnection::error) tells why |
+/// | `connection` | `WebSocketConnection` | for each valid handshake, **before the 101 response is sent** |
+/// | `error` | `WebSocketConnection` | for each refused handshake; [`connection.error()`](WebSocketConnection::error) returns the reason |
 ///
 /// Listeners may be synchronous or asynchronous, and run for many handshakes at the same time.
 ///
-/// A `connection` listener registers the connection's listeners. It may look at the
-/// [request](WebSocketConnection::request), [write](WebSocketConnection::write) messages that leave after the
-/// 101, and [reject](WebSocketConnection::reject) the handshake.
+/// A `connection` listener registers the connection's listeners. It may read the
+/// [request](WebSocketConnection::request), [write](WebSocketConnection::write) messages that are
+/// sent after the 101 response, and [reject](WebSocketConnection::reject) the handshake.
 ///
-/// If it panics or returns `Err`, the client gets a 500. If it does not end in time, the client gets a 503.
-/// In both cases the middleware and the [`HttpServer`](crate::HttpServer) emit `error`.
+/// If a `connection` listener panics or returns `Err`, the client gets a 500. If it does not return
+/// within [`handshake_timeout`](WebSocketOptions::handshake_timeout), the client gets a 503. In
+/// both cases the middleware and the [`HttpServer`](crate::HttpServer) emit `error`.
 ///
-/// Messages of the client are delivered when the last `connection` listener is done, so an asynchronous
-/// listener may ask a database first. [`with_verify`](WebSocketMiddleware::with_verify) decides about a
-/// handshake before there is a connection.
+/// Messages of the client are delivered when the last `connection` listener has returned, so an
+/// asynchronous listener may ask a database first. The closure of
+/// [`with_verify`](WebSocketMiddleware::with_verify) decides about a handshake before the
+/// connection exists.
 ///
 /// ```
 /// use react_websocket::{WebSocketConnection, WebSocketMiddleware};
@@ -72,18 +74,19 @@ impl WebSocketMiddleware {
         WebSocketMiddleware { shared: Arc::default() }
     }
 
-    /// Sets the limits, timeouts and rules of connections that are opened from now on.
+    /// Sets the limits, timeouts and rules of future connections.
     ///
-    /// Call it before the middleware is cloned: a clone that was made before keeps its own options.
-    /// Listeners, connections and counters stay common to both.
+    /// Call this method before you clone the middleware: an earlier clone keeps its own options.
+    /// Both share listeners, connections and counters.
     pub fn with_options(self, options: WebSocketOptions) -> WebSocketMiddleware {
         self.with(|shared| shared.options = options)
     }
 
-    /// Serves only this path. Further calls add paths. Requests for other paths are passed on.
+    /// Serves only this path. Further calls add paths. The middleware passes on requests for other
+    /// paths.
     ///
-    /// The path is compared with [`ServerRequest::path`], which is not decoded: `/a b` does not match
-    /// `/a%20b`. Non-ASCII characters match both as they are and percent-encoded.
+    /// The path is compared with [`ServerRequest::path`], which is not decoded: `/a b` does not
+    /// match `/a%20b`. Non-ASCII characters match in both forms, percent-encoded or not.
     ///
     /// # Panics
     /// If no request can have this path: it does not begin with `/`, or it has a query or a fragment.
@@ -96,17 +99,19 @@ impl WebSocketMiddleware {
         self.with(|shared| shared.paths.push(requested))
     }
 
-    /// Sets a closure that decides about each handshake that is otherwise valid, before the connection
-    /// exists: Node's `verifyClient`. The last closure given counts.
+    /// Sets a closure that decides about each valid handshake, before the connection exists: Node's
+    /// `verifyClient`. If it is called several times, the last closure is used.
     ///
-    /// The closure is `|request: ServerRequest|`, synchronous or asynchronous. It returns a `bool`, an
-    /// `Option<T>`, or a `Result<T, E>`. The value in an `Option` or `Result` is attached to the connection.
-    /// [`IntoVerdict`](crate::listeners::IntoVerdict) lists what it may return, and what each value means.
+    /// The closure is `|request: ServerRequest|`, synchronous or asynchronous. It returns a `bool`,
+    /// an `Option<T>`, or a `Result<T, E>`. The value in an `Option` or `Result` is attached to the
+    /// connection. [`IntoVerdict`](crate::listeners::IntoVerdict) lists the values that it may
+    /// return, and their meanings.
     ///
-    /// An asynchronous closure must decide within [`handshake_timeout`](WebSocketOptions::handshake_timeout),
-    /// together with the `connection` listeners. For a client that is refused, `error` fires and `connection`
-    /// does not. If the closure panics or returns an error that is not a `Response`, the client gets a 500,
-    /// and the [`HttpServer`](crate::HttpServer) emits `error` too.
+    /// An asynchronous closure must decide within
+    /// [`handshake_timeout`](WebSocketOptions::handshake_timeout), together with the `connection`
+    /// listeners. If the closure refuses a client, `error` fires and `connection` does not. If the
+    /// closure panics or returns an error that is not a `Response`, the client gets a 500, and the
+    /// [`HttpServer`](crate::HttpServer) emits `error` too.
     ///
     /// ```
     /// use react_websocket::{Response, ServerRequest, WebSocketConnection, WebSocketMiddleware};
@@ -149,11 +154,12 @@ impl WebSocketMiddleware {
         self.with(|shared| shared.extension = Some(extension))
     }
 
-    /// Calls `listener` at every `event` from the next one on.
+    /// Calls `listener` for every future `event`. Returns the id for `remove_listener`.
     ///
-    /// The listener is a closure `|connection: WebSocketConnection|`, synchronous or asynchronous, that returns nothing, a
-    /// `bool` or a `Result`. It runs for many handshakes at the same time. An asynchronous closure is cloned for each call,
-    /// so what it captures is `Clone`, as an `Arc` is:
+    /// The listener is a closure `|connection: WebSocketConnection|`, synchronous or asynchronous,
+    /// that returns nothing, a `bool` or a `Result`. It runs for many handshakes at the same time.
+    /// An asynchronous closure is cloned for each call, so its captures must be `Clone`, for
+    /// example an `Arc`:
     ///
     /// ```
     /// # use react_websocket::{WebSocketConnection, WebSocketMiddleware};
@@ -171,16 +177,16 @@ impl WebSocketMiddleware {
     /// ```
     ///
     /// # Panics
-    /// If there is no such event; the message lists those that there are.
+    /// If there is no such event. The message lists all events.
     #[track_caller]
     pub fn on<M>(&self, event: &str, listener: impl IntoMiddlewareListener<M>) -> ListenerId {
         expect_fit(self.try_on(event, listener))
     }
 
-    /// Calls `listener` at the next `event` only, after all `on` listeners.
+    /// Calls `listener` for the next `event` only, after all `on` listeners.
     ///
     /// # Panics
-    /// If there is no such event; the message lists those that there are.
+    /// If there is no such event. The message lists all events.
     #[track_caller]
     pub fn once<F, R, K>(&self, event: &str, listener: F) -> ListenerId
     where
@@ -193,7 +199,7 @@ impl WebSocketMiddleware {
     /// Like [`on`](WebSocketMiddleware::on), but returns the error instead of panicking.
     ///
     /// # Errors
-    /// [`ListenerError::UnknownEvent`].
+    /// [`ListenerError::UnknownEvent`] if there is no such event.
     pub fn try_on<M>(&self, event: &str, listener: impl IntoMiddlewareListener<M>) -> Result<ListenerId, ListenerError> {
         self.add(event, Rank::On, listener.into_listener())
     }
@@ -201,7 +207,7 @@ impl WebSocketMiddleware {
     /// Like [`once`](WebSocketMiddleware::once), but returns the error instead of panicking.
     ///
     /// # Errors
-    /// [`ListenerError::UnknownEvent`].
+    /// [`ListenerError::UnknownEvent`] if there is no such event.
     pub fn try_once<F, R, K>(&self, event: &str, listener: F) -> Result<ListenerId, ListenerError>
     where
         F: FnOnce(WebSocketConnection) -> R + Send + 'static,
@@ -222,8 +228,9 @@ impl WebSocketMiddleware {
 
     removal_methods! { EVENTS, |middleware| Some(&middleware.shared.listeners) }
 
-    /// Returns the connections that are open now, like Node's `wss.clients`. A connection is open when its
-    /// 101 has left, so a `connection` listener does not find its own connection among them.
+    /// Returns the connections that are open now, like Node's `wss.clients`. A connection is open
+    /// when its 101 response was sent. So a `connection` listener does not find its own connection
+    /// in the result.
     pub fn connections(&self) -> Vec<WebSocketConnection> {
         self.shared.connections.snapshot()
     }
@@ -233,8 +240,8 @@ impl WebSocketMiddleware {
         self.shared.connections.len()
     }
 
-    /// Returns what the connections have done so far, and how they ended. Counting costs next to nothing.
-    /// This call looks at each open connection, so make it every few seconds, not for every message.
+    /// Returns the counters of the connections. Counting costs almost nothing. This method visits
+    /// each open connection, so call it every few seconds, not for every message.
     ///
     /// ```
     /// use react_websocket::WebSocketMiddleware;
@@ -255,23 +262,24 @@ impl WebSocketMiddleware {
         self.len() == 0
     }
 
-    /// Sends a text message to all [open connections](WebSocketMiddleware::connections). It never waits for a
-    /// slow consumer. All connections get the messages of `write_all` and `write_all_binary` in the same
-    /// order, whichever threads write them.
+    /// Sends a text message to all [open connections](WebSocketMiddleware::connections). It never
+    /// waits for slow consumers. All connections get the messages of `write_all` and
+    /// `write_all_binary` in the same order, also when several threads write.
     pub fn write_all(&self, text: impl AsRef<str>) {
         self.broadcast(Opcode::Text, text.as_ref().as_bytes());
     }
 
-    /// Sends a binary message to all [open connections](WebSocketMiddleware::connections), as
-    /// [`write_all`](WebSocketMiddleware::write_all) does.
+    /// Sends a binary message to all [open connections](WebSocketMiddleware::connections), like
+    /// [`write_all`](WebSocketMiddleware::write_all).
     pub fn write_all_binary(&self, bytes: impl AsRef<[u8]>) {
         self.broadcast(Opcode::Binary, bytes.as_ref());
     }
 
-    /// [Closes](WebSocketConnection::close_with) all open connections. The reason is the first argument, as
-    /// in ReactPHP's `closeAll`.
+    /// [Closes](WebSocketConnection::close_with) all open connections with this reason and this
+    /// code. The reason is the first argument, as in ReactPHP's `closeAll`.
     ///
-    /// A message of [`write_all`](WebSocketMiddleware::write_all) reaches either all of these connections or none.
+    /// If another thread calls [`write_all`](WebSocketMiddleware::write_all) at the same time,
+    /// either all these connections get the message, or no connection gets it.
     pub fn close_all(&self, reason: impl AsRef<str>, code: u16) {
         let reason = reason.as_ref();
         cork::cork(|| {
@@ -320,8 +328,9 @@ impl fmt::Debug for WebSocketMiddleware {
 /// A closure that can listen to an event of a [`WebSocketMiddleware`]: `|connection: WebSocketConnection|`, synchronous or
 /// asynchronous.
 ///
-/// It returns nothing, a `bool` or a `Result`. An asynchronous closure is cloned for each call, so what it captures is
-/// `Clone`: handles, senders, and anything in an `Arc`. `M` tells the kinds apart; the compiler infers it.
+/// The closure returns nothing, a `bool` or a `Result`. An asynchronous closure is cloned for each
+/// call, so its captures must be `Clone`: for example handles, senders, and values in an `Arc`. `M`
+/// distinguishes the kinds; the compiler infers `M`.
 ///
 /// This trait is sealed: only this crate implements it.
 #[diagnostic::on_unimplemented(

@@ -2,29 +2,29 @@ use std::collections::BTreeMap;
 
 use crate::sync::atomic::{AtomicU64, Ordering};
 
-/// What the connections of a [`WebSocketMiddleware`](crate::WebSocketMiddleware) have done, and how they ended:
-/// [`WebSocketMiddleware::stats`](crate::WebSocketMiddleware::stats).
+/// The counters of a [`WebSocketMiddleware`](crate::WebSocketMiddleware), which
+/// [`WebSocketMiddleware::stats`](crate::WebSocketMiddleware::stats) returns.
 ///
-/// All values except `open` count from the middleware's creation and never fall, as monitoring
-/// expects. The maps contain only causes that have occurred.
+/// All values except `open` count from the middleware's creation and never fall. The maps contain
+/// only causes that have occurred.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WebSocketStats {
     /// Connections that are open now.
     pub open: usize,
-    /// Connections whose 101 has left.
+    /// Connections whose 101 response was sent.
     pub accepted: u64,
-    /// Handshakes that were refused, each under its [cause](crate::errors::HandshakeError::cause).
+    /// Refused handshakes, by [cause](crate::errors::HandshakeError::cause).
     pub refused: BTreeMap<&'static str, u64>,
-    /// Requests that look like handshakes but lost the upgrade on the way, so that the next
-    /// middleware or the router answered them (RFC 9110 section 7.8). Cause `http_1_0`: nginx sends
+    /// Requests that look like handshakes, but have lost the upgrade on the way (RFC 9110 section
+    /// 7.8). The next middleware or the router answered them. Cause `http_1_0`: nginx sends
     /// HTTP/1.0 without `proxy_http_version 1.1`. Cause `connection_header`: a proxy did not pass
     /// on `Connection: upgrade`.
     pub not_upgraded: BTreeMap<&'static str, u64>,
-    /// Connections that have ended, by cause. It is the cause of the connection's
-    /// [error](crate::errors::ConnectionError::cause), if there was one. Otherwise it is `peer` or
-    /// `server` (`client` on a client), whichever sent the first Close frame, or `lost` if the closing handshake was not
-    /// completed.
+    /// Connections that have ended, by cause. After an
+    /// [error](crate::errors::ConnectionError::cause) the cause is the cause of the error.
+    /// Otherwise the cause is the side that sent the first Close frame, `peer` or `server`
+    /// (`client` on a client). If the closing handshake was not completed, the cause is `lost`.
     pub closed: BTreeMap<&'static str, u64>,
     /// Messages received.
     pub messages_in: u64,
@@ -34,14 +34,14 @@ pub struct WebSocketStats {
     pub bytes_in: u64,
     /// Bytes that the system has accepted for sending, frame headers included.
     pub bytes_out: u64,
-    /// Messages of groups that members have missed as slow consumers; see
+    /// Messages of groups that members have missed because they were slow consumers, see
     /// [`SlowMemberPolicy`](crate::options::SlowMemberPolicy).
     pub dropped: u64,
-    /// Turns in which listeners kept their thread longer than
+    /// Turns in which listeners blocked their thread for longer than
     /// [`slow_listener_warning`](crate::WebSocketOptions::slow_listener_warning).
     pub slow_listeners: u64,
-    /// Listeners that had not returned after a second. Each is counted once, while it is still
-    /// running, so that a deadlock becomes visible.
+    /// Listeners that had not returned after a second. Each listener is counted once, while it is
+    /// still running, so that a deadlock becomes visible.
     pub stuck_listeners: u64,
 }
 

@@ -11,10 +11,10 @@ use crate::http::lifecycle::ConnectionLimits;
 use crate::http::message::{Forwarding, HARD_LIMIT, Head, Response, ServerRequest, URI_MAX};
 use crate::runtime::stream::Stream;
 
-/// The limits and timeouts of an [`HttpServer`](crate::HttpServer), and the app's decisions before its handlers are
-/// called.
+/// The options of an [`HttpServer`](crate::HttpServer): limits, timeouts, trusted proxies, and
+/// closures that run before the handlers.
 ///
-/// A setting that takes an `Option` is switched off by `None`.
+/// `None` switches off an option that takes an `Option`.
 ///
 /// ```
 /// use react_websocket::HttpOptions;
@@ -80,151 +80,167 @@ impl HttpOptions {
         }
     }
 
-    /// How long a client may take for a request's head, in all. Default: 10 s. A client that takes longer is answered with 408,
-    /// and the connection closes; a client that has sent nothing is not answered.
+    /// Maximum time for the whole head of a request. Default: 10 s. After this time the client gets
+    /// a 408, and the connection closes. A client that has sent nothing gets no response.
     ///
-    /// The time begins when the connection is accepted or, on a connection that is used again, with the head's first byte. It is
-    /// one deadline, not one for every read: a client that sends a byte now and then is not waited for.
+    /// The time begins when the connection is accepted. On a connection that is used again, the
+    /// time begins with the first byte of the head. Further bytes do not extend the time.
     pub fn header_timeout(mut self, timeout: impl Into<Option<Duration>>) -> HttpOptions {
         self.header_timeout = timeout.into();
         self
     }
 
-    /// How long a client may send nothing of a request's body. Default: 10 s. A client that sends nothing for longer is answered
-    /// with 408, and the connection closes.
+    /// Maximum time without a byte of a request's body. Default: 10 s. After this time the client
+    /// gets a 408, and the connection closes.
     ///
-    /// Only the body itself counts: the sizes and extensions of chunks, and trailers, are no progress.
+    /// Only bytes of the body itself count: sizes and extensions of chunks, and trailers, are not
+    /// progress.
     pub fn body_timeout(mut self, timeout: impl Into<Option<Duration>>) -> HttpOptions {
         self.body_timeout = timeout.into();
         self
     }
 
-    /// The least rate of a request's body, in bytes per second. Default: 1,024. A client that sends less, on average since
-    /// [`body_timeout`](HttpOptions::body_timeout) after the body began, is answered with 408, and the connection closes. `None`
-    /// or 0 switches it off.
+    /// Minimum rate of a request's body, in bytes per second. Default: 1,024. A client that sends
+    /// more slowly gets a 408, and the connection closes. The rate is an average, measured from
+    /// [`body_timeout`](HttpOptions::body_timeout) after the beginning of the body. `None` or 0
+    /// switches it off.
     ///
-    /// It bounds how long a body may take: 64 KiB, the default limit, take 74 s at most, and 1 MiB 17 minutes. Without
-    /// it a client that sends a byte every few seconds would hold its connection for days. A modem of the nineties is
+    /// The rate limits the time of a body. A body of 64 KiB, the default maximum size, takes at
+    /// most 74 s, and a body of 1 MiB at most 17 minutes. Without a minimum rate a client that
+    /// sends a byte every few seconds would hold its connection for days. A modem of the 1990s is
     /// three times as fast, so clients on bad lines are not affected.
     pub fn min_body_rate(mut self, bytes_per_second: impl Into<Option<u32>>) -> HttpOptions {
         self.min_body_rate = bytes_per_second.into();
         self
     }
 
-    /// How long a client may acknowledge nothing of a response. Default: 30 s. The connection is then cut, and the `error` event
-    /// fires with [`HttpError::WriteTimeout`].
+    /// Maximum time without an acknowledgement of a response. Default: 30 s. After this time the
+    /// connection is dropped, and the `error` event fires with [`HttpError::WriteTimeout`].
     ///
-    /// A client that reads slowly is not cut, however slowly: each acknowledgement restarts the time. The server asks
-    /// the system what the client has acknowledged: once a second, and every quarter of a timeout below 4 s. So a client
-    /// that is gone is found two seconds late at most. The server asks while a write waits, while a
-    /// [`BodyStream`](crate::BodyStream) has nothing to send, and after the response. Times that follow, such as
-    /// [`keep_alive_timeout`](HttpOptions::keep_alive_timeout), begin when everything has been acknowledged.
+    /// A client that reads slowly keeps its connection, because each acknowledgement restarts the
+    /// time. The server asks the system how many bytes the client has acknowledged: once a second,
+    /// or every quarter of a timeout below 4 s. So a dead client is detected at most two seconds
+    /// late. The server asks while a write waits, while a [`BodyStream`](crate::BodyStream) has
+    /// nothing to send, and after the response. Later timeouts, such as
+    /// [`keep_alive_timeout`](HttpOptions::keep_alive_timeout), begin when everything has been
+    /// acknowledged.
     ///
-    /// On Linux the acknowledgements of TCP and Unix sockets are known. Elsewhere, and of streams that are given to
-    /// [`serve`](crate::HttpServer::serve), the server only knows what the stream accepts. Below a TLS stream set
-    /// `TCP_NOTSENT_LOWAT` of the socket to 128 KiB. Without it the system accepts more only when a third of a buffer
-    /// of up to 4 MiB is free. For that a slow client may need longer than this timeout.
+    /// On Linux the server knows the acknowledgements of TCP and Unix sockets. On other systems,
+    /// and for streams that are passed to [`serve`](crate::HttpServer::serve), it only knows how
+    /// many bytes the stream accepts. For a TLS stream, set `TCP_NOTSENT_LOWAT` of its socket to
+    /// 128 KiB. Without this setting the system accepts more bytes only when a third of a buffer of
+    /// up to 4 MiB is free. A slow client may need longer than this timeout for that.
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> HttpOptions {
         self.write_timeout = timeout.into();
         self
     }
 
-    /// How long a connection without a request is kept for the next one. Default: 30 s. The connection then closes.
+    /// Maximum time that a connection waits for its next request. Default: 30 s. After this time
+    /// the connection closes.
     ///
     /// The time begins when the client has acknowledged the response. Until then
     /// [`write_timeout`](HttpOptions::write_timeout) applies.
     ///
-    /// Behind a load balancer or a proxy that keeps connections, set it longer than the time for which that keeps them (60 s with
-    /// nginx and with AWS). Otherwise it sends a request now and then on a connection that the server is closing, and its client
-    /// gets a 502.
+    /// Behind a load balancer or a proxy, set a longer time than its idle timeout (60 s with nginx
+    /// and with AWS). Otherwise it sometimes sends a request on a connection that the server is
+    /// closing, and its client gets a 502.
     pub fn keep_alive_timeout(mut self, timeout: Duration) -> HttpOptions {
         self.keep_alive_timeout = timeout;
         self
     }
 
-    /// How many requests one connection may carry. Default: 1,000. The last one is answered with `Connection: close`. 0 counts
-    /// as 1.
+    /// Maximum number of requests of one connection. Default: 1,000. The response to the last
+    /// request has `Connection: close`. 0 counts as 1.
     ///
-    /// It is a total, for busy connections as for others, so that none stays with one of several servers for ever. A response
-    /// that is being sent is not cut by it.
+    /// The limit applies also to busy connections, so that no connection stays with one of several
+    /// servers forever. The limit does not cut off a response.
     pub fn max_keep_alive_requests(mut self, requests: u32) -> HttpOptions {
         self.max_keep_alive_requests = requests;
         self
     }
 
-    /// How long a response may still take when the client has sent a FIN. Default: 5 s. The server then assumes that
-    /// the client is gone: the router's future is dropped, and a [`BodyStream`](crate::BodyStream) that has nothing to
-    /// send closes. A client that acknowledges earlier bytes is there, and the time restarts.
+    /// Maximum time of a response after the client has sent a FIN. Default: 5 s. After this time
+    /// the server assumes that the client has disconnected. It drops the router's future, and
+    /// closes a [`BodyStream`](crate::BodyStream) that has nothing to send. If the client
+    /// acknowledges earlier bytes, the time restarts.
     ///
-    /// A FIN may mean that the client has left, or that it sends no more and waits for its response, as `nc -N` does.
-    /// Nothing tells these apart until something is sent. A reset is clear, and drops the future at once. A response
-    /// that is being sent goes on in any case.
+    /// A FIN can mean that the client has disconnected, or that it sends no more and waits for its
+    /// response, as `nc -N` does. The server can distinguish these cases only by sending something.
+    /// A reset is unambiguous, and drops the future at once. A response that is already being sent
+    /// continues.
     pub fn half_close_timeout(mut self, timeout: Duration) -> HttpOptions {
         self.half_close_timeout = timeout;
         self
     }
 
-    /// How long a client may be silent on a connection that the server ends, until the server closes it. Default: 5 s.
+    /// Maximum time without a byte from the client on a connection that the server ends. Default: 5
+    /// s. After this time the server closes the connection.
     ///
-    /// After the last response the server sends a FIN, and reads on until the client does so, too (RFC 9112 §9.6). Many
-    /// clients send a whole body before they read the response. If the server closed before that, the client would get
-    /// a reset instead of its 413. Until the client has acknowledged everything,
-    /// [`write_timeout`](HttpOptions::write_timeout) applies instead. Zero closes at once.
+    /// After the last response the server sends a FIN, and keeps reading until the client also
+    /// sends a FIN (RFC 9112 §9.6). Many clients send the whole body before they read the response.
+    /// If the server closed earlier, the client would get a reset instead of its 413. Until the
+    /// client has acknowledged everything, [`write_timeout`](HttpOptions::write_timeout) applies
+    /// instead. Zero closes at once.
     pub fn linger(mut self, time: Duration) -> HttpOptions {
         self.linger = time;
         self
     }
 
-    /// How long a connection that the server ends is read on in all, from the client's last acknowledgement. Default:
-    /// 60 s. The server then closes it, even if the client still sends.
+    /// Maximum total time for reading on a connection that the server ends, from the client's last
+    /// acknowledgement. Default: 60 s. After this time the server closes the connection, even if
+    /// the client still sends.
     pub fn max_linger_time(mut self, time: Duration) -> HttpOptions {
         self.max_linger_time = time;
         self
     }
 
-    /// Maximum number of bytes that are read and dropped on a connection that the server ends. Default: 16 MiB. The
-    /// server then closes it, and a client that still sends gets a reset.
+    /// Maximum number of bytes that are read and dropped on a connection that the server ends.
+    /// Default: 16 MiB. Above this limit the server closes the connection, and a client that still
+    /// sends gets a reset.
     pub fn max_linger_bytes(mut self, bytes: usize) -> HttpOptions {
         self.max_linger_bytes = bytes;
         self
     }
 
-    /// Maximum size of a request line in bytes. Default: 8 KiB. A longer request line is answered with 414.
+    /// Maximum size of a request line in bytes. Default: 8 KiB. The server answers a longer request
+    /// line with 414.
     ///
-    /// More than 65,534 bytes count as 65,534, since a longer target does not fit a [`Uri`](crate::types::Uri). A byte of the
-    /// target that is [percent-encoded](crate::ServerRequest::uri) counts three times there.
+    /// A value above 65,534 counts as 65,534, because a longer target does not fit into a
+    /// [`Uri`](crate::types::Uri). In a `Uri` each byte that is
+    /// [percent-encoded](crate::ServerRequest::uri) counts three times.
     pub fn max_request_line(mut self, bytes: usize) -> HttpOptions {
         self.head.request_line = bytes.min(URI_MAX);
         self
     }
 
-    /// Maximum size of a request's head in bytes, from the request line to the empty line. Default: 16 KiB. A larger
-    /// head is answered with 431.
+    /// Maximum size of a request's head in bytes, from the request line to the empty line. Default:
+    /// 16 KiB. The server answers a larger head with 431.
     pub fn max_head_size(mut self, bytes: usize) -> HttpOptions {
         self.head.head = bytes;
         self
     }
 
-    /// Maximum number of header lines in a request, up to 24,000. Default: 100. A request with more is answered with
-    /// 431.
+    /// Maximum number of header lines in a request. Default: 100. The server answers a request with
+    /// more lines with 431. A value above 24,000 counts as 24,000.
     pub fn max_headers(mut self, lines: usize) -> HttpOptions {
         // A `HeaderMap` panics at a slightly higher number.
         self.head.headers = lines.min(24_000);
         self
     }
 
-    /// Maximum size of a request's body in bytes. Default: 64 KiB. A larger body is answered with 413, and the
-    /// connection closes. The whole body is kept in memory.
+    /// Maximum size of a request's body in bytes. Default: 64 KiB. The server answers a larger body
+    /// with 413, and closes the connection. The whole body is kept in memory.
     ///
-    /// Unlike in ReactPHP, a larger body does not reach the handler as an empty one.
+    /// ReactPHP passes a request with a larger body to the handler, with an empty body. This crate
+    /// refuses the request.
     pub fn max_body_size(mut self, bytes: usize) -> HttpOptions {
         self.max_body_size = bytes;
         self
     }
 
-    /// Sets the body limit of each request separately, instead of [`max_body_size`](HttpOptions::max_body_size). The
-    /// closure gets the request before any of its body is read, and returns the limit in bytes. It can decide by path,
-    /// headers or address. 0 refuses any body.
+    /// Sets a closure that returns the maximum body size of each request in bytes, instead of
+    /// [`max_body_size`](HttpOptions::max_body_size). The closure gets the request before its body
+    /// is read, and can decide by path, headers or address. 0 refuses any body.
     ///
     /// The closure is called for requests that have a body. If it panics, the request is answered with 500, and the
     /// `error` event fires.
@@ -242,14 +258,16 @@ impl HttpOptions {
         self
     }
 
-    /// Sets a closure that makes the server's own error pages. The server sends them for requests that are
-    /// malformed, too large or too slow, for handlers that fail, and for connections that exceed a limit. The closure
-    /// gets the error and the default page, and returns the page to send. It can add CORS headers, for example,
-    /// without which a browser hides a 413 from its page.
+    /// Sets a closure that builds the server's own error pages. The server sends an error page if a
+    /// request is malformed, too large or too slow, if a handler fails, or if a connection exceeds
+    /// a limit. The closure gets the error and the default page, and returns the page to send. For
+    /// example, it can add CORS headers. Without CORS headers a browser hides a 413 from its web
+    /// page.
     ///
-    /// For a failed handler the closure gets the page as the middlewares have changed it. It does not get pages of a
-    /// [`WebSocketMiddleware`] and of the app. The body must be bytes. If the closure panics, or its page cannot be
-    /// sent, the default page is sent, and the `error` event fires.
+    /// For a failed handler the closure gets the page with the changes of the middlewares. The
+    /// closure does not get pages of a [`WebSocketMiddleware`] and of the app. The body must be
+    /// bytes. If the closure panics, or its page cannot be sent, the default page is sent, and the
+    /// `error` event fires.
     ///
     /// [`WebSocketMiddleware`]: crate::WebSocketMiddleware
     ///
@@ -268,9 +286,9 @@ impl HttpOptions {
         self
     }
 
-    /// Maximum number of open connections of the server, including upgraded ones. Default: the process's soft limit of
-    /// open files, less 64 or 5 %, whichever is more. A further connection is answered with 503 and `Retry-After`.
-    /// `None` sets no limit.
+    /// Maximum number of open connections of the server, including upgraded ones. Default: the
+    /// process's soft limit of open files, minus 64 or 5 %, whichever is more. The server answers a
+    /// further connection with 503 and `Retry-After`. `None` sets no limit.
     ///
     /// If the soft limit is so low that the reserve would take half of it, the default is `None`: connections then wait
     /// to be accepted.
@@ -279,51 +297,58 @@ impl HttpOptions {
         self
     }
 
-    /// Maximum number of connections that have not sent a complete request head yet. Default: 1,024. When a further
-    /// connection arrives, one of them is closed without a response: the oldest that has sent nothing, or else the
-    /// oldest of all. The statistics count it as [refused](crate::stats::HttpStats::refused).
+    /// Maximum number of pending connections, which have not sent a complete request head yet.
+    /// Default: 1,024. When a further connection arrives, the server closes a pending connection
+    /// without a response. It closes the oldest connection that has sent nothing, or else the
+    /// oldest of all. The statistics count this connection as
+    /// [refused](crate::stats::HttpStats::refused).
     ///
-    /// If more than a sixteenth of them come from one address, one of these is closed instead, so that a flood from one
-    /// address displaces no other client. [`max_connections_per_ip`](HttpOptions::max_connections_per_ip) explains what
-    /// counts as one address.
+    /// If more than a sixteenth of the pending connections come from one address, the server closes
+    /// a connection of this address instead. So a flood from one address displaces no other client.
+    /// [`max_connections_per_ip`](HttpOptions::max_connections_per_ip) explains what counts as one
+    /// address.
     pub fn max_pending_handshakes(mut self, connections: impl Into<Option<usize>>) -> HttpOptions {
         self.connections.max_pending = connections.into();
         self
     }
 
-    /// Maximum number of open connections from one address. Default: off, since many people share an address. A further
-    /// connection is answered with 429.
+    /// Maximum number of open connections from one address. Default: off, because many people can
+    /// share an address. The server answers a further connection with 429.
     ///
-    /// The addresses of an IPv6 network of 64 bits count as one, since a client with one of them usually has all of
-    /// them. An IPv4 address is the same in IPv4 and mapped into IPv6 (`::ffff:192.0.2.1`).
+    /// All addresses of an IPv6 /64 network count as one address, because a client usually has the
+    /// whole network. An IPv4 address and its IPv6 form (`::ffff:192.0.2.1`) count as one address.
     ///
-    /// The limit is checked when a connection is accepted, before its first request. So it counts the socket's own
-    /// addresses. [Trusted proxies](HttpOptions::trusted_proxies) are not counted: each has the connections of many
-    /// clients, and can limit them itself.
+    /// The server checks the limit when it accepts a connection, before the first request. So the
+    /// limit counts the addresses of the socket's peers. [Trusted
+    /// proxies](HttpOptions::trusted_proxies) are not counted: a proxy has the connections of many
+    /// clients, and can limit its clients itself.
     pub fn max_connections_per_ip(mut self, connections: impl Into<Option<u32>>) -> HttpOptions {
         self.connections.max_per_ip = connections.into();
         self
     }
 
-    /// The proxies whose description of the client's request is trusted. Default: none, since a client can write any
-    /// such header itself.
+    /// The proxies whose headers about the client are trusted. Default: no proxies, because a
+    /// client can send such headers itself.
     ///
-    /// They decide the `remote_address` of [requests](crate::ServerRequest::remote_address) and of
-    /// [connections](crate::WebSocketConnection::remote_address), and the request's
+    /// The headers decide the `remote_address` of [requests](crate::ServerRequest::remote_address)
+    /// and of [connections](crate::WebSocketConnection::remote_address), and the request's
     /// [`scheme`](crate::ServerRequest::scheme) and [`host`](crate::ServerRequest::host).
     ///
-    /// With this option, all connections over a Unix socket count as those of a proxy. The permissions of its file
-    /// decide which programs can connect. A stream that is served without an address does not count as a proxy.
+    /// With this option, every connection over a Unix socket counts as a connection of a proxy. The
+    /// permissions of the socket's file decide which programs can connect. A stream that is served
+    /// without an address does not count as a proxy.
     pub fn trusted_proxies(mut self, proxies: impl Into<Option<TrustedProxies>>) -> HttpOptions {
         self.trusted_proxies = proxies.into();
         self
     }
 
-    /// How long a graceful shutdown waits for connections to end before it cuts them. Default: 10 s.
+    /// Maximum time of a graceful shutdown. Default: 10 s. After this time all connections that are
+    /// still open are dropped.
     ///
-    /// Connections without a request end at once. A client that does not read its response, or an event stream without
-    /// an end, holds up the shutdown for the whole time. See the `shutdown` event of a
-    /// [`BodyStream`](crate::BodyStream), and [`Listening::terminate`](crate::Listening::terminate) for test suites.
+    /// Connections without a request end at once. If a client does not read its response, or an
+    /// event stream does not end, the shutdown takes the whole time. See the `shutdown` event of a
+    /// [`BodyStream`](crate::BodyStream). In tests use
+    /// [`Listening::terminate`](crate::Listening::terminate).
     pub fn shutdown_grace(mut self, time: Duration) -> HttpOptions {
         self.shutdown_grace = time;
         self
@@ -337,10 +362,12 @@ impl HttpOptions {
         self
     }
 
-    /// Returns the most memory that one connection can take while it speaks HTTP, in bytes. The sum has a
-    /// head, the bytes read ahead, the body that is being received, the bytes of a [`BodyStream`](crate::BodyStream),
-    /// 64 KiB of responses to pipelined requests, and 8 KiB for everything else. A response's own bytes come on top,
-    /// and so do larger bodies under [`max_body_size_for`](HttpOptions::max_body_size_for). For a WebSocket see
+    /// Returns the maximum memory of one connection while it speaks HTTP, in bytes. The sum
+    /// includes the head, the bytes that are read ahead, the received body, and the unsent bytes of
+    /// a [`BodyStream`](crate::BodyStream). It also includes 64 KiB of responses to
+    /// pipelined requests, and 8 KiB for everything else. It excludes
+    /// the bytes of a response, and larger bodies under
+    /// [`max_body_size_for`](HttpOptions::max_body_size_for). For a WebSocket see
     /// [`WebSocketOptions::worst_case_bytes`](crate::WebSocketOptions).
     pub fn worst_case_bytes(&self) -> usize {
         let head = self.head.head.saturating_add(32 * 1024);

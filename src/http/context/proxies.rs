@@ -12,19 +12,20 @@ use crate::runtime::stream::Stream;
 /// The trusted proxies, and the headers in which they describe the client's request.
 ///
 /// Behind a proxy every connection comes from the proxy's address. The client's address is in a
-/// header, to which each proxy adds the address that it was connected to from. A client can send
-/// such a header too. So the server reads the header from its end, as far as trusted proxies wrote
-/// it. It skips addresses of the networks given here, and the first other address is the client's.
+/// header: each proxy appends the address of its own peer to this header. A client can send such a
+/// header too. So the server reads the header from its end, and uses only the part that trusted
+/// proxies wrote. It skips addresses of the trusted networks, and the first other address is the
+/// client's.
 ///
-/// In the same way proxies write which scheme and host the client used, for
+/// In the same way proxies write the scheme and host of the client's request, for
 /// [`scheme`](crate::ServerRequest::scheme) and [`host`](crate::ServerRequest::host). `Forwarded`
-/// has all of it in one element. The `X-Forwarded-*` headers are separate, and many proxies pass on
-/// those that they do not write. So each of them is read only if it is named:
-/// [`x_forwarded_proto`](TrustedProxies::x_forwarded_proto),
+/// has address, scheme and host in one element. The `X-Forwarded-*` headers are separate, and many
+/// proxies pass on headers that they do not write. So the server reads each of these headers only
+/// if it is named: [`x_forwarded_proto`](TrustedProxies::x_forwarded_proto),
 /// [`x_forwarded_host`](TrustedProxies::x_forwarded_host).
 ///
-/// Have the proxies set each header that is named here, or add to it, on every request. With a
-/// proxy that passes it on as it came, clients choose their own address.
+/// The proxies must set or extend each named header on every request. If a proxy passes a header on
+/// unchanged, clients can choose their own address.
 ///
 /// ```
 /// use react_websocket::options::TrustedProxies;
@@ -44,7 +45,8 @@ pub struct TrustedProxies {
 
 impl TrustedProxies {
     /// Trusts proxies in these networks, which write `X-Forwarded-For: 192.0.2.1, 10.0.0.1`, as
-    /// most do. A network is written as `10.0.0.0/8` or `fd00::/8`, a single address as itself.
+    /// most proxies do. A network is written as `10.0.0.0/8` or `fd00::/8`, and a single address
+    /// without a prefix length.
     ///
     /// # Panics
     /// If an entry is not a network.
@@ -54,7 +56,7 @@ impl TrustedProxies {
         TrustedProxies { address: Source::XForwarded, proto: Source::Nowhere, host: Source::Nowhere, networks }
     }
 
-    /// Trusts proxies in these networks, which write RFC 7239's header, as in
+    /// Trusts proxies in these networks, which write the header of RFC 7239:
     /// `Forwarded: for=192.0.2.1;proto=https;host=example.com`. Networks are written as in
     /// [`x_forwarded_for`](TrustedProxies::x_forwarded_for).
     ///
@@ -69,9 +71,9 @@ impl TrustedProxies {
     /// Reads the scheme of the client's request from `X-Forwarded-Proto`: `http` or `https`, or
     /// `ws` or `wss`.
     ///
-    /// Where a request has passed several trusted proxies, the last elements of the list must
-    /// agree, one for each of these proxies. Otherwise the header does not count. So have the
-    /// outermost proxy set it, and the others pass it on.
+    /// If a request has passed several trusted proxies, the last elements of the list must be
+    /// equal, one for each of these proxies. Otherwise the header is ignored. So the outermost
+    /// proxy should set the header, and the other proxies should pass it on.
     pub fn x_forwarded_proto(mut self) -> TrustedProxies {
         self.proto = Source::XForwarded;
         self
@@ -80,7 +82,7 @@ impl TrustedProxies {
     /// Reads the host of the client's request from `X-Forwarded-Host`: `example.com` or
     /// `example.com:8443`.
     ///
-    /// The elements of several proxies must agree, as in
+    /// The elements of several proxies must be equal, as in
     /// [`x_forwarded_proto`](TrustedProxies::x_forwarded_proto).
     pub fn x_forwarded_host(mut self) -> TrustedProxies {
         self.host = Source::XForwarded;

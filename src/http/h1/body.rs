@@ -17,15 +17,15 @@ pub(crate) struct BodyDecoder {
 
 #[derive(Debug, PartialEq, Eq)]
 enum State {
-    /// So many bytes are left, and then it is over.
+    /// The body ends after this many bytes.
     Length(u64),
     /// The digits of a chunk's size, so far.
     Size(Option<u64>),
-    /// The rest of the line after the size: extensions, which nobody needs.
+    /// The rest of the line after the size: extensions, which are ignored.
     Extension(u64),
     /// The LF of that line.
     SizeEnd(u64),
-    /// So many bytes of a chunk are left.
+    /// The chunk ends after this many bytes.
     Chunk(u64),
     /// CR and LF after a chunk.
     ChunkCr,

@@ -14,8 +14,9 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// requests over TLS and wait for a response for minutes.
 const UNKNOWN_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Detects that a client has disconnected where reading cannot: after a FIN, which may also mean that the client waits for its
-/// response, and while reading has stopped because enough is read ahead.
+/// Detects that a client has disconnected in two cases in which reading cannot. The first case is
+/// after a FIN, which may also mean that the client waits for its response. The second case is
+/// while reading has stopped because enough is read ahead.
 #[derive(Default)]
 pub(crate) struct DisconnectDetector {
     timer: Option<Pin<Box<Sleep>>>,

@@ -159,8 +159,9 @@ pub(crate) fn encode_page(response: &Response, line: &RequestLine) -> Vec<u8> {
     out
 }
 
-/// Whether the server writes this header itself, or leaves it out because it is empty. What an app says in `Connection` to
-/// an HTTP/1.1 client is its own affair where the server has nothing to say, as in ReactPHP.
+/// Returns whether the server writes this header itself, or omits the header because its value is
+/// empty. If the server has no `Connection` header for an HTTP/1.1 client, the app's header is
+/// sent, as in ReactPHP.
 fn is_set_by_server((name, value): &Header, decides_connection: bool) -> bool {
     let is = |other: &str| name.eq_ignore_ascii_case(other);
     match name.len() {

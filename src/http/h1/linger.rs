@@ -40,9 +40,12 @@ impl Linger {
         }
     }
 
-    /// Ends a connection so that the client can read what was sent (RFC 9112 §9.6): says that nothing more comes, then reads
-    /// and drops what the client still sends until it ends its side, too. Closing before that would be a reset, which
-    /// takes from the client what it has not read yet. The error: the client has acknowledged nothing for too long.
+    /// Ends a connection so that the client can read the whole response (RFC 9112 §9.6). It sends a
+    /// FIN, then reads and drops the client's bytes until the client ends its side. Closing earlier
+    /// would cause a reset, and the client would lose the bytes that it has not read yet.
+    ///
+    /// # Errors
+    /// The client has acknowledged nothing for too long.
     pub(crate) async fn end(self, stream: &mut Stream) -> Result<(), HttpError> {
         if !self.say_end(stream).await {
             return Ok(());

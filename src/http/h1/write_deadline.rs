@@ -11,11 +11,12 @@ use crate::runtime::stream::Stream;
 /// How often a client that has not acknowledged everything is looked at.
 pub(crate) const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Judges whether a client still takes what is sent to it.
+/// Decides whether a client still receives its response.
 ///
-/// That its socket is full says nothing: the system reports room when a third of a buffer of megabytes is free, which a slow
-/// client may need minutes for. So while a write waits, what the client has acknowledged is looked at. It has no timer, and
-/// costs nothing, until a write has to wait.
+/// A full socket proves nothing. The system reports room when a third of a buffer of megabytes is
+/// free, and a slow client may need minutes for this. So while a write waits, the deadline checks
+/// the bytes that the client has acknowledged. Until a write has to wait, the deadline has no timer
+/// and no cost.
 pub(crate) struct WriteDeadline {
     limit: Option<Duration>,
     /// Bytes that the stream has accepted.

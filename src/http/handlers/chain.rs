@@ -5,12 +5,13 @@ use super::response_future::{IntoResponse, ResponseFuture};
 use crate::emitter::{ClonedForEachCallSoUseArc, Sealed, output_of};
 use crate::http::message::ServerRequest;
 
-/// A handler before the router: a [`Middleware`], or a closure `|request: ServerRequest, next:
-/// Next|`.
+/// A handler before the router: a [`Middleware`], or a closure
+/// `|request: ServerRequest, next: Next| …`.
 ///
-/// The closure may be synchronous or asynchronous, and returns what [`IntoResponse`] lists. An asynchronous closure is cloned
-/// for each request, so what it captures is `Clone`: handles, senders, and anything in an `Arc`. `M` tells the kinds apart;
-/// the compiler infers it.
+/// The closure may be synchronous or asynchronous, and returns one of the types of
+/// [`IntoResponse`]. An asynchronous closure is cloned for each request, so its captures must be
+/// `Clone`: for example handles, senders, and values in an `Arc`. `M` distinguishes the kinds; the
+/// compiler infers `M`.
 ///
 /// This trait is sealed: only this crate implements it.
 #[diagnostic::on_unimplemented(
@@ -26,12 +27,13 @@ pub trait IntoMiddleware<M> {
     fn into_middleware(self, _: Sealed) -> Box<dyn Middleware>;
 }
 
-/// A handler at the end of the chain: a closure `|request: ServerRequest|`, or a [`Middleware`].
-/// The `next` of the latter answers with 404.
+/// A handler at the end of the chain: a closure `|request: ServerRequest| …`, or a [`Middleware`].
+/// In a [`Middleware`] at the end, `next` answers with 404.
 ///
-/// The closure may be synchronous or asynchronous, and returns what [`IntoResponse`] lists. An asynchronous closure is cloned
-/// for each request, so what it captures is `Clone`: handles, senders, and anything in an `Arc`. `M` tells the kinds apart;
-/// the compiler infers it.
+/// The closure may be synchronous or asynchronous, and returns one of the types of
+/// [`IntoResponse`]. An asynchronous closure is cloned for each request, so its captures must be
+/// `Clone`: for example handles, senders, and values in an `Arc`. `M` distinguishes the kinds; the
+/// compiler infers `M`.
 ///
 /// This trait is sealed: only this crate implements it.
 #[diagnostic::on_unimplemented(
@@ -173,8 +175,8 @@ pub fn middleware<M>(closure: impl IntoMiddleware<M>) -> Box<dyn Middleware> {
     closure.into_middleware(Sealed)
 }
 
-/// Boxes a router as a [`Middleware`], for a router that is chosen at run time, or as the last of a
-/// `Vec` of middlewares.
+/// Boxes a router as a [`Middleware`], for a router that is chosen at run time, or for the last
+/// item of a `Vec` of middlewares.
 pub fn router<M>(closure: impl IntoRouter<M>) -> Box<dyn Middleware> {
     closure.into_router(Sealed)
 }
@@ -182,11 +184,11 @@ pub fn router<M>(closure: impl IntoRouter<M>) -> Box<dyn Middleware> {
 /// The handlers that a server can have.
 ///
 /// * A router.
-/// * A tuple of up to 12: middlewares, then the router. In the place of a middleware may stand an `Option` of one, or a
-///   `Vec` of them.
+/// * A tuple of up to 12 handlers: middlewares, then the router. An `Option` of a middleware, or a
+///   `Vec` of middlewares, can replace a middleware.
 /// * A `Vec<Box<dyn Middleware>>`, the router last; see [`middleware`](crate::handlers::middleware) and [`router`](crate::handlers::router).
 ///
-/// A request that passes all of them is answered with 404.
+/// If all handlers pass a request on, the client gets a 404.
 ///
 /// This trait is sealed: only this crate implements it.
 #[diagnostic::on_unimplemented(
@@ -203,7 +205,8 @@ pub trait IntoChain<M> {
     fn into_chain(self, _: Sealed) -> Chain;
 }
 
-/// A part of a tuple before the router: a middleware, an `Option` of one, or a `Vec` of them.
+/// A part of a tuple before the router: a middleware, an `Option` of a middleware, or a `Vec` of
+/// middlewares.
 ///
 /// This trait is sealed: only this crate implements it.
 #[diagnostic::on_unimplemented(

@@ -7,8 +7,8 @@ use super::response_future::{ResponseFuture, RunningResponse};
 use crate::emitter::{contain, drop_each};
 use crate::http::message::{Response, ServerRequest};
 
-/// A part of the chain that a request passes through, as a type. Most middlewares are closures: see
-/// [`HttpServer::new`](crate::HttpServer::new).
+/// A middleware or router as a type: one part of the chain of a server. Most middlewares are
+/// closures, see [`HttpServer::new`](crate::HttpServer::new).
 ///
 /// ```
 /// use react_websocket::handlers::{Middleware, Next, ResponseFuture};
@@ -28,7 +28,8 @@ use crate::http::message::{Response, ServerRequest};
 /// HttpServer::new((OnlyFrom([127, 0, 0, 1].into()), |_request: ServerRequest| Response::plaintext("hello")));
 /// ```
 pub trait Middleware: Send + Sync + 'static {
-    /// Answers the request, or calls `next` to have it answered.
+    /// Returns the response to the request: its own response, or the response of
+    /// `next.run(request)`.
     fn handle(&self, request: ServerRequest, next: Next) -> ResponseFuture;
 }
 
@@ -51,11 +52,12 @@ pub struct Next {
 }
 
 impl Next {
-    /// Calls the rest of the chain. A middleware may look at the response and change it.
+    /// Calls the rest of the chain, and returns its response. A middleware may read the response
+    /// and change it.
     ///
-    /// A router or middleware that panics or returns `Err` appears here as its 500 page, so that an
-    /// earlier middleware can add its headers to the page. If the client gets this response, the
-    /// server's `error` event reports the failure.
+    /// If a later handler panics or returns `Err`, the response is its 500 page. So a middleware
+    /// can add headers to the page. If the client gets this response, the server's `error` event
+    /// reports the failure.
     ///
     /// ```
     /// use react_websocket::handlers::Next;

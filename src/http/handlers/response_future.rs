@@ -6,13 +6,13 @@ use crate::emitter::{BoxError, Contained, Never, Sealed, contain};
 use crate::http::HttpError;
 use crate::http::message::Response;
 
-/// The response of a middleware or a router, available now or later.
-/// [`next.run(request)`](crate::handlers::Next::run) returns it.
+/// The response of a middleware or a router, which may take time.
+/// [`next.run(request)`](crate::handlers::Next::run) returns a `ResponseFuture`.
 ///
 /// `.await` returns the [`Response`]. If a handler panics, the response is a 500 page, and the server emits `error`.
 ///
 /// A synchronous middleware returns a `ResponseFuture` if it answers some requests itself, and
-/// passes the others to [`next.run(request)`](crate::handlers::Next::run):
+/// passes other requests to [`next.run(request)`](crate::handlers::Next::run):
 ///
 /// ```
 /// use react_websocket::handlers::{Next, ResponseFuture};
@@ -98,9 +98,9 @@ impl fmt::Debug for ResponseFuture {
 
 /// A type that a router or a middleware may return: a [`Response`], a [`ResponseFuture`], or a `Result` of one of these.
 ///
-/// `Err` may be a [`Response`], which the client gets as it is, or any error: the client gets a 500 page, and the server
-/// emits `error`. An asynchronous router or middleware returns the same, in the end. `K` tells the types apart; the
-/// compiler infers it.
+/// If `Err` contains a [`Response`], the client gets this response. For any other error the client
+/// gets a 500 page, and the server emits `error`. The future of an asynchronous router or
+/// middleware returns the same types. `K` distinguishes the types; the compiler infers `K`.
 ///
 /// This trait is sealed: only this crate implements it.
 #[diagnostic::on_unimplemented(

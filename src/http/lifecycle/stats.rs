@@ -4,8 +4,8 @@ use parking_lot::Mutex;
 
 use crate::sync::atomic::{AtomicU64, Ordering};
 
-/// Counters of an [`HttpServer`](crate::HttpServer):
-/// [`HttpServer::stats`](crate::HttpServer::stats).
+/// The counters of an [`HttpServer`](crate::HttpServer), which
+/// [`HttpServer::stats`](crate::HttpServer::stats) returns.
 ///
 /// All values except `open` and `pending` count from the server's creation and never fall. The maps
 /// contain only causes that have occurred.
@@ -18,15 +18,15 @@ pub struct HttpStats {
     pub pending: usize,
     /// Connections that were admitted.
     pub accepted: u64,
-    /// Connections that were refused, by cause. `full`: not admitted by
-    /// [`max_connections`](crate::HttpOptions::max_connections). `address`: not admitted by
-    /// [`max_connections_per_ip`](crate::HttpOptions::max_connections_per_ip). `pending`: admitted,
-    /// but closed before their first request to make room for others, by
+    /// Refused connections, by cause. `full`: above
+    /// [`max_connections`](crate::HttpOptions::max_connections). `address`: above
+    /// [`max_connections_per_ip`](crate::HttpOptions::max_connections_per_ip). `pending`: accepted,
+    /// but closed before the first request because of
     /// [`max_pending_handshakes`](crate::HttpOptions::max_pending_handshakes).
     pub refused: BTreeMap<&'static str, u64>,
     /// Requests that were passed to the middlewares and the router.
     pub requests: u64,
-    /// Requests that the server answered itself, or could not answer, by the
+    /// Requests that the server answered with an error page, or could not answer, by the
     /// [cause](crate::errors::HttpError::cause) of the error.
     pub errors: BTreeMap<&'static str, u64>,
 }

@@ -5,11 +5,12 @@ use crate::emitter::{
 
 /// A closure that can listen to the events of a [`BodyStream`](crate::BodyStream) or a [`BodyWriter`].
 ///
-/// It is `||`, or `|writer: &BodyWriter|` with its type, and returns nothing, a `bool` or a
-/// `Result`. A closure for [`on`](BodyWriter::on) may change what it captures (`FnMut`). A closure
-/// for [`once`](BodyWriter::once) may give it away (`FnOnce`).
+/// The closure is `||`, or `|writer: &BodyWriter|` with the type written, and returns nothing, a
+/// `bool` or a `Result`. A closure for [`on`](BodyWriter::on) may change its captures (`FnMut`). A
+/// closure for [`once`](BodyWriter::once) may consume its captures (`FnOnce`).
 ///
-/// `M` tells the forms apart, and `Calls` those for `on` and for `once`; the compiler infers them.
+/// `M` distinguishes the forms, and `Calls` the closures for `on` and for `once`. The compiler
+/// infers both.
 ///
 /// This trait is sealed: only this crate implements it.
 #[diagnostic::on_unimplemented(
@@ -77,24 +78,26 @@ where
 
 /// # Listeners
 ///
-/// The events are `drain`, `shutdown` and `close`. On a stream that is already closed `close` does
+/// The events are `drain`, `shutdown` and `close`. If the stream is already closed, `close` does
 /// not fire again, and a new listener is dropped at once.
 impl BodyWriter {
-    /// Calls `listener` at every `event` from the next one on.
+    /// Calls `listener` for every future `event`. Returns the id for
+    /// [`remove_listener`](BodyWriter::remove_listener).
     ///
     /// `listener`: `||`, as in ReactPHP, or `|writer: &BodyWriter|`.
     ///
     /// # Panics
-    /// If there is no such event; the message lists those that there are.
+    /// If there is no such event. The message lists all events.
     #[track_caller]
     pub fn on<M>(&self, event: &str, listener: impl IntoBodyListener<M>) -> ListenerId {
         expect_fit(self.try_on(event, listener))
     }
 
-    /// Calls `listener` at the next `event` only, after all `on` listeners. The closure may be `FnOnce`.
+    /// Calls `listener` for the next `event` only, after all `on` listeners. The closure may be
+    /// `FnOnce`.
     ///
     /// # Panics
-    /// If there is no such event; the message lists those that there are.
+    /// If there is no such event. The message lists all events.
     #[track_caller]
     pub fn once<M>(&self, event: &str, listener: impl IntoBodyListener<M, Once>) -> ListenerId {
         expect_fit(self.try_once(event, listener))
@@ -103,7 +106,7 @@ impl BodyWriter {
     /// Like [`on`](Self::on), but returns the error instead of panicking.
     ///
     /// # Errors
-    /// [`ListenerError::UnknownEvent`].
+    /// [`ListenerError::UnknownEvent`] if there is no such event.
     pub fn try_on<M>(&self, event: &str, listener: impl IntoBodyListener<M>) -> Result<ListenerId, ListenerError> {
         self.add_listener(event, Rank::On, listener.into_body_listener(Sealed))
     }
@@ -111,7 +114,7 @@ impl BodyWriter {
     /// Like [`once`](Self::once), but returns the error instead of panicking.
     ///
     /// # Errors
-    /// [`ListenerError::UnknownEvent`].
+    /// [`ListenerError::UnknownEvent`] if there is no such event.
     pub fn try_once<M>(&self, event: &str, listener: impl IntoBodyListener<M, Once>) -> Result<ListenerId, ListenerError> {
         self.add_listener(event, Rank::Once, listener.into_body_listener(Sealed))
     }

@@ -16,10 +16,11 @@ use crate::emitter::BoxError;
 const READ: usize = 16 * 1024;
 
 impl BodyStream {
-    /// Creates a body that a task reads from `reader`, no faster than the client takes it.
+    /// Creates a body from a reader. A task reads from `reader`, not faster than the client
+    /// receives the body.
     ///
-    /// At the end of the reader the body ends. If the reader fails, the body is cut, and the
-    /// server's `error` event has the error. When the client leaves, the reader is dropped.
+    /// At the end of the reader the body ends. If the reader fails, the body is cut off, and the
+    /// server's `error` event has the error. When the client disconnects, the reader is dropped.
     ///
     /// ```
     /// use react_websocket::{BodyStream, Response, ServerRequest};
@@ -47,10 +48,12 @@ impl BodyStream {
         })
     }
 
-    /// Creates a body of the pieces of `stream`, which a task takes no faster than the client does.
+    /// Creates a body from the pieces of a stream. A task polls `stream`, not faster than the
+    /// client receives the body.
     ///
-    /// At the end of the stream the body ends. If the stream has an `Err`, the body is cut, and the
-    /// server's `error` event has the error. When the client leaves, the stream is dropped.
+    /// At the end of the stream the body ends. If the stream returns an `Err`, the body is cut off,
+    /// and the server's `error` event has the error. When the client disconnects, the stream is
+    /// dropped.
     ///
     /// # Panics
     /// Outside of a tokio runtime.

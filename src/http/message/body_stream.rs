@@ -7,28 +7,28 @@ use std::task::{Context, Poll};
 use super::body_writer::{BodyWriter, Cut, Inner, Phase};
 use crate::emitter::BoxError;
 
-/// A response body that is written while it is sent: server-sent events, downloads, and everything
-/// that takes time. It corresponds to a `ThroughStream` as a body in ReactPHP.
+/// A response body that is written while it is sent: for server-sent events, downloads, and other
+/// long responses. It corresponds to a `ThroughStream` as a body in ReactPHP.
 ///
-/// [`with_body`](crate::Response::with_body) makes it the body of one response. Until then it has
-/// all methods of a [`BodyWriter`]. To write afterwards, get a [`writer`](BodyStream::writer)
-/// before.
+/// [`with_body`](crate::Response::with_body) makes the stream the body of one response. Before that
+/// call the stream has all methods of a [`BodyWriter`]. To write after that call, first get a
+/// [`writer`](BodyStream::writer).
 ///
 /// On HTTP/1.1 the body is sent `chunked`, or without a coding if the app has set `Content-Length`.
-/// To an HTTP/1.0 client the body ends with the connection. If it is cut, the connection ends with
-/// a TCP reset, so that it does not look complete (RFC 9112 §8). A Unix socket has no reset: there
-/// an HTTP/1.0 client cannot tell the difference.
+/// For an HTTP/1.0 client the body ends with the connection. If the body is cut off, the connection
+/// ends with a TCP reset, so that the body does not look complete (RFC 9112 §8). A Unix socket has
+/// no reset: there an HTTP/1.0 client cannot notice that the body is incomplete.
 ///
 /// Listeners are `||`, or `|writer: &BodyWriter|`:
 ///
 /// | Event | Fires |
 /// |---|---|
 /// | `drain` | each time the unsent bytes have fallen below 64 KiB after a [`write`](BodyWriter::write) returned `false` |
-/// | `shutdown` | once, when the server begins to end while this body is being sent; what has not ended within [`shutdown_grace`](crate::HttpOptions::shutdown_grace) is cut |
-/// | `close` | exactly once, last: the body was sent to its end; the client left; [`close`](BodyWriter::close) was called; the last writer was dropped; or the stream was dropped, or its response, without being sent |
+/// | `shutdown` | once, when the server begins to shut down while this body is being sent; a body that does not end within [`shutdown_grace`](crate::HttpOptions::shutdown_grace) is cut off |
+/// | `close` | exactly once, last: the body was sent to its end; the client disconnected; [`close`](BodyWriter::close) was called; the last writer was dropped; or the stream or its response was dropped without being sent |
 ///
-/// `close` fires whatever happens to a request. In its listener, stop the timer or task that writes
-/// to the stream:
+/// `close` fires for every end of a request. In its listener, stop the timer or task that writes to
+/// the stream:
 ///
 /// ```
 /// use react_websocket::body::BodyWriter;
@@ -45,7 +45,7 @@ use crate::emitter::BoxError;
 /// };
 /// ```
 ///
-/// Asynchronous code waits for room instead of listening to `drain`:
+/// Asynchronous code can use [`send`](BodyWriter::send) instead of listening to `drain`:
 ///
 /// ```
 /// use react_websocket::{BodyStream, Response};
@@ -66,7 +66,7 @@ use crate::emitter::BoxError;
 /// };
 /// ```
 ///
-/// A stream is the body of one response only, which the compiler checks:
+/// A stream is the body of only one response. The compiler checks this:
 ///
 /// ```compile_fail
 /// # use react_websocket::{BodyStream, Response};
@@ -82,14 +82,14 @@ pub struct BodyStream {
 }
 
 impl BodyStream {
-    /// Creates a stream. Bytes that are written before the response is sent wait.
+    /// Creates a stream. Bytes that are written before the response is sent are buffered.
     pub fn new() -> BodyStream {
         let inner = Inner::new();
         let writer = BodyWriter::of(&inner);
         BodyStream { reader: BodyReader { inner, has_begun: false }, writer }
     }
 
-    /// Returns another writer of this stream, for code that writes while it is sent.
+    /// Returns another writer of this stream, for code that writes while the body is sent.
     pub fn writer(&self) -> BodyWriter {
         self.writer.clone()
     }

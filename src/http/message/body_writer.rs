@@ -29,16 +29,18 @@ pub(crate) const HARD_LIMIT: usize = 4 << 20;
 /// Up to this size writes share a piece, so that many small ones cost little more memory than their bytes.
 const PIECE: usize = 16 * 1024;
 
-/// Writes to a [`BodyStream`](crate::BodyStream), from any thread. Clones write to the same stream.
+/// A writer of a [`BodyStream`](crate::BodyStream), which works on any thread. A clone writes to
+/// the same stream.
 ///
-/// The events are those of the [`BodyStream`](crate::BodyStream), and may be listened to here as well.
+/// A writer has the same events as its [`BodyStream`](crate::BodyStream), and can register
+/// listeners for them.
 ///
-/// The stream lives as long as it has a writer. If the last writer is dropped without
-/// [`end`](BodyWriter::end), for example in a task that panics, the body is cut. `close` fires, and
-/// the client sees that the body is incomplete.
+/// The stream stays open as long as it has a writer. If the last writer is dropped without
+/// [`end`](BodyWriter::end), for example in a task that panics, the body is cut off. `close` fires,
+/// and the client notices that the body is incomplete.
 ///
-/// A writer that a listener of the stream captures counts as well. Use the writer that the listener
-/// gets as its argument instead.
+/// A writer that a listener of the stream captures also keeps the stream open. Use the writer that
+/// the listener gets as its argument instead.
 pub struct BodyWriter {
     pub(super) inner: Arc<Inner>,
 }
@@ -209,13 +211,13 @@ impl BodyWriter {
         BodyWriter { inner: inner.clone() }
     }
 
-    /// Adds bytes to the body. Returns `true` while fewer than 64 KiB are unsent. Returns `false`
-    /// at or above it: the bytes are accepted all the same, but wait for `drain` before the next
-    /// write. After the end it returns `false` and drops the bytes.
+    /// Adds bytes to the body. Returns `true` if fewer than 64 KiB (the soft limit) are unsent.
+    /// Otherwise it accepts the bytes and returns `false`: wait for `drain` before the next write.
+    /// After the end of the body it returns `false` and drops the bytes.
     ///
-    /// Bytes that are written before the response is sent wait. Hard limit: 4 MiB unsent. A write
-    /// at or above it closes the stream, since the body would be incomplete otherwise. The server's
-    /// `error` event reports it.
+    /// Bytes that are written before the response is sent are buffered. The hard limit is 4 MiB of
+    /// unsent bytes. A write at or above the hard limit closes the stream and cuts off the body.
+    /// The server's `error` event reports this.
     pub fn write(&self, bytes: impl AsRef<[u8]>) -> bool {
         let bytes = bytes.as_ref();
         let mut state = self.inner.state.lock();
@@ -236,14 +238,15 @@ impl BodyWriter {
         room
     }
 
-    /// Waits until there is room, then [writes](BodyWriter::write). Returns `false` if the stream is over.
+    /// Waits until fewer than 64 KiB are unsent, then [writes](BodyWriter::write) the bytes.
+    /// Returns `false` if the body has ended or the stream is closed.
     pub async fn send(&self, bytes: impl AsRef<[u8]>) -> bool {
         poll_fn(|cx| self.poll_room(cx)).await;
         self.write(bytes);
         self.is_writable()
     }
 
-    /// Completes the body. Further writes are refused, and unsent bytes are still sent.
+    /// Completes the body. The unsent bytes are still sent, and further writes return `false`.
     pub fn end(&self) {
         let mut state = self.inner.state.lock();
         if state.phase == Phase::Open {
@@ -260,17 +263,17 @@ impl BodyWriter {
         self.end();
     }
 
-    /// Cuts the body: unsent bytes are dropped, and the connection is closed, so that the client
-    /// sees that the body is incomplete.
+    /// Cuts off the body: drops the unsent bytes and closes the connection, so that the client
+    /// notices that the body is incomplete. `close` fires.
     ///
-    /// A stream that is closed before its response is sent is an empty body, as in ReactPHP, if it
-    /// had no unsent bytes.
+    /// If the stream is closed before its response is sent, and has no unsent bytes, the body is
+    /// empty, as in ReactPHP.
     pub fn close(&self) {
         self.inner.close(None);
     }
 
-    /// Cuts the body, like [`close`](BodyWriter::close), because its source has failed. The server's
-    /// `error` event has the error.
+    /// Cuts off the body, like [`close`](BodyWriter::close), because its source has failed. The
+    /// server's `error` event has the error.
     pub fn fail(&self, error: impl Into<BoxError>) {
         self.inner.close_with(Some(Cut::Failed), Some(error.into()));
     }
@@ -300,8 +303,8 @@ impl BodyWriter {
         Poll::Pending
     }
 
-    /// Returns the number of unsent bytes: accepted, but not in the client's socket yet. 0 once the
-    /// stream is closed.
+    /// Returns the number of unsent bytes: accepted by `write`, but not yet in the kernel. Returns
+    /// 0 if the stream is closed.
     pub fn buffered_amount(&self) -> usize {
         self.inner.state.lock().unsent
     }

@@ -15,13 +15,14 @@ pub struct Form {
 }
 
 impl Form {
-    /// Returns the value of a field. Of several fields with one name the last counts, as in PHP.
+    /// Returns the value of a field, or `None`. If several fields have this name, returns the last
+    /// value, as in PHP.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.fields.get(name)
     }
 
-    /// Returns the values of all fields with one name, in the order they were sent. PHP makes an
-    /// array of the fields `b[]`; here `b[]` is their name.
+    /// Returns the values of all fields with this name, in the order of the body. PHP converts the
+    /// fields `b[]` to an array; here `b[]` is the name of the fields.
     pub fn get_all<'a>(&'a self, name: &str) -> impl DoubleEndedIterator<Item = &'a str> {
         self.fields.get_all(name)
     }
@@ -46,7 +47,7 @@ pub struct UploadedFile {
     pub file_name: String,
     /// The content type that the client sent.
     pub content_type: Option<String>,
-    /// The file itself.
+    /// The content of the file.
     pub content: Bytes,
 }
 

@@ -4,10 +4,11 @@ use std::fmt;
 
 use percent_encoding::percent_decode;
 
-/// Names and values in the order they were sent: a query, cookies, or the fields of a form.
+/// Names and values of a query, of cookies, or of a form, in the order in which the client sent
+/// them.
 ///
-/// Names stay as they were sent. PHP makes an array of `b[]=1&b[]=2`; here `b[]` is the name of two
-/// values, which [`get_all`](Params::get_all) returns.
+/// Names keep the form that the client sent. PHP converts `b[]=1&b[]=2` to an array; here `b[]` is
+/// the name of two values, which [`get_all`](Params::get_all) returns.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Params {
     pairs: Vec<(String, String)>,
@@ -16,17 +17,18 @@ pub struct Params {
 }
 
 impl Params {
-    /// Returns the value of a name.
+    /// Returns the value of a name, or `None`.
     ///
-    /// A query or a form may have several values of one name. The last counts, as in PHP. Of
-    /// several cookies with one name the first counts, as in PHP's `$_COOKIE`: clients send the
-    /// cookie of the more specific path first (RFC 6265 section 5.4). ReactPHP takes the last.
+    /// If a query or a form has several values of one name, returns the last value, as in PHP. If
+    /// several cookies have one name, returns the first value, as in PHP's `$_COOKIE`. Clients send
+    /// the cookie of the more specific path first (RFC 6265 section 5.4). ReactPHP returns the last
+    /// cookie.
     pub fn get(&self, name: &str) -> Option<&str> {
         let mut values = self.get_all(name);
         if self.first_counts { values.next() } else { values.next_back() }
     }
 
-    /// Returns all values of a name, in the order they were sent.
+    /// Returns all values of a name, in the order in which the client sent them.
     ///
     /// ```
     /// use react_websocket::{Response, ServerRequest};
@@ -42,7 +44,7 @@ impl Params {
         self.pairs.iter().filter(move |(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    /// Iterates over all pairs, in the order they were sent.
+    /// Iterates over all pairs of name and value, in the order in which the client sent them.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }

@@ -75,35 +75,35 @@ impl ServerRequest {
         self.inner.head.framing
     }
 
-    /// Returns the method. Methods are case-sensitive, and any token is a method.
+    /// Returns the method. Methods are case-sensitive, and every token is a valid method.
     pub fn method(&self) -> &Method {
         &self.inner.head.method
     }
 
-    /// Returns the request target as a URI: path and query, or all of it if the client sent the
-    /// absolute form. Non-ASCII bytes, quotes, backticks, `<` and `>` are percent-encoded, as in
-    /// ReactPHP.
+    /// Returns the request target as a URI: the path and the query, or a whole URI if the client
+    /// sent the absolute form. Non-ASCII bytes, quotes, backticks, `<` and `>` are percent-encoded,
+    /// as in ReactPHP.
     ///
-    /// A proxy may have changed it. For the client's scheme and host use
+    /// A proxy may have changed the target. For the client's scheme and host use
     /// [`scheme`](ServerRequest::scheme) and [`host`](ServerRequest::host).
     pub fn uri(&self) -> &Uri {
         self.inner.head.uri()
     }
 
-    /// Returns the request target as it stood in the request line: ReactPHP's `getRequestTarget`.
+    /// Returns the request target exactly as in the request line: ReactPHP's `getRequestTarget`.
     ///
-    /// It is not decoded. A target that is not UTF-8 is answered with 400.
+    /// The target is not decoded. The server answers a target that is not UTF-8 with 400.
     pub fn target(&self) -> &str {
         std::str::from_utf8(self.inner.head.target()).unwrap_or_default()
     }
 
     /// Returns the scheme that the client used: `http` or `https`.
     ///
-    /// The first known value of these counts: that of the [trusted
-    /// proxies](crate::HttpOptions::trusted_proxies), that of a target in absolute form (RFC 9112
-    /// section 3.3), `http` for the connection. A stream that was passed to
-    /// [`HttpServer::serve`](crate::HttpServer::serve) counts as `http`, even if it is TLS. Schemes
-    /// of WebSockets count as those of HTTP: `ws` is `http`, `wss` is `https`.
+    /// The first source that has a value counts: the [trusted
+    /// proxies](crate::HttpOptions::trusted_proxies), a target in absolute form (RFC 9112 section
+    /// 3.3). Without such a source the scheme is `http`. A stream that was passed to
+    /// [`HttpServer::serve`](crate::HttpServer::serve) counts as `http`, even if it is TLS.
+    /// WebSocket schemes count as HTTP schemes: `ws` as `http`, and `wss` as `https`.
     ///
     /// ```
     /// use react_websocket::handlers::Next;
@@ -125,14 +125,13 @@ impl ServerRequest {
         forwarded.or_else(|| forwarding::scheme(self.uri().scheme_str()?.as_bytes())).unwrap_or("http")
     }
 
-    /// Returns the host that the client asked for, with its port if there is one: `example.com`,
-    /// `[::1]:8000`. `None` if an HTTP/1.0 client named no host.
+    /// Returns the host of the client's request, with its port if the client sent one:
+    /// `example.com`, `[::1]:8000`. Returns `None` if an HTTP/1.0 client sent no host.
     ///
-    /// The first known value of these counts: that of the [trusted
-    /// proxies](crate::HttpOptions::trusted_proxies), that of a target in absolute form (RFC 9112
-    /// section 3.2.2), the `Host` header. The host is valid, but it is the client's claim. Compare
-    /// it with a list before you make a link or a redirect of it. Its case and a default port are
-    /// kept.
+    /// The first source that has a value counts: the [trusted
+    /// proxies](crate::HttpOptions::trusted_proxies), a target in absolute form (RFC 9112 section
+    /// 3.2.2), the `Host` header. The host is valid, but it is only the client's claim. Compare it
+    /// with a list before you use it in a link or a redirect. Its case and a default port are kept.
     pub fn host(&self) -> Option<&str> {
         let forwarded = self.inner.forwarding.and_then(|forwarding| forwarding.host(self.headers()));
         forwarded.or_else(|| self.uri().authority().map(Authority::as_str)).or_else(|| self.header("host"))
@@ -142,7 +141,7 @@ impl ServerRequest {
         self.inner.head.target()
     }
 
-    /// Returns the path, not decoded: `/`, `/chat`. Empty for `OPTIONS *`.
+    /// Returns the path without decoding: `/`, `/chat`. Returns an empty path for `OPTIONS *`.
     pub fn path(&self) -> &str {
         match self.inner.head.path_and_query().0 {
             "*" => "",
@@ -150,8 +149,8 @@ impl ServerRequest {
         }
     }
 
-    /// Returns the query's parameters, decoded. Of several with the same name the last counts, as
-    /// in PHP.
+    /// Returns the decoded parameters of the query. If several parameters have one name,
+    /// [`get`](Params::get) returns the last, as in PHP.
     pub fn query_params(&self) -> Params {
         Params::from_urlencoded(self.inner.head.path_and_query().1.unwrap_or_default().as_bytes())
     }
@@ -161,15 +160,16 @@ impl ServerRequest {
         self.inner.head.version
     }
 
-    /// Returns a header by name, in any case: its first line, if that is UTF-8.
+    /// Returns the first line of a header, or `None` if there is no such header or the line is not
+    /// UTF-8. The case of `name` does not matter.
     pub fn header(&self, name: &str) -> Option<&str> {
         std::str::from_utf8(self.inner.head.value(name)?).ok()
     }
 
     /// Returns the elements of a header that is a comma-separated list, such as `Accept-Language`
-    /// or `Sec-WebSocket-Protocol`, over all its lines (RFC 9110 section 5.6.1). Empty elements,
-    /// and elements that are not UTF-8, are skipped. A comma inside of double quotes does not
-    /// separate.
+    /// or `Sec-WebSocket-Protocol`, of all its lines (RFC 9110 section 5.6.1). Empty elements, and
+    /// elements that are not UTF-8, are skipped. A comma inside double quotes does not separate
+    /// elements.
     ///
     /// ```
     /// use react_websocket::{WebSocketConnection, WebSocketMiddleware};
@@ -210,14 +210,14 @@ impl ServerRequest {
         self.values(name).next().is_some()
     }
 
-    /// Returns the cookies that the client sent. Of several with one name, [`get`](Params::get)
-    /// returns the first.
+    /// Returns the cookies that the client sent. If several cookies have one name,
+    /// [`get`](Params::get) returns the first.
     pub fn cookie_params(&self) -> Params {
         Params::from_cookies(self.values(&COOKIE))
     }
 
     /// Returns the whole body. [`HttpOptions::max_body_size`](crate::HttpOptions::max_body_size)
-    /// bounds its size.
+    /// limits its size.
     pub fn body(&self) -> &Bytes {
         &self.inner.body
     }
@@ -237,14 +237,14 @@ impl ServerRequest {
     /// ```
     ///
     /// # Errors
-    /// The body is not the `multipart/form-data` that `Content-Type` promises. A router that
-    /// returns the error answers with 400.
+    /// A [`FormError`] if `Content-Type` is `multipart/form-data` and the body is malformed. If a
+    /// router returns this error, the client gets a 400.
     pub fn parsed_body(&self) -> Result<Form, FormError> {
         let content_type = self.values(&CONTENT_TYPE).next().unwrap_or_default();
         form::parse(content_type, self.body())
     }
 
-    /// Parses the body as JSON, whatever its content type says.
+    /// Parses the body as JSON. The content type is ignored.
     ///
     /// ```
     /// use react_websocket::errors::JsonError;
@@ -257,13 +257,15 @@ impl ServerRequest {
     /// ```
     ///
     /// # Errors
-    /// The body is not JSON, or does not fit `T`. A router that returns the error answers with 400.
+    /// A [`JsonError`] if the body is not JSON, or does not fit `T`. If a router returns this
+    /// error, the client gets a 400.
     #[cfg(feature = "json")]
     pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, JsonError> {
         serde_json::from_slice(self.body()).map_err(JsonError::new)
     }
 
-    /// Returns the value of this type that a middleware attached.
+    /// Returns the value of this type that a middleware attached, or `None`: ReactPHP's
+    /// `getAttribute`.
     ///
     /// ```
     /// # use react_websocket::handlers::Next;
@@ -287,26 +289,26 @@ impl ServerRequest {
         None
     }
 
-    /// Returns the request with an attached value, for the handlers after this middleware. It
-    /// replaces a value of the same type.
+    /// Returns the request with an attached value, for the handlers after this middleware:
+    /// ReactPHP's `withAttribute`. The value replaces an attached value of the same type.
     pub fn with_attribute<T: Send + Sync + 'static>(mut self, value: T) -> ServerRequest {
         let before = self.attributes.take();
         self.attributes = Some(Arc::new(Attribute { value: Contained::new(Box::new(value)), before }));
         self
     }
 
-    /// Returns the client's address. `None` on a Unix socket or a stream that has no address. An
-    /// IPv4 client has an IPv4 address here, even on a socket that listens on `[::]`.
+    /// Returns the client's address. Returns `None` for a Unix socket or a stream without
+    /// addresses. An IPv4 client has an IPv4 address here, even on a socket that listens on `[::]`.
     ///
-    /// Behind [trusted proxies](crate::HttpOptions::trusted_proxies) it is the address that they
-    /// wrote, with port 0 if they wrote no port.
+    /// Behind [trusted proxies](crate::HttpOptions::trusted_proxies) this is the address that the
+    /// proxies wrote, with port 0 if they wrote no port.
     pub fn remote_address(&self) -> Option<SocketAddr> {
         self.inner.client
     }
 
-    /// Returns the address at the other end of the socket, which may be a proxy's. `None` as with
-    /// [`remote_address`](ServerRequest::remote_address), and for a request that a WebSocket
-    /// connection has [kept](crate::WebSocketConnection::request).
+    /// Returns the address of the socket's peer, which may be a proxy. Returns `None` for a Unix
+    /// socket or a stream without addresses, and for a request that a WebSocket connection has
+    /// [kept](crate::WebSocketConnection::request).
     pub fn peer_address(&self) -> Option<SocketAddr> {
         self.inner.peer
     }
@@ -316,7 +318,8 @@ impl ServerRequest {
         self.inner.local.clone()
     }
 
-    /// Returns the address that the client connected to.
+    /// Returns the server's address that the peer connected to. Returns `None` for a Unix socket or
+    /// a stream without addresses.
     pub fn local_address(&self) -> Option<SocketAddr> {
         self.inner.local.as_deref().copied()
     }

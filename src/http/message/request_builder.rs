@@ -10,7 +10,8 @@ use super::request::ServerRequest;
 use super::target::parse_target;
 use crate::http::HttpError;
 
-/// Builds a [`ServerRequest`] without a connection, for unit tests of handlers: see [`ServerRequest::builder`].
+/// A builder of a [`ServerRequest`] without a connection, for unit tests of handlers: see
+/// [`ServerRequest::builder`].
 #[derive(Debug)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct RequestBuilder {
@@ -25,11 +26,13 @@ pub struct RequestBuilder {
 }
 
 impl ServerRequest {
-    /// A builder of a request. Default: `GET /` in HTTP/1.1, without headers, body and addresses.
+    /// Returns a builder of a request. Default: `GET /` in HTTP/1.1, without headers, body and
+    /// addresses.
     ///
-    /// A handler can be called with such a request directly, a whole chain by [`HttpServer::handle`](crate::HttpServer::handle).
-    /// A [`http::Request`](https://docs.rs/http/latest/http/request/struct.Request.html) whose body is bytes becomes a
-    /// `ServerRequest` by `into()`.
+    /// Call a handler with the request directly, or a whole chain with
+    /// [`HttpServer::handle`](crate::HttpServer::handle). `into()` converts an
+    /// [`http::Request`](https://docs.rs/http/latest/http/request/struct.Request.html) whose body
+    /// is bytes into a `ServerRequest`.
     ///
     /// ```
     /// use react_websocket::errors::HttpError;
@@ -68,7 +71,8 @@ impl RequestBuilder {
         self
     }
 
-    /// Sets the request target as it stands in a request line: `/chat?room=1`, or `http://example.com/chat`. Default: `/`.
+    /// Sets the request target as in a request line: `/chat?room=1`, or `http://example.com/chat`.
+    /// Default: `/`.
     pub fn uri(mut self, target: impl AsRef<str>) -> RequestBuilder {
         self.target = Bytes::copy_from_slice(target.as_ref().as_bytes());
         self
@@ -83,13 +87,15 @@ impl RequestBuilder {
         self
     }
 
-    /// Sets the body. Default: empty. No header is added for it, and no limit applies to it.
+    /// Sets the body. Default: empty. The builder adds no header for the body, and applies no limit
+    /// to it.
     pub fn body(mut self, body: impl Into<Bytes>) -> RequestBuilder {
         self.body = body.into();
         self
     }
 
-    /// Sets the client's [address](ServerRequest::remote_address), which is the [peer's](ServerRequest::peer_address), too.
+    /// Sets the client's [address](ServerRequest::remote_address), which is also the [peer's
+    /// address](ServerRequest::peer_address).
     pub fn remote_address(mut self, address: SocketAddr) -> RequestBuilder {
         self.remote = Some(address);
         self
@@ -101,7 +107,7 @@ impl RequestBuilder {
         self
     }
 
-    /// Builds the request. It need not have the `Host` that HTTP/1.1 requires of clients.
+    /// Builds the request. The `Host` header, which HTTP/1.1 requires of clients, may be missing.
     ///
     /// # Errors
     /// The error that a server reports for such a request. A method that is not a token is

@@ -13,9 +13,9 @@ use crate::http::lifecycle::Upgrade;
 
 /// A response to a request: ReactPHP's `Response`.
 ///
-/// The server adds the headers that are missing: `Server`, `Date`, `Content-Length` or
-/// `Transfer-Encoding`, and `Connection`. If the app sets `Server` or `Date` to an empty value, the
-/// server leaves that header out.
+/// The server adds missing headers: `Server`, `Date`, `Content-Length` or `Transfer-Encoding`, and
+/// `Connection`. If the app sets `Server` or `Date` to an empty value, the server omits this
+/// header.
 ///
 /// ```
 /// use react_websocket::Response;
@@ -41,9 +41,9 @@ pub struct Response {
 
 pub(crate) type Header = (Cow<'static, str>, HeaderValue);
 
-/// A response's body: bytes, text or a [`BodyStream`], by `into()`.
+/// The body of a response: bytes, text or a [`BodyStream`], converted with `into()`.
 ///
-/// A stream is closed when the body is dropped, sent or not.
+/// Dropping the body closes its stream, also if the body was not sent.
 #[derive(Debug)]
 pub struct Body(pub(crate) BodyKind);
 
@@ -84,8 +84,8 @@ impl Body {
 impl Response {
     /// Creates a response without headers or body.
     ///
-    /// A status outside of 200 to 999 is an error of the app, answered with a 500. Statuses below
-    /// 200 are not final.
+    /// A status outside of 200 to 999 is an error of the app, and the client gets a 500. Statuses
+    /// below 200 are not final.
     pub fn new(status: u16) -> Response {
         let response = Response {
             status: StatusCode::OK,
@@ -114,12 +114,12 @@ impl Response {
         Response::of_type(const { HeaderValue::from_static("application/xml") }, xml.into())
     }
 
-    /// Creates a 200 response with `application/json`. The value is printed on indented lines, with
-    /// a line feed at the end, as ReactPHP does it. Slashes and non-ASCII characters are not
-    /// escaped.
+    /// Creates a 200 response with `application/json`. The JSON has indented lines and a line feed
+    /// at the end, as in ReactPHP. Slashes and non-ASCII characters are not escaped.
     ///
-    /// A value that cannot be JSON, such as a map whose keys are not strings, is answered with a
-    /// 500. A float that is infinite or not a number becomes `null`; PHP refuses it.
+    /// If a value cannot be converted to JSON, for example a map whose keys are not strings, the
+    /// client gets a 500. A float that is infinite or not a number becomes `null`; PHP throws an
+    /// exception.
     #[cfg(feature = "json")]
     pub fn json(value: &(impl serde::Serialize + ?Sized)) -> Response {
         let mut json = Vec::new();
@@ -133,8 +133,8 @@ impl Response {
         }
     }
 
-    /// Replaces the status. A status outside of 200 to 999 is an error of the app, answered with a
-    /// 500.
+    /// Replaces the status. A status outside of 200 to 999 is an error of the app, and the client
+    /// gets a 500.
     pub fn with_status(mut self, status: u16) -> Response {
         match StatusCode::from_u16(status) {
             Ok(status) => self.status = status,
@@ -143,17 +143,17 @@ impl Response {
         self
     }
 
-    /// Sets a header, replacing all lines of that name in any case. The spelling of the name is
-    /// kept.
+    /// Sets a header, and replaces all lines of this name. The case of the name does not matter for
+    /// the comparison, and is kept in the response.
     ///
     /// A malformed header is refused: a name that is not a token, or a value with CR, LF, NUL or
     /// another control character. The client gets a 500 instead, and the server emits `error`. So
-    /// no value that the app passes on can add a header or a second response.
+    /// no untrusted value can add a header or a second response.
     pub fn with_header(self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Response {
         self.without_header(name.as_ref()).with_added_header(name, value)
     }
 
-    /// Adds a header line, keeping other lines of that name, as `Set-Cookie` needs it. A malformed
+    /// Adds a header line, and keeps other lines of this name. `Set-Cookie` needs this. A malformed
     /// header is refused as in [`with_header`](Response::with_header).
     pub fn with_added_header(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Response {
         let name = name.as_ref();
@@ -171,7 +171,7 @@ impl Response {
         self
     }
 
-    /// Removes all headers of that name, in any case.
+    /// Removes all lines of a header. The case of `name` does not matter.
     pub fn without_header(mut self, name: &str) -> Response {
         self.headers.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
         self
@@ -188,12 +188,13 @@ impl Response {
         self.status.as_u16()
     }
 
-    /// Returns the first header of that name, in any case, if it is text.
+    /// Returns the first line of a header, or `None` if there is no such header or the line is not
+    /// text. The case of `name` does not matter.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.header_value(name)?.to_str().ok()
     }
 
-    /// Returns the headers that the app has set, in its order and spelling.
+    /// Returns the headers that the app has set, in the app's order and spelling.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &HeaderValue)> {
         self.headers.iter().map(|(name, value)| (&**name, value))
     }

@@ -22,12 +22,13 @@ impl TryFrom<Response> for http::Response<Bytes> {
     type Error = Response;
 
     /// Converts the response to the form that the client gets, without the headers that the server
-    /// adds. So a response that cannot be sent, such as one with a malformed header, becomes its
-    /// 500 page.
+    /// adds. If a response cannot be sent, for example because of a malformed header, the result is
+    /// its 500 page.
     ///
     /// # Errors
-    /// The response itself if its body is a [`BodyStream`](crate::BodyStream), if its connection goes on as a WebSocket, or if
-    /// it has more headers than a [`HeaderMap`](crate::types::HeaderMap) can hold.
+    /// Returns the response itself in three cases. Its body is a [`BodyStream`](crate::BodyStream).
+    /// It upgrades the connection to a WebSocket. It has more headers than a
+    /// [`HeaderMap`](crate::types::HeaderMap) can hold.
     fn try_from(response: Response) -> Result<http::Response<Bytes>, Response> {
         let response = response.checked();
         let Some(body) = response.body.as_bytes().filter(|_| response.upgrade.is_none()) else { return Err(response) };

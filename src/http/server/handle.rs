@@ -8,11 +8,13 @@ use std::time::Duration;
 use crate::http::lifecycle::{Phase, Shutdown};
 use crate::socket::SocketError;
 
-/// A server that listens: what [`HttpServer::listen`](crate::HttpServer::listen) returns. Clones are the same.
+/// A handle of a listening server, which [`HttpServer::listen`](crate::HttpServer::listen) returns.
+/// A clone is a handle of the same server.
 ///
-/// Dropping it stops nothing. Awaiting it waits until the server has been [closed](Listening::close) and all has ended, or until
-/// the runtime that serves it is gone; any runtime may await it. Its output is the error if a socket could not be served, else
-/// `Ok(())`.
+/// Dropping the handle does not stop the server. Awaiting it waits until the server has been
+/// [closed](Listening::close) and everything has ended, or until the server's runtime has ended.
+/// Any runtime may await it. The output is `Ok(())`, or the error if the server could not listen on
+/// a socket.
 #[derive(Clone)]
 pub struct Listening {
     inner: Arc<Inner>,
@@ -42,33 +44,39 @@ impl Listening {
         listening
     }
 
-    /// Ends the server gracefully: nothing more is accepted, HTTP requests under way are answered, WebSockets get a Close
-    /// with 1001, and what has not ended within [`shutdown_grace`](crate::HttpOptions::shutdown_grace) is cut.
+    /// Shuts the server down gracefully: it stops accepting, answers pending HTTP requests, and
+    /// closes WebSockets with 1001. After [`shutdown_grace`](crate::HttpOptions::shutdown_grace) it
+    /// drops all connections that are still open.
     ///
-    /// Connections without a request end at once. A response whose client does not read it takes the whole grace, and so does a
-    /// [`BodyStream`](crate::BodyStream) that does not end: its event `shutdown` is where it can.
+    /// Connections without a request end at once. If a client does not read its response, or a
+    /// [`BodyStream`](crate::BodyStream) does not end, the shutdown takes the whole grace period.
+    /// End a stream in its `shutdown` event.
     ///
-    /// It ends what this [`listen`](crate::HttpServer::listen) began. Others of the same server go on, and so do connections that
-    /// were given to [`serve`](crate::HttpServer::serve), which are closed by their own [`Serving`].
+    /// `close` affects only the sockets and connections of this
+    /// [`listen`](crate::HttpServer::listen). Other calls of `listen` on the same server go on.
+    /// Connections that were passed to [`serve`](crate::HttpServer::serve) also go on; their own
+    /// [`Serving`] closes them.
     ///
-    /// This begins at once; the future, which need not be awaited, is ready when it is over and no task is left. Closing
-    /// again is no harm.
+    /// The shutdown begins at once, also if the returned future is not awaited. The future is ready
+    /// when the shutdown has ended and no task is left. Calling `close` again does nothing.
     pub fn close(&self) -> Closing {
         closing(&self.inner.shutdown, self.inner.limits)
     }
 
-    /// Ends the server now: whatever is under way is cut. For tests, which do not want to wait for a grace, and for a second
-    /// Ctrl-C.
+    /// Ends the server at once: drops all connections and tasks. Use it in tests, which should not
+    /// wait for a grace period, and for a second Ctrl-C.
     ///
-    /// It may follow [`close`](Listening::close), whose grace is then over. The future is that of [`close`](Listening::close).
+    /// After [`close`](Listening::close) this ends the grace period. The returned future is ready
+    /// when no task is left.
     pub fn terminate(&self) -> Closing {
         terminating(&self.inner.shutdown)
     }
 
-    /// Waits until the end of the server begins, by [`close`](Listening::close) or [`terminate`](Listening::terminate), or because
-    /// its runtime is gone.
+    /// Waits until the shutdown of the server begins: by [`close`](Listening::close), by
+    /// [`terminate`](Listening::terminate), or because its runtime has ended.
     ///
-    /// This is for what runs beside the server and would hold up its end: a handler that waits long for news, a worker.
+    /// This is for code that would otherwise delay the shutdown: a handler that waits for a long
+    /// time, or a worker task.
     ///
     /// ```
     /// use react_websocket::{HttpServer, Listening, Response, ServerRequest, SocketServer};
@@ -96,7 +104,8 @@ impl Listening {
         self.inner.shutdown.reached(Phase::Closing)
     }
 
-    /// The addresses listened on, in the order of the sockets. Unix sockets have none.
+    /// Returns the addresses of the listening sockets, in the order of the sockets. Unix sockets
+    /// have no address.
     pub fn local_addresses(&self) -> &[SocketAddr] {
         &self.inner.addresses
     }
@@ -114,7 +123,8 @@ impl fmt::Debug for Listening {
     }
 }
 
-/// One connection that is served: what [`HttpServer::serve`](crate::HttpServer::serve) returns. Ready when it has ended.
+/// A handle of one served connection, which [`HttpServer::serve`](crate::HttpServer::serve)
+/// returns. Awaiting it waits until the connection has ended.
 pub struct Serving {
     shutdown: Arc<Shutdown>,
     limits: (Duration, Duration),
@@ -127,12 +137,12 @@ impl Serving {
         Serving { shutdown, limits, ended: Box::pin(async move { waiting.wait_for_tasks().await }) }
     }
 
-    /// Ends the connection gracefully, as [`Listening::close`] does with all that it has accepted.
+    /// Ends the connection gracefully, like [`Listening::close`].
     pub fn close(&self) -> Closing {
         closing(&self.shutdown, self.limits)
     }
 
-    /// Ends the connection now, as [`Listening::terminate`].
+    /// Ends the connection at once, like [`Listening::terminate`].
     pub fn terminate(&self) -> Closing {
         terminating(&self.shutdown)
     }
@@ -162,7 +172,8 @@ fn terminating(shutdown: &Arc<Shutdown>) -> Closing {
     Closing(Box::pin(shutdown.reached(Phase::Finished)))
 }
 
-/// A server that is ending. It ends whether or not this is awaited.
+/// A future that is ready when a shutdown has ended. The shutdown also runs if the future is not
+/// awaited.
 pub struct Closing(Pin<Box<dyn Future<Output = ()> + Send>>);
 
 impl Future for Closing {

@@ -24,13 +24,19 @@ const EVENTS: EventNames = EventNames {
     hints: &[(&["request", "connection"], "requests go to the router")],
 };
 
-/// An HTTP/1.1 and HTTP/1.0 server: ReactPHP's `HttpServer`. Clones are the same server.
+/// An HTTP/1.1 and HTTP/1.0 server: ReactPHP's `HttpServer`. A clone is the same server.
 ///
-/// It has one event, `error`: a request got an error page, because it was malformed or because a middleware or the router
-/// failed; its client left before the answer, or took nothing of it; or the app made a mistake with a
-/// [`BodyStream`](crate::BodyStream). It fires once for each such request. A `connection` listener of a
-/// [`WebSocketMiddleware`](crate::WebSocketMiddleware) that fails is such a failure too. Without a listener, and without the
-/// feature `tracing`, failures of the app are printed to stderr, at most ten a second, and those of clients are not reported.
+/// The server has one event, `error`, which fires once for each failed request. Its listeners take
+/// `&HttpError`. A request fails in these cases:
+///
+/// * The request is malformed, too large or too slow.
+/// * A middleware or the router panics or returns an error, or a `connection` listener of a
+///   [`WebSocketMiddleware`](crate::WebSocketMiddleware) fails.
+/// * The client disconnects before the response, or acknowledges nothing of it.
+/// * The app misuses a [`BodyStream`](crate::BodyStream), for example exceeds its hard limit.
+///
+/// Without a listener and without the feature `tracing`, failures of the app are printed on stderr,
+/// at most ten times a second. Failures of clients are not printed.
 ///
 /// ```no_run
 /// use react_websocket::errors::report;
@@ -48,15 +54,18 @@ pub struct HttpServer {
 }
 
 impl HttpServer {
-    /// A server whose requests pass through `handlers`: a tuple of middlewares and, last, the router; or a router alone.
+    /// Creates a server whose requests pass through `handlers`: a tuple of middlewares with the
+    /// router last, or only a router.
     ///
     /// * A router is `|request: ServerRequest| …`.
-    /// * A middleware is `|request: ServerRequest, next: Next| …`, which answers by itself or returns what
-    ///   [`next.run(request)`](crate::handlers::Next::run) answers; or a [`WebSocketMiddleware`](crate::WebSocketMiddleware).
+    /// * A middleware is `|request: ServerRequest, next: Next| …`, or a
+    ///   [`WebSocketMiddleware`](crate::WebSocketMiddleware). It returns its own response, or the
+    ///   response of [`next.run(request)`](crate::handlers::Next::run).
     ///
-    /// Both may be asynchronous, and return a [`Response`](crate::Response) or a `Result` of one: see
-    /// [`IntoResponse`](crate::handlers::IntoResponse). A handler that panics or returns an error is answered with a 500, and the server
-    /// emits `error`. An asynchronous closure is cloned for each request, so what it captures is `Clone`, as an `Arc` is:
+    /// Both may be asynchronous, and return a [`Response`](crate::Response) or a `Result` with a
+    /// response, see [`IntoResponse`](crate::handlers::IntoResponse). If a handler panics or
+    /// returns an error, the client gets a 500, and the server emits `error`. An asynchronous
+    /// closure is cloned for each request, so its captures must be `Clone`, for example an `Arc`:
     ///
     /// ```
     /// use react_websocket::{HttpServer, Response, ServerRequest};
@@ -74,8 +83,8 @@ impl HttpServer {
     /// HttpServer::new(async move |request: ServerRequest| Response::plaintext(app.greet(request.path()).await));
     /// ```
     ///
-    /// When the client leaves before the answer, their futures are dropped at the next `.await`. Work that must be finished in any
-    /// case belongs into [`tokio::spawn`]:
+    /// If the client disconnects before the response, the futures of the handlers are dropped at an
+    /// `.await`. Put work that must always finish into [`tokio::spawn`]:
     ///
     /// ```
     /// use react_websocket::errors::BoxError;
@@ -83,29 +92,31 @@ impl HttpServer {
     ///
     /// # async fn charge(_: ServerRequest) -> Result<String, BoxError> { Ok(String::new()) }
     /// HttpServer::new(|request: ServerRequest| async {
-    ///     // It goes on, whether or not the client waits for it.
+    ///     // The task continues if the client disconnects.
     ///     let receipt = tokio::spawn(charge(request)).await??;
     ///     Ok::<_, BoxError>(Response::plaintext(receipt))
     /// });
     /// ```
     ///
-    /// For a chain that is made by configuration, see [`IntoChain`].
+    /// For a chain that is built at run time, see [`IntoChain`].
     pub fn new<M>(handlers: impl IntoChain<M>) -> HttpServer {
         HttpServer::of(handlers.into_chain(Sealed), HttpOptions::new(), Arc::default())
     }
 
-    /// Returns a server with the same handlers and listeners, and other limits and timeouts. What
-    /// `self` listens on already keeps its own.
+    /// Returns a server with the same handlers and listeners, and with other limits and timeouts.
+    /// Sockets on which `self` already listens keep their limits and timeouts.
     ///
-    /// The returned server counts anew: [`stats`](HttpServer::stats) of a clone that was made before
-    /// does not include its requests.
+    /// The returned server has new counters. [`stats`](HttpServer::stats) of an earlier clone
+    /// excludes its requests.
     pub fn with_options(self, options: HttpOptions) -> HttpServer {
         HttpServer::of(self.inner.chain.clone(), options, self.inner.events.clone())
     }
 
-    /// Serves what connects to a socket, or to several: a [`SocketServer`](crate::SocketServer), or a `Vec` or an array of them.
+    /// Accepts and serves connections of a [`SocketServer`](crate::SocketServer), or of a `Vec` or
+    /// an array of them.
     ///
-    /// Serving has begun when this returns. The [`Listening`] can be awaited, closed, or dropped, which stops nothing.
+    /// Serving has begun when this method returns. The returned [`Listening`] can be awaited or
+    /// closed. Dropping it does not stop the server.
     ///
     /// # Panics
     /// Outside of a tokio runtime with I/O and time enabled.
@@ -128,9 +139,11 @@ impl HttpServer {
         Listening::new(shutdown, failed, addresses, (options.shutdown_grace, options.shutdown_spread))
     }
 
-    /// Serves one connection on any stream of bytes: TLS, a pipe in a test, a socket that another server accepted.
+    /// Serves one connection on any stream of bytes: for example TLS, a pipe in a test, or a socket
+    /// that another server accepted.
     ///
-    /// It is served in a task of its own; the [`Serving`] can be awaited, closed, or dropped, which stops nothing.
+    /// A separate task serves the connection. The returned [`Serving`] can be awaited or closed.
+    /// Dropping it does not stop the connection.
     ///
     /// # Panics
     /// Outside of a tokio runtime with time enabled.
@@ -139,7 +152,8 @@ impl HttpServer {
         self.serve_with_addresses(stream, None, None)
     }
 
-    /// Like [`serve`](HttpServer::serve), with the addresses of the stream's ends, which requests and connections then have.
+    /// Like [`serve`](HttpServer::serve), with the addresses of the stream. Its requests and
+    /// connections then have these addresses.
     ///
     /// # Panics
     /// Outside of a tokio runtime with time enabled.
@@ -158,17 +172,21 @@ impl HttpServer {
         Serving::new(shutdown, (options.shutdown_grace, options.shutdown_spread))
     }
 
-    /// Passes a request through the middlewares and the router, without a connection: for unit tests, and behind another server.
+    /// Passes a request through the middlewares and the router, without a connection. Use it in
+    /// unit tests, and behind another server.
     ///
-    /// `request`: a [`ServerRequest`], as of [`ServerRequest::builder`], or an
-    /// [`http::Request`](https://docs.rs/http/latest/http/request/struct.Request.html) whose body is bytes.
+    /// `request` is a [`ServerRequest`], for example from [`ServerRequest::builder`], or an
+    /// [`http::Request`](https://docs.rs/http/latest/http/request/struct.Request.html) whose body
+    /// is bytes.
     ///
-    /// The future returns the response that a client would get, without the headers that depend on the connection, such as `Date`
-    /// and `Content-Length`. A failed handler's is its [error page](HttpOptions::error_page), and `error` is emitted, as on a
-    /// connection. Nothing happens before the future is polled; when it is dropped, the handlers' futures are.
+    /// The future returns the response that a client would get, without the headers that the server
+    /// adds, such as `Date` and `Content-Length`. If a handler fails, the response is the [error
+    /// page](HttpOptions::error_page), and `error` fires, as on a connection. The handlers start at
+    /// the first poll of the future. Dropping the future drops the futures of the handlers.
     ///
-    /// Of the [`HttpOptions`] only `error_page` applies: limits, timeouts and trusted proxies belong to connections. The response
-    /// to a WebSocket handshake is the 101; the WebSocket closes with 1006 when that response is dropped.
+    /// The only option of [`HttpOptions`] that applies is `error_page`: limits, timeouts and
+    /// trusted proxies belong to connections. The response to a WebSocket handshake is the 101.
+    /// When this response is dropped, the WebSocket closes with 1006.
     ///
     /// ```
     /// use react_websocket::handlers::Next;
@@ -198,7 +216,8 @@ impl HttpServer {
         }
     }
 
-    /// What the server has done so far. One that was made of it by [`with_options`](HttpServer::with_options) counts anew.
+    /// Returns the counters of the server. A server that [`with_options`](HttpServer::with_options)
+    /// returned has its own counters.
     pub fn stats(&self) -> HttpStats {
         self.inner.admission.stats()
     }

@@ -1,6 +1,7 @@
 use crate::socket::SocketServer;
 
-/// What an [`HttpServer`](crate::HttpServer) can listen on: one [`SocketServer`] or several.
+/// The sockets that an [`HttpServer`](crate::HttpServer) listens on: one [`SocketServer`] or
+/// several.
 #[derive(Debug)]
 pub struct Sockets(pub(super) Vec<SocketServer>);
 

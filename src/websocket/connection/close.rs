@@ -10,8 +10,8 @@ use crate::websocket::state::slot::{DISCARD_INPUT, PAUSED, PEER_CLOSED, Phase, S
 
 /// # Ending
 impl WebSocketConnection {
-    /// Ends the connection after the last message: sends what was written, then a Close frame with
-    /// 1000. Messages of the peer are still delivered until its Close frame.
+    /// Ends the connection: sends all written messages, then a Close frame with 1000. Messages of
+    /// the peer are still delivered until its Close frame arrives. `close` fires at the end.
     pub fn end(&self) {
         self.begin_close(close_code::NORMAL, "", false);
     }
@@ -25,24 +25,24 @@ impl WebSocketConnection {
         self.end();
     }
 
-    /// Closes the connection with 1000: sends what was written, then a Close frame. Messages of the
-    /// peer are no longer delivered. `close` fires when the peer has answered, or after
-    /// [`close_timeout`](crate::WebSocketOptions::close_timeout).
+    /// Closes the connection: sends all written messages, then a Close frame with 1000. Messages of
+    /// the peer are no longer delivered. `close` fires when the peer has answered the Close frame,
+    /// or after [`close_timeout`](crate::WebSocketOptions::close_timeout).
     pub fn close(&self) {
         self.close_with(close_code::NORMAL, "");
     }
 
-    /// Closes the connection with a code and a reason, as [`close`](WebSocketConnection::close)
-    /// does.
+    /// Closes the connection like [`close`](WebSocketConnection::close), with this code and this
+    /// reason.
     ///
-    /// A code that RFC 6455 §7.4 does not allow is not sent: for 1005 the Close frame has no code,
-    /// any other code becomes 1011. A reason longer than 123 bytes is cut.
+    /// A code that RFC 6455 §7.4 does not allow is replaced: for 1005 the Close frame has no code,
+    /// and any other code becomes 1011. A reason longer than 123 bytes is shortened.
     pub fn close_with(&self, code: u16, reason: impl AsRef<str>) {
         self.begin_close(code, reason.as_ref(), true);
     }
 
-    /// Cuts the connection at once: unsent bytes are dropped, and no Close frame is sent. `close`
-    /// fires with 1006.
+    /// Ends the connection at once: drops unsent bytes, and sends no Close frame. `close` fires
+    /// with 1006.
     pub fn terminate(&self) {
         if let Some(mut state) = self.lock().filter(|state| state.phase < Phase::Closed) {
             state.phase = Phase::Closing;
@@ -51,12 +51,13 @@ impl WebSocketConnection {
         }
     }
 
-    /// Answers the handshake with `response` instead of the 101. Returns `false` if it is too late,
-    /// because the `connection` listeners are done. Of several responses the last counts.
+    /// Refuses the handshake: answers it with `response` instead of the 101. Returns `false` if it
+    /// is too late, because the `connection` listeners have returned. If it is called several
+    /// times, the client gets the last response.
     ///
-    /// The connection emits no event, not even `close`. From then on it can neither be written nor
-    /// join a group. The middleware emits `error`. `reject` does not leave the listener: return
-    /// after it.
+    /// The connection emits no event, not even `close`. After this call `write` returns `false`,
+    /// and the connection cannot join a group. The middleware emits `error`. `reject` does not end
+    /// the listener: return after the call.
     ///
     /// ```
     /// # use react_websocket::{Response, WebSocketConnection, WebSocketMiddleware};
@@ -80,15 +81,15 @@ impl WebSocketConnection {
         true
     }
 
-    /// Pauses the connection: the socket is not read, and what was read is not delivered. TCP makes
-    /// the peer wait. Deadlines that depend on reading are suspended.
+    /// Pauses reading: the socket is not read, and no event of received bytes fires. TCP slows down
+    /// the peer. Deadlines that depend on reading are suspended.
     pub fn pause(&self) {
         if let Some(state) = self.lock() {
             self.slot().signal(&state, PAUSED);
         }
     }
 
-    /// Resumes reading.
+    /// Resumes reading after [`pause`](WebSocketConnection::pause).
     pub fn resume(&self) {
         if let Some(state) = self.lock() {
             self.slot().flags.fetch_and(!PAUSED, Ordering::Release);

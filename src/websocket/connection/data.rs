@@ -9,9 +9,9 @@ use crate::websocket::state::slot::Phase;
 
 /// # Data
 impl WebSocketConnection {
-    /// Attaches a value of the app, replacing a value of the same type: PHP's dynamic properties.
-    /// The value lives as long as the connection. Returns `false` and drops the value if the
-    /// connection has ended.
+    /// Attaches a value to the connection, and replaces an attached value of the same type: PHP's
+    /// dynamic properties. The value lives as long as the connection. If the connection has ended,
+    /// returns `false` and drops the value.
     ///
     /// ```
     /// # fn login(connection: react_websocket::WebSocketConnection) {
@@ -28,8 +28,8 @@ impl WebSocketConnection {
         self.set_shared(Arc::new(value))
     }
 
-    /// Returns the value of this type that was [set](WebSocketConnection::set). `None` if there is
-    /// none, or if the connection has ended.
+    /// Returns the value of this type that was [set](WebSocketConnection::set). Returns `None` if
+    /// there is no such value, or if the connection has ended.
     pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         let mut state = self.lock()?;
         let data = &state.app_state_if_any()?.data;
@@ -38,7 +38,8 @@ impl WebSocketConnection {
         found.downcast().ok()
     }
 
-    /// Removes and returns the value of this type that was [set](WebSocketConnection::set).
+    /// Removes and returns the value of this type that was [set](WebSocketConnection::set), or
+    /// `None`.
     pub fn take<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         let mut state = self.lock()?;
         let data = &mut state.app_state_if_any()?.data;

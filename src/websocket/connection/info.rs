@@ -9,31 +9,32 @@ use crate::websocket::state::handle::WebSocketConnection;
 
 /// # Facts
 impl WebSocketConnection {
-    /// Returns the peer's address: the client's, or on a client's connection that of the server or of its proxy.
-    /// `None` after `close`, and on a Unix socket or a stream that
-    /// has no address.
+    /// Returns the peer's address: the client's, or on a client's connection the address of the
+    /// server or of its proxy. Returns `None` after `close`, and for a Unix socket or a stream
+    /// without addresses.
     ///
-    /// Behind [trusted proxies](crate::HttpOptions::trusted_proxies) it is the address that they
-    /// wrote. The proxy's own address is [the request's
+    /// Behind [trusted proxies](crate::HttpOptions::trusted_proxies) this is the address that the
+    /// proxies wrote. The proxy's own address is [the request's
     /// `peer_address`](crate::ServerRequest::peer_address).
     pub fn remote_address(&self) -> Option<SocketAddr> {
         self.lock()?.remote
     }
 
-    /// Returns the address of this end: the one that a client connected to. `None` as with
+    /// Returns the address of this end. Returns `None` in the same cases as
     /// [`remote_address`](WebSocketConnection::remote_address).
     pub fn local_address(&self) -> Option<SocketAddr> {
         self.lock()?.local.as_deref().copied()
     }
 
-    /// Returns how many messages of groups this connection has missed as a slow consumer, under the
-    /// [policy](crate::options::SlowMemberPolicy) of the group.
+    /// Returns how many messages of groups this connection has missed because it was a slow
+    /// consumer. The [policy](crate::options::SlowMemberPolicy) of a group decides whether messages
+    /// are dropped.
     pub fn dropped(&self) -> u64 {
         self.lock().and_then(|mut state| Some(state.cold_if_any()?.dropped)).unwrap_or(0)
     }
 
-    /// Returns the error that ended the connection. It is known in listeners of `error` and
-    /// `close`, and in listeners of the middleware's `error`.
+    /// Returns the error that ended the connection, or `None`. Listeners of the connection's
+    /// `error` and `close`, and of the middleware's `error`, can read it.
     pub fn error(&self) -> Option<ConnectionError> {
         self.lock()?.cold_if_any()?.error.clone()
     }

@@ -21,14 +21,17 @@ use crate::websocket::state::handle::WebSocketConnection;
 /// | `error` | `\|reason: Option<&str>, code: Option<u16>\|`, `\|reason: Option<&str>\|`, `\|error: &ConnectionError\|` | `\|error: ConnectionError\| async move { … }` |
 /// | `close` | `\|code: u16, reason: &str\|`, `\|code: u16\|` | `\|code: u16, reason: Text\| async move { … }` |
 ///
-/// Each may take the connection first: `&WebSocketConnection`, or for an asynchronous one that takes what it owns,
+/// Each closure may take the connection as an additional first argument. Its type is
+/// `&WebSocketConnection`. In an asynchronous closure with owned arguments it is
 /// `WebSocketConnection`.
 ///
-/// A synchronous closure may change what it captures (`FnMut`). An asynchronous closure is cloned for each call, so what it
-/// captures is `Clone`: handles, senders, and anything in an `Arc`. A closure for [`once`](WebSocketConnection::once) may
-/// give away what it captures (`FnOnce`), and is not cloned.
+/// A synchronous closure may change its captures (`FnMut`). An asynchronous closure is cloned for
+/// each call, so its captures must be `Clone`: for example handles, senders, and values in an
+/// `Arc`. A closure for [`once`](WebSocketConnection::once) may consume its captures (`FnOnce`),
+/// and is not cloned.
 ///
-/// `M` tells the kinds of closures apart, and `Calls` those for `on` and for `once`; the compiler infers them.
+/// `M` distinguishes the kinds of closures, and `Calls` the closures for `on` and for `once`. The
+/// compiler infers both.
 ///
 /// This trait is sealed: only this crate implements it.
 #[diagnostic::on_unimplemented(

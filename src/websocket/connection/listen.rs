@@ -16,10 +16,10 @@ use crate::websocket::state::slot::{PENDING_CHANGES, Phase, STATE_CHANGED, State
 
 /// # Listeners
 impl WebSocketConnection {
-    /// Calls `listener` at every `event` from the next one on. [`IntoListener`] lists the closures
-    /// that fit.
+    /// Calls `listener` for every future `event`. [`IntoListener`] lists the closures that fit.
+    /// Returns the id for [`remove_listener`](WebSocketConnection::remove_listener).
     ///
-    /// On a connection that has ended, the listener is accepted and never called.
+    /// If the connection has ended, the listener is never called.
     ///
     /// ```
     /// # use react_websocket::{WebSocketConnection, WebSocketMiddleware};
@@ -32,13 +32,14 @@ impl WebSocketConnection {
     ///
     /// # Panics
     /// If there is no such event, or if the closure does not take the event's arguments. The
-    /// message lists what is possible.
+    /// message lists the events, or the arguments that fit.
     #[track_caller]
     pub fn on<M>(&self, event: &str, listener: impl IntoListener<M>) -> ListenerId {
         expect_fit(self.try_on(event, listener))
     }
 
-    /// Calls `listener` at the next `event` only, after all `on` listeners. The closure may be `FnOnce`.
+    /// Calls `listener` for the next `event` only, after all `on` listeners. The closure may be
+    /// `FnOnce`.
     ///
     /// # Panics
     /// Like [`on`](WebSocketConnection::on).
@@ -50,7 +51,8 @@ impl WebSocketConnection {
     /// Like [`on`](WebSocketConnection::on), but returns the error instead of panicking.
     ///
     /// # Errors
-    /// [`ListenerError::UnknownEvent`], [`ListenerError::WrongSignature`].
+    /// [`ListenerError::UnknownEvent`] if there is no such event, [`ListenerError::WrongSignature`]
+    /// if the closure does not take the event's arguments.
     pub fn try_on<M>(&self, event: &str, listener: impl IntoListener<M>) -> Result<ListenerId, ListenerError> {
         let listener = listener.into_listener();
         let event = NAMES.resolve(event)?;
@@ -67,8 +69,8 @@ impl WebSocketConnection {
         Ok(self.add(event, Rank::Once, listener.fit(event)?))
     }
 
-    /// Removes a listener. Removing a listener twice does nothing. During an emission it takes
-    /// effect at the next one.
+    /// Removes a listener. Removing a listener again does nothing. A listener that is removed
+    /// during an event is still called for this event.
     pub fn remove_listener(&self, id: ListenerId) {
         self.change(Change::Remove(id), |other| *other == id);
     }
@@ -93,7 +95,8 @@ impl WebSocketConnection {
         self.lock().map_or(0, |state| state.registered.iter().filter(|id| id.event == event).count())
     }
 
-    /// Like `on("text", …)`, but the compiler checks the event and infers the argument's type.
+    /// Like `on("text", …)`, but the compiler checks the event's name and infers the argument's
+    /// type.
     pub fn on_text<R: ListenerOutput>(&self, listener: impl FnMut(&str) -> R + Send + 'static) -> ListenerId {
         self.add_typed(TEXT, listener)
     }

@@ -5,16 +5,16 @@ use crate::protocol::Opcode;
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::handle::WebSocketConnection;
 
-/// A message that is written in pieces, each sent as a fragment (RFC 6455 §5.4). Use it for a
-/// message that is too large to hold in memory, or not complete yet.
+/// A writer of one message in pieces. Each piece is sent as a fragment (RFC 6455 §5.4). Use it for
+/// a message that is too large for memory, or not complete yet.
 /// [`begin_text`](WebSocketConnection::begin_text) and
 /// [`begin_binary`](WebSocketConnection::begin_binary) return it.
 ///
-/// Pings and pongs are sent between the pieces. Other messages of the connection wait until this
-/// one is [ended](MessageWriter::end), and count as unsent bytes meanwhile.
+/// Pings and pongs are sent between the pieces. Other messages of the connection wait for the
+/// [end](MessageWriter::end) of this message, and count as unsent bytes.
 ///
-/// Dropping the writer before the end of the message fails the connection with 1011, so that half a
-/// message does not look like a whole one.
+/// If the writer is dropped after its first piece, without `end`, the connection fails with 1011.
+/// So half a message never looks complete. Dropping a writer without any piece has no effect.
 ///
 /// ```
 /// # fn send_report(connection: react_websocket::WebSocketConnection, lines: impl Iterator<Item = String>) {
@@ -82,8 +82,8 @@ impl<T: Payload> MessageWriter<T> {
         MessageWriter { connection, ticket, begun: false, ended: false, payload: std::marker::PhantomData }
     }
 
-    /// Ends the message. Messages that waited for its end are sent. Returns what
-    /// [`WebSocketConnection::write`] returns.
+    /// Ends the message, and sends the messages that waited for its end. Returns the same as
+    /// [`WebSocketConnection::write`].
     pub fn end(mut self) -> bool {
         self.ended = true;
         self.connection.write_fragment(self.ticket, true, self.opcode(), &[])

@@ -22,24 +22,25 @@ const CONTROL_MAX: usize = 125;
 impl WebSocketConnection {
     /// Sends a text message.
     ///
-    /// Returns `true` while fewer bytes than the soft limit (64 KiB) are unsent. Returns `false` at
-    /// or above it: the message is accepted all the same, but wait for `drain` before the next
-    /// write. Also returns `false` if the connection is closed or closing: the message is dropped.
-    /// A write at or above the hard limit (4 MiB) fails the connection with 1013.
+    /// Returns `true` if the unsent bytes are below the soft limit (default: 64 KiB). Otherwise it
+    /// accepts the message and returns `false`: wait for `drain` before the next write. It also
+    /// returns `false`, and drops the message, if the connection is closing or closed. A write at
+    /// or above the hard limit (default: 4 MiB) fails the connection with 1013.
     ///
-    /// The message leaves at the end of the present turn, when the listeners of everything received
-    /// have returned. Outside of listeners it leaves at once; see [`cork`](crate::cork). A message
-    /// that is written in a `connection` listener leaves after the 101.
+    /// In a listener the message is sent at the end of the current turn, when all listeners of the
+    /// received messages have returned. Outside of listeners it is sent at once;
+    /// [`cork`](crate::cork) combines several messages. A message that a `connection` listener
+    /// writes is sent after the 101 response.
     pub fn write(&self, text: impl AsRef<str>) -> bool {
         self.write_frame(Opcode::Text, text.as_ref().as_bytes())
     }
 
-    /// Sends a binary message. Returns what [`write`](WebSocketConnection::write) returns.
+    /// Sends a binary message. Returns the same as [`write`](WebSocketConnection::write).
     pub fn write_binary(&self, bytes: impl AsRef<[u8]>) -> bool {
         self.write_frame(Opcode::Binary, bytes.as_ref())
     }
 
-    /// Sends a text or binary message. Returns what [`write`](WebSocketConnection::write) returns.
+    /// Sends a text or binary message. Returns the same as [`write`](WebSocketConnection::write).
     pub fn write_message(&self, message: &Message) -> bool {
         match message {
             Message::Text(text) => self.write(text),
@@ -47,8 +48,8 @@ impl WebSocketConnection {
         }
     }
 
-    /// Sends a value as JSON, in a text message. Returns what [`write`](WebSocketConnection::write)
-    /// returns.
+    /// Sends a value as JSON, in a text message. Returns the same as
+    /// [`write`](WebSocketConnection::write).
     ///
     /// ```
     /// # fn serve(connection: react_websocket::WebSocketConnection) {
@@ -57,19 +58,20 @@ impl WebSocketConnection {
     /// ```
     ///
     /// # Errors
-    /// If the value cannot be JSON, such as a map whose keys are not strings. No message is sent
-    /// then.
+    /// If the value cannot be converted to JSON, for example a map whose keys are not strings. In
+    /// this case no message is sent.
     #[cfg(feature = "json")]
     pub fn write_json(&self, value: &(impl serde::Serialize + ?Sized)) -> Result<bool, serde_json::Error> {
         // JSON is UTF-8.
         Ok(self.write_frame(Opcode::Text, &serde_json::to_vec(value)?))
     }
 
-    /// Waits until fewer bytes than the soft limit are unsent, then sends a text message. It
+    /// Waits until the unsent bytes are below the soft limit, then sends a text message. This
     /// combines [`write`](WebSocketConnection::write) and `drain` for asynchronous code.
     ///
-    /// A listener of the same connection may await it, since the socket is written meanwhile. In a
-    /// `connection` listener, where there is no socket yet, it does not wait.
+    /// A listener of the same connection may await it, because the connection sends bytes while the
+    /// listener waits. In a `connection` listener it does not wait, because the connection is not
+    /// open yet.
     ///
     /// # Errors
     /// [`Closed`] if the connection closes or ends before the message is accepted.
@@ -95,9 +97,9 @@ impl WebSocketConnection {
         MessageWriter::begin(*self)
     }
 
-    /// Sends a ping with a payload of at most 125 bytes (RFC 6455 §5.5). The answer fires `pong`
-    /// with the same payload. Returns `false` if the payload is longer, or if the connection is
-    /// closed or closing.
+    /// Sends a ping with a payload of at most 125 bytes (RFC 6455 §5.5). When the peer answers,
+    /// `pong` fires with the same payload. Returns `false` if the payload is longer, or if the
+    /// connection is closing or closed.
     ///
     /// The crate pings connections automatically, see
     /// [`WebSocketOptions::ping_interval`](crate::WebSocketOptions::ping_interval).
@@ -105,18 +107,18 @@ impl WebSocketConnection {
         self.write_control(Opcode::Ping, payload.as_ref())
     }
 
-    /// Sends a pong: the answer to a `ping` if [`auto_pong`](crate::WebSocketOptions::auto_pong) is
-    /// off. Returns what [`ping`](WebSocketConnection::ping) returns.
+    /// Sends a pong. Use it to answer a `ping` if [`auto_pong`](crate::WebSocketOptions::auto_pong)
+    /// is off. Returns the same as [`ping`](WebSocketConnection::ping).
     pub fn pong(&self, payload: impl AsRef<[u8]>) -> bool {
         self.write_control(Opcode::Pong, payload.as_ref())
     }
 
-    /// Returns the number of unsent bytes: accepted, but not in the socket yet.
+    /// Returns the number of unsent bytes: accepted by `write`, but not yet in the kernel.
     pub fn buffered_amount(&self) -> usize {
         self.lock().map_or(0, |state| state.unsent())
     }
 
-    /// Returns whether the connection accepts messages: it is neither closing nor closed.
+    /// Returns whether the connection accepts messages. Returns `false` if it is closing or closed.
     pub fn is_writable(&self) -> bool {
         self.lock().is_some_and(|state| state.is_writable())
     }

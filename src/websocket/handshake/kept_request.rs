@@ -26,18 +26,20 @@ fn parts(kept: &[u8]) -> (&[u8], &[u8]) {
 
 /// # Facts
 impl WebSocketConnection {
-    /// Returns the request that began the connection. `None` once the connection has ended and its
-    /// `close` listeners have been called.
+    /// Returns the request of the connection's handshake: PHP's `getRequest`. Returns `None` when
+    /// the connection has ended and its `close` listeners have been called.
     ///
-    /// In the middleware's `connection` and `error` listeners it is the whole request. Afterwards
-    /// it is reduced, so that an idle connection takes little memory. A reduced request has the
-    /// target (path and query), the addresses of the client and of the server, and the headers that
-    /// [`WebSocketOptions::keep_headers`](crate::WebSocketOptions::keep_headers) names. It lacks
-    /// all other headers, the attributes that middlewares attached, and the
+    /// In the middleware's `connection` and `error` listeners this is the whole request. After
+    /// these listeners the request is reduced, so that an idle connection takes little memory. A
+    /// reduced request has the target (path and query), the addresses of the client and of the
+    /// server, and the headers that
+    /// [`WebSocketOptions::keep_headers`](crate::WebSocketOptions::keep_headers) names. It does not
+    /// have other headers, the attributes that middlewares attached, and the
     /// [`peer_address`](ServerRequest::peer_address).
-    /// [`WebSocketOptions::keep_request`](crate::WebSocketOptions::keep_request) keeps all of it.
+    /// [`WebSocketOptions::keep_request`](crate::WebSocketOptions::keep_request) keeps the whole
+    /// request.
     ///
-    /// Each call builds the reduced request anew.
+    /// Each call builds a new reduced request.
     ///
     /// ```
     /// use react_websocket::{WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
@@ -64,7 +66,8 @@ impl WebSocketConnection {
         ServerRequest::restore(request, client, local)
     }
 
-    /// Returns the subprotocol that was agreed on, if any. `None` if the connection has ended.
+    /// Returns the negotiated subprotocol. Returns `None` if there is no subprotocol, or if the
+    /// connection has ended.
     pub fn subprotocol(&self) -> Option<Arc<str>> {
         let mut state = self.lock()?;
         let shared = state.shared.clone()?;

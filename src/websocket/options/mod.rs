@@ -15,10 +15,10 @@ use crate::runtime::clock::nanos;
 use crate::websocket::options::origins::Origins;
 use crate::websocket::options::subprotocol::SubprotocolSelector;
 
-/// How the connections of a [`WebSocketMiddleware`](crate::WebSocketMiddleware) behave: limits, timeouts, and
-/// the handshake.
+/// The options of the connections of a [`WebSocketMiddleware`](crate::WebSocketMiddleware): limits,
+/// timeouts, and rules of the handshake.
 ///
-/// A setting that takes an `Option` is switched off by `None`.
+/// `None` switches off an option that takes an `Option`.
 ///
 /// ```
 /// use react_websocket::options::Origins;
@@ -98,131 +98,135 @@ impl WebSocketOptions {
         }
     }
 
-    /// Maximum size of a message in bytes, all its fragments together. Default: 1 MiB. A larger message fails
-    /// the connection with 1009, as soon as the header of a frame announces it.
+    /// Maximum size of a message in bytes, all its fragments together. Default: 1 MiB. A larger
+    /// message fails the connection with 1009, when a frame header announces the size.
     pub fn max_message_size(mut self, bytes: usize) -> WebSocketOptions {
         self.limits.max_message_size = bytes;
         self
     }
 
-    /// Maximum size of a frame in bytes. Default: 1 MiB. A larger frame fails the connection with 1009, as soon
-    /// as its header announces it.
+    /// Maximum size of a frame in bytes. Default: 1 MiB. A larger frame fails the connection with
+    /// 1009, when its header has arrived.
     pub fn max_frame_size(mut self, bytes: usize) -> WebSocketOptions {
         self.limits.max_frame_size = bytes;
         self
     }
 
-    /// Maximum number of frames in a message. Empty frames count. Default: 4,096. A message of more frames
-    /// fails the connection with 1008.
+    /// Maximum number of frames in a message, empty frames included. Default: 4,096. A message of
+    /// more frames fails the connection with 1008.
     ///
-    /// With the default, each fragment of a 1 MiB message has 256 bytes. Peers have no reason to send smaller
-    /// fragments.
+    /// With the defaults, a message of 1 MiB can have fragments of 256 bytes. Peers have no reason
+    /// to send smaller fragments.
     pub fn max_fragments(mut self, frames: u32) -> WebSocketOptions {
         self.limits.max_fragments = frames;
         self
     }
 
-    /// Maximum rate of pings that are answered. Default: 200 at once, then 100 per second. A peer that exceeds
-    /// it fails the connection with 1008.
+    /// Maximum rate of pings. Default: 200 at once, then 100 per second. A peer that exceeds the
+    /// rate fails the connection with 1008.
     ///
-    /// Pongs do not count, since they need no answer. While reading is paused or a listener is slow, up to
-    /// 10,000 pings may pile up. One pong then answers all pings that exceed the rate (RFC 6455 §5.5.3).
+    /// Pongs do not count, because they need no answer. While reading is paused or a listener is
+    /// slow, up to 10,000 pings may accumulate. Then one pong answers all pings that exceed the
+    /// rate (RFC 6455 §5.5.3).
     pub fn control_rate(mut self, rate: impl Into<Option<ControlRate>>) -> WebSocketOptions {
         self.control_rate = rate.into();
         self
     }
 
-    /// Maximum number of messages per second from one peer. Default: off. When a peer exceeds it, reading
-    /// pauses, and TCP slows the peer down. No message is dropped.
+    /// Maximum number of messages per second from one peer. Default: off. When a peer exceeds the
+    /// rate, reading pauses, and TCP slows down the peer. No message is dropped.
     pub fn message_rate(mut self, per_second: impl Into<Option<u32>>) -> WebSocketOptions {
         self.message_rate = per_second.into();
         self
     }
 
-    /// Whether each ping is answered with a pong automatically. Default: on. ReactPHP has the opposite option,
-    /// `no_auto_pong`.
+    /// Sets whether the connection answers each ping with a pong automatically. Default: on.
+    /// ReactPHP has the opposite option, `no_auto_pong`.
     pub fn auto_pong(mut self, on: bool) -> WebSocketOptions {
         self.auto_pong = on;
         self
     }
 
-    /// How often the peer is pinged. Default: 20 s. Each interval varies by up to 10 %, so that connections of
-    /// the same second drift apart.
+    /// Interval of the pings to the peer. Default: 20 s. Each interval varies by up to 10 %, so
+    /// that connections of the same second do not send their pings together.
     ///
-    /// Most proxies drop a connection on which nothing moves for 60 s, some after 30 s.
+    /// Most proxies drop a connection without traffic after 60 s, some after 30 s.
     pub fn ping_interval(mut self, interval: impl Into<Option<Duration>>) -> WebSocketOptions {
         self.ping_interval = interval.into();
         self
     }
 
-    /// How long a peer may stay silent after a ping. Default: 20 s. A peer that exceeds it fails with 1006:
-    /// `error` and `close` fire, and the socket is dropped.
+    /// Maximum time of silence after a ping. Default: 20 s. After this time the connection fails
+    /// with 1006: `error` and `close` fire, and the socket is dropped.
     ///
-    /// The time begins when the ping has left. Everything that is received is a sign of life. While data that
-    /// was sent before the ping is under way, every acknowledgement of it is a sign of life, too.
+    /// The time begins when the ping was sent. Every received byte shows that the peer is alive.
+    /// While earlier bytes are not acknowledged, every acknowledgement also shows that the peer is
+    /// alive.
     ///
-    /// A peer whose system has stopped answering is found within this time. A peer whose system answers, but
-    /// which reads nothing, may still have unread data. If more than 64 KiB were sent to it lately, it has one
-    /// more second for each 8 KiB of them, and nine minutes at most.
+    /// If the peer's system has stopped answering, the dead peer is detected within this time. If
+    /// only the peer has stopped reading, its system may have unread data. After more than 64 KiB
+    /// of recently sent bytes, the peer gets one more second for each 8 KiB, and at most nine
+    /// minutes.
     ///
-    /// The time does not count while reading is paused, nor while the socket is full. A full socket is subject
-    /// to [`write_timeout`](WebSocketOptions::write_timeout).
+    /// The time is suspended while reading is paused or the socket is full. For a full socket
+    /// [`write_timeout`](WebSocketOptions::write_timeout) applies.
     pub fn pong_timeout(mut self, timeout: impl Into<Option<Duration>>) -> WebSocketOptions {
         self.pong_timeout = timeout.into();
         self
     }
 
-    /// How long a peer may send no message. Default: off, since a chat is silent for hours. A peer that exceeds
-    /// it is closed with 1001.
+    /// Maximum time without a message from the peer. Default: off, because a chat can be silent for
+    /// hours. After this time the connection is closed with 1001.
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> WebSocketOptions {
         self.idle_timeout = timeout.into();
         self
     }
 
-    /// Maximum age of a connection. Default: off. An older connection is closed with 1001.
+    /// Maximum age of a connection. Default: off. At this age the connection is closed with 1001.
     pub fn max_lifetime(mut self, age: impl Into<Option<Duration>>) -> WebSocketOptions {
         self.max_lifetime = age.into();
         self
     }
 
-    /// How long a peer may take to answer a Close frame, from when the frame has left. Default: 10 s. The
-    /// socket of a peer that exceeds it is dropped, and `close` fires with 1006.
+    /// Maximum time until the peer answers a Close frame, from the sending of the frame. Default:
+    /// 10 s. After this time the socket is dropped, and `close` fires with 1006.
     ///
-    /// Until the peer's system has acknowledged the Close frame and what was written before it,
-    /// [`write_timeout`](WebSocketOptions::write_timeout) applies. A peer whose system has everything may not
-    /// have read it yet. It has more time under the same rule as in
+    /// Until the peer's system has acknowledged the Close frame and all earlier bytes,
+    /// [`write_timeout`](WebSocketOptions::write_timeout) applies. The peer may not have read these
+    /// bytes yet. So it gets more time by the same rule as in
     /// [`pong_timeout`](WebSocketOptions::pong_timeout).
     ///
-    /// Messages that the peer sent before its Close frame are delivered. Each asynchronous listener may take as
-    /// long as this timeout. If the peer is still there, all listeners together may take six times as long in
-    /// addition.
+    /// Messages that the peer sent before its Close frame are delivered. Each asynchronous listener
+    /// may take as long as this timeout. While the peer is still connected, all listeners together
+    /// may take six times as long in addition.
     pub fn close_timeout(mut self, timeout: Duration) -> WebSocketOptions {
         self.close_timeout = timeout;
         self
     }
 
-    /// How long a peer may take none of the bytes that were written to it. Default: 30 s. A peer that exceeds
-    /// it fails with 1006: `error` and `close` fire, and the socket is dropped.
+    /// Maximum time without an acknowledgement of sent bytes. Default: 30 s. After this time the
+    /// connection fails with 1006: `error` and `close` fire, and the socket is dropped.
     ///
-    /// On Linux, every byte that the peer acknowledges restarts the time. On other systems, every byte that the
-    /// socket accepts restarts it. The peer is checked once a second, so that a dead one is found within this
-    /// time and a second.
+    /// On Linux, every byte that the peer acknowledges restarts the time. On other systems, every
+    /// byte that the socket accepts restarts it. The driver checks the peer once a second, so a
+    /// dead peer is detected at most one second after this time.
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> WebSocketOptions {
         self.write_timeout = timeout.into();
         self
     }
 
-    /// How long an asynchronous [`with_verify`](crate::WebSocketMiddleware::with_verify) closure and
-    /// asynchronous `connection` listeners may take to decide, all together. Default: 10 s. A handshake that
-    /// exceeds it is refused with 503.
+    /// Maximum total time of an asynchronous
+    /// [`with_verify`](crate::WebSocketMiddleware::with_verify) closure and asynchronous
+    /// `connection` listeners. Default: 10 s. A handshake that takes longer is refused with 503.
     pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> WebSocketOptions {
         self.handshake_timeout = timeout.into();
         self
     }
 
-    /// Soft limit on unsent bytes. Default: 64 KiB, as in ReactPHP. At or above it, `write` returns `false`.
-    /// When fewer bytes are unsent again, `drain` fires. A soft limit above the hard limit counts as the hard
-    /// limit, and 0 as 1.
+    /// Soft limit on unsent bytes. Default: 64 KiB, as in ReactPHP. If the unsent bytes are at or
+    /// above the limit after a write, `write` returns `false`. When they have fallen below the
+    /// limit, `drain` fires. A soft limit above the hard limit counts as the hard limit, and 0
+    /// counts as 1.
     pub fn write_buffer_soft_limit(mut self, bytes: usize) -> WebSocketOptions {
         self.write_buffer_soft_limit = bytes;
         self
@@ -230,45 +234,47 @@ impl WebSocketOptions {
 
     /// Hard limit on unsent bytes. Default: 4 MiB. A write at or above it fails the connection with 1013.
     ///
-    /// The limit is checked before a message is added, so that one large message always fits a peer that reads.
+    /// The limit is checked before a message is added. So a peer that reads can get a message that
+    /// is larger than the limit.
     pub fn write_buffer_hard_limit(mut self, bytes: usize) -> WebSocketOptions {
         self.write_buffer_hard_limit = bytes;
         self
     }
 
-    /// Maximum number of bytes read ahead while an asynchronous listener runs, so that pings are answered.
-    /// Default: 64 KiB. Reading pauses at this limit.
+    /// Maximum number of bytes that are read ahead while an asynchronous listener runs. Default: 64
+    /// KiB. At this limit reading pauses. Reading ahead allows the connection to answer pings.
     pub fn read_ahead(mut self, bytes: usize) -> WebSocketOptions {
         self.read_ahead = bytes;
         self
     }
 
-    /// Maximum number of frames and of bytes that one connection handles before other connections have their
-    /// turn. Default: 64 frames and 256 KiB, some tens of microseconds of work each. 0 counts as 1.
+    /// Maximum number of frames, and of bytes, that one connection handles before its task yields
+    /// to others. Default: 64 frames and 256 KiB, each some tens of microseconds of work. 0 counts
+    /// as 1.
     pub fn turn_budget(mut self, frames: usize, bytes: usize) -> WebSocketOptions {
         self.turn_budget = (frames.max(1), isize::try_from(bytes.max(1)).unwrap_or(isize::MAX));
         self
     }
 
-    /// How long listeners may keep their thread before they count as slow. Default: 100 ms, measured to a few
-    /// milliseconds. Slow listeners are counted in
-    /// [`WebSocketStats::slow_listeners`](crate::stats::WebSocketStats::slow_listeners), and the feature `tracing`
-    /// logs a warning.
+    /// Time after which listeners count as slow. Default: 100 ms, measured to a few milliseconds.
+    /// Slow listeners are counted in
+    /// [`WebSocketStats::slow_listeners`](crate::stats::WebSocketStats::slow_listeners), and the
+    /// feature `tracing` logs a warning.
     ///
-    /// The time is that of all listeners of one turn together, or of one handshake. Meanwhile no other
-    /// connection of that thread is served. Work that takes long belongs in an asynchronous listener or in
-    /// `tokio::task::spawn_blocking`.
+    /// The measured time is the total time of all listeners of one turn, or of one handshake.
+    /// During this time the thread serves no other connection. Move long work into an asynchronous
+    /// listener or into `tokio::task::spawn_blocking`.
     pub fn slow_listener_warning(mut self, time: impl Into<Option<Duration>>) -> WebSocketOptions {
         self.slow_listener_warning = time.into().map_or(u64::MAX, nanos);
         self
     }
 
-    /// Subprotocols that the server speaks, the most wanted first. The first of them that the
-    /// client offered is agreed on. If the client offered none of them, no subprotocol is. Default:
-    /// none.
+    /// Sets the subprotocols that the server speaks, in the order of preference. The server selects
+    /// the first subprotocol of this list that the client offers. If the client offers no
+    /// subprotocol of the list, the connection has no subprotocol. Default: none.
     ///
     /// # Panics
-    /// If a name is not a token (RFC 6455 section 4.1), so that no client could offer it.
+    /// If a name is not a token (RFC 6455 section 4.1). No client could offer such a name.
     #[track_caller]
     pub fn subprotocols<S: Into<Arc<str>>>(mut self, names: impl IntoIterator<Item = S>) -> WebSocketOptions {
         let names: Vec<Arc<str>> = names.into_iter().map(Into::into).collect();
@@ -279,13 +285,13 @@ impl WebSocketOptions {
         self
     }
 
-    /// Has a closure select the subprotocol by the request and by what the client offered, instead
-    /// of [`subprotocols`](WebSocketOptions::subprotocols).
+    /// Sets a closure that selects the subprotocol from the request and the offered subprotocols,
+    /// instead of [`subprotocols`](WebSocketOptions::subprotocols).
     ///
-    /// It is called for each handshake that is in order and offers a subprotocol, before
-    /// [`with_verify`](crate::WebSocketMiddleware::with_verify)'s closure. It returns one of the
-    /// offered names, or `None` for no subprotocol. If it panics or returns another name, the
-    /// handshake is refused with a 500.
+    /// The closure is called for each valid handshake that offers a subprotocol, before the closure
+    /// of [`with_verify`](crate::WebSocketMiddleware::with_verify). It returns one of the offered
+    /// names, or `None` for no subprotocol. If it panics or returns another name, the handshake is
+    /// refused with a 500.
     ///
     /// ```
     /// use react_websocket::WebSocketOptions;
@@ -303,23 +309,25 @@ impl WebSocketOptions {
         self
     }
 
-    /// Whether a client is refused with 400 if no subprotocol is agreed on. Default: off.
+    /// Sets whether a handshake without a selected subprotocol is refused with 400. Default: off.
     pub fn require_subprotocol(mut self, on: bool) -> WebSocketOptions {
         self.require_subprotocol = on;
         self
     }
 
-    /// Which pages may connect. By default those of the same host, and clients that are no browsers.
+    /// Sets which web pages may connect. Default: pages of the same host and port. A client without
+    /// an `Origin` header may always connect.
     pub fn origins(mut self, origins: Origins) -> WebSocketOptions {
         self.origins = origins;
         self
     }
 
-    /// The headers that [`connection.request()`](crate::WebSocketConnection::request) still has when the `connection`
-    /// listeners are done. Default: none. All lines of a header are kept, for as long as the connection lives.
+    /// Sets the headers that [`connection.request()`](crate::WebSocketConnection::request) keeps
+    /// after the `connection` listeners have returned. Default: none. All lines of a header are
+    /// kept for the life of the connection.
     ///
     /// # Panics
-    /// If one is not the name of a header.
+    /// If a name is not a valid header name.
     #[track_caller]
     pub fn keep_headers<S: AsRef<str>>(mut self, names: impl IntoIterator<Item = S>) -> WebSocketOptions {
         self.keep_headers.clear();
@@ -333,39 +341,41 @@ impl WebSocketOptions {
         self
     }
 
-    /// Whether [`connection.request()`](crate::WebSocketConnection::request) is the whole request for as long as the
-    /// connection lives, with all headers and attributes. Default: off, since that takes more memory than all else of an
-    /// idle connection. The path, the query and the addresses are kept anyway, and a few headers by
-    /// [`keep_headers`](WebSocketOptions::keep_headers).
+    /// Sets whether [`connection.request()`](crate::WebSocketConnection::request) keeps the whole
+    /// request, with all headers and attributes, for the life of the connection. Default: off,
+    /// because the request takes more memory than everything else of an idle connection. The path,
+    /// the query and the addresses are always kept, and
+    /// [`keep_headers`](WebSocketOptions::keep_headers) keeps single headers.
     pub fn keep_request(mut self, on: bool) -> WebSocketOptions {
         self.keep_request = on;
         self
     }
 
-    /// Maximum number of groups that one connection may be in. Default: 1,024. Joining one more is a
+    /// Maximum number of groups of one connection. Default: 1,024. Joining a further group returns
     /// [`GroupError::TooManyGroups`](crate::errors::GroupError::TooManyGroups).
     pub fn max_groups_per_connection(mut self, groups: usize) -> WebSocketOptions {
         self.max_groups_per_connection = groups;
         self
     }
 
-    /// Maximum size of a group's name in bytes. Default: 256. A longer name is a
-    /// [`GroupError::NameTooLong`](crate::errors::GroupError::NameTooLong).
+    /// Maximum size of a group's name in bytes. Default: 256. Joining a group with a longer name
+    /// returns [`GroupError::NameTooLong`](crate::errors::GroupError::NameTooLong).
     pub fn max_group_name(mut self, bytes: usize) -> WebSocketOptions {
         self.max_group_name = bytes;
         self
     }
 
-    /// Returns the most memory that one connection can take, in bytes. The sum has these parts: the message
-    /// that is being received, the bytes read ahead, the unsent bytes, and 16 KiB for everything else. Unsent
-    /// bytes are at most the hard limit and one message. The request's target may take 8 KiB of the 16 (see
+    /// Returns the maximum memory of one connection, in bytes. This is the sum of the received
+    /// message, the bytes that are read ahead, the unsent bytes, and 16 KiB for everything else.
+    /// The unsent bytes are at most the hard limit and one message. The request's target may take 8
+    /// KiB of the 16 KiB (see
     /// [`HttpOptions::max_request_line`](crate::HttpOptions::max_request_line)).
     ///
-    /// These come on top: what the app's listeners hold, the headers that
-    /// [`keep_headers`](WebSocketOptions::keep_headers) names, the requests of
-    /// [`keep_request`](WebSocketOptions::keep_request), and what a
-    /// [`SlowMemberPolicy`](crate::options::SlowMemberPolicy) keeps for slow consumers. Multiply the sum by the number
-    /// of connections to find the memory that a server needs.
+    /// The sum excludes the memory of the app's listeners, the headers of
+    /// [`keep_headers`](WebSocketOptions::keep_headers), and the requests of
+    /// [`keep_request`](WebSocketOptions::keep_request). It also excludes the messages that a
+    /// [`SlowMemberPolicy`](crate::options::SlowMemberPolicy) keeps for slow consumers. Multiply
+    /// the sum by the number of connections to calculate the memory of a server.
     pub fn worst_case_bytes(&self) -> usize {
         // A buffer that grows by doubling can have twice what is in it.
         let message = self.limits.max_message_size.saturating_mul(2);

@@ -5,16 +5,16 @@ use http::header::{HeaderMap, ORIGIN};
 use crate::websocket::options::origin_pattern::Pattern;
 use crate::websocket::options::site::is_of_host;
 
-/// Which web pages may open a connection (RFC 6455 section 10.2).
+/// The web pages that may open a connection (RFC 6455 section 10.2).
 ///
-/// A browser sends in `Origin` which site a page belongs to, and it sends the visitor's cookies
-/// along. Without a rule, any page in the world could use your service in your visitors' name. A
-/// client without `Origin` is not a browser, and always passes. Tell such clients
-/// apart by a token or a password.
+/// A browser sends the site of a page in the header `Origin`, and also sends the user's cookies.
+/// Without a rule, any web page could use your service in the name of your users. A client without
+/// `Origin` is not a browser, and is always allowed. Authenticate such clients with a token or a
+/// password.
 ///
-/// A page that is not allowed gets a 403 without the reason. The reason is in the middleware's
-/// `error` event, in [`HandshakeError::Origin`](crate::errors::HandshakeError::Origin), and in the lines of
-/// the feature `tracing`.
+/// A page that is not allowed gets a 403 without the reason. The middleware's `error` event has the
+/// reason, [`HandshakeError::Origin`](crate::errors::HandshakeError::Origin), and the feature
+/// `tracing` logs it.
 ///
 /// ```
 /// use react_websocket::options::Origins;
@@ -34,29 +34,28 @@ enum Rule {
 }
 
 impl Origins {
-    /// Allows pages of the [host](crate::ServerRequest::host) and port that the request itself is
-    /// for. The default.
+    /// Allows pages of the same [host](crate::ServerRequest::host) and port as the request. The
+    /// default.
     ///
-    /// Behind a proxy that changes `Host` no page is of that host. Have the proxy pass `Host` on,
-    /// or have it write the client's host for [`TrustedProxies`](crate::options::TrustedProxies), or use a
+    /// If a proxy changes `Host`, no page has the same host. There are three solutions: the proxy
+    /// passes `Host` on, the proxy writes the client's host for
+    /// [`TrustedProxies`](crate::options::TrustedProxies), or the app uses a
     /// [`list`](Origins::list).
     pub fn same_host() -> Origins {
         Origins(Rule::SameHost)
     }
 
-    /// Allows pages of the [host](crate::ServerRequest::host) that the request itself is for, on
-    /// any port. This fits a page on port 80 whose WebSockets are on port 8080, as is usual with
-    /// PHP.
+    /// Allows pages of the same [host](crate::ServerRequest::host) as the request, on any port. Use
+    /// it if a page on port 80 opens WebSockets on port 8080, as is usual with PHP.
     ///
-    /// The price: whatever serves pages on another port of the host may connect, in the name of its
-    /// visitors. Cookies do not heed ports either (RFC 6265 section 8.5), so such a page could read
-    /// most cookies of the host anyway. `localhost` and `127.0.0.1` are two hosts.
+    /// The price: a page of any server on another port of the host may connect in the name of its
+    /// users. Cookies do not depend on the port (RFC 6265 section 8.5), so such a page could
+    /// already read most cookies of the host. `localhost` and `127.0.0.1` are two hosts.
     pub fn same_host_any_port() -> Origins {
         Origins(Rule::SameHostAnyPort)
     }
 
-    /// Allows all pages: for public services that know their clients by something else than
-    /// cookies.
+    /// Allows all pages. Use it for public services that do not identify their clients by cookies.
     pub fn any() -> Origins {
         Origins(Rule::Any)
     }
@@ -65,10 +64,10 @@ impl Origins {
     ///
     /// | Entry | Allows |
     /// |---|---|
-    /// | `https://example.com`, `http://localhost:3000` | this origin; case, a slash at the end and the scheme's own port do not count |
+    /// | `https://example.com`, `http://localhost:3000` | this origin; case, a slash at the end and the default port of the scheme do not matter |
     /// | `https://*.example.com` | all subdomains of `example.com`, but not `example.com` itself |
     /// | `http://localhost:*` | any port |
-    /// | `null`, `file://` | what browsers send for pages without a host |
+    /// | `null`, `file://` | the values that browsers send for pages without a host |
     /// | `app://localhost`, `chrome-extension://…` | other schemes in the same way |
     ///
     /// # Panics

@@ -59,8 +59,9 @@ fn forbidden() -> Rejection {
 /// A closure for [`with_verify`](crate::WebSocketMiddleware::with_verify): `|request: ServerRequest|`, synchronous or
 /// asynchronous.
 ///
-/// It returns what [`IntoVerdict`] lists. An asynchronous closure is cloned for each handshake, so what it captures is
-/// `Clone`: handles, senders, and anything in an `Arc`. `M` tells the kinds apart; the compiler infers it.
+/// The closure returns one of the types of [`IntoVerdict`]. An asynchronous closure is cloned for
+/// each handshake, so its captures must be `Clone`: for example handles, senders, and values in an
+/// `Arc`. `M` distinguishes the kinds; the compiler infers `M`.
 ///
 /// This trait is sealed: only this crate implements it.
 #[diagnostic::on_unimplemented(
@@ -124,11 +125,11 @@ where
 /// | `Err(response)` | refused with this [`Response`](crate::Response) |
 /// | `Err(error)` with any other error | refused with 500 |
 ///
-/// A value may have any type except those that can mean a refusal themselves. An `Option`, a
-/// `Result`, a `Response` or a future inside of `Ok` does not compile. Unwrap it before, with `?`
-/// and `ok_or`: `find(token).await?.ok_or_else(|| Response::new(403))`.
+/// A value may have any type that cannot mean a refusal itself. An `Option`, a `Result`, a
+/// `Response` or a future inside `Ok` does not compile. First unwrap it with `?` and `ok_or`:
+/// `find(token).await?.ok_or_else(|| Response::new(403))`.
 ///
-/// `K` tells the types apart; the compiler infers it.
+/// `K` distinguishes the types; the compiler infers `K`.
 ///
 /// This trait is sealed: only this crate implements it.
 #[diagnostic::on_unimplemented(

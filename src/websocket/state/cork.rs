@@ -52,8 +52,8 @@ const FLUSH_MAX: usize = if cfg!(models) { 1 } else { 256 };
 /// A log of more bytes is not extended, since members with unsent bytes keep all of it in memory.
 const LOG_MAX: usize = 256 * 1024;
 
-/// Runs `work`, and sends the messages that it writes together at its end. Use it outside of
-/// listeners. In listeners messages are collected automatically.
+/// Runs `work`, and sends all messages that `work` writes together at its end. Returns the value of
+/// `work`. Use it outside of listeners. In listeners messages are collected automatically.
 ///
 /// ```
 /// # fn send_all(connections: &[react_websocket::WebSocketConnection]) {

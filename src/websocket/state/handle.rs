@@ -12,10 +12,10 @@ use crate::websocket::message::Message;
 /// A handle of one WebSocket connection. It is `Copy`, has 16 bytes, and works on any thread.
 ///
 /// A handle owns nothing. The connection belongs to its task, as it belongs to the event loop in
-/// ReactPHP. So a closure that captures a handle keeps nothing alive and leaks nothing. The methods
-/// of a handle whose connection has ended return `false` or `None`; it never refers to a later
-/// connection. Handles of one connection are equal, so sets and maps of them work like
-/// `SplObjectStorage`.
+/// ReactPHP. So a closure that captures a handle keeps nothing alive and leaks nothing. If the
+/// connection has ended, the methods of its handles return `false` or `None`. A handle never refers
+/// to a later connection. Handles of one connection are equal, so sets and maps of handles work
+/// like `SplObjectStorage`.
 ///
 /// # Events
 ///
@@ -23,15 +23,15 @@ use crate::websocket::message::Message;
 /// |---|---|---|
 /// | `text` | `&str` | once for each complete text message |
 /// | `binary` | `&[u8]` | once for each complete binary message |
-/// | `message` | [`Message`] | with either, after `text` or `binary` |
-/// | `ping`, `pong` | `&[u8]` | for each ping or pong; the pong that answers a ping is on its way already |
-/// | `drain` | | each time the unsent bytes have fallen below the soft limit after a write that returned `false`, a [`send`](WebSocketConnection::send) that had to wait, or a broadcast past the limit |
-/// | `end` | | when the peer's Close has come |
-/// | `error` | `Option<&str>, Option<u16>` or [`&ConnectionError`](ConnectionError) | at most once, for a fault; `close` follows |
-/// | `close` | `u16, &str` | **exactly once, last**, however the connection ended |
+/// | `message` | [`Message`] | for each message, after its `text` or `binary` |
+/// | `ping`, `pong` | `&[u8]` | for each ping or pong; the pong that answers a ping is already queued, unless `auto_pong` is off |
+/// | `drain` | | each time the unsent bytes have fallen below the soft limit after a write that returned `false`, a [`send`](WebSocketConnection::send) that had to wait, or a broadcast that exceeded the limit |
+/// | `end` | | when the peer's Close frame has arrived |
+/// | `error` | `Option<&str>, Option<u16>` or [`&ConnectionError`](ConnectionError) | at most once, when the connection fails; `close` follows |
+/// | `close` | `u16, &str` | **exactly once, last**, for every end of the connection |
 ///
-/// Listeners may take fewer arguments (`||` fits any event), or the connection first.
-/// [`IntoListener`] lists all closures that fit.
+/// Listeners may take fewer arguments (`||` fits any event), or the connection as an additional
+/// first argument. [`IntoListener`] lists all closures that fit.
 ///
 /// The listeners of a connection never run at the same time, and are never called from within each
 /// other. An asynchronous listener is awaited before the next message is delivered. A listener that
@@ -44,8 +44,8 @@ pub struct WebSocketConnection {
 }
 
 impl WebSocketConnection {
-    /// Returns a number that no other connection of this process has: `spl_object_id`, Ratchet's
-    /// `resourceId`.
+    /// Returns the number of the connection, which is unique in this process: PHP's
+    /// `spl_object_id`, Ratchet's `resourceId`.
     pub fn id(&self) -> u64 {
         self.number.get()
     }

@@ -2,24 +2,25 @@ use std::collections::{HashMap, VecDeque};
 
 use bytes::{Buf, Bytes};
 
-/// What a group does about a slow consumer: a member with more unsent bytes than its soft limit.
+/// The policy of a group for slow consumers: members whose unsent bytes have reached their soft
+/// limit.
 /// [`ConnectionGroup::set_slow_member_policy`](crate::ConnectionGroup::set_slow_member_policy) sets
-/// it.
+/// the policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SlowMemberPolicy {
-    /// The member gets all messages, until it exceeds its own hard limit. For messages that must
-    /// not be missed. The default.
+    /// The member gets all messages, until its unsent bytes reach its hard limit and the connection
+    /// fails with 1013. Use it for messages that no member may miss. The default.
     #[default]
     Keep,
     /// The member misses the messages that are written while it is slow.
     DropNew,
-    /// The member misses the oldest messages. Behind its unsent bytes it gets the newest messages,
-    /// as many as fit its soft limit. Each message counts as its frame and 24 bytes, which is the
-    /// memory it takes.
+    /// The member misses the oldest messages. After its unsent bytes it gets the newest messages,
+    /// as many as fit into its soft limit. Each message counts as its frame and 24 bytes, which is
+    /// its size in memory.
     DropOldest,
-    /// The member gets only the last message when it has caught up, and misses those before it. For
-    /// prices, positions and presence.
+    /// The member misses all messages except the last. It gets the last message after its unsent
+    /// bytes. Use it for prices, positions and presence.
     KeepLatest,
     /// The member is closed with 1013.
     Close,
