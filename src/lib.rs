@@ -42,6 +42,9 @@ mod http;
 pub mod protocol;
 mod runtime;
 mod socket;
+#[cfg(feature = "__tls")]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "tls", feature = "tls-ring"))))]
+pub mod tls;
 mod websocket;
 
 pub use emitter::{BoxError, EventEmitter, IntoListenerFuture, ListenerError, ListenerId, ListenerOutput};

@@ -14,6 +14,8 @@ use super::head::{Framing, Head};
 use super::params::Params;
 use crate::emitter::Contained;
 use crate::http::FormError;
+#[cfg(feature = "__tls")]
+use crate::tls::PeerInfo;
 
 /// A request: ReactPHP's `ServerRequestInterface`. It is cheap to clone.
 ///
@@ -39,6 +41,8 @@ struct Inner {
     local: Option<Arc<SocketAddr>>,
     /// The place of a trusted proxy's description of the client's request.
     forwarding: Option<Forwarding>,
+    #[cfg(feature = "__tls")]
+    tls: Option<Arc<PeerInfo>>,
 }
 
 /// A list that requests share. A request with a further attribute points to the list of the others.
@@ -56,7 +60,16 @@ impl ServerRequest {
         forwarding: Option<Forwarding>,
     ) -> ServerRequest {
         ServerRequest {
-            inner: Arc::new(Inner { head, body: Bytes::new(), client, peer, local, forwarding }),
+            inner: Arc::new(Inner {
+                head,
+                body: Bytes::new(),
+                client,
+                peer,
+                local,
+                forwarding,
+                #[cfg(feature = "__tls")]
+                tls: None,
+            }),
             attributes: None,
         }
     }
@@ -67,6 +80,26 @@ impl ServerRequest {
             inner.body = body;
         }
         self
+    }
+
+    #[cfg(feature = "__tls")]
+    pub(super) fn set_tls(&mut self, tls: Option<Arc<PeerInfo>>) {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.tls = tls;
+        }
+    }
+
+    #[cfg(feature = "__tls")]
+    pub(super) fn tls(&self) -> Option<&PeerInfo> {
+        self.inner.tls.as_deref()
+    }
+
+    /// Returns whether the connection itself is TLS.
+    pub(super) fn is_tls(&self) -> bool {
+        #[cfg(feature = "__tls")]
+        return self.inner.tls.is_some();
+        #[cfg(not(feature = "__tls"))]
+        false
     }
 
     pub(crate) fn framing(&self) -> Framing {
@@ -99,7 +132,7 @@ impl ServerRequest {
     ///
     /// The first known value of these counts: that of the [trusted
     /// proxies](crate::HttpOptions::trusted_proxies), that of a target in absolute form (RFC 9112
-    /// section 3.3), `http` for the connection. A stream that was passed to
+    /// section 3.3), that of the connection: `https` on a `tls://` socket. A stream that was passed to
     /// [`HttpServer::serve`](crate::HttpServer::serve) counts as `http`, even if it is TLS. Schemes
     /// of WebSockets count as those of HTTP: `ws` is `http`, `wss` is `https`.
     ///
@@ -117,9 +150,19 @@ impl ServerRequest {
     /// };
     /// ```
     pub fn scheme(&self) -> &'static str {
-        let forwarded = self.inner.forwarding.and_then(|forwarding| forwarding.scheme(self.headers()));
-        // TLS in this crate would return `https` here, instead of the last value.
-        forwarded.or_else(|| forwarding::scheme(self.uri().scheme_str()?.as_bytes())).unwrap_or("http")
+        let connection = if self.is_tls() { "https" } else { "http" };
+        self.forwarded_scheme().or_else(|| forwarding::scheme(self.uri().scheme_str()?.as_bytes())).unwrap_or(connection)
+    }
+
+    /// Returns whether the client's connection is encrypted: by this server, or by a [trusted
+    /// proxy](crate::HttpOptions::trusted_proxies) that says so. Unlike
+    /// [`scheme`](ServerRequest::scheme) it does not depend on what the client claims.
+    pub fn is_secure(&self) -> bool {
+        self.forwarded_scheme().map_or(self.is_tls(), |scheme| scheme == "https")
+    }
+
+    fn forwarded_scheme(&self) -> Option<&'static str> {
+        self.inner.forwarding?.scheme(self.headers())
     }
 
     /// Returns the host that the client asked for, with its port if there is one: `example.com`,

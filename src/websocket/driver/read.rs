@@ -10,6 +10,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use crate::protocol::{BufferPool, ControlRate, Event, Opcode, ProtocolError, check_text, frame};
 use crate::runtime::clock::Moment;
+#[cfg(feature = "__tls")]
+use crate::runtime::stream::ReadHalf;
+#[cfg(feature = "__tls")]
+use crate::tls::Opened;
 use crate::websocket::driver::scratch::ReadScratch;
 use crate::websocket::driver::{Budget, Driver};
 use crate::websocket::error::ConnectionError;
@@ -57,6 +61,7 @@ impl Driver {
         if self.session.is_amid_message()
             && self.backlog.is_empty()
             && self.dispatcher.is_free()
+            && stream.is_plain()
             && let Some((buffer, room)) = self.session.direct(&mut scratch.pool)
         {
             let read = {
@@ -77,6 +82,8 @@ impl Driver {
                 return Poll::Ready(());
             }
             Some(read) => read,
+            #[cfg(feature = "__tls")]
+            None if matches!(stream, ReadHalf::Tls(_)) => return self.poll_read_tls(scratch, cx, budget),
             None => {
                 buffer = ReadBuf::uninit(&mut scratch.bytes);
                 ready!(Pin::new(stream).poll_read(cx, &mut buffer)).map(|()| buffer.filled_mut())
@@ -98,11 +105,60 @@ impl Driver {
         if !self.may_read() {
             return;
         }
+        #[cfg(feature = "__tls")]
+        if let Some(ReadHalf::Tls(half)) = &mut self.read {
+            scratch.plaintext.clear();
+            let read = half.read_unasked(&mut scratch.plaintext);
+            return self.opened(read, scratch, cx, budget);
+        }
         match self.read.as_ref().and_then(|stream| stream.read_unasked(&mut scratch.bytes)) {
             None => {}
             Some(Err(error)) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Some(Ok(bytes)) if !bytes.is_empty() => self.received(bytes, &mut scratch.pool, cx, budget),
             Some(read) => self.ended(read.err()),
+        }
+    }
+
+    /// Like [`poll_read`](Driver::poll_read), for TLS.
+    #[cfg(feature = "__tls")]
+    fn poll_read_tls(&mut self, scratch: &mut ReadScratch, cx: &mut Context<'_>, budget: &mut Budget) -> Poll<()> {
+        let Some(ReadHalf::Tls(half)) = &mut self.read else { return Poll::Pending };
+        scratch.plaintext.clear();
+        let read = half.try_read(&mut scratch.plaintext);
+        if matches!(&read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+            && let Some(stream) = &self.read
+        {
+            if let Err(error) = ready!(stream.poll_read_ready(cx)) {
+                self.ended(Some(error));
+            }
+            return Poll::Ready(());
+        }
+        self.opened(read, scratch, cx, budget);
+        Poll::Ready(())
+    }
+
+    /// Delivers what a read over TLS has opened, and notes the end behind it.
+    #[cfg(feature = "__tls")]
+    #[inline]
+    fn opened(
+        &mut self,
+        read: io::Result<Opened>,
+        scratch: &mut ReadScratch,
+        cx: &mut Context<'_>,
+        budget: &mut Budget,
+    ) {
+        match read {
+            Ok(Opened { is_dry, end }) => {
+                budget.is_dry = is_dry;
+                if !scratch.plaintext.is_empty() {
+                    self.received(&mut scratch.plaintext, &mut scratch.pool, cx, budget);
+                }
+                if let Some(end) = end {
+                    self.ended(end.into());
+                }
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error) => self.ended(Some(error)),
         }
     }
 
