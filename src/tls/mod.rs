@@ -20,4 +20,4 @@ pub use client_certificates::ClientCertificates;
 pub use config::{Tls, TlsVersion};
 pub use error::{HandshakeFailure, TlsError};
 pub(crate) use handshake::{Established, Failure, Handshake, PeerInfo};
-pub(crate) use records::{End, Opened, Opener, Sealer};
+pub(crate) use records::{Opened, Opener, Sealer};

@@ -21,7 +21,8 @@ pub struct HttpStats {
     /// [`max_connections`](crate::HttpOptions::max_connections). `address`: not admitted by
     /// [`max_connections_per_ip`](crate::HttpOptions::max_connections_per_ip). `pending`: admitted,
     /// but closed before their first request to make room for others, by
-    /// [`max_pending_handshakes`](crate::HttpOptions::max_pending_handshakes).
+    /// [`max_pending_handshakes`](crate::HttpOptions::max_pending_handshakes). `tls`: admitted, but
+    /// ended before its TLS handshake was complete, whoever ended it.
     pub refused: BTreeMap<&'static str, u64>,
     /// Requests that were passed to the middlewares and the router.
     pub requests: u64,

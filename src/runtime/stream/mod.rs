@@ -145,6 +145,12 @@ impl Stream {
         }
     }
 
+    /// Returns whether the TLS handshake is not complete, or has failed.
+    #[cfg(feature = "__tls")]
+    pub(crate) fn lacks_handshake(&self) -> bool {
+        matches!(&self.transport, Transport::Tls(stream) if stream.peer().is_none())
+    }
+
     /// Takes bytes that the stream has received and that were not read.
     #[cfg(feature = "__tls")]
     pub(crate) fn take_received(&mut self) -> Vec<u8> {
