@@ -16,6 +16,7 @@ mod process;
 mod report;
 mod scale;
 mod soak;
+mod stream;
 mod visitor;
 mod wire;
 
