@@ -317,7 +317,8 @@ impl Pair {
         // Any label does for a wildcard.
         let host = name.strip_prefix("*.").map_or_else(|| name.to_owned(), |domain| format!("any.{domain}"));
         let host = ServerName::try_from(host).map_err(|_| invalid_name())?;
-        if !matches!(host, ServerName::DnsName(_)) {
+        // Clients leave out the last dot.
+        if !matches!(host, ServerName::DnsName(_)) || name.ends_with('.') {
             return Err(invalid_name());
         }
         let certified = self.read()?;

@@ -213,4 +213,12 @@ impl<E: Endpoint> Handshake<E> {
         }
         Poll::Ready(Ok(()))
     }
+
+    /// Receives some bytes, and returns what is to be sent.
+    #[cfg(test)]
+    pub(super) fn receive(&mut self, bytes: &[u8]) -> Result<Vec<u8>, Error> {
+        self.input.extend_from_slice(bytes);
+        self.advance()?;
+        Ok(std::mem::take(&mut self.output))
+    }
 }

@@ -11,6 +11,8 @@ mod handshake;
 mod pem;
 mod records;
 mod resolver;
+#[cfg(test)]
+mod tests;
 
 /// The version of rustls that [`Tls::from_config`] takes configurations of.
 pub use rustls;
