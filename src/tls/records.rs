@@ -217,7 +217,8 @@ impl<E: Endpoint> Records for Connection<E> {
                 Err(error) => Some(End::Failed(error)),
             };
             at += discard;
-            if end.is_some() {
+            // Another call for no input would find nothing.
+            if end.is_some() || at == input.len() {
                 break end;
             }
         };
@@ -366,9 +367,17 @@ impl Sealer {
     pub(crate) fn write(
         &mut self,
         bytes: &[u8],
-        send: impl FnMut(&[u8]) -> io::Result<usize>,
+        mut send: impl FnMut(&[u8]) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        self.write_all_of(&[bytes], false, send)
+        if self.waiting.is_some() || bytes.is_empty() || bytes.len() > RUN {
+            return self.write_all_of(&[bytes], false, send);
+        }
+        let mut buffers = Buffers::take();
+        buffers.sealed.start(bytes.len());
+        let sealed = self.connection.lock().seal(bytes, &mut buffers.sealed);
+        let sent = sealed.and_then(|()| self.send(&buffers.sealed, bytes.len(), &mut send));
+        buffers.put_back();
+        sent.map(|has_left| if has_left { bytes.len() } else { 0 })
     }
 
     /// Like [`write`](Sealer::write), with several slices.
@@ -423,6 +432,7 @@ impl Sealer {
     pub(crate) fn send_alert(&mut self, mut send: impl FnMut(&[u8]) -> io::Result<usize>) {
         if self.waiting.is_none() {
             let mut buffers = Buffers::take();
+            buffers.sealed.start(0);
             self.connection.lock().alert(&mut buffers.sealed);
             let alert = buffers.sealed.bytes();
             if !alert.is_empty() {
@@ -454,7 +464,7 @@ impl Sealer {
         Ok(Some(plaintext))
     }
 
-    #[inline]
+    #[inline(never)]
     fn write_all_of(
         &mut self,
         parts: &[&[u8]],
@@ -513,6 +523,17 @@ impl Sealer {
             connection.close(sealed)?;
         }
         drop(connection);
+        self.send(sealed, run, send)
+    }
+
+    /// Sends records of so much plaintext. Returns whether all of them were sent.
+    #[inline]
+    fn send(
+        &mut self,
+        sealed: &Sealed,
+        plaintext: usize,
+        send: &mut impl FnMut(&[u8]) -> io::Result<usize>,
+    ) -> io::Result<bool> {
         let records = sealed.bytes();
         let sent = match send(records) {
             Ok(sent) => sent,
@@ -520,7 +541,7 @@ impl Sealer {
             Err(error) => return Err(error),
         };
         if let Some(rest) = records.get(sent..).filter(|rest| !rest.is_empty()) {
-            self.waiting = Some(Box::new(Waiting { records: rest.to_vec(), at: 0, plaintext: run }));
+            self.waiting = Some(Box::new(Waiting { records: rest.to_vec(), at: 0, plaintext }));
             return Ok(false);
         }
         Ok(true)
