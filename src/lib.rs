@@ -21,7 +21,7 @@
 //! * **Errors**: each layer has its own; [`Error`] is the union, for `?` in `main`.
 //! * [`protocol`] is RFC 6455 as pure code, for those who want to drive it themselves.
 //!
-//! The guides, in the folder `docs`: `porting.md`, `events.md`, `testing.md`, `operations.md`, `security.md`, `performance.md`,
+//! The guides, in the folder `docs`: `porting.md`, `events.md`, `testing.md`, `tls.md`, `operations.md`, `security.md`, `performance.md`,
 //! `ARCHITECTURE.md`, `DESIGN.md`.
 //!
 //! # Features
@@ -29,6 +29,8 @@
 //! | feature | adds |
 //! |---|---|
 //! | `json` | [`Response::json`](Response), `write_json` of connections and groups, and [`Text`] as a value, on serde |
+//! | `tls` | the module `tls`: servers on `tls://` sockets, by rustls and aws-lc-rs |
+//! | `tls-ring` | the same by ring, which is smaller, unless `tls` is on as well |
 //! | `tracing` | a span for each connection and each WebSocket, and events for refusals, faults, closes and slow listeners |
 #![forbid(unsafe_code)]
 #![warn(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
@@ -84,4 +86,7 @@ mod pages {
     mod security {}
     #[doc = include_str!("../docs/testing.md")]
     mod testing {}
+    #[cfg(feature = "__tls")]
+    #[doc = include_str!("../docs/tls.md")]
+    mod tls {}
 }

@@ -7,18 +7,19 @@ use std::path::{Path, PathBuf};
 /// A room, and the rooms it may import. A room is a folder or a file of `src`; a room within a room is one of its own.
 const ROOMS: &[(&str, &[&str])] = &[
     ("protocol", &[]),
+    ("tls", &[]),
     ("runtime/acknowledged", &[]),
     ("runtime/clock", &[]),
     ("runtime/slab", &[]),
-    ("runtime/stream", &["runtime/acknowledged"]),
+    ("runtime/stream", &["runtime/acknowledged", "tls"]),
     ("runtime/trace", &["emitter", "runtime/clock"]),
     ("runtime/turn", &[]),
     ("runtime/watchdog", &["runtime/clock"]),
     ("emitter", &["runtime/turn"]),
-    ("socket", &["emitter", "runtime/stream", "runtime/trace"]),
+    ("socket", &["emitter", "runtime/stream", "runtime/trace", "tls"]),
     ("http/error", &["emitter"]),
     ("http/lifecycle", &["http/error", "runtime/clock", "runtime/stream", "runtime/trace"]),
-    ("http/message", &["emitter", "http/error", "http/lifecycle", "runtime/trace"]),
+    ("http/message", &["emitter", "http/error", "http/lifecycle", "runtime/trace", "tls"]),
     ("http/handlers", &["emitter", "http/error", "http/message"]),
     (
         "http/context",

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use react_websocket::tls::{HandshakeFailure, Tls, TlsVersion};
 use react_websocket::{
-    BodyStream, HttpOptions, HttpServer, Response, ServerRequest, SocketError, SocketServer, WebSocketConnection,
+    BodyStream, HttpOptions, HttpServer, Response, ServerRequest, SocketError, SocketServer, TrustedProxies,
+    WebSocketConnection,
 };
 use rustls::{CipherSuite, ClientConfig, SupportedCipherSuite, version};
 use support::tls::{AWS_LC, Authority, Identity, RING, connect, listen_tls, socket};
@@ -66,6 +67,56 @@ async fn a_request_is_answered_and_knows_that_it_is_secure() {
     for _ in 0..2 {
         let answer = peer.ask("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         assert_eq!((answer.status(), answer.text()), (200, "https localhost true 0"));
+    }
+}
+
+/// The request that a connection keeps is reduced, but it says that the connection is TLS.
+#[tokio::test]
+async fn a_websocket_knows_that_it_is_secure_for_as_long_as_it_lives() {
+    let (authority, identity) = authority();
+    let http = websockets(|connection: WebSocketConnection| {
+        let request = connection.request().unwrap();
+        assert_eq!((request.is_secure(), request.server_name()), (true, Some("localhost")));
+        connection.on("text", move |_: &str| {
+            let request = connection.request().unwrap();
+            connection.write(format!("{} {} {}", request.path(), request.scheme(), request.is_secure()));
+        });
+    });
+    let (address, _listening) = listen_tls(&http, &identity.tls());
+    for path in ["/", "/a?b"] {
+        let handshake = support::HANDSHAKE.replace("GET / ", &format!("GET {path} "));
+        let mut peer = connect(address, authority.client()).await.unwrap();
+        peer.send(handshake).await;
+        peer.head().await;
+        peer.send(text("")).await;
+        assert_eq!(peer.text().await, format!("{} https true", path.trim_end_matches("?b")));
+    }
+}
+
+/// Only a trusted proxy is believed.
+#[tokio::test]
+async fn behind_a_trusted_proxy_its_word_counts() {
+    let (authority, identity) = authority();
+    let http = HttpServer::new(|request: ServerRequest| Response::plaintext(request.is_secure().to_string()));
+    let proxies = TrustedProxies::x_forwarded_for(["127.0.0.1"]).x_forwarded_proto();
+    let trusting = http.clone().with_options(HttpOptions::new().trusted_proxies(proxies));
+    let get = |lines: &str| format!("GET https://localhost/ HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n");
+    for (http, tls, lines, secure) in [
+        (&http, true, "", "true"),
+        (&http, false, "", "false"),
+        (&http, false, "X-Forwarded-Proto: https\r\n", "false"),
+        (&trusting, false, "X-Forwarded-Proto: https\r\n", "true"),
+        (&trusting, true, "X-Forwarded-Proto: http\r\n", "false"),
+        (&trusting, true, "", "true"),
+    ] {
+        let answer = if tls {
+            let (address, _listening) = listen_tls(http, &identity.tls());
+            connect(address, authority.client()).await.unwrap().ask(get(lines)).await
+        } else {
+            let (address, _listening) = support::listen_with(http.clone());
+            Peer::connect(address).await.ask(get(lines)).await
+        };
+        assert_eq!(answer.text(), secure, "{lines:?} over TLS: {tls}");
     }
 }
 
@@ -402,11 +453,8 @@ fn addresses_and_certificates_belong_together() {
 
 #[test]
 fn a_failed_handshake_prints_its_reason() {
-    let error = SocketError::Tls {
-        remote: Some(([192, 0, 2, 7], 4711).into()),
-        reason: HandshakeFailure::PlainHttp,
-        source: None,
-    };
+    let error =
+        SocketError::Tls { remote: Some(([192, 0, 2, 7], 4711).into()), reason: HandshakeFailure::PlainHttp, source: None };
     let told = "TLS handshake with 192.0.2.7:4711 failed: the client sent an HTTP request without TLS";
     assert_eq!(error.to_string(), told);
 }

@@ -6,9 +6,9 @@ use rustls::RootCertStore;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 
-use super::config::provider;
 use super::error::TlsError;
 use super::pem::Source;
+use super::provider::provider;
 
 /// The certificates by which clients prove who they are ("mutual TLS", RFC 8446 section 4.3.2): the
 /// argument of [`Tls::client_certificates`](crate::tls::Tls::client_certificates).

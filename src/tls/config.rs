@@ -3,16 +3,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::ServerName;
 use rustls::client::verify_server_name;
-use rustls::server::{NoServerSessionStorage, ParsedCertificate, ProducesTickets, ServerConfig};
+use rustls::pki_types::ServerName;
+use rustls::server::{NoServerSessionStorage, ParsedCertificate, ServerConfig};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys, SupportedProtocolVersion, version};
 
 use super::client_certificates::ClientCertificates;
 use super::error::TlsError;
 use super::pem::Source;
+use super::provider::{provider, ticketer};
 use super::resolver::{Certificates, NotesName};
 
 /// The certificates and options of a TLS server, for
@@ -338,28 +338,6 @@ fn finish(config: &mut ServerConfig) {
     config.max_early_data_size = 0;
     config.send_half_rtt_data = false;
     config.cert_resolver = Arc::new(NotesName(config.cert_resolver.clone()));
-}
-
-/// The cryptography. The app's default provider is left alone.
-#[cfg(feature = "tls")]
-pub(crate) fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
-}
-
-/// The cryptography. The app's default provider is left alone.
-#[cfg(not(feature = "tls"))]
-pub(crate) fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
-}
-
-#[cfg(feature = "tls")]
-fn ticketer() -> Result<Arc<dyn ProducesTickets>, Error> {
-    rustls::crypto::aws_lc_rs::Ticketer::new()
-}
-
-#[cfg(not(feature = "tls"))]
-fn ticketer() -> Result<Arc<dyn ProducesTickets>, Error> {
-    rustls::crypto::ring::Ticketer::new()
 }
 
 impl fmt::Debug for Tls {

@@ -96,11 +96,13 @@ pub enum HandshakeFailure {
 impl HandshakeFailure {
     pub(crate) fn of(error: &rustls::Error, is_plain_http: bool, has_message: bool) -> HandshakeFailure {
         use AlertDescription::{
-            AccessDenied, BadCertificate, CertificateExpired, CertificateRevoked, CertificateUnknown, HandshakeFailure as Handshake,
-            ProtocolVersion, UnknownCA, UnrecognisedName, UnsupportedCertificate, UserCanceled,
+            AccessDenied, BadCertificate, CertificateExpired, CertificateRevoked, CertificateUnknown,
+            HandshakeFailure as Handshake, ProtocolVersion, UnknownCA, UnrecognisedName, UnsupportedCertificate,
+            UserCanceled,
         };
         use rustls::Error::{
-            AlertReceived, InvalidCertificate, InvalidMessage, NoApplicationProtocol, NoCertificatesPresented, PeerIncompatible,
+            AlertReceived, InvalidCertificate, InvalidMessage, NoApplicationProtocol, NoCertificatesPresented,
+            PeerIncompatible,
         };
         match error {
             _ if is_plain_http => HandshakeFailure::PlainHttp,
@@ -111,8 +113,14 @@ impl HandshakeFailure {
             PeerIncompatible(_) => HandshakeFailure::NothingInCommon,
             NoApplicationProtocol => HandshakeFailure::NoCommonProtocol,
             AlertReceived(alert) => match alert {
-                AccessDenied | BadCertificate | CertificateExpired | CertificateRevoked | CertificateUnknown | UnknownCA
-                | UnrecognisedName | UnsupportedCertificate => HandshakeFailure::CertificateRefused,
+                AccessDenied
+                | BadCertificate
+                | CertificateExpired
+                | CertificateRevoked
+                | CertificateUnknown
+                | UnknownCA
+                | UnrecognisedName
+                | UnsupportedCertificate => HandshakeFailure::CertificateRefused,
                 Handshake | ProtocolVersion => HandshakeFailure::NothingInCommon,
                 UserCanceled => HandshakeFailure::ClientLeft,
                 _ => HandshakeFailure::Other,

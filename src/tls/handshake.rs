@@ -9,8 +9,10 @@ use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
 use rustls::{Error, InvalidMessage};
 use tokio::net::TcpStream;
 
-use super::records::{Endpoint, Opener, Sealer, encode, split};
+use super::opener::Opener;
+use super::records::{Connection, Endpoint, encode};
 use super::resolver;
+use super::sealer::Sealer;
 
 /// Maximum number of bytes that may wait to become a handshake message. rustls takes messages of up
 /// to 64 KiB.
@@ -89,8 +91,7 @@ impl<E: Endpoint> Handshake<E> {
 
     /// Returns whether the first bytes of the peer are those of an HTTP request.
     pub(crate) fn is_plain_http(&self) -> bool {
-        const METHODS: [&[u8; 4]; 9] =
-            [b"GET ", b"HEAD", b"POST", b"PUT ", b"DELE", b"OPTI", b"PATC", b"CONN", b"PRI "];
+        const METHODS: [&[u8; 4]; 9] = [b"GET ", b"HEAD", b"POST", b"PUT ", b"DELE", b"OPTI", b"PATC", b"CONN", b"PRI "];
         METHODS.contains(&&self.first)
     }
 
@@ -125,7 +126,9 @@ impl<E: Endpoint> Handshake<E> {
     pub(crate) fn finish(self) -> Established {
         let certificates = self.endpoint.state().peer_certificates().unwrap_or_default().to_vec();
         let peer = Arc::new(PeerInfo { server_name: self.server_name, certificates });
-        let (sealer, opener) = split(self.endpoint, self.input, self.is_ended);
+        let unfinished = self.input.len();
+        let connection = Connection::shared(self.endpoint, self.input);
+        let (sealer, opener) = (Sealer::new(connection.clone()), Opener::new(connection, unfinished, self.is_ended));
         Established { sealer, opener, plaintext: self.plaintext, peer }
     }
 

@@ -4,13 +4,17 @@
 //! [`SocketOptions::tls`](crate::SocketOptions::tls) takes it. The guide `docs/tls.md` says how to get
 //! certificates, and how to renew them.
 
+mod buffers;
 mod client_certificates;
 mod config;
 mod error;
 mod handshake;
+mod opener;
 mod pem;
+mod provider;
 mod records;
 mod resolver;
+mod sealer;
 #[cfg(test)]
 mod tests;
 
@@ -22,4 +26,5 @@ pub use client_certificates::ClientCertificates;
 pub use config::{Tls, TlsVersion};
 pub use error::{HandshakeFailure, TlsError};
 pub(crate) use handshake::{Established, Failure, Handshake, PeerInfo};
-pub(crate) use records::{Opened, Opener, Sealer};
+pub(crate) use opener::{Opened, Opener};
+pub(crate) use sealer::Sealer;

@@ -341,7 +341,8 @@ impl HttpOptions {
     /// Returns the most memory that one connection can take while it speaks HTTP, in bytes. The sum has a
     /// head, the bytes read ahead, the body that is being received, the bytes of a [`BodyStream`](crate::BodyStream),
     /// and 8 KiB for everything else. A response's own bytes come on top, and so do larger bodies under
-    /// [`max_body_size_for`](HttpOptions::max_body_size_for). For a WebSocket see
+    /// [`max_body_size_for`](HttpOptions::max_body_size_for). TLS adds at most 160 KiB, see
+    /// `docs/tls.md`. For a WebSocket see
     /// [`WebSocketOptions::worst_case_bytes`](crate::WebSocketOptions).
     pub fn worst_case_bytes(&self) -> usize {
         let head = self.head.head.saturating_add(32 * 1024);

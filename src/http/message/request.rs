@@ -94,6 +94,16 @@ impl ServerRequest {
         self.inner.tls.as_deref()
     }
 
+    /// Returns the request of a connection that is TLS or not, of which nothing else is known.
+    pub(super) fn restored(self, is_tls: bool) -> ServerRequest {
+        #[cfg(feature = "__tls")]
+        if is_tls {
+            return self.with_tls(Some(&Arc::default()));
+        }
+        debug_assert!(!is_tls);
+        self
+    }
+
     /// Returns whether the connection itself is TLS.
     pub(super) fn is_tls(&self) -> bool {
         #[cfg(feature = "__tls")]

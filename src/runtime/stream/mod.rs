@@ -22,6 +22,9 @@ pub(crate) use halves::{ByteStream, ReadHalf, WriteHalf};
 #[cfg(feature = "__tls")]
 pub(crate) use tls::{ReportFailure, TlsStream};
 
+#[cfg(feature = "__tls")]
+pub(crate) use crate::tls::Opened;
+
 use crate::runtime::acknowledged::{Acknowledged, keep_little_unsent};
 
 /// One accepted connection, with the addresses of both ends if the transport has addresses.

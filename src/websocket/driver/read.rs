@@ -10,10 +10,6 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use crate::protocol::{BufferPool, ControlRate, Event, Opcode, ProtocolError, check_text, frame};
 use crate::runtime::clock::Moment;
-#[cfg(feature = "__tls")]
-use crate::runtime::stream::ReadHalf;
-#[cfg(feature = "__tls")]
-use crate::tls::Opened;
 use crate::websocket::driver::scratch::ReadScratch;
 use crate::websocket::driver::{Budget, Driver};
 use crate::websocket::error::ConnectionError;
@@ -83,7 +79,7 @@ impl Driver {
             }
             Some(read) => read,
             #[cfg(feature = "__tls")]
-            None if matches!(stream, ReadHalf::Tls(_)) => return self.poll_read_tls(scratch, cx, budget),
+            None if !stream.is_plain() => return self.poll_read_tls(scratch, cx, budget),
             None => {
                 buffer = ReadBuf::uninit(&mut scratch.bytes);
                 ready!(Pin::new(stream).poll_read(cx, &mut buffer)).map(|()| buffer.filled_mut())
@@ -99,72 +95,15 @@ impl Driver {
         Poll::Ready(())
     }
 
-    /// Reads bytes that the system has and tokio does not know of.
-    #[cold]
-    pub(crate) fn read_unknown(&mut self, scratch: &mut ReadScratch, cx: &mut Context<'_>, budget: &mut Budget) {
-        if !self.may_read() {
-            return;
-        }
-        #[cfg(feature = "__tls")]
-        if let Some(ReadHalf::Tls(half)) = &mut self.read {
-            scratch.plaintext.clear();
-            let read = half.read_unasked(&mut scratch.plaintext);
-            return self.opened(read, scratch, cx, budget);
-        }
-        match self.read.as_ref().and_then(|stream| stream.read_unasked(&mut scratch.bytes)) {
-            None => {}
-            Some(Err(error)) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Some(Ok(bytes)) if !bytes.is_empty() => self.received(bytes, &mut scratch.pool, cx, budget),
-            Some(read) => self.ended(read.err()),
-        }
-    }
-
-    /// Like [`poll_read`](Driver::poll_read), for TLS.
-    #[cfg(feature = "__tls")]
-    fn poll_read_tls(&mut self, scratch: &mut ReadScratch, cx: &mut Context<'_>, budget: &mut Budget) -> Poll<()> {
-        let Some(ReadHalf::Tls(half)) = &mut self.read else { return Poll::Pending };
-        scratch.plaintext.clear();
-        let read = half.try_read(&mut scratch.plaintext);
-        if matches!(&read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-            && let Some(stream) = &self.read
-        {
-            if let Err(error) = ready!(stream.poll_read_ready(cx)) {
-                self.ended(Some(error));
-            }
-            return Poll::Ready(());
-        }
-        self.opened(read, scratch, cx, budget);
-        Poll::Ready(())
-    }
-
-    /// Delivers what a read over TLS has opened, and notes the end behind it.
-    #[cfg(feature = "__tls")]
-    #[inline]
-    fn opened(
+    /// Delivers bytes that were read.
+    #[inline(always)]
+    pub(crate) fn received(
         &mut self,
-        read: io::Result<Opened>,
-        scratch: &mut ReadScratch,
+        mut bytes: &mut [u8],
+        spare: &mut BufferPool,
         cx: &mut Context<'_>,
         budget: &mut Budget,
     ) {
-        match read {
-            Ok(Opened { is_dry, end }) => {
-                budget.is_dry = is_dry;
-                if !scratch.plaintext.is_empty() {
-                    self.received(&mut scratch.plaintext, &mut scratch.pool, cx, budget);
-                }
-                if let Some(end) = end {
-                    self.ended(end.into());
-                }
-            }
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Err(error) => self.ended(Some(error)),
-        }
-    }
-
-    /// Delivers bytes that were read.
-    #[inline(always)]
-    fn received(&mut self, mut bytes: &mut [u8], spare: &mut BufferPool, cx: &mut Context<'_>, budget: &mut Budget) {
         self.progress.heard = true;
         budget.bytes = budget.bytes.wrapping_sub_unsigned(bytes.len());
         self.slot().received.add_bytes(bytes.len());
@@ -233,7 +172,7 @@ impl Driver {
         scratch.pool.give(message);
     }
 
-    fn ended(&mut self, error: Option<io::Error>) {
+    pub(crate) fn ended(&mut self, error: Option<io::Error>) {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
         self.closing.end();
         self.progress.is_fast = false;

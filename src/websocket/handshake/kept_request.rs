@@ -31,10 +31,11 @@ impl WebSocketConnection {
     ///
     /// In the middleware's `connection` and `error` listeners it is the whole request. Afterwards
     /// it is reduced, so that an idle connection takes little memory. A reduced request has the
-    /// target (path and query), the addresses of the client and of the server, and the headers that
+    /// target (path and query), the addresses of the client and of the server, whether the connection
+    /// is [secure](ServerRequest::is_secure) by itself, and the headers that
     /// [`WebSocketOptions::keep_headers`](crate::WebSocketOptions::keep_headers) names. It lacks
-    /// all other headers, the attributes that middlewares attached, and the
-    /// [`peer_address`](ServerRequest::peer_address).
+    /// all other headers, the attributes that middlewares attached, the certificates of the client, and
+    /// the [`peer_address`](ServerRequest::peer_address).
     /// [`WebSocketOptions::keep_request`](crate::WebSocketOptions::keep_request) keeps all of it.
     ///
     /// Each call builds the reduced request anew.

@@ -363,8 +363,9 @@ impl WebSocketOptions {
     /// These come on top: what the app's listeners hold, the headers that
     /// [`keep_headers`](WebSocketOptions::keep_headers) names, the requests of
     /// [`keep_request`](WebSocketOptions::keep_request), and what a
-    /// [`SlowMemberPolicy`](crate::SlowMemberPolicy) keeps for slow consumers. Multiply the sum by the number
-    /// of connections to find the memory that a server needs.
+    /// [`SlowMemberPolicy`](crate::SlowMemberPolicy) keeps for slow consumers. TLS adds at most 160 KiB, see
+    /// `docs/tls.md`. Multiply the sum by the number of connections to find the memory that a server
+    /// needs.
     pub fn worst_case_bytes(&self) -> usize {
         // A buffer that grows by doubling can have twice what is in it.
         let message = self.limits.max_message_size.saturating_mul(2);

@@ -1,6 +1,6 @@
 use crate::Result;
-use crate::wire::{self, Numbers, PING, PONG, Replies, Reply};
 use crate::stream::Stream;
+use crate::wire::{self, Numbers, PING, PONG, Replies, Reply};
 use mio::{Interest, Registry, Token};
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -31,8 +31,7 @@ impl Client {
             head.extend_from_slice(bytes);
             Ok(wire::accepted(&head)?)
         })?;
-        let mut client =
-            Client { stream, replies: Replies::default(), sending: Rc::new([]), sent: 0, pongs: Vec::new() };
+        let mut client = Client { stream, replies: Replies::default(), sending: Rc::new([]), sent: 0, pongs: Vec::new() };
         // A server may begin to speak at once, with a ping for example.
         client.take(&head[end..], false, |_| Ok(()))?;
         Ok(client)
