@@ -32,11 +32,11 @@ async fn main() -> Result<(), BoxError> {
 
     let socket = SocketServer::with_options("tls://127.0.0.1:8443", SocketOptions::new().tls(tls.clone()))?;
     socket.on("error", |error: &SocketError| eprintln!("{error}"));
-    Loop::add_signal(Signal::Hangup, move |_: Signal| {
+    Loop::add_signal(Signal::HUP, move |_: Signal| {
         if let Err(error) = tls.reload() {
             eprintln!("the certificates stay: {error}");
         }
-    });
+    })?;
     println!("listening on wss://localhost:8443");
     Ok(HttpServer::new((websocket, router)).listen(socket).await?)
 }

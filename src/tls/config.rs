@@ -195,14 +195,14 @@ impl Tls {
     /// use react_websocket::tls::Tls;
     /// use react_websocket::{Loop, Signal};
     ///
-    /// # fn main() -> Result<(), react_websocket::tls::TlsError> {
+    /// # fn main() -> Result<(), react_websocket::BoxError> {
     /// let tls = Tls::from_pem_files("cert.pem", "key.pem")?;
     /// let reloaded = tls.clone();
-    /// Loop::add_signal(Signal::Hangup, move |_: Signal| {
+    /// Loop::add_signal(Signal::HUP, move |_: Signal| {
     ///     if let Err(error) = reloaded.reload() {
     ///         eprintln!("the certificates stay: {error}");
     ///     }
-    /// });
+    /// })?;
     /// # Ok(())
     /// # }
     /// ```
