@@ -232,7 +232,7 @@ impl<E: Endpoint> Connection<E> {
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 // The peer may still read.
                 Ok(ConnectionState::PeerClosed) => {}
-                Ok(ConnectionState::Closed) => return Ok(()),
+                Ok(ConnectionState::Closed) => return Err(io::ErrorKind::BrokenPipe.into()),
                 Ok(_) => return Err(invalid("a handshake in an established connection")),
                 Err(error) => return Err(invalid(error)),
             }
