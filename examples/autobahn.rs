@@ -2,15 +2,16 @@
 //! clients (`tests/clients/run`). It echoes text as text and binary as binary, and speaks the
 //! subprotocol `echo`. Its limits are high enough for messages of 16 MiB in 65,536 fragments.
 //!
-//! The first argument is the port, if it is given.
+//! The port may be given as an argument and, with the feature `tls`, a certificate and its key after it, as PEM files.
 
+use react_websocket::errors::BoxError;
 use react_websocket::options::ControlRate;
 use react_websocket::{
-    Error, HttpServer, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
+    HttpServer, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
 };
 
 #[tokio::main]
-async fn main() -> Result<(), Error> {
+async fn main() -> Result<(), BoxError> {
     let options = WebSocketOptions::new()
         .max_message_size(64 << 20)
         .max_frame_size(64 << 20)
@@ -25,7 +26,17 @@ async fn main() -> Result<(), Error> {
     });
     let router = |_request: ServerRequest| Response::plaintext("An echo server for the Autobahn TestSuite");
 
-    let port = std::env::args().nth(1).unwrap_or_else(|| "9001".to_owned());
-    let socket = SocketServer::new(format!("127.0.0.1:{port}"))?;
-    HttpServer::new((websocket, router)).listen(socket).await
+    let socket = listen(std::env::args().skip(1).collect())?;
+    Ok(HttpServer::new((websocket, router)).listen(socket).await?)
+}
+
+fn listen(arguments: Vec<String>) -> Result<SocketServer, BoxError> {
+    let port = arguments.first().map_or("9001", String::as_str);
+    #[cfg(feature = "tls")]
+    if let [_, certificate, key] = &arguments[..] {
+        let tls = react_websocket::tls::Tls::from_pem_files(certificate, key)?;
+        let options = react_websocket::SocketOptions::new().tls(tls);
+        return Ok(SocketServer::with_options(format!("tls://127.0.0.1:{port}"), options)?);
+    }
+    Ok(SocketServer::new(format!("127.0.0.1:{port}"))?)
 }

@@ -4,6 +4,8 @@
 
 #[doc = "[events-asynchronous-listeners]: crate::guide::events#asynchronous-listeners"]
 #[doc = "[operations-what-surprises]: crate::guide::operations#what-surprises"]
+#[cfg_attr(feature = "client", doc = "[client]: crate::guide::client")]
+#[cfg_attr(feature = "__tls", doc = "[tls]: crate::guide::tls")]
 #[doc = ""]
 #[doc = include_str!("../docs/porting.md")]
 pub mod porting {}
@@ -15,6 +17,12 @@ pub mod events {}
 #[doc = include_str!("../docs/client.md")]
 pub mod client {}
 
+#[cfg(feature = "__tls")]
+#[doc = "[security-behind-a-proxy]: crate::guide::security#behind-a-proxy"]
+#[doc = ""]
+#[doc = include_str!("../docs/tls.md")]
+pub mod tls {}
+
 #[doc = include_str!("../docs/testing.md")]
 pub mod testing {}
 
@@ -24,6 +32,7 @@ pub mod testing {}
 pub mod operations {}
 
 #[doc = "[architecture-tests]: crate::guide::architecture#tests"]
+#[cfg_attr(feature = "__tls", doc = "[tls]: crate::guide::tls")]
 #[doc = ""]
 #[doc = include_str!("../docs/security.md")]
 pub mod security {}

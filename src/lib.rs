@@ -36,6 +36,8 @@
 //! |---|---|
 //! | `client` | a WebSocket client with the same callbacks: the module `client` |
 //! | `json` | [`Response::json`](Response), [`ServerRequest::json`](ServerRequest), `write_json` of connections and groups, and [`Text`] as a value, on serde |
+//! | `tls` | the module `tls`: servers on `tls://` sockets, by rustls and aws-lc-rs |
+//! | `tls-ring` | the same by ring, which is smaller, unless `tls` is on as well |
 //! | `tracing` | a span for each connection and each WebSocket, and events for refusals, failures, closes and slow listeners |
 #![forbid(unsafe_code)]
 #![warn(missing_docs, unreachable_pub, missing_debug_implementations, clippy::unwrap_used, clippy::expect_used)]
@@ -53,6 +55,9 @@ pub mod protocol;
 mod runtime;
 mod socket;
 mod sync;
+#[cfg(feature = "__tls")]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "tls", feature = "tls-ring"))))]
+pub mod tls;
 mod websocket;
 
 #[cfg(models)]

@@ -8,6 +8,8 @@ pub mod floor;
 #[cfg(feature = "peers")]
 pub mod peer;
 mod runtime;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod trigger;
 
 pub use arguments::Arguments;

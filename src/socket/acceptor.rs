@@ -14,7 +14,11 @@ use super::SocketError;
 use super::server::{Listener, SocketEvents, SocketServer};
 #[cfg(unix)]
 use super::unix_path::UnixPath;
+#[cfg(feature = "__tls")]
+use crate::runtime::stream::{ReportFailure, TlsStream};
 use crate::runtime::stream::{Stream, Transport, canonical};
+#[cfg(feature = "__tls")]
+use crate::tls::Tls;
 
 /// A socket that is being served.
 pub(crate) struct Acceptor {
@@ -22,6 +26,8 @@ pub(crate) struct Acceptor {
     no_delay: NoDelay,
     events: Arc<SocketEvents>,
     back_off: BackOff,
+    #[cfg(feature = "__tls")]
+    tls: Option<(Tls, Arc<ReportFailure>)>,
 }
 
 enum Accepting {
@@ -54,9 +60,14 @@ impl Acceptor {
             }
         };
         match listener {
-            Ok(listener) => {
-                Ok(Acceptor { listener, no_delay: NoDelay::default(), events: socket.events, back_off: BackOff::default() })
-            }
+            Ok(listener) => Ok(Acceptor {
+                listener,
+                no_delay: NoDelay::default(),
+                #[cfg(feature = "__tls")]
+                tls: socket.tls.map(|tls| (tls, report_to(&socket.events))),
+                events: socket.events,
+                back_off: BackOff::default(),
+            }),
             Err(source) => Err(SocketError::Listen { uri: name, source: Arc::new(source) }),
         }
     }
@@ -69,7 +80,13 @@ impl Acceptor {
             let accepted = match &mut self.listener {
                 Accepting::Tcp(listeners) => listeners.accept().await.map(|(stream, remote, local)| {
                     self.no_delay.ensure(&stream);
-                    Stream { transport: Transport::Tcp(stream), remote: Some(canonical(remote)), local }
+                    let remote = Some(canonical(remote));
+                    #[cfg(feature = "__tls")]
+                    if let Some((tls, report)) = &self.tls {
+                        let stream = TlsStream::server(stream, tls.config(), remote, report.clone());
+                        return Stream { transport: Transport::Tls(Box::new(stream)), remote, local };
+                    }
+                    Stream { transport: Transport::Tcp(stream), remote, local }
                 }),
                 #[cfg(unix)]
                 Accepting::Unix(listener, _) => listener.accept().await.map(|(stream, _)| Stream {
@@ -95,6 +112,13 @@ impl Acceptor {
             }
         }
     }
+}
+
+/// Emits `error` for handshakes that fail.
+#[cfg(feature = "__tls")]
+fn report_to(events: &Arc<SocketEvents>) -> Arc<ReportFailure> {
+    let events = events.clone();
+    Arc::new(move |remote, reason, source| events.emit_error(SocketError::Tls { remote, reason, source }))
 }
 
 impl Listeners {

@@ -7,25 +7,28 @@ use super::SocketError;
 pub(super) enum Address {
     /// `host:port`. The host is an address or a name.
     Tcp(String),
+    /// Like `Tcp`, for TLS.
+    Tls(String),
     Unix(PathBuf),
 }
 
 impl Address {
-    /// Parses `host:port` or `tcp://host:port`, a port alone (on 127.0.0.1, as in ReactPHP), or
-    /// `unix://path`.
+    /// Parses `host:port`, `tcp://host:port` or `tls://host:port`, a port alone (on 127.0.0.1, as in
+    /// ReactPHP), or `unix://path`.
     pub(super) fn parse(uri: &str) -> Result<Address, SocketError> {
         let invalid = || SocketError::InvalidAddress { uri: uri.to_owned() };
-        let authority = match uri.split_once("://") {
+        let (address, authority): (fn(String) -> Address, &str) = match uri.split_once("://") {
             Some(("unix", path)) if is_path(path) => return Ok(Address::Unix(path.into())),
-            Some(("tcp", authority)) => authority,
+            Some(("tcp", authority)) => (Address::Tcp, authority),
+            Some(("tls", authority)) => (Address::Tls, authority),
             Some(_) => return Err(invalid()),
-            None => uri,
+            None => (Address::Tcp, uri),
         };
         if is_port(authority) {
-            return Ok(Address::Tcp(format!("127.0.0.1:{authority}")));
+            return Ok(address(format!("127.0.0.1:{authority}")));
         }
         match authority.rsplit_once(':') {
-            Some((host, port)) if !host.is_empty() && is_port(port) => Ok(Address::Tcp(authority.to_owned())),
+            Some((host, port)) if !host.is_empty() && is_port(port) => Ok(address(authority.to_owned())),
             _ => Err(invalid()),
         }
     }
@@ -58,13 +61,15 @@ mod tests {
         ] {
             assert_eq!(Address::parse(uri).unwrap(), Address::Tcp(address.into()));
         }
+        assert_eq!(Address::parse("tls://[::1]:8443").unwrap(), Address::Tls("[::1]:8443".into()));
+        assert_eq!(Address::parse("tls://8443").unwrap(), Address::Tls("127.0.0.1:8443".into()));
         assert_eq!(Address::parse("unix:///run/a.sock").unwrap(), Address::Unix("/run/a.sock".into()));
         assert_eq!(Address::parse("unix://a.sock").unwrap(), Address::Unix("a.sock".into()));
     }
 
     #[test]
     fn what_is_no_address_is_named() {
-        for uri in ["", "host", ":8000", "host:", "host:x", "host:65536", "tls://host:1", "unix://", "http://host:80"] {
+        for uri in ["", "host", ":8000", "host:", "host:x", "host:65536", "tls://host", "unix://", "http://host:80"] {
             let error = Address::parse(uri).unwrap_err().to_string();
             assert!(error.starts_with(&format!("invalid address {uri:?}")), "{error}");
         }

@@ -1,3 +1,6 @@
+#[cfg(feature = "__tls")]
+use crate::tls::Tls;
+
 /// The options of a [`SocketServer`](crate::SocketServer).
 ///
 /// ```
@@ -17,6 +20,8 @@ pub struct SocketOptions {
     pub(super) reuse_port: bool,
     pub(super) ipv6_only: Option<bool>,
     pub(super) unix_mode: Option<u32>,
+    #[cfg(feature = "__tls")]
+    pub(super) tls: Option<Tls>,
 }
 
 impl Default for SocketOptions {
@@ -28,7 +33,14 @@ impl Default for SocketOptions {
 impl SocketOptions {
     /// Returns the defaults. The documentation of each method names its default.
     pub fn new() -> SocketOptions {
-        SocketOptions { backlog: 4096, reuse_port: false, ipv6_only: None, unix_mode: None }
+        SocketOptions {
+            backlog: 4096,
+            reuse_port: false,
+            ipv6_only: None,
+            unix_mode: None,
+            #[cfg(feature = "__tls")]
+            tls: None,
+        }
     }
 
     /// Maximum number of connections that wait to be accepted. Default: 4,096, the default limit of
@@ -75,6 +87,16 @@ impl SocketOptions {
     pub fn unix_mode(mut self, mode: u32) -> SocketOptions {
         assert!(mode <= 0o777, "unix_mode({mode}) is 0o{mode:o} in octal, which exceeds 0o777: write 0o660 for rw-rw----");
         self.unix_mode = Some(mode);
+        self
+    }
+
+    /// Sets the certificate and the options of a socket on `tls://host:port`: ReactPHP's context
+    /// `tls`. Default: none. A `tls://` address without it, and another address with it, are errors.
+    ///
+    /// Needs the feature `tls` or `tls-ring`.
+    #[cfg(feature = "__tls")]
+    pub fn tls(mut self, tls: Tls) -> SocketOptions {
+        self.tls = Some(tls);
         self
     }
 }

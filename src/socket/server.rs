@@ -10,6 +10,8 @@ use super::tcp;
 use super::unix_path::UnixPath;
 use crate::emitter::{EventNames, SharedEmitter, listener_methods};
 use crate::runtime::trace;
+#[cfg(feature = "__tls")]
+use crate::tls::Tls;
 
 const EVENTS: EventNames = EventNames {
     object: "a SocketServer",
@@ -23,7 +25,9 @@ const ERROR: u8 = 0;
 ///
 /// The socket has one event, `error`, whose listeners take `&SocketError`. The event fires when the
 /// system cannot accept a connection because descriptors or memory are exhausted, at most once a
-/// second. The socket tries again and continues to accept.
+/// second. The socket tries again and continues to accept. On a `tls://`
+/// socket it also fires for each failed TLS handshake (`SocketError::Tls`), unless the client left
+/// before it had sent a message of TLS.
 ///
 /// ```
 /// # use react_websocket::errors::SocketError;
@@ -39,6 +43,8 @@ const ERROR: u8 = 0;
 pub struct SocketServer {
     pub(super) listener: Listener,
     pub(super) events: Arc<SocketEvents>,
+    #[cfg(feature = "__tls")]
+    pub(super) tls: Option<Tls>,
 }
 
 pub(super) enum Listener {
@@ -60,7 +66,7 @@ impl SocketEvents {
 
 impl SocketServer {
     /// Creates a socket that listens on `uri`: `host:port`, `tcp://host:port`, only a port (on
-    /// 127.0.0.1, as in ReactPHP), or `unix://path`.
+    /// 127.0.0.1, as in ReactPHP), `unix://path`, or, with the option `tls`, `tls://host:port`.
     ///
     /// An IPv6 address is written in brackets. A link-local address has its zone:
     /// `[fe80::1%eth0]:8000`.
@@ -90,8 +96,23 @@ impl SocketServer {
     pub fn with_options(uri: impl AsRef<str>, options: SocketOptions) -> Result<SocketServer, SocketError> {
         let uri = uri.as_ref();
         let failed = |source| SocketError::Listen { uri: uri.to_owned(), source: Arc::new(source) };
-        let listener = match Address::parse(uri)? {
-            Address::Tcp(authority) => Listener::Tcp(tcp::listen(&authority, &options).map_err(failed)?),
+        let address = Address::parse(uri)?;
+        #[cfg(feature = "__tls")]
+        match (&address, &options.tls) {
+            (Address::Tls(_), None) => return Err(SocketError::NoCertificate { uri: uri.to_owned() }),
+            (Address::Tcp(_) | Address::Unix(_), Some(_)) => {
+                return Err(SocketError::UnusedCertificate { uri: uri.to_owned() });
+            }
+            _ => {}
+        }
+        #[cfg(not(feature = "__tls"))]
+        if let Address::Tls(_) = address {
+            return Err(SocketError::TlsNotEnabled { uri: uri.to_owned() });
+        }
+        let listener = match address {
+            Address::Tcp(authority) | Address::Tls(authority) => {
+                Listener::Tcp(tcp::listen(&authority, &options).map_err(failed)?)
+            }
             #[cfg(unix)]
             Address::Unix(path) => {
                 let (listener, path) = UnixPath::listen(path, &options).map_err(failed)?;
@@ -100,7 +121,26 @@ impl SocketServer {
             #[cfg(not(unix))]
             Address::Unix(_) => return Err(failed(std::io::ErrorKind::Unsupported.into())),
         };
-        Ok(SocketServer::of(listener))
+        let socket = SocketServer::of(listener);
+        #[cfg(feature = "__tls")]
+        let socket = SocketServer { tls: options.tls, ..socket };
+        Ok(socket)
+    }
+
+    /// Speaks TLS on a socket that was made elsewhere, such as one of systemd. `SocketServer::new` and
+    /// a `tls://` address do the same.
+    ///
+    /// Needs the feature `tls` or `tls-ring`.
+    ///
+    /// # Errors
+    /// [`SocketError::InvalidAddress`] for a Unix socket, which has no need of TLS.
+    #[cfg(feature = "__tls")]
+    pub fn with_tls(self, tls: Tls) -> Result<SocketServer, SocketError> {
+        match self.listener {
+            Listener::Tcp(_) => Ok(SocketServer { tls: Some(tls), ..self }),
+            #[cfg(unix)]
+            Listener::Unix(..) => Err(SocketError::InvalidAddress { uri: "a Unix socket with TLS".to_owned() }),
+        }
     }
 
     /// Returns the address of the socket, or the first of several addresses. Returns `None` for a
@@ -119,7 +159,12 @@ impl SocketServer {
     }
 
     pub(super) fn of(listener: Listener) -> SocketServer {
-        SocketServer { listener, events: Arc::default() }
+        SocketServer {
+            listener,
+            events: Arc::default(),
+            #[cfg(feature = "__tls")]
+            tls: None,
+        }
     }
 }
 

@@ -1,17 +1,19 @@
-"""The Python library `aiohttp` as the client, also of the plain HTTP side. usage: with_aiohttp.py PORT"""
+"""The Python library `aiohttp` as the client, also of the plain HTTP side. usage: with_aiohttp.py PORT [AUTHORITY]"""
 
 import asyncio
+import ssl
 import sys
 
 import aiohttp
 
-URL = f"http://127.0.0.1:{sys.argv[1]}/"
+TLS = ssl.create_default_context(cafile=sys.argv[2]) if len(sys.argv) > 2 else True
+URL = f"http://127.0.0.1:{sys.argv[1]}/" if TLS is True else f"https://localhost:{sys.argv[1]}/"
 TEXTS = ["hello", "", "grüße 日本 𝄞", "x" * (1 << 20)]
 BINARIES = [b"\x00\xff", b"", bytes(range(256)) * 4096]
 
 
 async def main():
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=TLS)) as session:
         for _ in range(3):
             async with session.get(URL) as response:
                 assert response.status == 200 and "echo server" in await response.text()

@@ -1,9 +1,10 @@
-// undici, which is what a browser's WebSocket is in Node, as the client. usage: with_undici.mjs PORT
+// undici, which is what a browser's WebSocket is in Node, as the client. usage: with_undici.mjs PORT [AUTHORITY], which
+// NODE_EXTRA_CA_CERTS names, too
 import assert from "node:assert/strict";
 import { WebSocket, fetch } from "undici";
 
-const url = `127.0.0.1:${process.argv[2]}/`;
-const response = await fetch(`http://${url}`);
+const [url, tls] = process.argv[3] ? [`localhost:${process.argv[2]}/`, "s"] : [`127.0.0.1:${process.argv[2]}/`, ""];
+const response = await fetch(`http${tls}://${url}`);
 assert.equal(response.status, 200);
 assert.match(await response.text(), /echo server/);
 
@@ -12,7 +13,7 @@ const event = (target, name) => new Promise((resolve, reject) => {
   if (name !== "close") target.addEventListener("close", () => reject(new Error(`closed before ${name}`)), { once: true });
 });
 
-const socket = new WebSocket(`ws://${url}`, ["echo"]);
+const socket = new WebSocket(`ws${tls}://${url}`, ["echo"]);
 socket.binaryType = "arraybuffer";
 await event(socket, "open");
 assert.equal(socket.protocol, "echo");

@@ -1,9 +1,9 @@
-// Node's `ws` as the client. usage: with_ws.mjs PORT
+// Node's `ws` as the client. usage: with_ws.mjs PORT [AUTHORITY], which NODE_EXTRA_CA_CERTS names, too
 import { once } from "node:events";
 import assert from "node:assert/strict";
 import { WebSocket } from "ws";
 
-const url = `ws://127.0.0.1:${process.argv[2]}/`;
+const url = process.argv[3] ? `wss://localhost:${process.argv[2]}/` : `ws://127.0.0.1:${process.argv[2]}/`;
 const messages = ["hello", "", "grüße 日本 𝄞", Buffer.from([0, 255]), Buffer.alloc(0), "x".repeat(1 << 20), Buffer.alloc(1 << 20, 7)];
 
 const socket = new WebSocket(url, ["other", "echo"]);

@@ -9,6 +9,8 @@ pub mod handshake;
 pub mod http;
 pub mod streams;
 pub mod timeouts;
+#[cfg(feature = "__tls")]
+pub mod tls;
 pub mod wire;
 
 use std::cell::Cell;

@@ -1,5 +1,6 @@
 //! What all connections of a server share.
 
+mod decisions;
 mod hooks;
 mod limits;
 mod options;

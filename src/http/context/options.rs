@@ -1,15 +1,12 @@
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::hooks::{BodyLimit, ErrorPage, Hook};
 use super::limits::{BUFFERED_MAX, HeadLimits, default_max_connections};
 use super::proxies::TrustedProxies;
-use crate::emitter::contain;
 use crate::http::HttpError;
 use crate::http::lifecycle::ConnectionLimits;
-use crate::http::message::{Forwarding, HARD_LIMIT, Head, Response, ServerRequest, URI_MAX};
-use crate::runtime::stream::Stream;
+use crate::http::message::{HARD_LIMIT, Response, ServerRequest, URI_MAX};
 
 /// The options of an [`HttpServer`](crate::HttpServer): limits, timeouts, trusted proxies, and
 /// closures that run before the handlers.
@@ -36,9 +33,9 @@ pub struct HttpOptions {
     pub(crate) max_linger_time: Duration,
     pub(crate) max_linger_bytes: usize,
     pub(crate) head: HeadLimits,
-    max_body_size: usize,
-    max_body_size_for: Option<BodyLimit>,
-    error_page: Option<ErrorPage>,
+    pub(super) max_body_size: usize,
+    pub(super) max_body_size_for: Option<BodyLimit>,
+    pub(super) error_page: Option<ErrorPage>,
     pub(crate) connections: ConnectionLimits,
     pub(crate) trusted_proxies: Option<TrustedProxies>,
     pub(crate) shutdown_grace: Duration,
@@ -367,56 +364,12 @@ impl HttpOptions {
     /// a [`BodyStream`](crate::BodyStream). It also includes 64 KiB of responses to
     /// pipelined requests, and 8 KiB for everything else. It excludes
     /// the bytes of a response, and larger bodies under
-    /// [`max_body_size_for`](HttpOptions::max_body_size_for). For a WebSocket see
+    /// [`max_body_size_for`](HttpOptions::max_body_size_for). TLS adds at most
+    /// 160 KiB, see `docs/tls.md`. For a WebSocket see
     /// [`WebSocketOptions::worst_case_bytes`](crate::WebSocketOptions).
     pub fn worst_case_bytes(&self) -> usize {
         let head = self.head.head.saturating_add(32 * 1024);
         let body = self.max_body_size.saturating_mul(2);
         head.saturating_add(body).saturating_add(2 * HARD_LIMIT + BUFFERED_MAX).saturating_add(8 * 1024)
-    }
-
-    /// Returns the network under which a connection is counted: an IPv4 address, or the /64 of an IPv6 address. A
-    /// client with one address of a /64 usually has all of them (RFC 4291 §2.5.4, RFC 6177). `None` for a trusted
-    /// proxy, which has the connections of many clients.
-    pub(crate) fn network_of(&self, address: IpAddr) -> Option<IpAddr> {
-        if self.trusted_proxies.as_ref().is_some_and(|proxies| proxies.contains(address)) {
-            return None;
-        }
-        Some(match address {
-            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-            address => address,
-        })
-    }
-
-    /// Returns the client of a request with this head on this stream. If a trusted proxy has sent the request, also
-    /// returns the proxy's description of it.
-    pub(crate) fn client_of(&self, head: &Head, stream: &Stream) -> (Option<SocketAddr>, Option<Forwarding>) {
-        match &self.trusted_proxies {
-            Some(proxies) => proxies.client(head.headers(), stream),
-            None => (stream.remote, None),
-        }
-    }
-
-    /// Returns the maximum size of a request's body in bytes.
-    ///
-    /// # Errors
-    /// [`HttpError::Handler`] if the app's closure panics.
-    pub(crate) fn body_limit(&self, request: &ServerRequest) -> Result<usize, HttpError> {
-        match self.max_body_size_for.as_ref().and_then(Hook::get) {
-            Some(limit) => contain(|| Ok(limit(request))).map_err(HttpError::Handler),
-            None => Ok(self.max_body_size),
-        }
-    }
-
-    /// Returns the page to send for an error, and the error of the app's closure if it failed. The page is the app's if
-    /// it can be sent, else the default page.
-    pub(crate) fn page_for(&self, error: &HttpError, page: Response) -> (Response, Option<HttpError>) {
-        let Some(make) = self.error_page.as_ref().and_then(Hook::get) else { return (page, None) };
-        match contain(|| make(error, page).into_page()) {
-            Ok(page) => (page, None),
-            Err(failed) => {
-                (Response::for_error(error).unwrap_or_else(|| Response::new(500)), Some(HttpError::Handler(failed)))
-            }
-        }
     }
 }

@@ -20,7 +20,7 @@ use crate::http::context::ServerContext;
 use crate::http::handlers::RunningResponse;
 use crate::http::lifecycle::{ConnectionPermit, LazyAlarm, Pending, Phase, Upgrade, Upgraded};
 use crate::http::message::{Response, ServerRequest};
-use crate::runtime::stream::{Stream, Transport};
+use crate::runtime::stream::Stream;
 
 /// A connection while it speaks HTTP: it reads one request after the other and responds in order.
 pub(crate) struct Connection {
@@ -115,7 +115,9 @@ impl Connection {
     }
 
     /// The parts of the connection for the protocol that follows.
-    pub(crate) fn into_upgraded(self) -> Upgraded {
+    pub(crate) fn into_upgraded(#[cfg_attr(not(feature = "__tls"), expect(unused_mut))] mut self) -> Upgraded {
+        #[cfg(feature = "__tls")]
+        self.buffer.extend_from_slice(&self.stream.take_received());
         Upgraded { stream: self.stream, read_ahead: self.buffer.into(), permit: self.permit }
     }
 
@@ -138,7 +140,7 @@ impl Connection {
                 }
                 Err(ConnectionEnd::Idle) => {
                     // Closing a socket says that nothing more comes, closing another stream says nothing.
-                    if matches!(self.stream.transport, Transport::Other(_)) {
+                    if !self.stream.ends_by_closing() {
                         Box::pin(self.linger().say_end(&mut self.stream)).await;
                     }
                     return None;
@@ -293,7 +295,10 @@ impl Connection {
         self.pending = None;
         let (client, forwarding) = self.server.options.client_of(&head, &self.stream);
         let (peer, local) = (self.stream.remote, self.stream.local.clone());
-        Ok(ServerRequest::of(head, client, peer, local, forwarding))
+        let request = ServerRequest::of(head, client, peer, local, forwarding);
+        #[cfg(feature = "__tls")]
+        let request = request.with_tls(self.stream.tls_peer());
+        Ok(request)
     }
 
     /// Waits for the response of the handlers, or for the client to disconnect, which drops the future of the handlers.

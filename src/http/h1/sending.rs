@@ -186,7 +186,7 @@ impl Connection {
             if let Poll::Ready(written) = std::future::poll_fn(write).await {
                 rest = bytes.get(written?..).unwrap_or_default();
             }
-            if rest.is_empty() {
+            if rest.is_empty() && self.stream.is_flushed() {
                 return Ok(());
             }
         }
@@ -206,9 +206,9 @@ impl Connection {
                 }
             }
             // A socket has nothing to flush; another stream may have, and may fail to.
-            let is_flushed = match stream.transport {
-                Transport::Other(_) => Pin::new(&mut *stream).poll_flush(cx)?,
-                _ => Poll::Ready(()),
+            let is_flushed = match stream.is_flushed() {
+                true => Poll::Ready(()),
+                false => Pin::new(&mut *stream).poll_flush(cx)?,
             };
             match is_flushed {
                 Poll::Ready(()) => Poll::Ready(Ok(())),

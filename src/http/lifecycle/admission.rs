@@ -86,6 +86,13 @@ impl Admission {
         trace::connection_refused("pending", remote);
     }
 
+    /// Counts a connection from `remote` that has ended without a TLS handshake.
+    #[cfg(feature = "__tls")]
+    pub(crate) fn no_handshake(&self, remote: Option<SocketAddr>) {
+        self.counts.refused("tls");
+        trace::connection_refused("tls", remote);
+    }
+
     pub(crate) fn stats(&self) -> HttpStats {
         self.counts.stats(self.open.load(Ordering::Relaxed), self.pending.count())
     }

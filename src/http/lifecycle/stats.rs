@@ -23,6 +23,7 @@ pub struct HttpStats {
     /// [`max_connections_per_ip`](crate::HttpOptions::max_connections_per_ip). `pending`: accepted,
     /// but closed before the first request because of
     /// [`max_pending_handshakes`](crate::HttpOptions::max_pending_handshakes).
+    /// `tls`: accepted, but ended before the TLS handshake was complete.
     pub refused: BTreeMap<&'static str, u64>,
     /// Requests that were passed to the middlewares and the router.
     pub requests: u64,

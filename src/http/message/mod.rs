@@ -16,6 +16,8 @@ mod request_builder;
 mod response;
 mod response_conversion;
 mod target;
+#[cfg(feature = "__tls")]
+mod tls;
 mod token;
 
 pub use body_listener::IntoBodyListener;

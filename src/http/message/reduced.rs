@@ -14,12 +14,19 @@ use super::target::parse_target;
 /// Ends the target and each header line. Neither can have it.
 const END: u8 = b'\n';
 
+/// Stands in front of the target if the connection is TLS. No target has it.
+const TLS: u8 = 0;
+
 impl ServerRequest {
-    /// Adds the target and the lines of these headers. Nothing is added for `/` without any of them.
+    /// Adds the target and the lines of these headers. Nothing is added for `/` without any of them, unless the connection is
+    /// TLS.
     pub(crate) fn reduce_into(&self, bytes: &mut Vec<u8>, names: &[HeaderName]) {
         let target = self.raw_target();
-        if target == b"/" && !names.iter().any(|name| self.has_header(name)) {
+        if target == b"/" && !self.is_tls() && !names.iter().any(|name| self.has_header(name)) {
             return;
+        }
+        if self.is_tls() {
+            bytes.push(TLS);
         }
         bytes.extend_from_slice(target);
         bytes.push(END);
@@ -39,7 +46,8 @@ impl ServerRequest {
         client: Option<SocketAddr>,
         local: Option<Arc<SocketAddr>>,
     ) -> Option<ServerRequest> {
-        let mut lines = bytes.split(|byte| *byte == END);
+        let is_tls = bytes.first() == Some(&TLS);
+        let mut lines = bytes.strip_prefix(&[TLS]).unwrap_or(bytes).split(|byte| *byte == END);
         let target = match lines.next() {
             None | Some([]) => Bytes::from_static(b"/"),
             Some(target) => Bytes::copy_from_slice(target),
@@ -51,7 +59,7 @@ impl ServerRequest {
             let value = HeaderValue::from_bytes(value.get(1..).unwrap_or_default());
             headers.append(HeaderName::from_bytes(name).ok()?, value.ok()?);
         }
-        ServerRequest::get(target, headers, client, local)
+        Some(ServerRequest::get(target, headers, client, local)?.restored(is_tls))
     }
 
     /// The GET request that a client has sent. `remote` is the server's address.

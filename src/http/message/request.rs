@@ -16,6 +16,8 @@ use crate::emitter::Contained;
 use crate::http::FormError;
 #[cfg(feature = "json")]
 use crate::http::JsonError;
+#[cfg(feature = "__tls")]
+use crate::tls::PeerInfo;
 
 /// A request: ReactPHP's `ServerRequestInterface`. It is cheap to clone.
 ///
@@ -41,6 +43,8 @@ struct Inner {
     local: Option<Arc<SocketAddr>>,
     /// The place of a trusted proxy's description of the client's request.
     forwarding: Option<Forwarding>,
+    #[cfg(feature = "__tls")]
+    tls: Option<Arc<PeerInfo>>,
 }
 
 /// A list that requests share. A request with a further attribute points to the list of the others.
@@ -58,7 +62,16 @@ impl ServerRequest {
         forwarding: Option<Forwarding>,
     ) -> ServerRequest {
         ServerRequest {
-            inner: Arc::new(Inner { head, body: Bytes::new(), client, peer, local, forwarding }),
+            inner: Arc::new(Inner {
+                head,
+                body: Bytes::new(),
+                client,
+                peer,
+                local,
+                forwarding,
+                #[cfg(feature = "__tls")]
+                tls: None,
+            }),
             attributes: None,
         }
     }
@@ -69,6 +82,36 @@ impl ServerRequest {
             inner.body = body;
         }
         self
+    }
+
+    #[cfg(feature = "__tls")]
+    pub(super) fn set_tls(&mut self, tls: Option<Arc<PeerInfo>>) {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.tls = tls;
+        }
+    }
+
+    #[cfg(feature = "__tls")]
+    pub(super) fn tls(&self) -> Option<&PeerInfo> {
+        self.inner.tls.as_deref()
+    }
+
+    /// Returns the request of a connection that is TLS or not, of which nothing else is known.
+    pub(super) fn restored(self, is_tls: bool) -> ServerRequest {
+        #[cfg(feature = "__tls")]
+        if is_tls {
+            return self.with_tls(Some(&Arc::default()));
+        }
+        debug_assert!(!is_tls);
+        self
+    }
+
+    /// Returns whether the connection itself is TLS.
+    pub(super) fn is_tls(&self) -> bool {
+        #[cfg(feature = "__tls")]
+        return self.inner.tls.is_some();
+        #[cfg(not(feature = "__tls"))]
+        false
     }
 
     pub(crate) fn framing(&self) -> Framing {
@@ -101,7 +144,7 @@ impl ServerRequest {
     ///
     /// The first source that has a value counts: the [trusted
     /// proxies](crate::HttpOptions::trusted_proxies), a target in absolute form (RFC 9112 section
-    /// 3.3). Without such a source the scheme is `http`. A stream that was passed to
+    /// 3.3), the connection: `https` on a `tls://` socket, and otherwise `http`. A stream that was passed to
     /// [`HttpServer::serve`](crate::HttpServer::serve) counts as `http`, even if it is TLS.
     /// WebSocket schemes count as HTTP schemes: `ws` as `http`, and `wss` as `https`.
     ///
@@ -120,9 +163,19 @@ impl ServerRequest {
     /// };
     /// ```
     pub fn scheme(&self) -> &'static str {
-        let forwarded = self.inner.forwarding.and_then(|forwarding| forwarding.scheme(self.headers()));
-        // TLS in this crate would return `https` here, instead of the last value.
-        forwarded.or_else(|| forwarding::scheme(self.uri().scheme_str()?.as_bytes())).unwrap_or("http")
+        let connection = if self.is_tls() { "https" } else { "http" };
+        self.forwarded_scheme().or_else(|| forwarding::scheme(self.uri().scheme_str()?.as_bytes())).unwrap_or(connection)
+    }
+
+    /// Returns whether the client's connection is encrypted: by this server, or by a [trusted
+    /// proxy](crate::HttpOptions::trusted_proxies) that says so. Unlike
+    /// [`scheme`](ServerRequest::scheme) it does not depend on what the client claims.
+    pub fn is_secure(&self) -> bool {
+        self.forwarded_scheme().map_or(self.is_tls(), |scheme| scheme == "https")
+    }
+
+    fn forwarded_scheme(&self) -> Option<&'static str> {
+        self.inner.forwarding?.scheme(self.headers())
     }
 
     /// Returns the host of the client's request, with its port if the client sent one:

@@ -135,8 +135,12 @@ fn serve_http(
 ) -> impl Future<Output = Option<BoxedTask>> {
     let mut connection = Connection::new(stream, server, permit, pending);
     async move {
-        let upgrade = connection.run().await?;
-        Some(upgrade.start(connection.into_upgraded()))
+        let upgrade = connection.run().await;
+        #[cfg(feature = "__tls")]
+        if upgrade.is_none() && connection.stream.lacks_handshake() {
+            connection.server.admission.no_handshake(connection.stream.remote);
+        }
+        Some(upgrade?.start(connection.into_upgraded()))
     }
 }
 

@@ -18,6 +18,8 @@ use tokio::net::tcp;
 #[cfg(unix)]
 use tokio::net::unix;
 
+#[cfg(feature = "__tls")]
+use super::tls_halves::{TlsReadHalf, TlsWriteHalf};
 use crate::runtime::acknowledged::{Acknowledged, keep_little_unsent};
 
 /// A stream that a connection can run on besides a socket: TLS, a pipe in a test, or any other that
@@ -30,6 +32,8 @@ pub(crate) enum ReadHalf {
     Tcp(tcp::OwnedReadHalf),
     #[cfg(unix)]
     Unix(unix::OwnedReadHalf),
+    #[cfg(feature = "__tls")]
+    Tls(Box<TlsReadHalf>),
     /// Both halves: only the owner of such a stream can write to it.
     Other(Box<dyn ByteStream>),
 }
@@ -41,6 +45,8 @@ impl ReadHalf {
             ReadHalf::Tcp(half) => half.as_ref().poll_write_ready(cx),
             #[cfg(unix)]
             ReadHalf::Unix(half) => half.as_ref().poll_write_ready(cx),
+            #[cfg(feature = "__tls")]
+            ReadHalf::Tls(half) => half.socket().poll_write_ready(cx),
             ReadHalf::Other(_) => Poll::Ready(Ok(())),
         }
     }
@@ -53,12 +59,24 @@ impl ReadHalf {
             ReadHalf::Tcp(half) => half.as_ref().poll_read_ready(cx),
             #[cfg(unix)]
             ReadHalf::Unix(half) => half.as_ref().poll_read_ready(cx),
+            #[cfg(feature = "__tls")]
+            ReadHalf::Tls(half) => half.poll_read_ready(cx),
             ReadHalf::Other(_) => Poll::Ready(Ok(())),
         }
     }
 
+    /// Returns whether what is read from the system is what the peer has sent.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        #[cfg(feature = "__tls")]
+        return !matches!(self, ReadHalf::Tls(_));
+        #[cfg(not(feature = "__tls"))]
+        true
+    }
+
     /// Reads the available bytes. Returns `WouldBlock` if nothing has arrived; then wait for
-    /// [`poll_read_ready`](ReadHalf::poll_read_ready). Returns `None` if a read needs a waker.
+    /// [`poll_read_ready`](ReadHalf::poll_read_ready). Returns `None` if a read needs a waker, and
+    /// for TLS, which is read by [`TlsReadHalf::try_read`].
     #[inline]
     pub(crate) fn try_read<'a>(&self, bytes: &'a mut [MaybeUninit<u8>]) -> Option<io::Result<&'a mut [u8]>> {
         #[cfg(target_os = "linux")]
@@ -71,6 +89,8 @@ impl ReadHalf {
                 ReadHalf::Unix(half) => {
                     half.as_ref().try_io(Interest::READABLE, receive(half.as_ref(), bytes, &mut received))
                 }
+                #[cfg(feature = "__tls")]
+                ReadHalf::Tls(_) => return None,
                 ReadHalf::Other(_) => return None,
             };
             Some(match received {
@@ -95,14 +115,19 @@ impl ReadHalf {
             ReadHalf::Tcp(half) => Acknowledged::of_tcp(half.as_ref(), written),
             #[cfg(unix)]
             ReadHalf::Unix(half) => Acknowledged::of_unix(half.as_ref(), written),
+            #[cfg(feature = "__tls")]
+            ReadHalf::Tls(half) => Acknowledged::of_tcp(half.socket(), written),
             ReadHalf::Other(_) => Acknowledged::accepted(written),
         }
     }
 
     /// Makes the kernel keep fewer unsent bytes for a slow peer, so that their number is known.
     pub(crate) fn keep_little_unsent(&self) {
-        if let ReadHalf::Tcp(half) = self {
-            keep_little_unsent(half.as_ref());
+        match self {
+            ReadHalf::Tcp(half) => keep_little_unsent(half.as_ref()),
+            #[cfg(feature = "__tls")]
+            ReadHalf::Tls(half) => keep_little_unsent(half.socket()),
+            _ => {}
         }
     }
 
@@ -114,6 +139,8 @@ impl ReadHalf {
             let received = match self {
                 ReadHalf::Tcp(half) => rustix::net::recv(half.as_ref(), bytes, RecvFlags::DONTWAIT),
                 ReadHalf::Unix(half) => rustix::net::recv(half.as_ref(), bytes, RecvFlags::DONTWAIT),
+                #[cfg(feature = "__tls")]
+                ReadHalf::Tls(_) => return None,
                 ReadHalf::Other(_) => return None,
             };
             Some(received.map(|((bytes, _), _)| bytes).map_err(io::Error::from))
@@ -134,6 +161,8 @@ impl ReadHalf {
             let peeked = match self {
                 ReadHalf::Tcp(half) => rustix::net::recv(half.as_ref(), &mut byte, flags),
                 ReadHalf::Unix(half) => rustix::net::recv(half.as_ref(), &mut byte, flags),
+                #[cfg(feature = "__tls")]
+                ReadHalf::Tls(half) => rustix::net::recv(half.socket(), &mut byte, flags),
                 ReadHalf::Other(_) => return false,
             };
             !matches!(peeked, Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR))
@@ -149,6 +178,9 @@ impl AsyncRead for ReadHalf {
             ReadHalf::Tcp(half) => Pin::new(half).poll_read(cx, buf),
             #[cfg(unix)]
             ReadHalf::Unix(half) => Pin::new(half).poll_read(cx, buf),
+            // Records are read as they are.
+            #[cfg(feature = "__tls")]
+            ReadHalf::Tls(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
             ReadHalf::Other(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
@@ -160,6 +192,8 @@ pub(crate) enum WriteHalf {
     Tcp(tcp::OwnedWriteHalf),
     #[cfg(unix)]
     Unix(unix::OwnedWriteHalf),
+    #[cfg(feature = "__tls")]
+    Tls(Box<TlsWriteHalf>),
     /// Only the task that reads the stream can write to it.
     Owner,
 }
@@ -167,8 +201,11 @@ pub(crate) enum WriteHalf {
 impl WriteHalf {
     /// Writes as many bytes as the socket takes now. Returns `WouldBlock` if it takes none, and
     /// always for [`WriteHalf::Owner`].
+    ///
+    /// What is not said to be written must stand at the front of what is written next: TLS may have
+    /// sealed some of it already.
     #[inline]
-    pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+    pub(crate) fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             // The system call itself. With several threads libc's wrapper costs some 40
             // instructions more.
@@ -178,30 +215,46 @@ impl WriteHalf {
             WriteHalf::Tcp(half) => half.try_write(bytes),
             #[cfg(unix)]
             WriteHalf::Unix(half) => half.try_write(bytes),
+            #[cfg(feature = "__tls")]
+            WriteHalf::Tls(half) => half.try_write(bytes),
             WriteHalf::Owner => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 
     /// Like [`try_write`](Self::try_write), for the last bytes. The caller shuts the socket down at
     /// once afterwards.
-    pub(crate) fn try_write_last(&self, bytes: &[u8]) -> io::Result<usize> {
+    pub(crate) fn try_write_last(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             #[cfg(target_os = "linux")]
             // The system keeps the bytes back until the FIN, so that both are one segment. That
             // saves 5 % of the cost of a short connection.
             WriteHalf::Tcp(half) => send(half.as_ref(), bytes, SendFlags::MORE | SendFlags::NOSIGNAL),
+            #[cfg(feature = "__tls")]
+            WriteHalf::Tls(half) => half.try_write_last(bytes),
             _ => self.try_write(bytes),
         }
     }
 
     /// Like [`try_write`](Self::try_write), with several slices.
     #[inline]
-    pub(crate) fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(crate) fn try_write_vectored(&mut self, slices: &[IoSlice<'_>; 3]) -> io::Result<usize> {
         match self {
             WriteHalf::Tcp(half) => half.try_write_vectored(slices),
             #[cfg(unix)]
             WriteHalf::Unix(half) => half.try_write_vectored(slices),
+            #[cfg(feature = "__tls")]
+            WriteHalf::Tls(half) => half.try_write_vectored(slices),
             WriteHalf::Owner => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    /// Sends what precedes the FIN of an orderly end: a close_notify over TLS. Returns whether it has
+    /// left.
+    #[cfg(feature = "__tls")]
+    pub(crate) fn try_close(&mut self) -> io::Result<bool> {
+        match self {
+            WriteHalf::Tls(half) => half.try_close(),
+            _ => Ok(true),
         }
     }
 
@@ -211,6 +264,8 @@ impl WriteHalf {
             WriteHalf::Tcp(half) => half.forget(),
             #[cfg(unix)]
             WriteHalf::Unix(half) => half.forget(),
+            #[cfg(feature = "__tls")]
+            WriteHalf::Tls(half) => half.forget(),
             WriteHalf::Owner => {}
         }
     }

@@ -1,6 +1,10 @@
 //! The byte streams of connections: TCP, Unix sockets, and all others that read and write.
 
 mod halves;
+#[cfg(feature = "__tls")]
+mod tls;
+#[cfg(feature = "__tls")]
+mod tls_halves;
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -15,6 +19,11 @@ use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 
 pub(crate) use halves::{ByteStream, ReadHalf, WriteHalf};
+#[cfg(feature = "__tls")]
+pub(crate) use tls::{ReportFailure, TlsStream};
+
+#[cfg(feature = "__tls")]
+pub(crate) use crate::tls::Opened;
 
 use crate::runtime::acknowledged::{Acknowledged, keep_little_unsent};
 
@@ -40,6 +49,8 @@ pub(crate) enum Transport {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
+    #[cfg(feature = "__tls")]
+    Tls(Box<TlsStream>),
     Other(Box<dyn ByteStream>),
 }
 
@@ -57,6 +68,8 @@ impl Stream {
             Transport::Tcp(stream) => pin!(stream.ready(Interest::READABLE)).poll(&mut cx),
             #[cfg(unix)]
             Transport::Unix(stream) => pin!(stream.ready(Interest::READABLE)).poll(&mut cx),
+            #[cfg(feature = "__tls")]
+            Transport::Tls(stream) => pin!(stream.socket().ready(Interest::READABLE)).poll(&mut cx),
             Transport::Other(_) => return None,
         };
         Some(matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed()))
@@ -65,7 +78,7 @@ impl Stream {
     /// Sets whether closing the connection resets it, whatever closes it. A reset tells the peer
     /// that the bytes sent so far are not everything. Only TCP has it.
     pub(crate) fn reset_on_close(&self, on: bool) {
-        if let Transport::Tcp(stream) = &self.transport {
+        if let Some(stream) = self.tcp() {
             // If this fails, the connection has ended already.
             let _ = socket2::SockRef::from(stream).set_linger(on.then_some(Duration::ZERO));
         }
@@ -77,14 +90,76 @@ impl Stream {
             Transport::Tcp(stream) => Acknowledged::of_tcp(stream, written),
             #[cfg(unix)]
             Transport::Unix(stream) => Acknowledged::of_unix(stream, written),
+            #[cfg(feature = "__tls")]
+            Transport::Tls(stream) => Acknowledged::of_tcp(stream.socket(), written),
             Transport::Other(_) => Acknowledged::accepted(written),
         }
     }
 
     /// Makes the kernel keep fewer unsent bytes for a slow peer, so that their number is known.
     pub(crate) fn keep_little_unsent(&self) {
-        if let Transport::Tcp(stream) = &self.transport {
+        if let Some(stream) = self.tcp() {
             keep_little_unsent(stream);
+        }
+    }
+
+    /// Returns whether what was written has left, as far as the stream knows. Never known of other
+    /// streams.
+    pub(crate) fn is_flushed(&self) -> bool {
+        match &self.transport {
+            Transport::Tcp(_) => true,
+            #[cfg(unix)]
+            Transport::Unix(_) => true,
+            #[cfg(feature = "__tls")]
+            Transport::Tls(stream) => stream.is_flushed(),
+            Transport::Other(_) => false,
+        }
+    }
+
+    /// Returns whether closing the stream tells the peer that nothing more comes. Only sockets do.
+    pub(crate) fn ends_by_closing(&self) -> bool {
+        match &self.transport {
+            Transport::Tcp(_) => true,
+            #[cfg(unix)]
+            Transport::Unix(_) => true,
+            #[cfg(feature = "__tls")]
+            Transport::Tls(_) => false,
+            Transport::Other(_) => false,
+        }
+    }
+
+    fn tcp(&self) -> Option<&TcpStream> {
+        match &self.transport {
+            Transport::Tcp(stream) => Some(stream),
+            #[cfg(unix)]
+            Transport::Unix(_) => None,
+            #[cfg(feature = "__tls")]
+            Transport::Tls(stream) => Some(stream.socket()),
+            Transport::Other(_) => None,
+        }
+    }
+
+    /// Returns what TLS knows of the peer, after the handshake.
+    #[cfg(feature = "__tls")]
+    pub(crate) fn tls_peer(&self) -> Option<&Arc<crate::tls::PeerInfo>> {
+        match &self.transport {
+            Transport::Tls(stream) => stream.peer(),
+            _ => None,
+        }
+    }
+
+    /// Returns whether the TLS handshake is not complete, or has failed.
+    #[cfg(feature = "__tls")]
+    pub(crate) fn lacks_handshake(&self) -> bool {
+        matches!(&self.transport, Transport::Tls(stream) if stream.peer().is_none())
+    }
+
+    /// Takes bytes that the stream has received and that were not read.
+    #[cfg(feature = "__tls")]
+    pub(crate) fn take_received(&mut self) -> Vec<u8> {
+        match &mut self.transport {
+            Transport::Tls(stream) => stream.take_opened(),
+            _ => Vec::new(),
         }
     }
 
@@ -100,6 +175,12 @@ impl Stream {
                 let (read, write) = stream.into_split();
                 (ReadHalf::Unix(read), WriteHalf::Unix(write))
             }
+            #[cfg(feature = "__tls")]
+            Transport::Tls(stream) => match stream.into_halves() {
+                Some((read, write)) => (ReadHalf::Tls(Box::new(read)), WriteHalf::Tls(Box::new(write))),
+                // Nothing can be read or written before the handshake.
+                None => (ReadHalf::Other(Box::new(tokio::io::empty())), WriteHalf::Owner),
+            },
             Transport::Other(stream) => (ReadHalf::Other(stream), WriteHalf::Owner),
         }
     }
@@ -111,6 +192,8 @@ macro_rules! each_transport {
             Transport::Tcp($stream) => $what,
             #[cfg(unix)]
             Transport::Unix($stream) => $what,
+            #[cfg(feature = "__tls")]
+            Transport::Tls($stream) => $what,
             Transport::Other($stream) => $what,
         }
     };
@@ -136,6 +219,8 @@ impl AsyncWrite for Stream {
             Transport::Tcp(stream) => stream.is_write_vectored(),
             #[cfg(unix)]
             Transport::Unix(stream) => stream.is_write_vectored(),
+            #[cfg(feature = "__tls")]
+            Transport::Tls(stream) => stream.is_write_vectored(),
             Transport::Other(stream) => stream.is_write_vectored(),
         }
     }

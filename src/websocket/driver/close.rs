@@ -1,5 +1,7 @@
 use std::pin::Pin;
 use std::task::Context;
+#[cfg(feature = "__tls")]
+use std::task::Poll;
 
 use tokio::io::AsyncWrite;
 
@@ -122,6 +124,16 @@ impl Driver {
     fn shut_down_stream(&mut self, cx: &mut Context<'_>) -> bool {
         match &mut self.read {
             Some(ReadHalf::Other(stream)) if !self.closing.is_shut_down() => Pin::new(stream).poll_shutdown(cx).is_ready(),
+            #[cfg(feature = "__tls")]
+            Some(stream @ ReadHalf::Tls(_)) if !self.closing.is_shut_down() => {
+                let mut state = self.dispatcher.connection().lock();
+                while state.as_mut().is_some_and(|state| !state.outbox.close_stream()) {
+                    if !matches!(stream.poll_write_ready(cx), Poll::Ready(Ok(()))) {
+                        return false;
+                    }
+                }
+                true
+            }
             _ => true,
         }
     }

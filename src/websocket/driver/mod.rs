@@ -7,7 +7,10 @@ pub(crate) mod overdue;
 pub(crate) mod pending_events;
 pub(crate) mod pings;
 pub(crate) mod read;
+#[cfg(feature = "__tls")]
+pub(crate) mod read_tls;
 pub(crate) mod scratch;
+pub(crate) mod unasked;
 pub(crate) mod write;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -54,6 +54,7 @@ impl Driver {
         if self.session.is_amid_message()
             && self.backlog.is_empty()
             && self.dispatcher.is_free()
+            && stream.is_plain()
             && let Some((buffer, room)) = self.session.direct(&mut scratch.pool)
         {
             let read = {
@@ -74,6 +75,8 @@ impl Driver {
                 return Poll::Ready(());
             }
             Some(read) => read,
+            #[cfg(feature = "__tls")]
+            None if !stream.is_plain() => return self.poll_read_tls(scratch, cx, budget),
             None => {
                 buffer = ReadBuf::uninit(&mut scratch.bytes);
                 ready!(Pin::new(stream).poll_read(cx, &mut buffer)).map(|()| buffer.filled_mut())
@@ -89,23 +92,15 @@ impl Driver {
         Poll::Ready(())
     }
 
-    /// Reads bytes that the system has and tokio does not know of.
-    #[cold]
-    pub(crate) fn read_unknown(&mut self, scratch: &mut ReadScratch, cx: &mut Context<'_>, budget: &mut Budget) {
-        if !self.may_read() {
-            return;
-        }
-        match self.read.as_ref().and_then(|stream| stream.read_unasked(&mut scratch.bytes)) {
-            None => {}
-            Some(Err(error)) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Some(Ok(bytes)) if !bytes.is_empty() => self.received(bytes, &mut scratch.pool, cx, budget),
-            Some(read) => self.ended(read.err()),
-        }
-    }
-
     /// Delivers bytes that were read.
     #[inline(always)]
-    fn received(&mut self, mut bytes: &mut [u8], spare: &mut BufferPool, cx: &mut Context<'_>, budget: &mut Budget) {
+    pub(crate) fn received(
+        &mut self,
+        mut bytes: &mut [u8],
+        spare: &mut BufferPool,
+        cx: &mut Context<'_>,
+        budget: &mut Budget,
+    ) {
         self.progress.heard = true;
         budget.bytes = budget.bytes.wrapping_sub_unsigned(bytes.len());
         self.slot().received.add_bytes(bytes.len());
@@ -177,7 +172,7 @@ impl Driver {
         scratch.pool.give(message);
     }
 
-    fn ended(&mut self, error: Option<io::Error>) {
+    pub(crate) fn ended(&mut self, error: Option<io::Error>) {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
         self.closing.end();
         self.progress.is_fast = false;

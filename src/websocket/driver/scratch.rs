@@ -9,6 +9,9 @@ use crate::sync::thread_local;
 pub(crate) struct ReadScratch {
     pub(crate) bytes: Box<[MaybeUninit<u8>]>,
     pub(crate) pool: BufferPool,
+    /// What a read over TLS has opened.
+    #[cfg(feature = "__tls")]
+    pub(crate) plaintext: Vec<u8>,
 }
 
 /// Size of the buffer for reads. A message of 64 KiB with its header fits in one read. The buffer
@@ -26,11 +29,16 @@ thread_local! {
 impl ReadScratch {
     pub(crate) fn take() -> Box<ReadScratch> {
         // When a thread ends, its scratch may no longer exist.
-        SCRATCH
-            .try_with(Cell::take)
-            .ok()
-            .flatten()
-            .unwrap_or_else(|| Box::new(ReadScratch { bytes: Box::new_uninit_slice(SIZE), pool: BufferPool::default() }))
+        SCRATCH.try_with(Cell::take).ok().flatten().unwrap_or_else(ReadScratch::new)
+    }
+
+    fn new() -> Box<ReadScratch> {
+        Box::new(ReadScratch {
+            bytes: Box::new_uninit_slice(SIZE),
+            pool: BufferPool::default(),
+            #[cfg(feature = "__tls")]
+            plaintext: Vec::new(),
+        })
     }
 
     pub(crate) fn put_back(self: Box<ReadScratch>) {

@@ -32,9 +32,10 @@ impl WebSocketConnection {
     /// In the middleware's `connection` and `error` listeners this is the whole request. After
     /// these listeners the request is reduced, so that an idle connection takes little memory. A
     /// reduced request has the target (path and query), the addresses of the client and of the
-    /// server, and the headers that
+    /// server, whether the connection is [secure](ServerRequest::is_secure) by itself, and the headers that
     /// [`WebSocketOptions::keep_headers`](crate::WebSocketOptions::keep_headers) names. It does not
-    /// have other headers, the attributes that middlewares attached, and the
+    /// have other headers, the attributes that middlewares attached, the
+    /// certificates of the client, and the
     /// [`peer_address`](ServerRequest::peer_address).
     /// [`WebSocketOptions::keep_request`](crate::WebSocketOptions::keep_request) keeps the whole
     /// request.

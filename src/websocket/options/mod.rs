@@ -374,7 +374,8 @@ impl WebSocketOptions {
     /// The sum excludes the memory of the app's listeners, the headers of
     /// [`keep_headers`](WebSocketOptions::keep_headers), and the requests of
     /// [`keep_request`](WebSocketOptions::keep_request). It also excludes the messages that a
-    /// [`SlowMemberPolicy`](crate::options::SlowMemberPolicy) keeps for slow consumers. Multiply
+    /// [`SlowMemberPolicy`](crate::options::SlowMemberPolicy) keeps for slow consumers. TLS
+    /// adds at most 160 KiB, see `docs/tls.md`. Multiply
     /// the sum by the number of connections to calculate the memory of a server.
     pub fn worst_case_bytes(&self) -> usize {
         // A buffer that grows by doubling can have twice what is in it.

@@ -124,7 +124,7 @@ impl Outbox {
             self.own();
         }
         let waiting = self.buffer.as_ref().map_or(&[][..], |buffer| buffer.rest());
-        let written = match &self.socket {
+        let written = match &mut self.socket {
             Some(socket) => {
                 socket.try_write_vectored(&[IoSlice::new(waiting), IoSlice::new(header), IoSlice::new(payload)])
             }
@@ -158,7 +158,7 @@ impl Outbox {
         if self.range.is_some() {
             return self.flush_range();
         }
-        let Some(socket) = &self.socket else { return Flushed::NotYet };
+        let Some(socket) = &mut self.socket else { return Flushed::NotYet };
         let bytes = self.buffer.as_ref().map_or(&[][..], |buffer| buffer.rest());
         if bytes.is_empty() {
             self.release();
@@ -182,7 +182,7 @@ impl Outbox {
             self.own();
         }
         let bytes = self.buffer.as_ref().map_or(&[][..], |buffer| buffer.rest());
-        match &self.socket {
+        match &mut self.socket {
             Some(socket) if !bytes.is_empty() => match socket.try_write_last(bytes) {
                 Ok(written) if written == bytes.len() => {
                     self.written += written as u64;
@@ -209,7 +209,7 @@ impl Outbox {
 
     #[inline(never)]
     fn flush_range(&mut self) -> Flushed {
-        let (Some(socket), Some(range)) = (&self.socket, &mut self.range) else { return Flushed::NotYet };
+        let (Some(socket), Some(range)) = (&mut self.socket, &mut self.range) else { return Flushed::NotYet };
         let log = range.log.read();
         let bytes = log.get(range.start as usize..range.end as usize).unwrap_or_default();
         let Ok(written) = count(socket.try_write(bytes)) else {
@@ -263,6 +263,14 @@ impl Outbox {
         // Dropping this half shuts the socket down.
         drop(self.socket.take());
         self.break_off();
+    }
+
+    /// Sends what precedes the FIN of an orderly end, once all bytes are sent. `false` if the socket
+    /// does not take it now.
+    #[cfg(feature = "__tls")]
+    pub(crate) fn close_stream(&mut self) -> bool {
+        // A broken socket needs no end.
+        self.socket.as_mut().is_none_or(|socket| socket.try_close().unwrap_or(true))
     }
 
     fn sent(&mut self, bytes: usize) {

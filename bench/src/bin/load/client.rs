@@ -1,6 +1,6 @@
 use crate::Result;
+use crate::stream::Stream;
 use crate::wire::{self, Numbers, PING, PONG, Replies, Reply};
-use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One open WebSocket. It sends frames that were made before the run and are shared by all clients.
 pub struct Client {
-    stream: TcpStream,
+    stream: Stream,
     replies: Replies,
     sending: Rc<[u8]>,
     sent: usize,
@@ -23,36 +23,22 @@ pub struct Client {
 impl Client {
     /// Connects and upgrades, one after the other: opening is not what is measured here.
     pub fn open(address: SocketAddr) -> Result<Client> {
-        let mut stream = std::net::TcpStream::connect_timeout(&address, PATIENCE)?;
+        let stream = std::net::TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(&wire::upgrade(address.port()))?;
         let mut head = Vec::new();
-        let mut buffer = [0; 1024];
-        let end = loop {
-            match stream.read(&mut buffer)? {
-                0 => return Err("the server closed during the handshake".into()),
-                count => head.extend_from_slice(&buffer[..count]),
-            }
-            if let Some(end) = wire::accepted(&head)? {
-                break end;
-            }
-        };
-        stream.set_nonblocking(true)?;
-        let mut client = Client {
-            stream: TcpStream::from_std(stream),
-            replies: Replies::default(),
-            sending: Rc::new([]),
-            sent: 0,
-            pongs: Vec::new(),
-        };
+        let (stream, end) = Stream::open(stream, &wire::upgrade(address.port()), |bytes| {
+            head.extend_from_slice(bytes);
+            Ok(wire::accepted(&head)?)
+        })?;
+        let mut client = Client { stream, replies: Replies::default(), sending: Rc::new([]), sent: 0, pongs: Vec::new() };
         // A server may begin to speak at once, with a ping for example.
         client.take(&head[end..], false, |_| Ok(()))?;
         Ok(client)
     }
 
     pub fn register(&mut self, registry: &Registry, index: usize) -> Result<()> {
-        Ok(registry.register(&mut self.stream, Token(index), Interest::READABLE | Interest::WRITABLE)?)
+        Ok(registry.register(self.stream.socket(), Token(index), Interest::READABLE | Interest::WRITABLE)?)
     }
 
     /// Begins to send `frames`; those before have been sent, since they have been answered.
@@ -64,6 +50,7 @@ impl Client {
 
     /// Sends what the socket has room for.
     pub fn go_on_sending(&mut self) -> Result<()> {
+        self.stream.go_on()?;
         loop {
             let is_pong = self.sent == self.sending.len();
             let bytes = if is_pong { &self.pongs[..] } else { &self.sending[self.sent..] };
@@ -95,7 +82,7 @@ impl Client {
             };
             self.take(&buffer[..count], keep, &mut each)?;
             // A short read is the last one: epoll tells when there is more.
-            if count < buffer.len() {
+            if count < buffer.len() && self.stream.is_plain() {
                 return Ok(());
             }
         }

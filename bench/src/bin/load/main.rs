@@ -17,6 +17,7 @@ mod process;
 mod report;
 mod scale;
 mod soak;
+mod stream;
 mod visitor;
 mod wire;
 

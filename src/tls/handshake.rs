@@ -1,0 +1,227 @@
+//! The handshake (RFC 8446 section 4), which leaves nothing but keys behind.
+
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use rustls::pki_types::CertificateDer;
+use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
+use rustls::{Error, InvalidMessage};
+use tokio::net::TcpStream;
+
+use super::opener::Opener;
+use super::records::{Connection, Endpoint, encode};
+use super::resolver;
+use super::sealer::Sealer;
+
+/// Maximum number of bytes that may wait to become a handshake message. rustls takes messages of up
+/// to 64 KiB.
+const INPUT_MAX: usize = 64 * 1024 + 18 * 1024;
+
+/// Bytes that are read at a time: most flights of a client, without its certificates.
+const READ: usize = 2 * 1024;
+
+/// A handshake under way.
+pub(crate) struct Handshake<E> {
+    endpoint: E,
+    input: Vec<u8>,
+    output: Vec<u8>,
+    /// The bytes of the output before this index have been sent.
+    sent: usize,
+    /// What came with the peer's last message of the handshake.
+    plaintext: Vec<u8>,
+    is_ended: bool,
+    server_name: Option<Box<str>>,
+    failed: Option<Error>,
+    /// The first bytes that the peer sent.
+    first: [u8; 4],
+    has_message: bool,
+}
+
+/// What is known of the peer, and of the name that it asked for.
+#[derive(Debug, Default)]
+pub(crate) struct PeerInfo {
+    pub(crate) server_name: Option<Box<str>>,
+    pub(crate) certificates: Vec<CertificateDer<'static>>,
+}
+
+/// An established connection.
+pub(crate) struct Established {
+    pub(crate) sealer: Sealer,
+    pub(crate) opener: Opener,
+    /// What the peer has sent already.
+    pub(crate) plaintext: Vec<u8>,
+    pub(crate) peer: Arc<PeerInfo>,
+}
+
+/// Why a handshake ended without a connection.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The socket failed, or the peer left.
+    Io(io::Error),
+    /// rustls refused what the peer sent, or the peer refused us.
+    Tls(Error),
+}
+
+enum Step {
+    NeedsInput,
+    Established,
+}
+
+impl<E: Endpoint> Handshake<E> {
+    pub(crate) fn new(endpoint: E) -> Handshake<E> {
+        Handshake {
+            endpoint,
+            input: Vec::new(),
+            output: Vec::new(),
+            sent: 0,
+            plaintext: Vec::new(),
+            is_ended: false,
+            server_name: None,
+            failed: None,
+            first: [0; 4],
+            has_message: false,
+        }
+    }
+
+    /// Returns whether the peer has sent a message that was understood.
+    pub(crate) fn has_message(&self) -> bool {
+        self.has_message
+    }
+
+    /// Returns whether the first bytes of the peer are those of an HTTP request.
+    pub(crate) fn is_plain_http(&self) -> bool {
+        const METHODS: [&[u8; 4]; 9] = [b"GET ", b"HEAD", b"POST", b"PUT ", b"DELE", b"OPTI", b"PATC", b"CONN", b"PRI "];
+        METHODS.contains(&&self.first)
+    }
+
+    /// Continues. Ready when the connection is established, which [`finish`](Handshake::finish)
+    /// returns then.
+    ///
+    /// # Errors
+    /// After [`Failure::Tls`] the peer has been sent the alert that RFC 8446 section 6.2 names, as far
+    /// as the socket took it at once.
+    pub(crate) fn poll(&mut self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        loop {
+            ready!(self.poll_send(socket, cx)).map_err(Failure::Io)?;
+            if let Some(error) = self.failed.take() {
+                return Poll::Ready(Err(Failure::Tls(error)));
+            }
+            match self.advance() {
+                Ok(Step::Established) if self.sent == self.output.len() => return Poll::Ready(Ok(())),
+                Ok(Step::NeedsInput) if self.sent == self.output.len() => {
+                    ready!(self.poll_receive(socket, cx)).map_err(Failure::Io)?;
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    // No answer to the alert is needed, so it does not wait for a full socket.
+                    let _ = socket.try_write(self.output.get(self.sent..).unwrap_or_default());
+                    return Poll::Ready(Err(Failure::Tls(error)));
+                }
+            }
+        }
+    }
+
+    /// Returns the connection, once it is established.
+    pub(crate) fn finish(self) -> Established {
+        let certificates = self.endpoint.state().peer_certificates().unwrap_or_default().to_vec();
+        let peer = Arc::new(PeerInfo { server_name: self.server_name, certificates });
+        let unfinished = self.input.len();
+        let connection = Connection::shared(self.endpoint, self.input);
+        let (sealer, opener) = (Sealer::new(connection.clone()), Opener::new(connection, unfinished, self.is_ended));
+        Established { sealer, opener, plaintext: self.plaintext, peer }
+    }
+
+    /// Processes the input. Adds what is to be sent to the output.
+    fn advance(&mut self) -> Result<Step, Error> {
+        loop {
+            let UnbufferedStatus { mut discard, state } = self.endpoint.process(&mut self.input);
+            let mut step = None;
+            let mut failed = None;
+            match state {
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    encode(&mut self.output, |room| data.encode(room));
+                    self.has_message = true;
+                }
+                // What was encoded is sent before anything else is done.
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                Ok(ConnectionState::BlockedHandshake) => step = Some(Step::NeedsInput),
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    while let Some(record) = traffic.next_record() {
+                        let record = record?;
+                        self.plaintext.extend_from_slice(record.payload);
+                        discard += record.discard;
+                    }
+                }
+                Ok(ConnectionState::PeerClosed) => self.is_ended = true,
+                Ok(ConnectionState::WriteTraffic(_)) => step = Some(Step::Established),
+                Ok(_) => failed = Some(Error::General("unexpected state of the handshake".to_owned())),
+                Err(error) => failed = Some(error),
+            }
+            if let Some(name) = resolver::take_name() {
+                self.server_name = Some(name);
+            }
+            self.input.drain(..discard);
+            if let Some(error) = failed {
+                // Only alerts are asked for. Processing anything else needs the input.
+                while self.endpoint.state().wants_write()
+                    && let Ok(ConnectionState::EncodeTlsData(mut data)) = self.endpoint.process(&mut []).state
+                {
+                    encode(&mut self.output, |room| data.encode(room));
+                }
+                return Err(error);
+            }
+            match step {
+                // A server may be able to send before it knows who its client is.
+                Some(Step::Established) if self.endpoint.state().is_handshaking() => return Ok(Step::NeedsInput),
+                Some(step) => return Ok(step),
+                None => {}
+            }
+        }
+    }
+
+    fn poll_send(&mut self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(rest) = self.output.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            match socket.try_write(rest) {
+                Ok(sent) => self.sent += sent,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(socket.poll_write_ready(cx))?,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        self.output.clear();
+        self.sent = 0;
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_receive(&mut self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.input.len() > INPUT_MAX {
+            self.failed = Some(InvalidMessage::HandshakePayloadTooLarge.into());
+            return Poll::Ready(Ok(()));
+        }
+        let before = self.input.len();
+        loop {
+            self.input.reserve(READ);
+            match socket.try_read_buf(&mut self.input) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                Ok(_) => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(socket.poll_read_ready(cx))?,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        if before < 4
+            && !self.has_message
+            && let Some(first) = self.input.first_chunk()
+        {
+            self.first = *first;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Receives some bytes, and returns what is to be sent.
+    #[cfg(test)]
+    pub(super) fn receive(&mut self, bytes: &[u8]) -> Result<Vec<u8>, Error> {
+        self.input.extend_from_slice(bytes);
+        self.advance()?;
+        Ok(std::mem::take(&mut self.output))
+    }
+}
