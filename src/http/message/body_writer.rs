@@ -1,10 +1,11 @@
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::emitter::{BoxError, EventNames, SharedEmitter, drop_each};
 use crate::runtime::trace;
@@ -49,6 +50,8 @@ pub struct BodyWriter {
 pub(crate) struct Inner {
     pub(crate) state: Mutex<State>,
     writers: AtomicUsize,
+    /// Notified with the tasks that wait. A `send` that is dropped leaves nothing behind in it.
+    room: Notify,
     pub(super) events: SharedEmitter<u8, BodyWriter>,
 }
 
@@ -64,7 +67,7 @@ pub(crate) struct State {
     wants_drain: bool,
     /// The connection that sends the body.
     pub(crate) reader: Option<Waker>,
-    /// Tasks that wait until there is room, or the stream is over.
+    /// Tasks that poll until there is room, or the stream is over.
     waiting: Vec<Waker>,
     /// The error that the app cut the body with.
     error: Option<BoxError>,
@@ -144,7 +147,12 @@ impl State {
 
 impl Inner {
     pub(crate) fn new() -> Arc<Inner> {
-        Arc::new(Inner { state: Mutex::default(), writers: AtomicUsize::new(0), events: SharedEmitter::default() })
+        Arc::new(Inner {
+            state: Mutex::default(),
+            writers: AtomicUsize::new(0),
+            room: Notify::new(),
+            events: SharedEmitter::default(),
+        })
     }
 
     /// Closes the stream, unless it is closed already. `cause`: why the body is incomplete; without one it is if something is
@@ -169,6 +177,7 @@ impl Inner {
         drop(state);
         drop(pieces);
         woken.for_each(Waker::wake);
+        self.room.notify_waiters();
         self.emit(CLOSE);
     }
 
@@ -183,6 +192,7 @@ impl Inner {
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         waiting.into_iter().for_each(Waker::wake);
+        self.room.notify_waiters();
         if drained {
             self.emit(DRAIN);
         }
@@ -241,7 +251,14 @@ impl BodyWriter {
     /// Waits until fewer than 64 KiB are unsent, then [writes](BodyWriter::write) the bytes.
     /// Returns `false` if the body has ended or the stream is closed.
     pub async fn send(&self, bytes: impl AsRef<[u8]>) -> bool {
-        poll_fn(|cx| self.poll_room(cx)).await;
+        loop {
+            let mut room = pin!(self.inner.room.notified());
+            room.as_mut().enable();
+            if self.inner.state.lock().has_room() {
+                break;
+            }
+            room.await;
+        }
         self.write(bytes);
         self.is_writable()
     }
@@ -255,6 +272,7 @@ impl BodyWriter {
         let woken = state.take_wakers();
         drop(state);
         woken.for_each(Waker::wake);
+        self.inner.room.notify_waiters();
     }
 
     /// Writes a last piece and [ends](BodyWriter::end) the body.
