@@ -105,7 +105,8 @@ fn an_invalid_address_is_an_error_that_shows_valid_addresses() {
     ] {
         let error = refused(SocketServer::new(uri));
         assert!(matches!(&error, SocketError::InvalidAddress { uri: told } if told == uri), "{error:?}");
-        let text = format!("invalid address {uri:?}: give a port, host:port, tcp://host:port or unix:///path");
+        let text =
+            format!("invalid address {uri:?}: give a port, host:port, tcp://host:port, tls://host:port or unix:///path");
         assert_eq!(error.to_string(), text);
         assert_eq!(Error::from(error).to_string(), text);
     }
