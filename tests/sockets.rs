@@ -98,7 +98,7 @@ fn an_invalid_address_is_an_error_that_shows_valid_addresses() {
         "tcp://127.0.0.1",
         "tcp://127.0.0.1:80/path",
         "udp://127.0.0.1:80",
-        "tls://127.0.0.1:80",
+        "tls://127.0.0.1",
         "http://127.0.0.1:80",
         "unix://",
         "/run/a.sock",
