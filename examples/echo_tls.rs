@@ -5,10 +5,7 @@
 
 use react_websocket::errors::{BoxError, SocketError};
 use react_websocket::tls::Tls;
-use react_websocket::{
-    HttpServer, Loop, Response, ServerRequest, Signal, SocketOptions, SocketServer, WebSocketConnection,
-    WebSocketMiddleware,
-};
+use react_websocket::{HttpServer, Loop, Response, ServerRequest, Signal, SocketOptions, SocketServer, WebSocketConnection, WebSocketMiddleware};
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {

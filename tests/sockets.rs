@@ -12,9 +12,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use react_websocket::errors::{SocketError, report};
-use react_websocket::{
-    Error, HttpServer, Response, ServerRequest, SocketOptions, SocketServer, Text, WebSocketConnection, WebSocketMiddleware,
-};
+use react_websocket::{Error, HttpServer, Response, ServerRequest, SocketOptions, SocketServer, Text, WebSocketConnection, WebSocketMiddleware};
 use support::*;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -98,7 +96,7 @@ fn an_invalid_address_is_an_error_that_shows_valid_addresses() {
         "tcp://127.0.0.1",
         "tcp://127.0.0.1:80/path",
         "udp://127.0.0.1:80",
-        "tls://127.0.0.1:80",
+        "tls://127.0.0.1",
         "http://127.0.0.1:80",
         "unix://",
         "/run/a.sock",

@@ -5,10 +5,7 @@ mod support;
 
 use std::process::Command;
 
-use react_websocket::{
-    BodyStream, GroupManager, HttpServer, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware,
-    WebSocketOptions,
-};
+use react_websocket::{BodyStream, GroupManager, HttpServer, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
 use support::*;
 
 /// What a test of this file, run in a process of its own, has written to stderr.

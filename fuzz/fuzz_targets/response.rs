@@ -12,7 +12,7 @@ use react_websocket_fuzz::input::{Cuts, Input};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tungstenite::handshake::derive_accept_key;
 
-/// Stands for the right `Sec-WebSocket-Accept`.
+/// Stands for the right `Sec-WebSocket-Accept` in the heads of responses.
 const ACCEPT: u8 = 0x01;
 
 fuzz_target!(|data: &[u8]| {
@@ -50,21 +50,23 @@ fn outcome(offers: bool, answer: &[u8], cuts: &Cuts) -> Vec<String> {
             let request = String::from_utf8(request).expect("text");
             let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).expect("a key");
             let accept = derive_accept_key(key.as_bytes());
-            let parts: Vec<&[u8]> = answer.split(|byte| *byte == ACCEPT).collect();
-            let bytes = parts.join(accept.as_bytes());
+            let (heads, after) = answer.split_at(heads_of(answer));
+            let parts: Vec<&[u8]> = heads.split(|byte| *byte == ACCEPT).collect();
+            let bytes = [&parts.join(accept.as_bytes()), after].concat();
             let (mut rest, mut piece) = (&bytes[..], 0);
             while !rest.is_empty() {
                 let (now, later) = rest.split_at(cuts.size(piece).min(rest.len()));
                 if theirs.write_all(now).await.is_err() {
-                    return;
+                    return accept;
                 }
                 tokio::task::yield_now().await;
                 (rest, piece) = (later, piece + 1);
             }
             let _ = theirs.shutdown().await;
             let _ = theirs.read_to_end(&mut Vec::new()).await;
+            accept
         };
-        let (connected, ()) = tokio::join!(connecting, answering);
+        let (connected, accept) = tokio::join!(connecting, answering);
         match connected {
             // Reading the rest has waited for the end of the connection.
             Ok(_) => tokio::time::sleep(std::time::Duration::from_secs(60)).await,
@@ -78,6 +80,8 @@ fn outcome(offers: bool, answer: &[u8], cuts: &Cuts) -> Vec<String> {
             }
             Err(error) => events.lock().unwrap().push(format!("{error:?}")),
         }
+        // Each connection has another key.
+        events.lock().unwrap().iter_mut().for_each(|event| *event = event.replace(&accept, "ACCEPT"));
         assert!(connector.connections().is_empty());
     });
     let events = std::mem::take(&mut *events.lock().unwrap());
@@ -85,6 +89,23 @@ fn outcome(offers: bool, answer: &[u8], cuts: &Cuts) -> Vec<String> {
         assert!(events.iter().filter(|event| event.starts_with("close ")).count() >= 1, "{events:?}");
     }
     events
+}
+
+/// The length of the interim heads and of the first other head, or of everything if that does not
+/// end.
+fn heads_of(answer: &[u8]) -> usize {
+    let mut length = 0;
+    loop {
+        let rest = &answer[length..];
+        let ends = [&b"\n\n"[..], b"\n\r\n"]
+            .map(|end| rest.windows(end.len()).position(|window| window == end).map(|start| start + end.len()));
+        let Some(end) = ends.into_iter().flatten().min() else { return answer.len() };
+        length += end;
+        let status = rest.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+        if !status.starts_with(b"1") || status.starts_with(b"101") {
+            return length;
+        }
+    }
 }
 
 /// RFC 6455 section 4.1, in the plainest way.

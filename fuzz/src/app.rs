@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use react_websocket::errors::ConnectionError;
 use react_websocket::options::ControlRate;
-use react_websocket::{ConnectionGroup, GroupManager, HttpServer, Message, Response, ServerRequest, Text, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
+use react_websocket::{
+    ConnectionGroup, GroupManager, HttpServer, Message, Response, ServerRequest, Text, WebSocketConnection,
+    WebSocketMiddleware, WebSocketOptions,
+};
 use tokio::time::sleep;
 
 /// What a connection was told, and what was done to it.

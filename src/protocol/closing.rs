@@ -12,13 +12,13 @@ pub(crate) struct Closing {
     /// The connection has failed.
     has_failed: bool,
     /// The peer has sent its FIN, or the stream has failed.
-    has_ended: bool,
+    has_peer_ended: bool,
     /// Nothing more can be sent.
     is_broken: bool,
     /// We have sent our FIN.
     is_shut_down: bool,
-    /// `close` has been passed to the listeners.
-    is_told: bool,
+    /// `close` is scheduled.
+    is_close_scheduled: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,8 +73,8 @@ impl Closing {
         Closing { role, ..Closing::default() }
     }
 
-    /// Our Close is on its way, or cannot be sent any more.
-    pub(crate) fn close(&mut self) {
+    /// The owner has queued our Close, or cannot send it any more.
+    pub(crate) fn our_close_queued(&mut self) {
         self.state = match self.state {
             State::Open => State::CloseSent,
             State::Failing => State::Failed,
@@ -83,7 +83,7 @@ impl Closing {
     }
 
     /// The peer's Close frame has arrived. It is answered, unless it is itself the answer (§5.5.1).
-    pub(crate) fn receive_close(&mut self) {
+    pub(crate) fn peer_close_received(&mut self) {
         self.state = match self.state {
             State::Open => State::Answering,
             State::CloseSent => State::Answered,
@@ -114,23 +114,23 @@ impl Closing {
     }
 
     /// The peer has sent its FIN, or the stream has failed.
-    pub(crate) fn end(&mut self) {
-        self.has_ended = true;
+    pub(crate) fn peer_ended(&mut self) {
+        self.has_peer_ended = true;
     }
 
     /// Nothing more can be sent.
-    pub(crate) fn break_off(&mut self) {
+    pub(crate) fn socket_broke(&mut self) {
         self.is_broken = true;
     }
 
     /// We have sent our FIN. Returns whether this is the first time.
-    pub(crate) fn shut_down(&mut self) -> bool {
+    pub(crate) fn our_fin_sent(&mut self) -> bool {
         !std::mem::replace(&mut self.is_shut_down, true)
     }
 
-    /// `close` has been passed to the listeners.
-    pub(crate) fn tell(&mut self) {
-        self.is_told = true;
+    /// The owner has scheduled `close`.
+    pub(crate) fn close_scheduled(&mut self) {
+        self.is_close_scheduled = true;
     }
 
     /// Returns the next step, while there is a socket.
@@ -138,7 +138,7 @@ impl Closing {
         match self.state {
             State::Failing => Step::SendClose,
             // Earlier messages are delivered and answered first.
-            _ if self.has_ended => Step::release_if(facts.all_sent && facts.all_delivered),
+            _ if self.has_peer_ended => Step::release_if(facts.all_sent && facts.all_delivered),
             State::Open | State::CloseSent => Step::Wait,
             State::Failed if facts.all_sent => Step::ShutDown,
             State::Answered | State::Answering if self.role == Role::Server => Step::release_if(facts.all_sent),
@@ -149,13 +149,13 @@ impl Closing {
     /// Returns whether [`next`](Closing::next) may return another step than to wait.
     #[inline]
     pub(crate) fn is_under_way(&self) -> bool {
-        self.has_ended || !matches!(self.state, State::Open | State::CloseSent)
+        self.has_peer_ended || !matches!(self.state, State::Open | State::CloseSent)
     }
 
     /// Returns whether received bytes are still read.
     #[inline]
     pub(crate) fn reads(&self) -> bool {
-        !(self.has_ended || self.ends_with_answer())
+        !(self.has_peer_ended || self.ends_with_answer())
     }
 
     /// Returns whether received bytes are dropped.
@@ -181,8 +181,8 @@ impl Closing {
         self.role == Role::Server && self.has_peer_closed()
     }
 
-    pub(crate) fn has_ended(&self) -> bool {
-        self.has_ended
+    pub(crate) fn has_peer_ended(&self) -> bool {
+        self.has_peer_ended
     }
 
     pub(crate) fn is_broken(&self) -> bool {
@@ -193,8 +193,8 @@ impl Closing {
         self.is_shut_down
     }
 
-    pub(crate) fn is_told(&self) -> bool {
-        self.is_told
+    pub(crate) fn is_close_scheduled(&self) -> bool {
+        self.is_close_scheduled
     }
 
     /// Returns the end whose code and reason `close` has, if there was no error (§7.1.5).
@@ -240,7 +240,12 @@ mod tests {
                     input(&mut closing);
                     closing.state
                 };
-                let reached = (to(Closing::close), to(Closing::receive_close), to(Closing::fail), to(Closing::fail_later));
+                let reached = (
+                    to(Closing::our_close_queued),
+                    to(Closing::peer_close_received),
+                    to(Closing::fail),
+                    to(Closing::fail_later),
+                );
                 assert_eq!(reached, (close, receive_close, fail, fail_later), "{role:?} {from:?}");
             }
         }
@@ -279,11 +284,11 @@ mod tests {
             (Role::Client, Failing, true, [SendClose, SendClose, SendClose, SendClose]),
             (Role::Client, Failed, true, [Wait, Wait, Wait, Release]),
         ];
-        for (role, state, has_ended, steps) in table {
-            let closing = Closing { state, has_ended, ..Closing::new(role) };
+        for (role, state, has_peer_ended, steps) in table {
+            let closing = Closing { state, has_peer_ended, ..Closing::new(role) };
             let facts = [(false, false), (true, false), (false, true), (true, true)];
             let reached = facts.map(|(all_sent, all_delivered)| closing.next(Facts { all_sent, all_delivered }));
-            assert_eq!(reached, steps, "{role:?} {state:?}, the peer has ended: {has_ended}");
+            assert_eq!(reached, steps, "{role:?} {state:?}, the peer has ended: {has_peer_ended}");
             if reached != [Wait; 4] {
                 assert!(closing.is_under_way(), "{role:?} {state:?}");
             }
@@ -309,8 +314,8 @@ mod tests {
                 assert!(!closing.discards());
                 closing.fail();
                 assert!(closing.discards(), "{state:?}: what arrives after a fault is thrown away");
-                closing.end();
-                assert!(!closing.reads() && closing.has_ended());
+                closing.peer_ended();
+                assert!(!closing.reads() && closing.has_peer_ended());
             }
         }
     }
@@ -318,6 +323,6 @@ mod tests {
     #[test]
     fn a_fin_is_sent_once() {
         let mut closing = Closing::default();
-        assert!(closing.shut_down() && !closing.shut_down() && closing.is_shut_down());
+        assert!(closing.our_fin_sent() && !closing.our_fin_sent() && closing.is_shut_down());
     }
 }

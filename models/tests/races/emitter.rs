@@ -127,6 +127,7 @@ fn a_listener_for_once_is_called_once_whoever_emits() {
         let calls = calls(&notes);
         assert_eq!((calls[0].0, calls[1].0, calls[2].0, calls.len()), ("always", "once", "always", 3), "{calls:?}");
         assert_eq!(calls[0].1, calls[1].1, "with the first emission: {calls:?}");
+        assert_eq!(emitter.listener_count("event"), 1, "the listener for once is not registered any more");
     });
 }
 

@@ -42,12 +42,12 @@ impl WebSocketConnection {
 
     #[inline(never)]
     fn write_range_slowly(&self, log: &Arc<Log>, start: u32, end: u32) {
-        let Some(mut state) = self.lock_for_message() else { return };
+        let Some(mut state) = self.lock_or_fail_slow_consumer() else { return };
         state.messages_out += 1;
         if state.framing.is_streaming() {
             let log = log.read();
             state.cold().stream.push_encoded(log.get(start as usize..end as usize).unwrap_or_default());
-            self.room(&mut state);
+            self.note_room(&mut state);
             return;
         }
         if state.framing.masks() {
@@ -57,7 +57,7 @@ impl WebSocketConnection {
         } else {
             state.outbox.push_range(log, start, end);
         }
-        self.touched(state);
+        self.finish_write(state);
     }
 
     /// Writes a range of a log to a member of a group that has a policy for slow consumers. Returns
@@ -117,7 +117,7 @@ impl WebSocketConnection {
         }
         state.trim_cold();
         if state.outbox.unsent() > 0 {
-            self.touched_without_answer(state);
+            self.schedule_flush(state);
         }
         says_drain
     }

@@ -5,8 +5,9 @@ use crate::http::Response;
 use crate::protocol::{Opcode, Role, close, close_code};
 use crate::sync::atomic::Ordering;
 use crate::websocket::error::ConnectionError;
+use crate::websocket::state::flags::{DISCARD_INPUT, PAUSED, PEER_CLOSED, STATE_CHANGED, TERMINATED};
 use crate::websocket::state::handle::WebSocketConnection;
-use crate::websocket::state::slot::{DISCARD_INPUT, PAUSED, PEER_CLOSED, Phase, STATE_CHANGED, State, TERMINATED};
+use crate::websocket::state::slot::{Phase, State};
 
 /// # Ending
 impl WebSocketConnection {
@@ -157,7 +158,7 @@ impl WebSocketConnection {
         }
         state.cold().fault = Some(error);
         self.slot().signal(&state, STATE_CHANGED | DISCARD_INPUT);
-        self.touched_without_answer(state);
+        self.schedule_flush(state);
         true
     }
 
@@ -173,9 +174,9 @@ impl WebSocketConnection {
         let reason = if code == close_code::NO_STATUS { "" } else { close::sendable_reason(reason) };
         state.let_out_held();
         self.queue_close(&mut state, code, reason);
-        state.cold().closing = Some((code, reason.to_owned()));
+        state.cold().our_close = Some((code, reason.to_owned()));
         self.slot().signal(&state, STATE_CHANGED);
-        self.touched_without_answer(state);
+        self.schedule_flush(state);
     }
 
     /// Queues our Close behind the unsent bytes. It overtakes a message that is being streamed,

@@ -11,8 +11,9 @@ use crate::websocket::message::{Message, Text};
 use crate::websocket::state::event::{
     BINARY, CLOSE, ConnectionEvents, DRAIN, END, ERROR, MESSAGE, NAMES, PING, PONG, TEXT,
 };
+use crate::websocket::state::flags::{PENDING_CHANGES, STATE_CHANGED};
 use crate::websocket::state::handle::WebSocketConnection;
-use crate::websocket::state::slot::{PENDING_CHANGES, Phase, STATE_CHANGED, State};
+use crate::websocket::state::slot::{Phase, State};
 
 /// # Listeners
 impl WebSocketConnection {

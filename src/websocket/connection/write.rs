@@ -127,7 +127,7 @@ impl WebSocketConnection {
 /// Methods for the crate itself.
 impl WebSocketConnection {
     /// Locks the state if the connection accepts a message.
-    pub(crate) fn lock_for_message(&self) -> Option<MutexGuard<'static, State>> {
+    pub(crate) fn lock_or_fail_slow_consumer(&self) -> Option<MutexGuard<'static, State>> {
         let mut state = self.lock()?;
         if !state.is_writable() {
             return None;
@@ -149,7 +149,7 @@ impl WebSocketConnection {
     #[cold]
     pub(crate) fn flush_early(&self, state: &mut State) {
         let flushed = state.outbox.flush();
-        self.flushed(state, flushed);
+        self.handle_flushed(state, flushed);
     }
 
     /// Adds a message to the unsent bytes.
@@ -208,19 +208,19 @@ impl WebSocketConnection {
     /// Writes a large message at once. Keeps a message for later while another is being streamed.
     #[inline(never)]
     fn write_slowly(&self, opcode: Opcode, payload: &[u8]) -> bool {
-        let Some(mut state) = self.lock_for_message() else { return false };
+        let Some(mut state) = self.lock_or_fail_slow_consumer() else { return false };
         state.messages_out += 1;
         if state.framing.is_streaming() {
             state.cold().stream.push_behind(opcode, payload);
-            return self.room(&mut state);
+            return self.note_room(&mut state);
         }
         // A masked frame is a copy anyway.
         if payload.len() < LARGE || state.blocked || state.framing.masks() {
             state.push(true, opcode, payload);
-            return self.touched(state);
+            return self.finish_write(state);
         }
         let flushed = state.outbox.push_large(opcode, payload);
-        self.flushed(&mut state, flushed)
+        self.handle_flushed(&mut state, flushed)
     }
 
     async fn send_frame(&self, opcode: Opcode, payload: &[u8]) -> Result<(), Closed> {
@@ -253,7 +253,7 @@ impl WebSocketConnection {
         }
         let Some(mut state) = self.lock().filter(|state| state.is_writable()) else { return false };
         state.push(true, opcode, payload);
-        self.touched_without_answer(state);
+        self.schedule_flush(state);
         true
     }
 
@@ -271,7 +271,7 @@ impl WebSocketConnection {
             pong.payload = payload.to_vec();
         } else {
             state.push(true, Opcode::Pong, payload);
-            self.touched_without_answer(state);
+            self.schedule_flush(state);
         }
     }
 
@@ -280,7 +280,7 @@ impl WebSocketConnection {
         let Some(mut state) = self.lock().filter(|state| !state.blocked) else { return };
         self.queue_pong(&mut state);
         if state.outbox.unsent() > 0 {
-            self.touched_without_answer(state);
+            self.schedule_flush(state);
         }
     }
 
@@ -292,7 +292,7 @@ impl WebSocketConnection {
     }
 
     pub(crate) fn write_fragment(&self, ticket: u64, fin: bool, opcode: Opcode, payload: &[u8]) -> bool {
-        let Some(mut state) = self.lock_for_message() else { return false };
+        let Some(mut state) = self.lock_or_fail_slow_consumer() else { return false };
         state.messages_out += u64::from(fin);
         let mut stream = std::mem::take(&mut state.cold().stream);
         state.push_frames(|out| stream.push_fragment(out, ticket, fin, opcode, payload));
@@ -310,20 +310,20 @@ impl WebSocketConnection {
         state.framing.set_streaming(!stream.is_idle());
         state.cold().stream = stream;
         state.trim_cold();
-        self.touched(state)
+        self.finish_write(state)
     }
 
     /// Flushes the connection at the end of the turn after bytes were added. Returns whether there
     /// is room for more.
     #[inline(always)]
-    pub(crate) fn touched(&self, mut state: MutexGuard<'static, State>) -> bool {
-        let room = self.room(&mut state);
-        self.touched_without_answer(state);
+    pub(crate) fn finish_write(&self, mut state: MutexGuard<'static, State>) -> bool {
+        let room = self.note_room(&mut state);
+        self.schedule_flush(state);
         room
     }
 
     #[inline(always)]
-    pub(crate) fn touched_without_answer(&self, mut state: MutexGuard<'static, State>) {
+    pub(crate) fn schedule_flush(&self, mut state: MutexGuard<'static, State>) {
         let token = cork::token();
         if state.corked_by != token && !state.blocked {
             state.corked_by = token;
@@ -333,7 +333,7 @@ impl WebSocketConnection {
     }
 
     #[inline]
-    pub(crate) fn room(&self, state: &mut State) -> bool {
+    pub(crate) fn note_room(&self, state: &mut State) -> bool {
         let room = state.unsent() < state.soft_limit;
         state.wants_drain |= !room;
         room

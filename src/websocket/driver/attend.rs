@@ -6,7 +6,8 @@ use crate::runtime::trace;
 use crate::sync::atomic::Ordering;
 use crate::websocket::driver::Driver;
 use crate::websocket::error::ConnectionError;
-use crate::websocket::state::slot::{ALARM, BLOCKED, DRAINED, Phase, STATE_CHANGED};
+use crate::websocket::state::flags::{ALARM, BLOCKED, DRAINED, STATE_CHANGED};
+use crate::websocket::state::slot::Phase;
 
 /// Requests of other threads to the task.
 impl Driver {
@@ -24,7 +25,7 @@ impl Driver {
             self.wake_senders();
             // Between `error` and `close` no event is emitted.
             if self.connection().release_held() && !self.closing.discards() {
-                self.dispatcher.drain();
+                self.dispatcher.schedule_drain();
             }
         }
         // Must be before the deadlines: the bytes that are sent here may have one.
@@ -55,7 +56,7 @@ impl Driver {
             state.cold().error = Some(fault.clone());
         }
         if state.broken {
-            self.closing.break_off();
+            self.closing.socket_broke();
             state.phase = state.phase.max(Phase::Closing);
         }
         self.note_our_close(&mut state);
@@ -74,16 +75,16 @@ impl Driver {
             if self.deadlines.close == Moment::NEVER && !self.closing.has_peer_closed() {
                 self.watch_if_under_way();
             }
-            self.begin_to_end();
+            self.start_close_deadline();
         }
         let is_cut = terminated || fault.as_ref().is_some_and(|fault| fault.close_code() == close_code::ABNORMAL);
         if let Some(fault) = fault {
             self.begin_to_fail();
             let is_heard = self.dispatcher.is_free() && self.dispatcher.listens_to_errors();
-            self.dispatcher.fail(fault.clone());
-            if self.closing.is_told() {
+            self.dispatcher.schedule_error(fault.clone());
+            if self.closing.is_close_scheduled() {
                 let (code, reason) = self.close_args();
-                self.dispatcher.close(code, reason);
+                self.dispatcher.schedule_close(code, reason);
             }
             let by_app = matches!(fault, ConnectionError::Listener(_) | ConnectionError::MessageAbandoned);
             trace::connection_failed(fault.cause(), &fault, by_app, is_heard);

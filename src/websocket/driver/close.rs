@@ -14,7 +14,8 @@ use crate::sync::atomic::Ordering;
 use crate::websocket::driver::Driver;
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::event::{self, Args};
-use crate::websocket::state::slot::{BLOCKED, PEER_CLOSED, Phase, STATE_CHANGED, State};
+use crate::websocket::state::flags::{BLOCKED, PEER_CLOSED, STATE_CHANGED};
+use crate::websocket::state::slot::{Phase, State};
 
 /// The end of a connection.
 impl Driver {
@@ -22,7 +23,7 @@ impl Driver {
     pub(crate) fn answer_close(&mut self, close: Option<(u16, String)>, cx: &mut Context<'_>) {
         let Some(mut state) = self.connection().lock() else { return };
         self.note_our_close(&mut state);
-        self.closing.receive_close();
+        self.closing.peer_close_received();
         self.slot().flags.fetch_or(PEER_CLOSED, Ordering::Relaxed);
         if state.is_writable() {
             let (code, reason) = close.as_ref().map_or((close_code::NO_STATUS, ""), |(code, reason)| (*code, reason));
@@ -40,13 +41,13 @@ impl Driver {
     /// whether it did.
     #[inline]
     pub(crate) fn end_if_over(&mut self, cx: &mut Context<'_>) -> bool {
-        !self.closing.is_told() && (self.closing.is_under_way() || self.read.is_none()) && self.end_now(cx)
+        !self.closing.is_close_scheduled() && (self.closing.is_under_way() || self.read.is_none()) && self.end_now(cx)
     }
 
     #[inline(never)]
     pub(crate) fn end_now(&mut self, cx: &mut Context<'_>) -> bool {
         if self.read.is_some() {
-            match self.next_step() {
+            match self.advance_closing() {
                 Step::Release if self.shut_down_stream(cx) => self.hang_up(),
                 Step::ShutDown => {
                     self.shut_down(cx);
@@ -56,30 +57,30 @@ impl Driver {
             }
         }
         let (code, reason) = self.close_args();
-        self.closing.tell();
+        self.closing.close_scheduled();
         let cause = self.cause();
-        self.shared.connections.begin_to_end(self.connection(), cause);
+        self.shared.connections.count_end(self.connection(), cause);
         trace::connection_closed(cause, code, &reason);
-        self.dispatcher.close(code, reason);
+        self.dispatcher.schedule_close(code, reason);
         true
     }
 
     /// Asks the closing handshake what to do, and sends our Close if that is the next step.
-    fn next_step(&mut self) -> Step {
+    fn advance_closing(&mut self) -> Step {
         let all_delivered = self.backlog.is_empty() && self.dispatcher.is_free();
         let step = self.closing.next(Facts { all_sent: self.is_flushed(), all_delivered });
         if step != Step::SendClose || self.close_after_error() {
             return step;
         }
         // The Close is on its way already, or the connection cannot be written any more.
-        self.closing.close();
-        self.next_step()
+        self.closing.our_close_queued();
+        self.advance_closing()
     }
 
     /// Tells the closing handshake of a Close that the app has sent.
     pub(crate) fn note_our_close(&mut self, state: &mut State) {
-        if state.cold_if_any().is_some_and(|cold| cold.closing.is_some()) {
-            self.closing.close();
+        if state.cold_if_any().is_some_and(|cold| cold.our_close.is_some()) {
+            self.closing.our_close_queued();
         }
     }
 
@@ -112,10 +113,10 @@ impl Driver {
     /// frame.
     fn shut_down(&mut self, cx: &mut Context<'_>) {
         if self.shut_down_stream(cx)
-            && self.closing.shut_down()
+            && self.closing.our_fin_sent()
             && let Some(mut state) = self.connection().lock()
         {
-            state.outbox.shut_down();
+            state.outbox.send_fin();
         }
     }
 
@@ -151,7 +152,7 @@ impl Driver {
         // The stream may be the app's, and its `drop` may do anything.
         drop_each(self.read.take());
         self.progress.is_fast = false;
-        self.begin_to_end();
+        self.start_close_deadline();
     }
 
     /// Begins to fail the connection. If our Close is not on its way, it follows when listeners of
@@ -166,7 +167,7 @@ impl Driver {
     }
 
     /// Sets the deadline by which the connection must have ended.
-    pub(crate) fn begin_to_end(&mut self) {
+    pub(crate) fn start_close_deadline(&mut self) {
         if self.deadlines.close == Moment::NEVER {
             self.deadlines.close = self.permit.clock().after(self.shared.options.close_timeout);
         }
@@ -190,7 +191,7 @@ impl Driver {
     /// Returns the code and reason of `close`. They are those of the error, or of the end that
     /// began the closing handshake. 1006 if the handshake was not completed.
     pub(crate) fn close_args(&self) -> (u16, String) {
-        let ours = self.connection().lock().and_then(|mut state| state.cold_if_any()?.closing.clone());
+        let ours = self.connection().lock().and_then(|mut state| state.cold_if_any()?.our_close.clone());
         if let Some(error) = self.connection().error() {
             let default = (error.close_code(), error.public_reason());
             if let (ConnectionError::Listener(_), Some(ours)) = (&error, ours)

@@ -74,7 +74,7 @@ impl Deadlines {
     }
 
     /// Registers the earliest of the deadlines with the clock.
-    pub(crate) fn tell(&mut self, clock: &Clock, slot: &'static Slot, number: u64) {
+    pub(crate) fn register(&mut self, clock: &Clock, slot: &'static Slot, number: u64) {
         let (look, overdue) = self.rare.as_ref().map_or((Moment::NEVER, Moment::NEVER), |rare| (rare.look, rare.overdue));
         let all = [self.ping, self.pong, self.idle, self.lifetime, self.write, self.close, self.message, look, overdue];
         let earliest = all.into_iter().min().unwrap_or(Moment::NEVER);
@@ -97,7 +97,7 @@ impl Deadlines {
     }
 
     /// Clears the deadline for delivery: the received messages are being delivered.
-    pub(crate) fn is_not_overdue(&mut self) {
+    pub(crate) fn clear_overdue(&mut self) {
         if let Some(rare) = &mut self.rare {
             rare.overdue = Moment::NEVER;
         }
@@ -139,7 +139,7 @@ impl Deadlines {
     }
 
     /// Notes that the clock has reported all moments until now.
-    pub(crate) fn rung(&mut self, now: Moment) {
+    pub(crate) fn note_rung(&mut self, now: Moment) {
         if self.told <= now {
             self.told = Moment::NEVER;
         }
@@ -218,11 +218,11 @@ mod tests {
         let mut deadlines = Deadlines { lifetime, ..Deadlines::NONE };
         for _ in 0..100 {
             deadlines.message = clock.after(Duration::from_millis(200));
-            deadlines.tell(&clock, slot, 1);
+            deadlines.register(&clock, slot, 1);
             tokio::time::sleep(Duration::from_millis(251)).await;
-            deadlines.rung(clock.now());
+            deadlines.note_rung(clock.now());
             deadlines.message = Moment::NEVER;
-            deadlines.tell(&clock, slot, 1);
+            deadlines.register(&clock, slot, 1);
             assert_eq!(clock.pending(), 1);
         }
         assert_eq!(deadlines.told, lifetime);
@@ -234,11 +234,11 @@ mod tests {
         let after = |seconds| clock.after(Duration::from_secs(seconds));
         for number in 1..=1000 {
             let mut deadlines = Deadlines { lifetime: after(86_400), ..Deadlines::NONE };
-            deadlines.tell(&clock, slot, number);
+            deadlines.register(&clock, slot, number);
             deadlines.write = after(30);
-            deadlines.tell(&clock, slot, number);
+            deadlines.register(&clock, slot, number);
             deadlines.close = after(10);
-            deadlines.tell(&clock, slot, number);
+            deadlines.register(&clock, slot, number);
             assert_eq!(clock.pending(), 1);
             deadlines.forget(&clock, number);
             assert_eq!(clock.pending(), 0);

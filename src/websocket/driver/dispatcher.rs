@@ -1,3 +1,9 @@
+//! The calls of a connection's listeners, one at a time.
+//!
+//! The driver emits the events of received frames with `emit` or `emit_quickly`. Other events (`drain`,
+//! `error`, `close`) are scheduled, and emitted in this order when no listener is running. While an
+//! asynchronous listener runs, the driver delivers nothing, and polls the dispatcher.
+
 use std::task::{Context, Poll, Waker};
 
 use crate::emitter::{BoxError, Change, Emission, Table, contain};
@@ -8,8 +14,9 @@ use crate::websocket::error::ConnectionError;
 use crate::websocket::state::event::{
     Args, BINARY, CLOSE, ConnectionEvents, DRAIN, ERROR, MESSAGE, NAMES, OwnedArgs, TEXT,
 };
+use crate::websocket::state::flags::{DISCARD_INPUT, PENDING_CHANGES};
 use crate::websocket::state::handle::WebSocketConnection;
-use crate::websocket::state::slot::{DISCARD_INPUT, PENDING_CHANGES, Phase, Slot};
+use crate::websocket::state::slot::{Phase, Slot};
 
 /// Calls a connection's listeners one at a time. An asynchronous listener is awaited before the
 /// next is called.
@@ -63,8 +70,8 @@ impl Dispatcher {
         self.is_free() && self.due.is_none()
     }
 
-    /// Emits an event, unless a listener is running. `false` if a listener returned an error.
-    /// [Take](Dispatcher::take_failure) it then.
+    /// Emits an event. The caller has checked that no listener is running. Returns `false` if a
+    /// listener returned an error, which [`take_failure`](Dispatcher::take_failure) returns.
     #[inline]
     pub(crate) fn emit(&mut self, event: u8, args: Args<'_>, cx: &mut Context<'_>) -> bool {
         self.apply_pending();
@@ -75,9 +82,9 @@ impl Dispatcher {
         self.failure.is_none()
     }
 
-    /// Like [`emit`](Dispatcher::emit) for a message, if no changes of listeners are pending and no
-    /// reason exists not to deliver it. Fast for many messages in one read. `false` if a listener
-    /// is still running or has failed.
+    /// Like [`emit`](Dispatcher::emit), for a message. Fast for many messages in one read. The caller
+    /// has checked that no changes of listeners are pending, and that the message may be delivered.
+    /// Returns `false` if a listener is still running or has failed.
     #[inline(always)]
     pub(crate) fn emit_quickly(&mut self, event: u8, args: Args<'_>, cx: &mut Context<'_>) -> bool {
         self.slot.event.store(event, Ordering::Relaxed);
@@ -110,12 +117,12 @@ impl Dispatcher {
     }
 
     /// Emits `drain` as soon as possible.
-    pub(crate) fn drain(&mut self) {
+    pub(crate) fn schedule_drain(&mut self) {
         self.due().drain = true;
     }
 
     /// Emits `error` as soon as possible.
-    pub(crate) fn fail(&mut self, error: ConnectionError) {
+    pub(crate) fn schedule_error(&mut self, error: ConnectionError) {
         self.due().error = Some(error);
     }
 
@@ -131,7 +138,7 @@ impl Dispatcher {
     }
 
     /// Emits `close` as soon as possible. No event follows it.
-    pub(crate) fn close(&mut self, code: u16, reason: String) {
+    pub(crate) fn schedule_close(&mut self, code: u16, reason: String) {
         self.due().close = Some((code, reason));
     }
 
@@ -207,7 +214,7 @@ impl Dispatcher {
             } else if let Some((code, reason)) = due.close.take() {
                 let skip_async = due.skip_async;
                 if !self.begin_to_close(skip_async) {
-                    self.close(code, reason);
+                    self.schedule_close(code, reason);
                     return Poll::Ready(());
                 }
                 self.due().done = true;
@@ -308,7 +315,7 @@ impl Dispatcher {
             Poll::Ready(Ok(())) => self.listeners.emit(event, place + 1, &self.connection, &args),
             Poll::Ready(Err(error)) => Emission::Failed(error),
             Poll::Pending => {
-                self.run(event, place, args);
+                self.suspend(event, place, args);
                 return None;
             }
         })
@@ -327,7 +334,7 @@ impl Dispatcher {
             if let Poll::Ready(Err(error)) = called {
                 trace::listener_failed(NAMES.name(event), error);
             } else if called.is_pending() && !self.due.as_ref().is_some_and(|due| due.skip_async) {
-                return self.run(event, place, args);
+                return self.suspend(event, place, args);
             }
         }
         self.remove_once(event);
@@ -344,7 +351,7 @@ impl Dispatcher {
     }
 
     #[cold]
-    fn run(&mut self, event: u8, place: usize, args: Args<'_>) {
+    fn suspend(&mut self, event: u8, place: usize, args: Args<'_>) {
         // A `message` listener that is registered only now gets the next message: no arguments are
         // kept for it.
         let is_message = (event == TEXT || event == BINARY) && self.listeners.listens_to(MESSAGE);

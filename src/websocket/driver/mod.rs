@@ -33,18 +33,17 @@ use crate::websocket::driver::scratch::ReadScratch;
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::buffers::Buffer;
 use crate::websocket::state::cork::Turn;
+use crate::websocket::state::flags::{ALARM, BLOCKED, DISCARD_INPUT, DRAINED, HELD_UP, PAUSED, STATE_CHANGED, TERMINATED};
 use crate::websocket::state::handle::WebSocketConnection;
 use crate::websocket::state::shared::Shared;
-use crate::websocket::state::slot::{
-    ALARM, BLOCKED, DISCARD_INPUT, DRAINED, HELD_UP, PAUSED, Phase, STATE_CHANGED, Slot, TERMINATED,
-};
+use crate::websocket::state::slot::{Phase, Slot};
 
 /// The task of one connection: it reads, delivers what it has read, and writes what other threads
 /// could not.
 ///
 /// A turn is one poll. It has these steps, in this order: requests of other threads, a listener that
 /// was still running, bytes that were read and not delivered, a read. They are repeated as long as
-/// one of them makes progress. All bytes that were written during the turn are sent together at its end.
+/// one of them makes progress. All bytes that were written are sent together after each repetition.
 pub(crate) struct Driver {
     pub(crate) shared: Arc<Shared>,
     /// `None` after the socket has been dropped.
@@ -161,7 +160,7 @@ impl Driver {
     /// emitted.
     pub(crate) fn never_started(connection: WebSocketConnection) {
         let mut dispatcher = Dispatcher::new(connection);
-        dispatcher.close(close_code::ABNORMAL, String::new());
+        dispatcher.schedule_close(close_code::ABNORMAL, String::new());
         dispatcher.finish();
         connection.retire();
     }
@@ -243,7 +242,7 @@ impl Driver {
             budget.frames -= 1;
         }
         if may_be_timed {
-            self.deadlines.tell(self.permit.clock(), self.slot(), self.connection().id());
+            self.deadlines.register(self.permit.clock(), self.slot(), self.connection().id());
         }
         Poll::Pending
     }
@@ -341,7 +340,7 @@ impl Drop for Driver {
         if !self.dispatcher.is_over() {
             self.look_at_state();
             self.hang_up();
-            if !self.closing.is_told() {
+            if !self.closing.is_close_scheduled() {
                 self.end_now(&mut Context::from_waker(Waker::noop()));
             }
             self.dispatcher.finish();

@@ -9,7 +9,7 @@ use crate::websocket::driver::Driver;
 use crate::websocket::driver::deadlines::{LEAST_RATE, look_interval, next_ping};
 use crate::websocket::error::ConnectionError;
 use crate::websocket::options::WebSocketOptions;
-use crate::websocket::state::slot::{ALARM, BLOCKED, DISCARD_INPUT};
+use crate::websocket::state::flags::{ALARM, BLOCKED, DISCARD_INPUT};
 
 /// Maximum time for the delivery of received messages beyond the close timeout, in close timeouts.
 /// Each message has its own time as well. So neither a peer that sends forever instead of answering
@@ -22,7 +22,7 @@ impl Driver {
         let (shared, clock) = (self.shared.clone(), self.permit.clock().clone());
         let (options, clock) = (&shared.options, &clock);
         let now = clock.now();
-        self.deadlines.rung(now);
+        self.deadlines.note_rung(now);
         if self.deadlines.message <= now {
             self.deadlines.message = Moment::NEVER;
         }
@@ -42,7 +42,7 @@ impl Driver {
             return;
         }
         if self.deadlines.rare.as_ref().is_some_and(|rare| rare.overdue <= now) {
-            self.deadlines.is_not_overdue();
+            self.deadlines.clear_overdue();
             self.hang_up();
         }
         if !self.connection().is_writable() {
@@ -97,7 +97,8 @@ impl Driver {
     fn meet_close_deadline(&mut self, options: &WebSocketOptions, clock: &Clock) {
         let limit = options.close_timeout;
         let has_failed = self.closing.is_failing() && self.connection().is_writable();
-        let awaits_answer = !has_failed && self.read.is_some() && !self.closing.has_ended() && !self.closing.is_broken();
+        let awaits_answer =
+            !has_failed && self.read.is_some() && !self.closing.has_peer_ended() && !self.closing.is_broken();
         self.deadlines.close = clock.after(limit);
         if awaits_answer && (self.is_not_asked_yet(options) || self.is_close_under_way(options, clock)) {
             return;
@@ -131,7 +132,7 @@ impl Driver {
             if self.read.is_none() {
                 self.dispatcher.skip_async();
             }
-            if !self.closing.is_told() {
+            if !self.closing.is_close_scheduled() {
                 self.dispatcher.abandon();
             }
             self.hang_up();

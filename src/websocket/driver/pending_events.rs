@@ -17,7 +17,7 @@ pub(crate) struct Due {
     pub(crate) drain: bool,
     pub(crate) error: Option<ConnectionError>,
     pub(crate) close: Option<(u16, String)>,
-    /// All events have been emitted.
+    /// `close` is being emitted, or has been.
     pub(crate) done: bool,
     /// Asynchronous listeners are no longer awaited.
     pub(crate) skip_async: bool,

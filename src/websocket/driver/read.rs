@@ -14,7 +14,7 @@ use crate::websocket::driver::scratch::{AlignedCopy, ReadScratch};
 use crate::websocket::driver::{Budget, Driver};
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::event::{self, Args};
-use crate::websocket::state::slot::{DISCARD_INPUT, HELD_UP, PAUSED, PENDING_CHANGES, TERMINATED};
+use crate::websocket::state::flags::{DISCARD_INPUT, HELD_UP, PAUSED, PENDING_CHANGES, TERMINATED};
 
 /// Frames that are read ahead while a listener runs.
 const READ_AHEAD_FRAMES: usize = 64;
@@ -48,7 +48,7 @@ impl Driver {
         if std::mem::take(&mut budget.is_dry)
             && let Err(error) = ready!(stream.poll_read_ready(cx))
         {
-            self.ended(Some(error));
+            self.note_stream_end(Some(error));
             return Poll::Ready(());
         }
         if self.session.is_amid_message()
@@ -70,7 +70,7 @@ impl Driver {
         let read = match stream.try_read(&mut scratch.bytes) {
             Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                 if let Err(error) = ready!(stream.poll_read_ready(cx)) {
-                    self.ended(Some(error));
+                    self.note_stream_end(Some(error));
                 }
                 return Poll::Ready(());
             }
@@ -85,16 +85,16 @@ impl Driver {
         match read {
             Ok(bytes) if !bytes.is_empty() => {
                 budget.is_dry = bytes.len() < size;
-                self.received(bytes, &mut scratch.pool, cx, budget);
+                self.deliver_read(bytes, &mut scratch.pool, cx, budget);
             }
-            read => self.ended(read.err()),
+            read => self.note_stream_end(read.err()),
         }
         Poll::Ready(())
     }
 
     /// Delivers bytes that were read.
     #[inline(always)]
-    pub(crate) fn received(
+    pub(crate) fn deliver_read(
         &mut self,
         mut bytes: &mut [u8],
         spare: &mut BufferPool,
@@ -152,8 +152,8 @@ impl Driver {
     ) {
         let count = match read {
             Ok(count @ 1..) => count,
-            Ok(_) => return self.ended(None),
-            Err(error) => return self.ended(Some(error)),
+            Ok(_) => return self.note_stream_end(None),
+            Err(error) => return self.note_stream_end(Some(error)),
         };
         self.progress.heard = true;
         budget.bytes = budget.bytes.wrapping_sub_unsigned(count);
@@ -172,11 +172,11 @@ impl Driver {
         scratch.pool.give(message);
     }
 
-    pub(crate) fn ended(&mut self, error: Option<io::Error>) {
+    pub(crate) fn note_stream_end(&mut self, error: Option<io::Error>) {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
-        self.closing.end();
+        self.closing.peer_ended();
         self.progress.is_fast = false;
-        self.begin_to_end();
+        self.start_close_deadline();
         match error {
             // A peer that leaves without a closing handshake is not an error.
             Some(error)
@@ -210,12 +210,12 @@ impl Driver {
         self.feed_all(&mut rest, &mut scratch.pool, cx, budget);
         let used = before.saturating_sub(rest.len());
         buffer.advance(used);
-        if used > 0 && (self.closing.has_ended() || self.closing.is_broken()) && self.flags() & DISCARD_INPUT == 0 {
+        if used > 0 && (self.closing.has_peer_ended() || self.closing.is_broken()) && self.flags() & DISCARD_INPUT == 0 {
             // The peer has left, and some of its messages have not been delivered. Each has its own
             // time.
             self.deadlines.close = Moment::NEVER;
-            self.deadlines.is_not_overdue();
-            self.begin_to_end();
+            self.deadlines.clear_overdue();
+            self.start_close_deadline();
         }
         self.backlog.put_back(buffer);
         self.keep(&[]);

@@ -21,7 +21,7 @@ impl Driver {
             && let Some(stream) = &self.read
         {
             if let Err(error) = ready!(stream.poll_read_ready(cx)) {
-                self.ended(Some(error));
+                self.note_stream_end(Some(error));
             }
             return Poll::Ready(());
         }
@@ -42,14 +42,14 @@ impl Driver {
             Ok(Opened { is_dry, end }) => {
                 budget.is_dry = is_dry;
                 if !scratch.plaintext.is_empty() {
-                    self.received(&mut scratch.plaintext, &mut scratch.pool, cx, budget);
+                    self.deliver_read(&mut scratch.plaintext, &mut scratch.pool, cx, budget);
                 }
                 if let Some(end) = end {
-                    self.ended(end.into());
+                    self.note_stream_end(end.into());
                 }
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Err(error) => self.ended(Some(error)),
+            Err(error) => self.note_stream_end(Some(error)),
         }
     }
 }

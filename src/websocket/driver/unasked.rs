@@ -23,8 +23,8 @@ impl Driver {
         match self.read.as_ref().and_then(|stream| stream.read_unasked(&mut scratch.bytes)) {
             None => {}
             Some(Err(error)) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Some(Ok(bytes)) if !bytes.is_empty() => self.received(bytes, &mut scratch.pool, cx, budget),
-            Some(read) => self.ended(read.err()),
+            Some(Ok(bytes)) if !bytes.is_empty() => self.deliver_read(bytes, &mut scratch.pool, cx, budget),
+            Some(read) => self.note_stream_end(read.err()),
         }
     }
 }

@@ -35,13 +35,13 @@ impl Driver {
                 }
                 Flushed::Full => {
                     let has_moved = state.unsent() < before;
-                    self.connection().moved(&mut state);
+                    self.connection().note_progress(&mut state);
                     drop(state);
                     self.note_write(has_moved);
                     let Some(stream) = &self.read else { return };
                     match stream.poll_write_ready(cx) {
                         Poll::Ready(Ok(())) => {}
-                        Poll::Ready(Err(_)) => return self.connection().broken(),
+                        Poll::Ready(Err(_)) => return self.connection().break_socket(),
                         Poll::Pending => {
                             self.progress.waits_for_socket = true;
                             return;
@@ -50,7 +50,7 @@ impl Driver {
                 }
                 Flushed::Broken => {
                     drop(state);
-                    return self.connection().broken();
+                    return self.connection().break_socket();
                 }
             }
         }
@@ -83,11 +83,11 @@ impl Driver {
                     buffer.at += count;
                     if let Some(mut state) = connection.lock() {
                         state.outbox.wrote(count);
-                        connection.moved(&mut state);
+                        connection.note_progress(&mut state);
                     }
                     self.deadlines.write = Moment::NEVER;
                 }
-                (Poll::Ready(_), _) => return connection.broken(),
+                (Poll::Ready(_), _) => return connection.break_socket(),
                 (Poll::Pending, _) => {
                     self.progress.waits_for_socket = true;
                     return self.note_write(false);

@@ -70,7 +70,7 @@ pub fn cork<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
-/// A turn of this thread. All messages that are written in it leave at its end, even if it panics.
+/// A turn of this thread. Its end flushes what was written in it, also after a panic.
 pub(crate) struct Turn {
     outermost: bool,
 }

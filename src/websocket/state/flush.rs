@@ -1,8 +1,9 @@
 use crate::protocol::Opcode;
 use crate::sync::atomic::Ordering;
+use crate::websocket::state::flags::{BLOCKED, DRAINED, STATE_CHANGED};
 use crate::websocket::state::handle::WebSocketConnection;
 use crate::websocket::state::outbox::Flushed;
-use crate::websocket::state::slot::{BLOCKED, DRAINED, STATE_CHANGED, Slot, State};
+use crate::websocket::state::slot::{Slot, State};
 
 /// Sending from the outbox to the socket, on any thread.
 impl WebSocketConnection {
@@ -27,7 +28,7 @@ impl WebSocketConnection {
         }
         let flushed = state.outbox.flush();
         if flushed != Flushed::All || state.wants_drain || state.holds {
-            self.flushed(state, flushed);
+            self.handle_flushed(state, flushed);
         }
     }
 
@@ -35,24 +36,24 @@ impl WebSocketConnection {
     pub(crate) fn flush_last(self) {
         if let Some(mut state) = self.lock().filter(|state| !state.blocked) {
             let flushed = state.outbox.flush_last();
-            self.flushed(&mut state, flushed);
+            self.handle_flushed(&mut state, flushed);
         }
     }
 
     /// Handles the result of a flush. Returns whether there is room for more.
-    pub(crate) fn flushed(&self, state: &mut State, flushed: Flushed) -> bool {
+    pub(crate) fn handle_flushed(&self, state: &mut State, flushed: Flushed) -> bool {
         match flushed {
             Flushed::All => {
                 if state.wants_drain || state.holds {
-                    self.drained(state);
+                    self.signal_if_drained(state);
                 }
                 true
             }
-            Flushed::NotYet => self.room(state),
+            Flushed::NotYet => self.note_room(state),
             Flushed::Full => {
                 state.blocked = true;
                 self.slot().signal(state, BLOCKED);
-                self.room(state)
+                self.note_room(state)
             }
             Flushed::Broken => {
                 state.broken = true;
@@ -72,14 +73,14 @@ impl WebSocketConnection {
         state.trim_cold();
         state.blocked = false;
         self.slot().flags.fetch_and(!BLOCKED, Ordering::Relaxed);
-        self.drained(state);
+        self.signal_if_drained(state);
         true
     }
 
     /// The socket is full, and may have taken some bytes.
-    pub(crate) fn moved(&self, state: &mut State) {
+    pub(crate) fn note_progress(&self, state: &mut State) {
         self.queue_pong(state);
-        self.drained(state);
+        self.signal_if_drained(state);
     }
 
     /// Queues the pong that waits, once the bytes before it have left. It must not wait longer,
@@ -95,18 +96,18 @@ impl WebSocketConnection {
     }
 
     /// The socket has failed.
-    pub(crate) fn broken(&self) {
+    pub(crate) fn break_socket(&self) {
         if let Some(mut state) = self.lock() {
             let flushed = state.outbox.break_off();
             state.blocked = false;
             self.slot().flags.fetch_and(!BLOCKED, Ordering::Relaxed);
-            self.flushed(&mut state, flushed);
+            self.handle_flushed(&mut state, flushed);
         }
     }
 
-    /// Wakes the writers that wait for room, if there is room again.
+    /// Signals the task that there is room again, if a writer waits for it.
     #[cold]
-    pub(crate) fn drained(&self, state: &mut State) {
+    pub(crate) fn signal_if_drained(&self, state: &mut State) {
         if (state.wants_drain || state.holds) && state.unsent() < state.soft_limit {
             state.has_drained |= std::mem::take(&mut state.wants_drain);
             self.slot().signal(state, DRAINED);

@@ -4,6 +4,7 @@
 pub(crate) mod buffers;
 pub(crate) mod cork;
 pub(crate) mod event;
+pub(crate) mod flags;
 pub(crate) mod flush;
 pub(crate) mod framing;
 pub(crate) mod handle;

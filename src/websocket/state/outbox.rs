@@ -1,3 +1,10 @@
+//! The unsent bytes of a connection, and the socket that takes them.
+//!
+//! Bytes get in by `push` and its siblings, and out by `flush`, on whichever thread holds the slot's
+//! lock. The order of bytes never changes: new bytes go to the end, and the socket takes bytes from
+//! the front. A stream that only its task can write has no socket here: the task takes the bytes and
+//! reports how many it has written.
+
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
@@ -25,7 +32,7 @@ pub(crate) struct Outbox {
     taken: usize,
     /// The number of bytes that the system has taken so far.
     written: u64,
-    /// The socket. `None` before the 101 has left, and when the socket is broken.
+    /// The socket. `None` before the 101 has left, after our FIN, and when the socket is broken.
     socket: Option<WriteHalf>,
 }
 
@@ -43,7 +50,7 @@ pub(crate) enum Flushed {
     All,
     /// The socket takes no more for now, or only the task can write it.
     Full,
-    /// There is no socket yet.
+    /// There is no socket: not yet, or no longer.
     NotYet,
     /// The socket is broken.
     Broken,
@@ -186,7 +193,7 @@ impl Outbox {
             Some(socket) if !bytes.is_empty() => match socket.try_write_last(bytes) {
                 Ok(written) if written == bytes.len() => {
                     self.written += written as u64;
-                    self.shut_down();
+                    self.send_fin();
                     Flushed::All
                 }
                 written => self.wrote_less(written),
@@ -259,7 +266,7 @@ impl Outbox {
     }
 
     /// Sends a FIN. Unsent bytes are dropped.
-    pub(crate) fn shut_down(&mut self) {
+    pub(crate) fn send_fin(&mut self) {
         // Dropping this half shuts the socket down.
         drop(self.socket.take());
         self.break_off();

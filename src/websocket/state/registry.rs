@@ -13,7 +13,7 @@ impl Connections {
     }
 
     /// Counts a connection as ended, before it emits `close`.
-    pub(crate) fn begin_to_end(&self, connection: WebSocketConnection, cause: &'static str) {
+    pub(crate) fn count_end(&self, connection: WebSocketConnection, cause: &'static str) {
         let has_ended = connection.lock().is_none_or(|mut state| std::mem::replace(&mut state.has_ended, true));
         if !has_ended {
             self.open.fetch_sub(1, Ordering::Relaxed);
@@ -39,12 +39,12 @@ impl Connections {
     }
 
     /// Listeners have occupied their thread for too long.
-    pub(crate) fn were_slow(&self) {
+    pub(crate) fn count_slow_turn(&self) {
         self.stats.lock().slow_listeners += 1;
     }
 
     /// A listener does not return.
-    pub(crate) fn has_stuck_listener(&self) {
+    pub(crate) fn count_stuck_listener(&self) {
         self.stats.lock().stuck_listeners += 1;
     }
 

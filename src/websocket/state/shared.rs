@@ -36,7 +36,7 @@ impl Shared {
     #[inline]
     pub(crate) fn note_time(&self, begun: Coarse) {
         if begun.is_over(self.options.slow_listener_warning) {
-            self.connections.were_slow();
+            self.connections.count_slow_turn();
             trace::slow_listener();
         }
     }

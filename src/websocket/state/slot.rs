@@ -1,3 +1,5 @@
+//! The part of a connection that any thread may access.
+
 use std::any::Any;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
@@ -12,11 +14,11 @@ use crate::http::{Response, ServerRequest, Shutdown};
 use crate::runtime::clock::Alarm;
 use crate::runtime::slab::Slab;
 use crate::runtime::trace;
-use crate::runtime::turn;
 use crate::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering};
 use crate::sync::global;
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::event::{ConnectionEvents, NAMES};
+use crate::websocket::state::flags::{ALARM, FINISHED};
 use crate::websocket::state::framing::Framing;
 use crate::websocket::state::handle::WebSocketConnection;
 use crate::websocket::state::held::HeldMessages;
@@ -31,7 +33,7 @@ use crate::websocket::stats::Received;
 /// unique in the process. It tells whether the handle's connection still exists.
 #[derive(Default)]
 pub(crate) struct Slot {
-    /// Requests to the connection's task. Changed under the lock, read without it.
+    /// Requests to the connection's task.
     pub(crate) flags: AtomicU16,
     /// The number of guards that keep the slot. Changed under the lock.
     kept: AtomicU32,
@@ -40,30 +42,6 @@ pub(crate) struct Slot {
     pub(crate) received: Received,
     state: Mutex<State>,
 }
-
-/// Listeners were added or removed.
-pub(crate) const PENDING_CHANGES: u16 = 1 << 0;
-/// The socket is full: the task has to write.
-pub(crate) const BLOCKED: u16 = 1 << 1;
-/// Fewer bytes than the soft limit are unsent again, and a writer waits for that.
-pub(crate) const DRAINED: u16 = 1 << 2;
-/// A deadline may have passed.
-pub(crate) const ALARM: u16 = 1 << 3;
-/// The phase, or whether reading is paused, or the socket's health has changed.
-pub(crate) const STATE_CHANGED: u16 = 1 << 4;
-/// No message is delivered any more: `close` was called, or the connection has failed.
-pub(crate) const DISCARD_INPUT: u16 = 1 << 5;
-/// No message is delivered for now.
-pub(crate) const PAUSED: u16 = 1 << 6;
-/// The received bytes no longer count: `terminate` was called.
-pub(crate) const TERMINATED: u16 = 1 << 7;
-/// The peer has sent a Close frame. Nothing follows it.
-pub(crate) const PEER_CLOSED: u16 = 1 << 8;
-/// The task has ended, and guards still keep the slot.
-const FINISHED: u16 = 1 << 9;
-/// A listener had to wait for other threads. The turn ends, and the next one begins when these have
-/// had theirs.
-pub(crate) const HELD_UP: u16 = turn::HELD_UP;
 
 /// The progress of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,9 +52,10 @@ pub(crate) enum Phase {
     /// The handshake is accepted, and the 101 is about to leave.
     Accepted,
     Open,
-    /// Our Close is on its way: no message is accepted any more.
+    /// No message is accepted any more: our Close is queued, or the connection was terminated,
+    /// rejected or broken.
     Closing,
-    /// Listeners of `close` are running, or have run.
+    /// Listeners of `close` are running or have run, or the handshake was refused.
     Closed,
 }
 
@@ -142,9 +121,9 @@ pub(crate) struct ColdState {
     pub(crate) held: HeldMessages,
     /// Messages that were dropped.
     pub(crate) dropped: u64,
-    /// The code and reason of `close_with`.
-    pub(crate) closing: Option<(u16, String)>,
-    /// An error that another thread than the task's has found.
+    /// The code and reason of our Close frame.
+    pub(crate) our_close: Option<(u16, String)>,
+    /// The error that `fail` has set, on any thread, until the task has seen it. Then it is `error`.
     pub(crate) fault: Option<ConnectionError>,
     /// The error that ended the connection.
     pub(crate) error: Option<ConnectionError>,
@@ -371,7 +350,7 @@ impl ColdState {
             && self.stream.is_idle()
             && self.held.is_empty()
             && self.dropped == 0
-            && self.closing.is_none()
+            && self.our_close.is_none()
             && self.fault.is_none()
             && self.error.is_none()
             && !self.terminated
@@ -385,7 +364,7 @@ pub(crate) fn report_stuck(slot: u32, inner_event: Option<&'static str>) {
     let event = usize::from(Slot::at(slot).event.load(Ordering::Relaxed));
     let event = inner_event.or_else(|| NAMES.names.get(event).copied()).unwrap_or("connection");
     if let Some(shared) = connection.shared() {
-        shared.connections.has_stuck_listener();
+        shared.connections.count_stuck_listener();
     }
     trace::stuck_listener(event, connection.id());
 }
