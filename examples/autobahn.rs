@@ -6,7 +6,9 @@
 
 use react_websocket::errors::BoxError;
 use react_websocket::options::ControlRate;
-use react_websocket::{HttpServer, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
+use react_websocket::{
+    HttpServer, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
+};
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {

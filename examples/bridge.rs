@@ -8,7 +8,9 @@
 //! ```
 
 use react_websocket::client::Connector;
-use react_websocket::{Error, HttpServer, Message, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware};
+use react_websocket::{
+    Error, HttpServer, Message, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware,
+};
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {

@@ -4,7 +4,9 @@
 //! Run it and connect with several clients, for example `npx wscat -c ws://127.0.0.1:8000/` or a browser's console:
 //! `new WebSocket("ws://127.0.0.1:8000/").onmessage = (event) => console.log(event.data)`
 
-use react_websocket::{Error, HttpServer, Loop, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware};
+use react_websocket::{
+    Error, HttpServer, Loop, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware,
+};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 #[tokio::main]

@@ -3,7 +3,9 @@
 //! Run it, open http://127.0.0.1:8000/ in two windows, and write messages. `?room=` and `?name=` in
 //! the address choose the room and your name.
 
-use react_websocket::{Error, GroupManager, HttpServer, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware};
+use react_websocket::{
+    Error, GroupManager, HttpServer, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware,
+};
 
 /// The name of a client, attached to its connection.
 struct Name(String);

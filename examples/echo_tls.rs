@@ -5,7 +5,10 @@
 
 use react_websocket::errors::{BoxError, SocketError};
 use react_websocket::tls::Tls;
-use react_websocket::{HttpServer, Loop, Response, ServerRequest, Signal, SocketOptions, SocketServer, WebSocketConnection, WebSocketMiddleware};
+use react_websocket::{
+    HttpServer, Loop, Response, ServerRequest, Signal, SocketOptions, SocketServer, WebSocketConnection,
+    WebSocketMiddleware,
+};
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {

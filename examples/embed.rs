@@ -4,7 +4,10 @@
 //! Run it, connect to ws://127.0.0.1:8000/ with a few clients, and press Ctrl-C. All clients get a
 //! Close frame with 1001. The program ends when all clients have answered, or after five seconds.
 
-use react_websocket::{Error, HttpOptions, HttpServer, Loop, Response, ServerRequest, Signal, SocketServer, WebSocketConnection, WebSocketMiddleware};
+use react_websocket::{
+    Error, HttpOptions, HttpServer, Loop, Response, ServerRequest, Signal, SocketServer, WebSocketConnection,
+    WebSocketMiddleware,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

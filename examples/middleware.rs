@@ -16,7 +16,9 @@
 use react_websocket::body::BodyWriter;
 use react_websocket::errors::report;
 use react_websocket::handlers::Next;
-use react_websocket::{BodyStream, Error, HttpServer, Loop, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware};
+use react_websocket::{
+    BodyStream, Error, HttpServer, Loop, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware,
+};
 use std::time::Instant;
 
 /// The user who has logged in. One middleware attaches it, and the handlers after it can read it.

@@ -8,7 +8,10 @@
 use std::num::NonZero;
 use std::thread;
 
-use react_websocket::{Error, GroupManager, HttpServer, Response, ServerRequest, SocketOptions, SocketServer, WebSocketConnection, WebSocketMiddleware};
+use react_websocket::{
+    Error, GroupManager, HttpServer, Response, ServerRequest, SocketOptions, SocketServer, WebSocketConnection,
+    WebSocketMiddleware,
+};
 use tokio::runtime;
 
 /// The work of one core until the server has ended.

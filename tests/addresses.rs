@@ -5,7 +5,9 @@ mod support;
 use std::net::SocketAddr;
 
 use react_websocket::options::TrustedProxies;
-use react_websocket::{HttpOptions, HttpServer, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware};
+use react_websocket::{
+    HttpOptions, HttpServer, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware,
+};
 use support::{HANDSHAKE, Log, Peer, settle};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";

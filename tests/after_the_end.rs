@@ -4,7 +4,9 @@ mod support;
 
 use std::sync::Arc;
 
-use react_websocket::{EventEmitter, GroupManager, HttpServer, Response, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
+use react_websocket::{
+    EventEmitter, GroupManager, HttpServer, Response, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
+};
 use support::*;
 
 /// Registers a listener that holds the token for each event of a connection, and attaches the token.

@@ -9,7 +9,10 @@ use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 
 use bytes::Bytes;
-use react_websocket::{BodyStream, HttpServer, Response, ServerRequest, SocketServer, Text, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
+use react_websocket::{
+    BodyStream, HttpServer, Response, ServerRequest, SocketServer, Text, WebSocketConnection, WebSocketMiddleware,
+    WebSocketOptions,
+};
 use support::{HANDSHAKE, Pair, frame};
 
 /// How often the thread that serves allocates while a peer sends so many messages, in bursts, and gets an answer to each.

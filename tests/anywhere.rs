@@ -14,7 +14,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use react_websocket::body::BodyWriter;
 use react_websocket::handlers::Next;
-use react_websocket::{BodyStream, EventEmitter, GroupManager, HttpOptions, HttpServer, Loop, Response, ServerRequest, Text, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
+use react_websocket::{
+    BodyStream, EventEmitter, GroupManager, HttpOptions, HttpServer, Loop, Response, ServerRequest, Text,
+    WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
+};
 use support::*;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::sleep;

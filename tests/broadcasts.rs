@@ -10,7 +10,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use react_websocket::options::SlowMemberPolicy;
-use react_websocket::{ConnectionGroup, GroupManager, HttpServer, SocketServer, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
+use react_websocket::{
+    ConnectionGroup, GroupManager, HttpServer, SocketServer, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
+};
 use support::*;
 use tokio::io::DuplexStream;
 use tokio::net::TcpStream;

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use react_websocket::client::{ConnectError, ConnectPhase, Connector, connect};
-use react_websocket::{GroupManager, HttpServer, Message, WebSocketConnection, WebSocketMiddleware, WebSocketOptions, cork};
+use react_websocket::{
+    GroupManager, HttpServer, Message, WebSocketConnection, WebSocketMiddleware, WebSocketOptions, cork,
+};
 use support::client::{RawServer, in_memory};
 use support::{Log, listen, router, server_frame, settle, websockets};
 use tokio::io::duplex;

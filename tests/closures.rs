@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex};
 use react_websocket::errors::report;
 use react_websocket::handlers::{IntoChain, Middleware, Next, ResponseFuture, middleware, router};
 use react_websocket::listeners::{IntoListener, IntoMiddlewareListener, IntoVerifier};
-use react_websocket::{HttpServer, Message, Response, ServerRequest, Text, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
+use react_websocket::{
+    HttpServer, Message, Response, ServerRequest, Text, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
+};
 use support::{HANDSHAKE, Pair, Peer, text};
 
 /// What real programs capture: shared, and asked asynchronously.

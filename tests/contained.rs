@@ -15,7 +15,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use react_websocket::errors::{ListenerError, report};
 use react_websocket::handlers::Next;
-use react_websocket::{BodyStream, EventEmitter, GroupManager, HttpServer, Loop, Response, ServerRequest, SocketServer, Text, Timer, WebSocketMiddleware, WebSocketOptions};
+use react_websocket::{
+    BodyStream, EventEmitter, GroupManager, HttpServer, Loop, Response, ServerRequest, SocketServer, Text, Timer,
+    WebSocketMiddleware, WebSocketOptions,
+};
 use support::bombs::{Bomb, Bombs};
 use support::*;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};

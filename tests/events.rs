@@ -30,7 +30,10 @@ use react_websocket::errors::{ConnectionError, ListenerError};
 use react_websocket::handlers::Next;
 use react_websocket::listeners::ListenerId;
 use react_websocket::shutdown::Serving;
-use react_websocket::{BodyStream, EventEmitter, GroupManager, HttpServer, Message, Response, ServerRequest, SocketServer, Text, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
+use react_websocket::{
+    BodyStream, EventEmitter, GroupManager, HttpServer, Message, Response, ServerRequest, SocketServer, Text,
+    WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
+};
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::{Notify, mpsc};

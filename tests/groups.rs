@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use react_websocket::errors::GroupError;
 use react_websocket::options::SlowMemberPolicy;
-use react_websocket::{ConnectionGroup, GroupManager, HttpServer, Response, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
+use react_websocket::{
+    ConnectionGroup, GroupManager, HttpServer, Response, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
+};
 use support::groups::{Name, Server, name, watch};
 use support::*;
 use tokio::sync::{Notify, mpsc};

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use react_websocket::errors::HttpError;
 use react_websocket::handlers::Next;
 use react_websocket::types::{Method, Version};
-use react_websocket::{BodyStream, Bytes, HttpOptions, HttpServer, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware};
+use react_websocket::{
+    BodyStream, Bytes, HttpOptions, HttpServer, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware,
+};
 
 fn get(target: &str) -> ServerRequest {
     ServerRequest::builder().uri(target).build().unwrap()

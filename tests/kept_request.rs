@@ -7,7 +7,9 @@ use std::panic::catch_unwind;
 
 use react_websocket::handlers::Next;
 use react_websocket::options::TrustedProxies;
-use react_websocket::{GroupManager, HttpOptions, HttpServer, ServerRequest, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
+use react_websocket::{
+    GroupManager, HttpOptions, HttpServer, ServerRequest, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
+};
 use support::{HANDSHAKE, Log, Peer, close, router, settle, text};
 
 /// All values of a request as text.

@@ -5,7 +5,10 @@ mod support;
 
 use react_websocket::body::BodyWriter;
 use react_websocket::listeners::ListenerId;
-use react_websocket::{BodyStream, EventEmitter, GroupManager, HttpServer, SocketServer, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
+use react_websocket::{
+    BodyStream, EventEmitter, GroupManager, HttpServer, SocketServer, WebSocketConnection, WebSocketMiddleware,
+    WebSocketOptions,
+};
 use support::*;
 
 /// Something that has listeners of one event.

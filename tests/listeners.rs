@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use react_websocket::handlers::Next;
 use react_websocket::shutdown::Serving;
-use react_websocket::{ConnectionGroup, GroupManager, HttpServer, Loop, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
+use react_websocket::{
+    ConnectionGroup, GroupManager, HttpServer, Loop, Response, ServerRequest, SocketServer, WebSocketConnection,
+    WebSocketMiddleware, WebSocketOptions,
+};
 use support::*;
 use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::time::{sleep, timeout};

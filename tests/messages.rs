@@ -5,7 +5,9 @@ mod support;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 
-use react_websocket::{Bytes, GroupManager, HttpServer, Message, Response, ServerRequest, Text, WebSocketMiddleware, WebSocketOptions};
+use react_websocket::{
+    Bytes, GroupManager, HttpServer, Message, Response, ServerRequest, Text, WebSocketMiddleware, WebSocketOptions,
+};
 use support::{Frame, Pair, Peer, frame, text};
 
 fn received(opcode: u8, payload: impl AsRef<[u8]>) -> Option<Frame> {

@@ -5,7 +5,10 @@ mod support;
 use std::sync::mpsc::{Sender, channel};
 
 use react_websocket::errors::{ConnectionError, report};
-use react_websocket::{BodyStream, Bytes, EventEmitter, GroupManager, HttpServer, Message, Response, ServerRequest, Text, WebSocketConnection, WebSocketOptions};
+use react_websocket::{
+    BodyStream, Bytes, EventEmitter, GroupManager, HttpServer, Message, Response, ServerRequest, Text, WebSocketConnection,
+    WebSocketOptions,
+};
 use support::{Pair, Peer, frame, text};
 
 /// A value that is given away once. It reports that, and the arguments of the call.

@@ -12,7 +12,10 @@ use bytes::Bytes;
 use react_websocket::errors::BoxError;
 use react_websocket::handlers::{Middleware, Next};
 use react_websocket::options::SlowMemberPolicy;
-use react_websocket::{BodyStream, EventEmitter, GroupManager, HttpServer, Loop, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
+use react_websocket::{
+    BodyStream, EventEmitter, GroupManager, HttpServer, Loop, Response, ServerRequest, SocketServer, WebSocketConnection,
+    WebSocketMiddleware, WebSocketOptions,
+};
 use support::bombs::{Bomb, Bombs};
 use support::*;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};

@@ -10,7 +10,9 @@ use std::time::Duration;
 use react_websocket::SocketServer;
 #[cfg(target_os = "linux")]
 use react_websocket::errors::{SocketError, report};
-use react_websocket::{GroupManager, HttpOptions, HttpServer, Response, ServerRequest, WebSocketMiddleware, WebSocketOptions};
+use react_websocket::{
+    GroupManager, HttpOptions, HttpServer, Response, ServerRequest, WebSocketMiddleware, WebSocketOptions,
+};
 use support::{HANDSHAKE, Log, Peer, listen_with, router, text, websockets};
 use tokio::time::timeout;
 

@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use react_websocket::body::BodyWriter;
 use react_websocket::shutdown::Serving;
-use react_websocket::{BodyStream, HttpOptions, HttpServer, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
+use react_websocket::{
+    BodyStream, HttpOptions, HttpServer, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware,
+    WebSocketOptions,
+};
 use support::*;
 use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::net::TcpStream;

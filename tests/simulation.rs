@@ -10,7 +10,10 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use react_websocket::{GroupManager, HttpOptions, HttpServer, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
+use react_websocket::{
+    GroupManager, HttpOptions, HttpServer, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware,
+    WebSocketOptions,
+};
 use support::{HANDSHAKE, Peer, frame, router};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Notify;

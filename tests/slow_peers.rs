@@ -9,7 +9,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use react_websocket::shutdown::Serving;
-use react_websocket::{BodyStream, Bytes, GroupManager, HttpOptions, HttpServer, Response, ServerRequest, Text, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
+use react_websocket::{
+    BodyStream, Bytes, GroupManager, HttpOptions, HttpServer, Response, ServerRequest, Text, WebSocketConnection,
+    WebSocketMiddleware, WebSocketOptions,
+};
 use support::*;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::sync::mpsc;

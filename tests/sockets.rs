@@ -12,7 +12,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use react_websocket::errors::{SocketError, report};
-use react_websocket::{Error, HttpServer, Response, ServerRequest, SocketOptions, SocketServer, Text, WebSocketConnection, WebSocketMiddleware};
+use react_websocket::{
+    Error, HttpServer, Response, ServerRequest, SocketOptions, SocketServer, Text, WebSocketConnection, WebSocketMiddleware,
+};
 use support::*;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;

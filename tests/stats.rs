@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use react_websocket::options::Origins;
 use react_websocket::stats::WebSocketStats;
-use react_websocket::{GroupManager, HttpOptions, HttpServer, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
+use react_websocket::{
+    GroupManager, HttpOptions, HttpServer, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware,
+    WebSocketOptions,
+};
 use support::{HANDSHAKE, Pair, Peer, close, frame, listen_with, router, settle, text, while_time_passes};
 use tokio::io::{AsyncWriteExt, DuplexStream};
 

@@ -6,7 +6,9 @@ mod support;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use react_websocket::{GroupManager, HttpServer, Listening, WebSocketConnection, WebSocketMiddleware, WebSocketOptions, cork};
+use react_websocket::{
+    GroupManager, HttpServer, Listening, WebSocketConnection, WebSocketMiddleware, WebSocketOptions, cork,
+};
 use rustls::{ClientConfig, SupportedProtocolVersion, version};
 use support::tls::{AWS_LC, Authority, RING, listen_tls};
 use support::{Log, Peer, close, frame, router, text};

@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use react_websocket::errors::HttpError;
-use react_websocket::{HttpOptions, HttpServer, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
+use react_websocket::{
+    HttpOptions, HttpServer, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
+};
 use support::{HANDSHAKE, Peer, close, frame, text};
 use tracing::Level;
 use tracing_subscriber::fmt::MakeWriter;

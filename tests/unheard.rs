@@ -5,7 +5,10 @@ mod support;
 
 use std::process::Command;
 
-use react_websocket::{BodyStream, GroupManager, HttpServer, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
+use react_websocket::{
+    BodyStream, GroupManager, HttpServer, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware,
+    WebSocketOptions,
+};
 use support::*;
 
 /// What a test of this file, run in a process of its own, has written to stderr.

@@ -17,7 +17,10 @@ use std::time::Duration;
 
 use react_websocket::body::BodyWriter;
 use react_websocket::errors::ConnectionError;
-use react_websocket::{BodyStream, Bytes, Error, GroupManager, HttpOptions, HttpServer, Response, ServerRequest, SocketServer, Text, WebSocketConnection, WebSocketMiddleware};
+use react_websocket::{
+    BodyStream, Bytes, Error, GroupManager, HttpOptions, HttpServer, Response, ServerRequest, SocketServer, Text,
+    WebSocketConnection, WebSocketMiddleware,
+};
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 use tokio::sync::Notify;
 use tokio::time::sleep;

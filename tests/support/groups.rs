@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::{Log, Peer, router};
 use react_websocket::shutdown::Serving;
-use react_websocket::{ConnectionGroup, GroupManager, HttpServer, SocketServer, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
+use react_websocket::{
+    ConnectionGroup, GroupManager, HttpServer, SocketServer, WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
+};
 use tokio::io::DuplexStream;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;

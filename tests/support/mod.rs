@@ -20,7 +20,10 @@ use std::sync::{Arc, Mutex, Once};
 
 use react_websocket::handlers::IntoChain;
 use react_websocket::shutdown::Serving;
-use react_websocket::{HttpServer, Listening, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
+use react_websocket::{
+    HttpServer, Listening, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware,
+    WebSocketOptions,
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpStream;
 

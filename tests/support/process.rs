@@ -11,7 +11,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use react_websocket::{BodyStream, GroupManager, HttpOptions, HttpServer, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
+use react_websocket::{
+    BodyStream, GroupManager, HttpOptions, HttpServer, Response, ServerRequest, SocketServer, WebSocketConnection,
+    WebSocketMiddleware, WebSocketOptions,
+};
 
 use super::support::{HANDSHAKE, frame, text};
 

@@ -3,7 +3,10 @@
 //! usage: ours PORT [--mode captured|argument|async|broadcast|scale] [--workers N]
 #![forbid(unsafe_code)]
 
-use react_websocket::{Error, GroupManager, HttpOptions, HttpServer, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware};
+use react_websocket::{
+    Error, GroupManager, HttpOptions, HttpServer, Response, ServerRequest, SocketServer, WebSocketConnection,
+    WebSocketMiddleware,
+};
 use react_websocket_bench::{Arguments, Trigger, block_on};
 
 fn main() -> Result<(), Error> {

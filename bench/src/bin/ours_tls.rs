@@ -4,7 +4,10 @@
 #![forbid(unsafe_code)]
 
 use react_websocket::tls::Tls;
-use react_websocket::{Error, GroupManager, HttpServer, Response, ServerRequest, SocketOptions, SocketServer, WebSocketConnection, WebSocketMiddleware};
+use react_websocket::{
+    Error, GroupManager, HttpServer, Response, ServerRequest, SocketOptions, SocketServer, WebSocketConnection,
+    WebSocketMiddleware,
+};
 use react_websocket_bench::{Arguments, Trigger, block_on, tls};
 
 fn main() -> Result<(), Error> {

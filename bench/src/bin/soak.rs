@@ -10,7 +10,10 @@
 
 use react_websocket::errors::GroupError;
 use react_websocket::types::Method;
-use react_websocket::{Error, GroupManager, HttpOptions, HttpServer, Loop, Response, ServerRequest, Signal, SocketServer, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
+use react_websocket::{
+    Error, GroupManager, HttpOptions, HttpServer, Loop, Response, ServerRequest, Signal, SocketServer, WebSocketConnection,
+    WebSocketMiddleware, WebSocketOptions,
+};
 use react_websocket_bench::{Arguments, block_on};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use std::alloc::System;

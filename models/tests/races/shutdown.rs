@@ -4,7 +4,10 @@ use std::net::TcpListener;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use react_websocket::{HttpServer, Listening, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware, WebSocketOptions};
+use react_websocket::{
+    HttpServer, Listening, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware,
+    WebSocketOptions,
+};
 use shuttle::future::{block_on, spawn};
 use shuttle::thread;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
