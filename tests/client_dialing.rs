@@ -12,6 +12,7 @@ use react_websocket::client::{ConnectError, ConnectPhase, Connector, Proxy, Resp
 use react_websocket::{WebSocketConnection, WebSocketMiddleware};
 use support::client::{RawServer, header};
 use support::{listen, router, server_frame};
+#[cfg(unix)]
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
