@@ -5,14 +5,15 @@ mod support;
 use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::Bytes;
 use futures_core::Stream;
 use react_websocket::{BodyStream, HttpServer, Response, ServerRequest};
 use support::http::{Guard, errors};
 use support::*;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -169,4 +170,30 @@ async fn a_body_that_has_failed_already_is_a_500() {
     let (mut peer, _serving) = Peer::serve(&http);
     assert_eq!(peer.ask(GET).await.status(), 500);
     assert_eq!(reported.take(), ["the request handler failed: no such file"]);
+}
+
+/// A task that gives up a write leaves nothing behind, however many there are.
+#[test]
+fn tasks_that_give_up_a_write_are_forgotten() {
+    struct Task;
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    let body = BodyStream::new();
+    let mut writer = body.writer();
+    while writer.write([0; 10_000]) {}
+    let tasks: Vec<_> = (0..1_000)
+        .map(|_| {
+            let task = Arc::new(Task);
+            let kept = Arc::downgrade(&task);
+            let waker = Waker::from(task);
+            let write = Pin::new(&mut writer).poll_write(&mut Context::from_waker(&waker), b"more");
+            assert!(write.is_pending());
+            kept
+        })
+        .collect();
+    let kept = tasks.iter().filter(|task| task.strong_count() > 0).count();
+    assert!((1..=2).contains(&kept), "{kept} tasks are kept for 2 writers");
+    assert_eq!(tasks[999].strong_count(), 1, "the last task still waits");
 }

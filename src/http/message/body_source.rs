@@ -82,15 +82,13 @@ impl BodyStream {
         let writer = stream.writer();
         let writing = write(stream.writer());
         tokio::spawn(async move {
-            let mut writing = pin!(writing);
-            let written = poll_fn(|cx| match writing.as_mut().poll(cx) {
-                Poll::Ready(written) => Poll::Ready(Some(written)),
-                Poll::Pending => writer.poll_over(cx).map(|()| None),
-            });
-            match written.await {
-                Some(Ok(())) => writer.end(),
-                Some(Err(error)) => writer.fail(error),
-                None => {}
+            tokio::select! {
+                biased;
+                written = writing => match written {
+                    Ok(()) => writer.end(),
+                    Err(error) => writer.fail(error),
+                },
+                () = writer.over() => {}
             }
         });
         stream

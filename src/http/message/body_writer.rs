@@ -67,7 +67,7 @@ pub(crate) struct State {
     wants_drain: bool,
     /// The connection that sends the body.
     pub(crate) reader: Option<Waker>,
-    /// Tasks that poll until there is room, or the stream is over.
+    /// Tasks that poll a writer until there is room, or the stream is over.
     waiting: Vec<Waker>,
     /// The error that the app cut the body with.
     error: Option<BoxError>,
@@ -129,13 +129,6 @@ impl State {
     /// Takes the wakers of the connection and of all tasks that wait.
     fn take_wakers(&mut self) -> impl Iterator<Item = Waker> + use<> {
         self.reader.take().into_iter().chain(std::mem::take(&mut self.waiting))
-    }
-
-    /// Registers a task to be woken when there is room.
-    fn wait(&mut self, waker: &Waker) {
-        if !self.waiting.iter().any(|waiting| waiting.will_wake(waker)) {
-            self.waiting.push(waker.clone());
-        }
     }
 
     /// Returns why the body is incomplete, if it was cut: the app's error if there is one.
@@ -251,16 +244,25 @@ impl BodyWriter {
     /// Waits until fewer than 64 KiB are unsent, then [writes](BodyWriter::write) the bytes.
     /// Returns `false` if the body has ended or the stream is closed.
     pub async fn send(&self, bytes: impl AsRef<[u8]>) -> bool {
-        loop {
-            let mut room = pin!(self.inner.room.notified());
-            room.as_mut().enable();
-            if self.inner.state.lock().has_room() {
-                break;
-            }
-            room.await;
-        }
+        self.wait_until(State::has_room).await;
         self.write(bytes);
         self.is_writable()
+    }
+
+    /// Waits until the body has ended or the stream is closed.
+    pub(super) async fn over(&self) {
+        self.wait_until(|state| state.phase != Phase::Open).await;
+    }
+
+    async fn wait_until(&self, is_reached: fn(&State) -> bool) {
+        loop {
+            let mut changed = pin!(self.inner.room.notified());
+            changed.as_mut().enable();
+            if is_reached(&self.inner.state.lock()) {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Completes the body. The unsent bytes are still sent, and further writes return `false`.
@@ -307,17 +309,17 @@ impl BodyWriter {
         if state.has_room() {
             return Poll::Ready(());
         }
-        state.wait(cx.waker());
-        Poll::Pending
-    }
-
-    /// Ready when the stream is over.
-    pub(super) fn poll_over(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.inner.state.lock();
-        if state.phase != Phase::Open {
-            return Poll::Ready(());
+        if state.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            return Poll::Pending;
         }
-        state.wait(cx.waker());
+        // Each writer is polled by one task at a time. So if there are as many wakers as writers,
+        // one of them may be of a task that has given up. All are woken, and those that still wait
+        // register again.
+        let is_full = state.waiting.len() >= self.inner.writers.load(Ordering::Relaxed);
+        let woken = if is_full { std::mem::take(&mut state.waiting) } else { Vec::new() };
+        state.waiting.push(cx.waker().clone());
+        drop(state);
+        woken.into_iter().for_each(Waker::wake);
         Poll::Pending
     }
 
