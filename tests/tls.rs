@@ -438,6 +438,38 @@ async fn the_end_of_the_server_ends_handshakes() {
     closing.await;
 }
 
+/// A configuration that rustls refuses at each handshake is the app's mistake, and is told.
+#[tokio::test]
+async fn a_configuration_that_rustls_refuses_is_an_error_event() {
+    let (_, identity) = authority();
+    let mut config = identity.config_of(RING());
+    // Too small for a record.
+    config.max_fragment_size = Some(5);
+    let (address, log) = observed(&echo(), &Tls::from_config(config));
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.write_all(&[22, 3, 1, 0, 1, 1]).await.unwrap();
+    assert_eq!(logged(&log).await, ["Other"]);
+}
+
+/// A ClientHello that is announced to be long, in records of one byte, ends at 82 KiB of input.
+#[tokio::test]
+async fn a_client_hello_in_endless_records_ends_the_handshake() {
+    let (_, identity) = authority();
+    let (address, log) = observed(&echo(), &identity.tls());
+    let mut client = TcpStream::connect(address).await.unwrap();
+    // The header of a ClientHello of 65,535 bytes, and bytes of it.
+    for byte in [1, 0, 0xFF, 0xFF] {
+        client.write_all(&[22, 3, 1, 0, 1, byte]).await.unwrap();
+    }
+    let record = [22, 3, 1, 0, 1, 0];
+    let below = (64 + 18) * 1024 / record.len() - 4;
+    client.write_all(&record.repeat(below)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(log.take(), [""; 0], "below the limit");
+    client.write_all(&record.repeat(2)).await.unwrap();
+    assert_eq!(logged(&log).await.len(), 1);
+}
+
 #[test]
 fn addresses_and_certificates_belong_together() {
     let (_, identity) = authority();
@@ -448,6 +480,10 @@ fn addresses_and_certificates_belong_together() {
     assert!(matches!(error, SocketError::UnusedCertificate { .. }), "{error}");
     let foreign = SocketServer::from(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     assert!(foreign.with_tls(identity.tls()).is_ok());
+    let file = std::env::temp_dir().join(format!("rws-tls-{}", std::process::id()));
+    let unix = SocketServer::new(format!("unix://{}", file.display())).unwrap();
+    let error = unix.with_tls(identity.tls()).unwrap_err();
+    assert!(matches!(error, SocketError::UnusedCertificate { .. }), "{error}");
 }
 
 #[test]

@@ -253,6 +253,22 @@ async fn what_was_written_before_the_end_arrives_before_it() {
     until(|| log.take().iter().any(|entry| entry.starts_with("close 1000"))).await;
 }
 
+/// A listener that answers a good record does not take the place of the alert for the record behind
+/// it (RFC 8446 section 6.2).
+#[tokio::test]
+async fn a_forged_record_behind_a_message_that_is_answered_gets_its_alert() {
+    let Ends { connection, mut peer, _listening, .. } = open_with(WebSocketOptions::new(), &version::TLS13, false).await;
+    connection.on("text", move |text: &str| connection.write(text));
+    let (socket, client) = peer.stream.get_mut();
+    std::io::Write::write_all(&mut client.writer(), &text("before")).unwrap();
+    let mut records = Vec::new();
+    client.write_tls(&mut records).unwrap();
+    records.extend([&[23, 3, 3, 0, 32][..], &[0; 32]].concat());
+    socket.write_all(&records).await.unwrap();
+    let error = peer.stream.read(&mut [0; 64]).await.unwrap_err();
+    assert!(error.to_string().contains("BadRecordMac"), "{error}");
+}
+
 /// What is not TLS, in the middle of a connection: an alert, an `error` and `close` with 1006.
 #[tokio::test]
 async fn a_forged_record_fails_the_connection_with_an_alert() {

@@ -127,19 +127,19 @@ impl SocketServer {
         Ok(socket)
     }
 
-    /// Speaks TLS on a socket that was made elsewhere, such as one of systemd. `SocketServer::new` and
-    /// a `tls://` address do the same.
+    /// Speaks TLS on a socket that was made elsewhere, such as a socket of systemd. `with_options`
+    /// with a `tls://` address does the same for a new socket.
     ///
     /// Needs the feature `tls` or `tls-ring`.
     ///
     /// # Errors
-    /// [`SocketError::InvalidAddress`] for a Unix socket, which has no need of TLS.
+    /// [`SocketError::UnusedCertificate`] for a Unix socket, which has no need of TLS.
     #[cfg(feature = "__tls")]
     pub fn with_tls(self, tls: Tls) -> Result<SocketServer, SocketError> {
         match self.listener {
             Listener::Tcp(_) => Ok(SocketServer { tls: Some(tls), ..self }),
             #[cfg(unix)]
-            Listener::Unix(..) => Err(SocketError::InvalidAddress { uri: "a Unix socket with TLS".to_owned() }),
+            Listener::Unix(..) => Err(SocketError::UnusedCertificate { uri: "a Unix socket".to_owned() }),
         }
     }
 

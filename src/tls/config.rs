@@ -333,7 +333,7 @@ impl Pair {
 
 /// Sets what all configurations have in common.
 fn finish(config: &mut ServerConfig) {
-    config.alpn_protocols.retain(|protocol| !protocol.starts_with(b"h"));
+    config.alpn_protocols.retain(|name| !(name.starts_with(b"http/") || matches!(name.as_slice(), b"h2" | b"h2c" | b"h3")));
     config.alpn_protocols.insert(0, b"http/1.1".to_vec());
     config.max_early_data_size = 0;
     config.send_half_rtt_data = false;

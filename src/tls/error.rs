@@ -2,7 +2,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use rustls::{AlertDescription, CertificateError};
+use rustls::AlertDescription;
 
 /// An error in the certificates, keys and options of a [`Tls`](crate::tls::Tls).
 ///
@@ -109,7 +109,7 @@ impl HandshakeFailure {
             InvalidMessage(_) if !has_message => HandshakeFailure::NotTls,
             NoCertificatesPresented => HandshakeFailure::NoClientCertificate,
             // It is the certificate that is refused, whatever is the matter with it.
-            InvalidCertificate(CertificateError::BadEncoding | _) => HandshakeFailure::ClientCertificate,
+            InvalidCertificate(_) => HandshakeFailure::ClientCertificate,
             PeerIncompatible(_) => HandshakeFailure::NothingInCommon,
             NoApplicationProtocol => HandshakeFailure::NoCommonProtocol,
             AlertReceived(alert) => match alert {
@@ -141,7 +141,7 @@ impl fmt::Display for HandshakeFailure {
             HandshakeFailure::ClientCertificate => "the certificate of the client is not accepted",
             HandshakeFailure::NothingInCommon => "no TLS version or cipher suite in common",
             HandshakeFailure::NoCommonProtocol => "the client does not offer HTTP/1.1",
-            HandshakeFailure::Other => "it violated the protocol",
+            HandshakeFailure::Other => "handshake error",
         })
     }
 }

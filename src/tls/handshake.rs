@@ -1,16 +1,17 @@
-//! The handshake (RFC 8446 section 4), which leaves nothing but keys behind.
+//! The handshake (RFC 8446 section 4). Nothing but keys is kept after it.
 
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bytes::BufMut;
 use rustls::pki_types::CertificateDer;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
 use rustls::{Error, InvalidMessage};
 use tokio::net::TcpStream;
 
 use super::opener::Opener;
-use super::records::{Connection, Endpoint, encode};
+use super::records::{Connection, Endpoint, UNFINISHED_MAX, encode, encode_alerts};
 use super::resolver;
 use super::sealer::Sealer;
 
@@ -32,7 +33,6 @@ pub(crate) struct Handshake<E> {
     plaintext: Vec<u8>,
     is_ended: bool,
     server_name: Option<Box<str>>,
-    failed: Option<Error>,
     /// The first bytes that the peer sent.
     first: [u8; 4],
     has_message: bool,
@@ -78,7 +78,6 @@ impl<E: Endpoint> Handshake<E> {
             plaintext: Vec::new(),
             is_ended: false,
             server_name: None,
-            failed: None,
             first: [0; 4],
             has_message: false,
         }
@@ -99,18 +98,15 @@ impl<E: Endpoint> Handshake<E> {
     /// returns then.
     ///
     /// # Errors
-    /// After [`Failure::Tls`] the peer has been sent the alert that RFC 8446 section 6.2 names, as far
-    /// as the socket took it at once.
+    /// Before [`Failure::Tls`] is returned, the alert that RFC 8446 section 6.2 names is sent, as far
+    /// as the socket takes it at once. Input that exceeds `INPUT_MAX` has no alert.
     pub(crate) fn poll(&mut self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         loop {
             ready!(self.poll_send(socket, cx)).map_err(Failure::Io)?;
-            if let Some(error) = self.failed.take() {
-                return Poll::Ready(Err(Failure::Tls(error)));
-            }
             match self.advance() {
                 Ok(Step::Established) if self.sent == self.output.len() => return Poll::Ready(Ok(())),
                 Ok(Step::NeedsInput) if self.sent == self.output.len() => {
-                    ready!(self.poll_receive(socket, cx)).map_err(Failure::Io)?;
+                    ready!(self.poll_receive(socket, cx))?;
                 }
                 Ok(_) => {}
                 Err(error) => {
@@ -163,17 +159,16 @@ impl<E: Endpoint> Handshake<E> {
             }
             self.input.drain(..discard);
             if let Some(error) = failed {
-                // Only alerts are asked for. Processing anything else needs the input.
-                while self.endpoint.state().wants_write()
-                    && let Ok(ConnectionState::EncodeTlsData(mut data)) = self.endpoint.process(&mut []).state
-                {
-                    encode(&mut self.output, |room| data.encode(room));
-                }
+                encode_alerts(&mut self.endpoint, &mut self.output);
                 return Err(error);
             }
             match step {
                 // A server may be able to send before it knows who its client is.
                 Some(Step::Established) if self.endpoint.state().is_handshaking() => return Ok(Step::NeedsInput),
+                // The established connection keeps no more unfinished input than this.
+                Some(Step::Established) if self.input.len() > UNFINISHED_MAX => {
+                    return Err(InvalidMessage::HandshakePayloadTooLarge.into());
+                }
                 Some(step) => return Ok(step),
                 None => {}
             }
@@ -193,19 +188,20 @@ impl<E: Endpoint> Handshake<E> {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_receive(&mut self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_receive(&mut self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         if self.input.len() > INPUT_MAX {
-            self.failed = Some(InvalidMessage::HandshakePayloadTooLarge.into());
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(Err(Failure::Tls(InvalidMessage::HandshakePayloadTooLarge.into())));
         }
         let before = self.input.len();
         loop {
             self.input.reserve(READ);
-            match socket.try_read_buf(&mut self.input) {
-                Ok(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            match socket.try_read_buf(&mut (&mut self.input).limit(READ)) {
+                Ok(0) => return Poll::Ready(Err(Failure::Io(io::ErrorKind::UnexpectedEof.into()))),
                 Ok(_) => break,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(socket.poll_read_ready(cx))?,
-                Err(error) => return Poll::Ready(Err(error)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(socket.poll_read_ready(cx)).map_err(Failure::Io)?;
+                }
+                Err(error) => return Poll::Ready(Err(Failure::Io(error))),
             }
         }
         if before < 4

@@ -16,7 +16,7 @@ use super::buffers::Sealed;
 
 /// Maximum number of received bytes that may wait for others: a record, and a part of a handshake
 /// message that stands in several records. After the handshake these messages are short.
-const UNFINISHED_MAX: usize = 40 * 1024;
+pub(super) const UNFINISHED_MAX: usize = 40 * 1024;
 
 /// One end of a connection, as rustls has it.
 pub(crate) trait Endpoint: Send + 'static {
@@ -107,9 +107,8 @@ pub(super) struct Connection<E> {
 
 impl<E: Endpoint> Connection<E> {
     /// An established connection. `unfinished`: the input that it has not used up.
-    pub(super) fn shared(endpoint: E, unfinished: Vec<u8>) -> Arc<Mutex<dyn Records>> {
-        // A vector without elements may have a capacity.
-        let unfinished = if unfinished.is_empty() { Vec::new() } else { unfinished };
+    pub(super) fn shared(endpoint: E, mut unfinished: Vec<u8>) -> Arc<Mutex<dyn Records>> {
+        unfinished.shrink_to_fit();
         Arc::new(Mutex::new(Connection { endpoint, unfinished, outgoing: Vec::new(), has_failed: false }))
     }
 }
@@ -182,12 +181,7 @@ impl<E: Endpoint> Records for Connection<E> {
         self.unfinished = Vec::new();
         if !matches!(end, Some(End::Closed)) {
             self.has_failed = true;
-            // Only alerts are asked for. Processing anything else needs the input.
-            while self.endpoint.state().wants_write()
-                && let Ok(ConnectionState::EncodeTlsData(mut data)) = self.endpoint.process(&mut []).state
-            {
-                encode(&mut self.outgoing, |room| data.encode(room));
-            }
+            encode_alerts(&mut self.endpoint, &mut self.outgoing);
         }
         end.or(Some(End::Failed(InvalidMessage::HandshakePayloadTooLarge.into())))
     }
@@ -204,11 +198,12 @@ impl<E: Endpoint> Connection<E> {
         sealed: &mut Sealed,
         mut write: impl FnMut(&mut Traffic<'_, E>, &mut [u8]) -> Result<usize, EncryptError>,
     ) -> io::Result<()> {
-        if !self.outgoing.is_empty() {
-            sealed.extend(&std::mem::take(&mut self.outgoing));
-        }
+        // What is outgoing then is the alert, which `alert` takes.
         if self.has_failed {
             return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        if !self.outgoing.is_empty() {
+            sealed.extend(&std::mem::take(&mut self.outgoing));
         }
         loop {
             // There is no complete record, so nothing is used up.
@@ -241,6 +236,15 @@ impl<E: Endpoint> Connection<E> {
 }
 
 type Traffic<'c, E> = rustls::unbuffered::WriteTraffic<'c, <E as Endpoint>::Data>;
+
+/// Adds the alerts of an endpoint that has failed. Processing anything else needs the input.
+pub(super) fn encode_alerts(endpoint: &mut impl Endpoint, bytes: &mut Vec<u8>) {
+    while endpoint.state().wants_write()
+        && let Ok(ConnectionState::EncodeTlsData(mut data)) = endpoint.process(&mut []).state
+    {
+        encode(bytes, |room| data.encode(room));
+    }
+}
 
 /// Adds what `encode` encodes.
 pub(super) fn encode(bytes: &mut Vec<u8>, mut encode: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>) {

@@ -134,13 +134,16 @@ impl Identity {
 
     /// A server's configuration with a provider of choice.
     pub fn tls_of(&self, provider: CryptoProvider) -> Tls {
-        let config = ServerConfig::builder_with_provider(Arc::new(provider))
+        Tls::from_config(self.config_of(provider))
+    }
+
+    pub fn config_of(&self, provider: CryptoProvider) -> ServerConfig {
+        ServerConfig::builder_with_provider(Arc::new(provider))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
             .with_single_cert(self.chain(), self.private_key())
-            .unwrap();
-        Tls::from_config(config)
+            .unwrap()
     }
 }
 

@@ -120,31 +120,26 @@ impl From<Established> for Open {
 impl Pending {
     /// Ready when the handshake is over. `None` if it has failed.
     fn poll(&mut self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<Option<Established>>> {
-        let failure = if self.handshake.is_none() {
-            match UnbufferedServerConnection::new(self.config.clone()) {
-                Ok(connection) => {
-                    self.handshake = Some(Handshake::new(connection));
-                    None
+        let handshake = match &mut self.handshake {
+            Some(handshake) => handshake,
+            none => match UnbufferedServerConnection::new(self.config.clone()) {
+                Ok(connection) => none.insert(Handshake::new(connection)),
+                Err(error) => {
+                    (self.report)(self.remote, HandshakeFailure::Other, Some(error));
+                    return Poll::Ready(Ok(None));
                 }
-                Err(error) => Some(Failure::Tls(error)),
-            }
-        } else {
-            None
+            },
         };
-        let failure = match (failure, &mut self.handshake) {
-            (None, Some(handshake)) => ready!(handshake.poll(socket, cx)).err(),
-            (failure, _) => failure,
-        };
-        let Some(handshake) = self.handshake.take() else { return Poll::Ready(Ok(None)) };
+        let result = ready!(handshake.poll(socket, cx));
         let (is_plain_http, has_message) = (handshake.is_plain_http(), handshake.has_message());
-        match failure {
-            None => Poll::Ready(Ok(Some(handshake.finish()))),
-            Some(Failure::Tls(error)) => {
+        match result {
+            Ok(()) => Poll::Ready(Ok(self.handshake.take().map(Handshake::finish))),
+            Err(Failure::Tls(error)) => {
                 let reason = HandshakeFailure::of(&error, is_plain_http, has_message);
                 (self.report)(self.remote, reason, Some(error));
                 Poll::Ready(Ok(None))
             }
-            Some(Failure::Io(error)) => {
+            Err(Failure::Io(error)) => {
                 // Scanners and health checks connect and leave. That is not worth an event.
                 if has_message {
                     (self.report)(self.remote, HandshakeFailure::ClientLeft, None);
@@ -168,7 +163,10 @@ impl Open {
                 }
                 return Poll::Ready(Ok(()));
             }
-            let receive = |room: &mut [u8]| socket.try_read(room.get_mut(..RECEIVE).unwrap_or_default());
+            let receive = |room: &mut [u8]| {
+                let size = room.len().min(RECEIVE);
+                socket.try_read(room.get_mut(..size).unwrap_or_default())
+            };
             match self.opener.read(&mut self.plaintext, receive) {
                 Ok(opened) => {
                     if let Some(end) = opened.end

@@ -153,3 +153,18 @@ fn malformed_records_fail_the_connection() {
         assert!(matches!(end, Some(End::Failed(_))), "{header:?}: {end:?}");
     }
 }
+
+/// RFC 8446 section 6.2: the peer gets the alert, also if something was to be written before.
+#[test]
+fn a_write_that_is_refused_leaves_the_alert() {
+    let (_, mut sealer, mut opener) = forged();
+    let record = [&[23, 3, 3, 0, 32][..], &[0; 32]].concat();
+    assert!(matches!(read(&mut opener, &record, &mut Vec::new()), Some(End::Failed(_))));
+    assert!(sealer.write(b"more", |_| panic!("it is sent")).is_err());
+    let mut alert = Vec::new();
+    sealer.send_alert(|bytes| {
+        alert.extend_from_slice(bytes);
+        Ok(bytes.len())
+    });
+    assert!(!alert.is_empty());
+}
