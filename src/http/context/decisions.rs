@@ -27,7 +27,7 @@ impl HttpOptions {
     /// returns the proxy's description of it.
     pub(crate) fn client_of(&self, head: &Head, stream: &Stream) -> (Option<SocketAddr>, Option<Forwarding>) {
         match &self.trusted_proxies {
-            Some(proxies) => proxies.client(head.headers(), stream),
+            Some(proxies) => proxies.client(head, stream),
             None => (stream.remote, None),
         }
     }

@@ -220,7 +220,7 @@ impl HttpOptions {
     /// Maximum number of header lines in a request. Default: 100. The server answers a request with
     /// more lines with 431. A value above 24,000 counts as 24,000.
     pub fn max_headers(mut self, lines: usize) -> HttpOptions {
-        // A `HeaderMap` panics at a slightly higher number.
+        // A `HeaderMap` holds only slightly more. Further headers would be missing from it.
         self.head.headers = lines.min(24_000);
         self
     }

@@ -3,10 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use http::HeaderMap;
 use ipnet::{IpNet, Ipv4Net};
 
-use crate::http::message::{Forwarding, Source, addresses};
+use crate::http::message::{Forwarding, Head, Source, addresses};
 use crate::runtime::stream::Stream;
 
 /// The trusted proxies, and the headers in which they describe the client's request.
@@ -97,7 +96,7 @@ impl TrustedProxies {
 
     /// Returns the client of a request with these headers that has arrived on this stream, and
     /// where the headers say more, if a trusted proxy has sent it.
-    pub(crate) fn client(&self, headers: &HeaderMap, stream: &Stream) -> (Option<SocketAddr>, Option<Forwarding>) {
+    pub(crate) fn client(&self, head: &Head, stream: &Stream) -> (Option<SocketAddr>, Option<Forwarding>) {
         let is_trusted = match stream.remote {
             Some(peer) => self.contains(peer.ip()),
             None => is_unix_socket(stream),
@@ -105,6 +104,7 @@ impl TrustedProxies {
         if !is_trusted {
             return (stream.remote, None);
         }
+        let headers = head.headers();
         let mut client = stream.remote;
         let mut place = 0;
         for (number, address) in (0..).zip(addresses(self.address, headers)) {
@@ -161,6 +161,8 @@ mod tests {
     use http::header::{FORWARDED, HeaderName};
     use proptest::test_runner::{Config, RngSeed, TestRunner};
 
+    use http::HeaderMap;
+
     use super::*;
 
     const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -174,7 +176,11 @@ mod tests {
             headers.append(name.clone(), http::HeaderValue::from_bytes(line).unwrap());
         }
         let stream = Stream { remote: peer.parse().ok(), ..Stream::other(tokio::io::duplex(1).0) };
-        proxies.client(&headers, &stream).0.map_or("nobody".to_owned(), |client| client.to_string())
+        proxies.client(&head_of(headers), &stream).0.map_or("nobody".to_owned(), |client| client.to_string())
+    }
+
+    fn head_of(headers: HeaderMap) -> Head {
+        Head::new(http::Method::GET, http::Version::HTTP_11, Default::default(), None, headers)
     }
 
     fn x_forwarded_for() -> TrustedProxies {
@@ -352,7 +358,7 @@ mod tests {
                 let line = format!("{forged},{added}");
                 let mut headers = HeaderMap::new();
                 headers.append(name, http::HeaderValue::from_bytes(line.as_bytes()).unwrap());
-                let (_, forwarding) = proxies.client(&headers, &stream);
+                let (_, forwarding) = proxies.client(&head_of(headers.clone()), &stream);
                 assert_eq!(forwarding.and_then(|forwarding| forwarding.host(&headers)), Some("a"), "{line}");
             }
             Ok(())
@@ -365,7 +371,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append(FORWARDED, http::HeaderValue::from_static("for=6.6.6.6"));
         let stream = Stream { remote: PROXY.parse().ok(), ..Stream::other(tokio::io::duplex(1).0) };
-        assert_eq!(x_forwarded_for().client(&headers, &stream).0, PROXY.parse().ok());
-        assert_eq!(forwarded().client(&headers, &stream).0, "6.6.6.6:0".parse().ok());
+        assert_eq!(x_forwarded_for().client(&head_of(headers.clone()), &stream).0, PROXY.parse().ok());
+        assert_eq!(forwarded().client(&head_of(headers), &stream).0, "6.6.6.6:0".parse().ok());
     }
 }

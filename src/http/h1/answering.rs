@@ -129,13 +129,7 @@ impl Connection {
             self.out = SPARE.try_with(Cell::take).unwrap_or_default();
         }
         let (may_persist, line) = (self.may_persist(), self.line.unwrap_or_default());
-        let plan = encoder::encode(&mut self.out, response, &line, may_persist);
-        if let BodyKind::Bytes(body) = &response.body.0
-            && plan.body != encoder::BodyPlan::None
-        {
-            self.out.extend_from_slice(body);
-        }
-        plan.keep_alive
+        encoder::encode_whole(&mut self.out, response, &line, may_persist).keep_alive
     }
 
     /// Sends the buffered responses.

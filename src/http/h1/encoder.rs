@@ -147,15 +147,21 @@ pub(crate) fn encode(out: &mut Vec<u8>, response: &Response, request: &RequestLi
     Plan { body, keep_alive }
 }
 
-/// A response whose body is bytes, and which ends its connection.
-pub(crate) fn encode_page(response: &Response, line: &RequestLine) -> Vec<u8> {
-    let mut out = Vec::new();
-    let plan = encode(&mut out, response, line, false);
+/// Adds a response whose body is bytes, head and body.
+pub(crate) fn encode_whole(out: &mut Vec<u8>, response: &Response, line: &RequestLine, may_persist: bool) -> Plan {
+    let plan = encode(out, response, line, may_persist);
     if let BodyKind::Bytes(body) = &response.body.0
         && plan.body != BodyPlan::None
     {
         out.extend_from_slice(body);
     }
+    plan
+}
+
+/// A response whose body is bytes, and which ends its connection.
+pub(crate) fn encode_page(response: &Response, line: &RequestLine) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode_whole(&mut out, response, line, false);
     out
 }
 

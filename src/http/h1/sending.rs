@@ -1,4 +1,4 @@
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -136,7 +136,8 @@ impl Connection {
                 Poll::Ready(Piece::Bytes(pieces)) => {
                     let length: usize = pieces.iter().map(Vec::len).sum();
                     if is_chunked {
-                        out.extend_from_slice(format!("{length:x}\r\n").as_bytes());
+                        // Writing to a vector cannot fail.
+                        let _ = write!(out, "{length:x}\r\n");
                     }
                     let start = out.len();
                     pieces.iter().for_each(|piece| out.extend_from_slice(piece));

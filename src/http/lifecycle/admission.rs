@@ -64,11 +64,11 @@ impl Admission {
             return Err(HttpError::TooManyConnections { limit });
         }
         if let (Some(limit), Some(network)) = (limits.max_per_ip, network) {
-            let mut count = self.by_network.entry(network).or_insert(0);
-            if *count >= limit {
-                return Err(HttpError::TooManyFromAddress { limit });
+            match self.by_network.entry(network) {
+                Entry::Occupied(mut count) if *count.get() < limit => *count.get_mut() += 1,
+                Entry::Vacant(count) if limit > 0 => drop(count.insert(1)),
+                Entry::Occupied(_) | Entry::Vacant(_) => return Err(HttpError::TooManyFromAddress { limit }),
             }
-            *count += 1;
             admitted.network = Some(Box::new(network));
         }
         self.counts.accepted();
@@ -121,5 +121,25 @@ impl Drop for Admitted {
 impl Drop for RejectionPermit {
     fn drop(&mut self) {
         self.0.rejecting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An address that is not admitted is not remembered: a client may have many of them.
+    #[test]
+    fn nothing_is_kept_of_an_address_that_is_not_admitted() {
+        let admission = Arc::new(Admission::default());
+        let network = Some(IpAddr::from([192, 0, 2, 1]));
+        let limits = |max_per_ip| ConnectionLimits { max_connections: None, max_per_ip, max_pending: None };
+        assert!(admission.admit(network, &limits(Some(0))).is_err());
+        assert!(admission.by_network.is_empty());
+        let admitted = admission.admit(network, &limits(Some(1)));
+        assert!(admitted.is_ok());
+        assert!(admission.admit(network, &limits(Some(1))).is_err());
+        drop(admitted);
+        assert!(admission.by_network.is_empty());
     }
 }

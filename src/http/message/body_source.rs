@@ -9,7 +9,7 @@ use futures_core::Stream;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::body_stream::BodyStream;
-use super::body_writer::BodyWriter;
+use super::body_writer::{BodyWriter, SOFT_LIMIT};
 use crate::emitter::BoxError;
 
 /// Number of bytes that are read from a reader at once.
@@ -99,15 +99,14 @@ impl BodyStream {
 /// wait, and `shutdown` [ends](BodyWriter::end) the body. After the end a write fails with
 /// [`BrokenPipe`](io::ErrorKind::BrokenPipe).
 impl AsyncWrite for BodyWriter {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_room(cx));
-        if !self.is_writable() {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        // At most 64 KiB, so that a writer alone never reaches the hard limit.
+        let bytes = bytes.get(..SOFT_LIMIT).unwrap_or(bytes);
+        match self.accept(bytes) {
+            Some(_) => Poll::Ready(Ok(bytes.len())),
+            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }
-        // At most 64 KiB, so that the hard limit is never reached.
-        let bytes = bytes.get(..super::body_writer::SOFT_LIMIT).unwrap_or(bytes);
-        self.write(bytes);
-        Poll::Ready(Ok(bytes.len()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,11 +1,12 @@
 use std::collections::VecDeque;
 use std::fmt;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
 
 use crate::emitter::{BoxError, EventNames, SharedEmitter, drop_each};
 use crate::runtime::trace;
@@ -44,6 +45,8 @@ const PIECE: usize = 16 * 1024;
 /// the listener gets as its argument instead.
 pub struct BodyWriter {
     pub(super) inner: Arc<Inner>,
+    /// The wait of a write that is pending, as an `AsyncWrite`.
+    waiting: Option<Pin<Box<OwnedNotified>>>,
 }
 
 /// A stream, as its writers and its reader share it.
@@ -51,7 +54,7 @@ pub(crate) struct Inner {
     pub(crate) state: Mutex<State>,
     writers: AtomicUsize,
     /// Notified with the tasks that wait. A `send` that is dropped leaves nothing behind in it.
-    room: Notify,
+    room: Arc<Notify>,
     pub(super) events: SharedEmitter<u8, BodyWriter>,
 }
 
@@ -67,8 +70,6 @@ pub(crate) struct State {
     wants_drain: bool,
     /// The connection that sends the body.
     pub(crate) reader: Option<Waker>,
-    /// Tasks that poll a writer until there is room, or the stream is over.
-    waiting: Vec<Waker>,
     /// The error that the app cut the body with.
     error: Option<BoxError>,
 }
@@ -126,11 +127,6 @@ impl State {
         self.phase != Phase::Open || self.unsent < SOFT_LIMIT
     }
 
-    /// Takes the wakers of the connection and of all tasks that wait.
-    fn take_wakers(&mut self) -> impl Iterator<Item = Waker> + use<> {
-        self.reader.take().into_iter().chain(std::mem::take(&mut self.waiting))
-    }
-
     /// Returns why the body is incomplete, if it was cut: the app's error if there is one.
     pub(crate) fn take_error(&mut self) -> Option<BoxError> {
         let cut = self.cut?;
@@ -143,7 +139,7 @@ impl Inner {
         Arc::new(Inner {
             state: Mutex::default(),
             writers: AtomicUsize::new(0),
-            room: Notify::new(),
+            room: Arc::default(),
             events: SharedEmitter::default(),
         })
     }
@@ -166,10 +162,10 @@ impl Inner {
         let pieces = std::mem::take(&mut state.pieces);
         state.unsent = 0;
         state.cut = cause.or((!pieces.is_empty()).then_some(Cut::Closed));
-        let woken = state.take_wakers();
+        let reader = state.reader.take();
         drop(state);
         drop(pieces);
-        woken.for_each(Waker::wake);
+        wake(reader);
         self.room.notify_waiters();
         self.emit(CLOSE);
     }
@@ -182,9 +178,7 @@ impl Inner {
             return;
         }
         let drained = std::mem::take(&mut state.wants_drain) && state.phase == Phase::Open;
-        let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        waiting.into_iter().for_each(Waker::wake);
         self.room.notify_waiters();
         if drained {
             self.emit(DRAIN);
@@ -211,7 +205,7 @@ impl Inner {
 impl BodyWriter {
     pub(crate) fn of(inner: &Arc<Inner>) -> BodyWriter {
         inner.writers.fetch_add(1, Ordering::Relaxed);
-        BodyWriter { inner: inner.clone() }
+        BodyWriter { inner: inner.clone(), waiting: None }
     }
 
     /// Adds bytes to the body. Returns `true` if fewer than 64 KiB (the soft limit) are unsent.
@@ -222,15 +216,20 @@ impl BodyWriter {
     /// unsent bytes. A write at or above the hard limit closes the stream and cuts off the body.
     /// The server's `error` event reports this.
     pub fn write(&self, bytes: impl AsRef<[u8]>) -> bool {
-        let bytes = bytes.as_ref();
+        self.accept(bytes.as_ref()).unwrap_or(false)
+    }
+
+    /// Adds bytes to the body. Returns whether there is room for more, or `None` if the bytes were
+    /// not accepted.
+    pub(super) fn accept(&self, bytes: &[u8]) -> Option<bool> {
         let mut state = self.inner.state.lock();
         if state.phase != Phase::Open {
-            return false;
+            return None;
         }
         if state.unsent >= HARD_LIMIT {
             drop(state);
             self.inner.close(Some(Cut::TooMuchUnsent));
-            return false;
+            return None;
         }
         state.push(bytes);
         let room = state.unsent < SOFT_LIMIT;
@@ -238,7 +237,7 @@ impl BodyWriter {
         let reader = state.reader.take();
         drop(state);
         wake(reader);
-        room
+        Some(room)
     }
 
     /// Waits until fewer than 64 KiB are unsent, then [writes](BodyWriter::write) the bytes.
@@ -271,9 +270,9 @@ impl BodyWriter {
         if state.phase == Phase::Open {
             state.phase = Phase::Ended;
         }
-        let woken = state.take_wakers();
+        let reader = state.reader.take();
         drop(state);
-        woken.for_each(Waker::wake);
+        wake(reader);
         self.inner.room.notify_waiters();
     }
 
@@ -304,23 +303,21 @@ impl BodyWriter {
     }
 
     /// Ready when there is room, or there will never be any.
-    pub(super) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.inner.state.lock();
-        if state.has_room() {
-            return Poll::Ready(());
+    pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if self.inner.state.lock().has_room() {
+                self.waiting = None;
+                return Poll::Ready(());
+            }
+            match &mut self.waiting {
+                Some(changed) => {
+                    ready!(changed.as_mut().poll(cx));
+                    self.waiting = None;
+                }
+                // There may be room by now, so this is looked at once more.
+                waiting => *waiting = Some(Box::pin(self.inner.room.clone().notified_owned())),
+            }
         }
-        if state.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            return Poll::Pending;
-        }
-        // Each writer is polled by one task at a time. So if there are as many wakers as writers,
-        // one of them may be of a task that has given up. All are woken, and those that still wait
-        // register again.
-        let is_full = state.waiting.len() >= self.inner.writers.load(Ordering::Relaxed);
-        let woken = if is_full { std::mem::take(&mut state.waiting) } else { Vec::new() };
-        state.waiting.push(cx.waker().clone());
-        drop(state);
-        woken.into_iter().for_each(Waker::wake);
-        Poll::Pending
     }
 
     /// Returns the number of unsent bytes: accepted by `write`, but not yet in the kernel. Returns

@@ -118,12 +118,19 @@ impl Head {
         })
     }
 
+    /// Returns the URI if it is built. A target whose URI is not built is a plain path and query,
+    /// without a scheme and an authority.
+    pub(crate) fn built_uri(&self) -> Option<&Uri> {
+        self.uri.get().map(|uri| &**uri)
+    }
+
     /// Returns the values of a header, over all its lines, in their order.
     pub(crate) fn values<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let is_parsed = self.headers.get().is_some();
-        let parsed = self.headers.get().map(|headers| headers.get_all(name).iter().map(HeaderValue::as_bytes));
+        // Looked at once: another thread may build the map meanwhile.
+        let headers = self.headers.get();
+        let parsed = headers.map(|headers| headers.get_all(name).iter().map(HeaderValue::as_bytes));
         let bytes = name.as_str().as_bytes();
-        let lines = (!is_parsed && self.names.may_contain(bytes)).then(|| self.lines());
+        let lines = (headers.is_none() && self.names.may_contain(bytes)).then(|| self.lines());
         let unparsed = lines.into_iter().flatten().filter(move |(other, _)| other.eq_ignore_ascii_case(bytes));
         parsed.into_iter().flatten().chain(unparsed.map(|(_, value)| value))
     }

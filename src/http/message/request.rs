@@ -164,7 +164,8 @@ impl ServerRequest {
     /// ```
     pub fn scheme(&self) -> &'static str {
         let connection = if self.is_tls() { "https" } else { "http" };
-        self.forwarded_scheme().or_else(|| forwarding::scheme(self.uri().scheme_str()?.as_bytes())).unwrap_or(connection)
+        let of_target = || forwarding::scheme(self.inner.head.built_uri()?.scheme_str()?.as_bytes());
+        self.forwarded_scheme().or_else(of_target).unwrap_or(connection)
     }
 
     /// Returns whether the client's connection is encrypted: by this server, or by a [trusted
@@ -187,7 +188,8 @@ impl ServerRequest {
     /// with a list before you use it in a link or a redirect. Its case and a default port are kept.
     pub fn host(&self) -> Option<&str> {
         let forwarded = self.inner.forwarding.and_then(|forwarding| forwarding.host(self.headers()));
-        forwarded.or_else(|| self.uri().authority().map(Authority::as_str)).or_else(|| self.header("host"))
+        let of_target = || self.inner.head.built_uri()?.authority().map(Authority::as_str);
+        forwarded.or_else(of_target).or_else(|| self.header("host"))
     }
 
     pub(crate) fn raw_target(&self) -> &[u8] {
