@@ -370,3 +370,30 @@ async fn a_fast_reader_misses_nothing_of_a_burst_in_one_turn() {
     })
     .await;
 }
+
+/// The runtime idles while a listener runs, so that the clock of the test goes on.
+#[test]
+fn a_member_that_closes_with_held_messages_waits_without_being_polled() {
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            for policy in [SlowMemberPolicy::DropOldest, SlowMemberPolicy::KeepLatest] {
+                let mut slow = Slow::new(policy).await;
+                slow.member.on("text", async || tokio::time::sleep(Duration::from_secs(5)).await);
+                slow.fill().await;
+                slow.write([1]).await;
+                slow.peer.send(text("x")).await;
+                settle().await;
+                slow.member.end();
+                assert_eq!(slow.received().await, [100, 101, 102, 103, 104, 1, 11_000]);
+                slow.peer.send(close(1000, "")).await;
+                slow.peer.stream.shutdown().await.unwrap();
+                tokio::time::sleep(Duration::from_secs(6)).await;
+                assert_eq!(slow.server.log.take(), ["leave a ann", "destroy a"], "{policy:?}");
+            }
+            done.send(()).unwrap();
+        });
+    });
+    assert_eq!(is_done.recv_timeout(Duration::from_secs(60)), Ok(()));
+}

@@ -7,6 +7,7 @@ use crate::sync::atomic::Ordering;
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::flags::{DISCARD_INPUT, PAUSED, PEER_CLOSED, STATE_CHANGED, TERMINATED};
 use crate::websocket::state::handle::WebSocketConnection;
+use crate::websocket::state::held::HeldMessages;
 use crate::websocket::state::slot::{Phase, State};
 
 /// # Ending
@@ -183,6 +184,10 @@ impl WebSocketConnection {
     /// which cannot end any more.
     pub(crate) fn queue_close(&self, state: &mut State, code: u16, reason: &str) {
         state.phase = Phase::Closing;
+        // With this flag every flush signals the task, which has nothing to release any more.
+        if std::mem::take(&mut state.holds) {
+            state.cold().held = HeldMessages::default();
+        }
         if state.framing.is_streaming() {
             state.framing.set_streaming(false);
             let stream = std::mem::take(&mut state.cold().stream);
