@@ -129,6 +129,7 @@ async fn a_stream_with_a_content_length_is_sent_unchunked() {
 async fn a_stream_that_violates_its_content_length_ends_the_connection() {
     for (last, received) in [("", "abc"), ("d", "abcd"), ("de", "abcde")] {
         let (http, mut streams, log) = streaming(200, &[("Content-Length", "5")]);
+        let errors = errors(&http);
         let (mut peer, stream, _) = ask_for_stream(&http, &mut streams, GET).await;
         stream.write("abc");
         assert_eq!(peer.exactly(3).await, b"abc");
@@ -137,6 +138,10 @@ async fn a_stream_that_violates_its_content_length_ends_the_connection() {
         // Complete, so the connection stays; or cut short, so it does not.
         assert_eq!(rest.is_err(), received.len() == 5, "{received}");
         assert_eq!(log.take(), ["close"]);
+        let missing = 5 - received.len();
+        let mistake =
+            format!("the request handler failed: a stream that is {missing} bytes shorter than its Content-Length");
+        assert_eq!(errors.take(), if missing == 0 { vec![] } else { vec![mistake] });
     }
     let (http, mut streams, log) = streaming(200, &[("Content-Length", "5")]);
     let (mut peer, stream, _) = ask_for_stream(&http, &mut streams, GET).await;
@@ -176,7 +181,10 @@ async fn a_stream_that_was_cut_before_it_was_sent_is_a_500() {
     type Cut = fn(&BodyWriter);
     let cuts: [(Cut, &str); 2] = [
         (BodyWriter::close, "a body stream was closed before all of it was sent"),
-        (too_much, "more than 4194304 bytes of a body stream are unsent: heed what `write` returns, or use `send`"),
+        (
+            too_much,
+            "more than 4194304 bytes of a body stream are unsent: wait for `drain` after `write` returns `false`, or use `send`",
+        ),
     ];
     for (cut, reason) in cuts {
         let http = HttpServer::new(move |_: ServerRequest| {

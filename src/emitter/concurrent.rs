@@ -10,7 +10,7 @@ use super::panics::{Contained, output_of};
 /// A value that a synchronous or asynchronous listener or callback may return: a
 /// [`ListenerOutput`], or a future of one.
 ///
-/// `K` tells the two apart; the compiler infers it.
+/// `K` distinguishes the two. The compiler infers it.
 ///
 /// This trait is sealed: only this crate implements it.
 #[diagnostic::on_unimplemented(

@@ -13,7 +13,7 @@ use crate::sync::global;
 use crate::websocket::{Order, SlowMemberPolicy, Text, WebSocketConnection};
 
 /// The state of a group. A handle refers to it. As with connections, slots are reused and never
-/// freed. The number is unique in the process, and tells whether the handle's group still exists.
+/// freed. The number is unique in the process, and shows whether the handle's group still exists.
 #[derive(Default)]
 pub(super) struct Slot {
     state: RwLock<State>,

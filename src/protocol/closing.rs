@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn every_input_in_every_state() {
         let table = [
-            // from, close, receive_close, fail, fail_later
+            // from, our_close_queued, peer_close_received, fail, fail_later
             (Open, CloseSent, Answering, Failed, Failing),
             (CloseSent, CloseSent, Answered, Failed, Failed),
             (Answered, Answered, Answered, Answered, Answered),
@@ -234,7 +234,7 @@ mod tests {
         ];
         assert_eq!(table.map(|(from, ..)| from), STATES);
         for role in [Role::Server, Role::Client] {
-            for (from, close, receive_close, fail, fail_later) in table {
+            for (from, our_close_queued, peer_close_received, fail, fail_later) in table {
                 let to = |input: fn(&mut Closing)| {
                     let mut closing = Closing { state: from, ..Closing::new(role) };
                     input(&mut closing);
@@ -246,7 +246,7 @@ mod tests {
                     to(Closing::fail),
                     to(Closing::fail_later),
                 );
-                assert_eq!(reached, (close, receive_close, fail, fail_later), "{role:?} {from:?}");
+                assert_eq!(reached, (our_close_queued, peer_close_received, fail, fail_later), "{role:?} {from:?}");
             }
         }
     }

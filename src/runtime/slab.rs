@@ -44,7 +44,7 @@ impl<T: Default> Slab<T> {
     }
 
     /// Takes a free slot. Returns its index, and a number that was never returned before, which
-    /// tells its users apart.
+    /// distinguishes its users.
     ///
     /// If no slot is free, the index is that of a slot without an owner. A handle to it is that of
     /// an object that no longer exists.

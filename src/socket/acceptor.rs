@@ -203,7 +203,7 @@ fn is_of_the_connection(error: &io::Error) -> bool {
 #[derive(Debug, Default)]
 struct BackOff {
     wait: Duration,
-    told: Option<Instant>,
+    reported: Option<Instant>,
 }
 
 const SHORTEST_WAIT: Duration = Duration::from_millis(5);
@@ -217,11 +217,11 @@ impl BackOff {
     /// Returns how long to wait, and whether to report the error: at most once a second.
     fn failed(&mut self, now: Instant) -> (Duration, bool) {
         self.wait = (self.wait * 2).clamp(SHORTEST_WAIT, LONGEST_WAIT);
-        let tell = self.told.is_none_or(|told| now.duration_since(told) >= LONGEST_WAIT);
-        if tell {
-            self.told = Some(now);
+        let report = self.reported.is_none_or(|before| now.duration_since(before) >= LONGEST_WAIT);
+        if report {
+            self.reported = Some(now);
         }
-        (self.wait, tell)
+        (self.wait, report)
     }
 }
 

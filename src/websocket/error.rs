@@ -97,7 +97,7 @@ impl ConnectionError {
         }
     }
 
-    /// What the peer is told, if anything: not what went wrong in the app, whose errors are not even asked.
+    /// Returns the reason of our Close frame. It has nothing of the app's errors, whose texts are not even formatted.
     pub(crate) fn public_reason(&self) -> Cow<'_, str> {
         match self {
             ConnectionError::Protocol(error) => error.to_string().into(),

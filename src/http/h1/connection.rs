@@ -202,7 +202,7 @@ impl Connection {
         }
     }
 
-    /// Waits for bytes of a request. A client that sends none is not told anything, and neither is one whose server ends
+    /// Waits for bytes of a request. A client that sends none gets no response, and neither does one whose server ends
     /// meanwhile. A client that has not acknowledged the last response has not been waited for yet: its deadline begins then.
     async fn wait_for_request(&mut self, deadline: &mut Option<Instant>) -> Result<(), ConnectionEnd> {
         let (mut has_response, mut now) = (self.answered == 0, Instant::now());
@@ -263,7 +263,7 @@ impl Connection {
         let mut deadline = WriteDeadline::new(self.server.options.write_timeout);
         std::future::poll_fn(|cx| match self.poll_fill(cx)? {
             Poll::Ready(read) => Poll::Ready(Ok(read)),
-            Poll::Pending => deadline.poll_acknowledged(&self.stream, cx).map(|told| Ok(told.map(|()| 0)?)),
+            Poll::Pending => deadline.poll_acknowledged(&self.stream, cx).map(|acknowledged| Ok(acknowledged.map(|()| 0)?)),
         })
         .await
     }

@@ -16,7 +16,7 @@ impl Default for RequestLine {
     }
 }
 
-/// The options of `Connection` that a server heeds, from all lines of the field (RFC 9110 §7.6.1).
+/// The options of `Connection` that matter to a server, from all lines of the field (RFC 9110 §7.6.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ConnectionOptions {
     pub(crate) close: bool,

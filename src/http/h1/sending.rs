@@ -78,18 +78,18 @@ impl Connection {
         !is_last && has_more && !self.permit.shutdown().is_closing()
     }
 
-    /// Sends what is written to a stream. `false` if the client did not get what it was told to expect.
+    /// Sends what is written to a stream. Returns whether the body has the length that the head declares.
     async fn send_stream(&mut self, head: Vec<u8>, reader: BodyReader, plan: Plan) -> Result<bool, ConnectionEnd> {
-        let (phase, stream, mut is_told) = (self.permit.shutdown().phase(), reader.stream(), false);
-        // Nothing else tells the client of such a body that it is incomplete, whatever ends it.
+        let (phase, stream, mut shuts_down) = (self.permit.shutdown().phase(), reader.stream(), false);
+        // Only a reset shows the client that such a body is incomplete.
         let ends_with_connection = plan.body == BodyPlan::UntilClose;
         self.stream.reset_on_close(ends_with_connection);
         let sent = {
             let mut sending = std::pin::pin!(self.send_pieces(head, reader, plan));
             std::future::poll_fn(|cx| {
                 // `run` has this polled when the server begins to end.
-                if !is_told && *phase.borrow() > Phase::Serving {
-                    is_told = true;
+                if !shuts_down && *phase.borrow() > Phase::Serving {
+                    shuts_down = true;
                     stream.shut_down();
                 }
                 sending.as_mut().poll(cx)
@@ -131,7 +131,12 @@ impl Connection {
                         out.extend_from_slice(b"0\r\n\r\n");
                     }
                     self.write(&out).await?;
-                    return Ok(left.unwrap_or(0) == 0);
+                    let missing = left.unwrap_or(0);
+                    if missing > 0 {
+                        let mistake = format!("a stream that is {missing} bytes shorter than its Content-Length");
+                        self.server.emit_error(HttpError::Handler(mistake.into()));
+                    }
+                    return Ok(missing == 0);
                 }
                 Poll::Ready(Piece::Bytes(pieces)) => {
                     let length: usize = pieces.iter().map(Vec::len).sum();
@@ -170,8 +175,8 @@ impl Connection {
             if reader.poll_ready(cx).is_ready() {
                 return Poll::Ready(Ok(()));
             }
-            if !has_all && let Poll::Ready(told) = deadline.poll_acknowledged(&self.stream, cx) {
-                told?;
+            if !has_all && let Poll::Ready(acknowledged) = deadline.poll_acknowledged(&self.stream, cx) {
+                acknowledged?;
                 has_all = true;
             }
             self.poll_disconnected(cx, &mut disconnect).map(|()| Err(ConnectionEnd::Broken))

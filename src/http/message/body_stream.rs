@@ -15,6 +15,7 @@ use crate::emitter::BoxError;
 /// [`writer`](BodyStream::writer).
 ///
 /// On HTTP/1.1 the body is sent `chunked`, or without a coding if the app has set `Content-Length`.
+/// If the body has another length, the connection ends, and the server emits `error`.
 /// For an HTTP/1.0 client the body ends with the connection. If the body is cut off, the connection
 /// ends with a TCP reset, so that the body does not look complete (RFC 9112 §8). A Unix socket has
 /// no reset: there an HTTP/1.0 client cannot notice that the body is incomplete.

@@ -93,14 +93,14 @@ pub(crate) enum Cut {
 }
 
 impl Cut {
-    /// The cause for the `error` event.
+    /// Returns the text of the `error` event.
     pub(crate) fn reason(self) -> &'static str {
         match self {
             Cut::Closed => "a body stream was closed before all of it was sent",
             Cut::Failed => "the source of a body stream failed",
             Cut::Abandoned => "the last writer of a body stream was dropped without `end()`",
             Cut::TooMuchUnsent => {
-                "more than 4194304 bytes of a body stream are unsent: heed what `write` returns, or use `send`"
+                "more than 4194304 bytes of a body stream are unsent: wait for `drain` after `write` returns `false`, or use `send`"
             }
         }
     }

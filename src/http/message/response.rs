@@ -349,7 +349,7 @@ impl From<BodyStream> for Body {
 mod tests {
     use super::*;
 
-    /// From 128 bytes on, Clippy tells an app to box what its functions return as `Err`.
+    /// From 128 bytes on, Clippy warns about functions of an app that return one as `Err`.
     #[test]
     fn a_response_is_small_enough_to_be_an_error() {
         assert!(size_of::<Response>() < 128, "{}", size_of::<Response>());

@@ -116,7 +116,7 @@ impl Stream {
         }
     }
 
-    /// Returns whether closing the stream tells the peer that nothing more comes. Only sockets do.
+    /// Returns whether closing the stream is its orderly end for the peer. It is for sockets only.
     pub(crate) fn ends_by_closing(&self) -> bool {
         match &self.transport {
             Transport::Tcp(_) => true,

@@ -101,7 +101,7 @@ impl WebSocketConnection {
     /// Adds held messages as far as there is room. Returns whether `drain` is due.
     pub(crate) fn release_held(&self) -> bool {
         let Some(mut state) = self.lock() else { return false };
-        let says_drain = std::mem::take(&mut state.has_drained);
+        let is_drain_due = std::mem::take(&mut state.has_drained);
         let limit = state.soft_limit;
         while state.holds && state.is_writable() && state.unsent() < limit {
             let Some(frame) = state.cold().held.pop() else {
@@ -119,6 +119,6 @@ impl WebSocketConnection {
         if state.outbox.unsent() > 0 {
             self.schedule_flush(state);
         }
-        says_drain
+        is_drain_due
     }
 }

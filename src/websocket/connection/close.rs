@@ -102,8 +102,8 @@ impl WebSocketConnection {
     /// Returns whether messages of the peer may still be delivered, now or after
     /// [`resume`](WebSocketConnection::resume).
     pub fn is_readable(&self) -> bool {
-        let says_something = || self.slot().flags.load(Ordering::Relaxed) & (DISCARD_INPUT | PEER_CLOSED) == 0;
-        self.lock().is_some_and(|state| state.phase < Phase::Closed && says_something())
+        let is_delivered = || self.slot().flags.load(Ordering::Relaxed) & (DISCARD_INPUT | PEER_CLOSED) == 0;
+        self.lock().is_some_and(|state| state.phase < Phase::Closed && is_delivered())
     }
 }
 

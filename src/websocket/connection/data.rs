@@ -68,8 +68,8 @@ impl WebSocketConnection {
             return found.clone().downcast().ok();
         }
         let made = Arc::new(T::default());
-        let told = made.clone();
-        let listener = move |connection: &WebSocketConnection| last(&told, *connection);
+        let kept = made.clone();
+        let listener = move |connection: &WebSocketConnection| last(&kept, *connection);
         self.add_to(&mut state, CLOSE, Rank::Last, IntoListener::<_, Once>::into_listener(listener).fit(CLOSE).ok()?);
         let data = &mut state.app_state().data;
         // Few have more than one: room for each, none to spare.

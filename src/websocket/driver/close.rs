@@ -77,7 +77,7 @@ impl Driver {
         self.advance_closing()
     }
 
-    /// Tells the closing handshake of a Close that the app has sent.
+    /// Passes a Close that the app has sent to the closing handshake.
     pub(crate) fn note_our_close(&mut self, state: &mut State) {
         if state.cold_if_any().is_some_and(|cold| cold.our_close.is_some()) {
             self.closing.our_close_queued();
@@ -91,7 +91,7 @@ impl Driver {
         if !connection.is_writable() {
             return false;
         }
-        if self.dispatcher.has_told_error()
+        if self.dispatcher.has_emitted_error()
             && let Some(error) = connection.error()
         {
             connection.close_with(error.close_code(), error.public_reason());

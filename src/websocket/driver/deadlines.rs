@@ -27,7 +27,7 @@ pub(crate) struct Deadlines {
     /// Deadlines that only few connections have.
     pub(crate) rare: Option<Box<Rare>>,
     /// The earliest moment that was registered with the clock and has not been reached.
-    told: Moment,
+    registered: Moment,
 }
 
 /// Deadlines of slow peers and slow listeners.
@@ -60,7 +60,7 @@ impl Deadlines {
         message: Moment::NEVER,
         written_before: 0,
         rare: None,
-        told: Moment::NEVER,
+        registered: Moment::NEVER,
     };
 
     pub(crate) fn new(options: &WebSocketOptions, clock: &Clock) -> Deadlines {
@@ -78,8 +78,8 @@ impl Deadlines {
         let (look, overdue) = self.rare.as_ref().map_or((Moment::NEVER, Moment::NEVER), |rare| (rare.look, rare.overdue));
         let all = [self.ping, self.pong, self.idle, self.lifetime, self.write, self.close, self.message, look, overdue];
         let earliest = all.into_iter().min().unwrap_or(Moment::NEVER);
-        if earliest < self.told {
-            clock.forget(std::mem::replace(&mut self.told, earliest), number);
+        if earliest < self.registered {
+            clock.forget(std::mem::replace(&mut self.registered, earliest), number);
             clock.ring_at(earliest, slot, number);
         }
     }
@@ -135,13 +135,13 @@ impl Deadlines {
 
     /// Removes the connection, which has ended, from the clock.
     pub(crate) fn forget(&mut self, clock: &Clock, number: u64) {
-        clock.forget(std::mem::replace(&mut self.told, Moment::NEVER), number);
+        clock.forget(std::mem::replace(&mut self.registered, Moment::NEVER), number);
     }
 
     /// Notes that the clock has reported all moments until now.
     pub(crate) fn note_rung(&mut self, now: Moment) {
-        if self.told <= now {
-            self.told = Moment::NEVER;
+        if self.registered <= now {
+            self.registered = Moment::NEVER;
         }
     }
 
@@ -225,7 +225,7 @@ mod tests {
             deadlines.register(&clock, slot, 1);
             assert_eq!(clock.pending(), 1);
         }
-        assert_eq!(deadlines.told, lifetime);
+        assert_eq!(deadlines.registered, lifetime);
     }
 
     #[tokio::test(start_paused = true)]

@@ -133,7 +133,7 @@ impl Dispatcher {
     }
 
     /// Whether all listeners of `error` have been called, and have ended.
-    pub(crate) fn has_told_error(&self) -> bool {
+    pub(crate) fn has_emitted_error(&self) -> bool {
         self.is_free() && self.due.as_ref().is_none_or(|due| due.error.is_none())
     }
 

@@ -6,7 +6,7 @@ use crate::runtime::stream::ReadHalf;
 use crate::websocket::driver::scratch::ReadScratch;
 use crate::websocket::driver::{Budget, Driver};
 
-/// Reading without being told that there is something to read.
+/// Reads without an event of the socket.
 impl Driver {
     /// Reads bytes that the system has and tokio does not know of.
     #[cold]

@@ -1,16 +1,17 @@
 //! The flags of a connection.
 //!
-//! Flags are requests to the connection's task. Each flag is one bit. Any thread sets and clears
-//! bits with atomic operations. Waking the task needs the lock, see `Slot::signal`.
+//! Flags are requests to the connection's task, and facts that are read without the lock. Each flag
+//! is one bit. Any thread sets and clears bits with atomic operations. Waking the task needs the
+//! lock, see `Slot::signal`.
 //!
 //! | Flag | Set by | Cleared by |
 //! |---|---|---|
 //! | `PENDING_CHANGES` | `on`, `once`, `remove_listener` | `Dispatcher::apply_changes` |
-//! | `BLOCKED` | a flush that fills the socket | `unblock`, `break_socket`, `Driver::hang_up` |
+//! | `BLOCKED` | a flush that fills the socket, or whose stream only the task can write | `unblock`, `break_socket`, `Driver::hang_up` |
 //! | `DRAINED` | `signal_if_drained` | the task, in `Driver::attend` |
 //! | `ALARM` | the clock; the task, if it must read before it judges a deadline | the task, in `attend` |
-//! | `STATE_CHANGED` | everything that changes the phase, pauses or resumes, or fails the connection; the first bytes to send; the peer's Close frame | the task, in `attend` |
-//! | `DISCARD_INPUT` | `close_with`, `terminate`, an error | never |
+//! | `STATE_CHANGED` | `Driver::start`, `end`, `close_with`, `terminate`, `cut`, `fail`, `resume`, `remove_listener`, a flush whose socket has failed, the answer to the peer's Close frame | the task, in `attend` |
+//! | `DISCARD_INPUT` | `close_with`, `terminate`, `fail` | never |
 //! | `TERMINATED` | `terminate` | never |
 //! | `PEER_CLOSED` | the peer's Close frame | never |
 //! | `PAUSED` | `pause` | `resume` |

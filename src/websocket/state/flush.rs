@@ -77,14 +77,14 @@ impl WebSocketConnection {
         true
     }
 
-    /// The socket is full, and may have taken some bytes.
+    /// Queues the pong and signals `drain` if they are due. The socket is full, and may have taken some bytes.
     pub(crate) fn note_progress(&self, state: &mut State) {
         self.queue_pong(state);
         self.signal_if_drained(state);
     }
 
     /// Queues the pong that waits, once the bytes before it have left. It must not wait longer,
-    /// since a writer that heeds `drain` may keep the socket full indefinitely.
+    /// since a writer that waits for each `drain` may keep the socket full indefinitely.
     pub(crate) fn queue_pong(&self, state: &mut State) {
         let written = state.outbox.written();
         if state.is_writable()

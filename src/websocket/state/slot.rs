@@ -30,7 +30,7 @@ use crate::websocket::stats::Received;
 /// The part of a connection that any thread may access. A handle refers to it.
 ///
 /// Slots are never freed, but reused, so that a handle can be a plain index. The number in it is
-/// unique in the process. It tells whether the handle's connection still exists.
+/// unique in the process. It shows whether the handle's connection still exists.
 #[derive(Default)]
 pub(crate) struct Slot {
     /// Requests to the connection's task.
@@ -150,8 +150,8 @@ impl Slot {
             *Slot::at(index).lock() = State {
                 number: number.get(),
                 // With a soft limit of 0 the unsent bytes could never be below it. With a soft
-                // limit above the hard limit, a writer that heeds `drain` would exceed the hard
-                // limit.
+                // limit above the hard limit, a writer that waits for `drain` would exceed
+                // the hard limit.
                 soft_limit: shared.options.write_buffer_soft_limit.min(shared.options.write_buffer_hard_limit).max(1),
                 hard_limit: shared.options.write_buffer_hard_limit,
                 framing: Framing::of(shared.role),
