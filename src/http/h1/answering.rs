@@ -28,21 +28,21 @@ pub(super) enum Stop {
     Failed(HttpError),
     /// The last response ends the connection.
     Close,
-    /// The buffer is full, or other connections have their turn.
-    Turn,
+    /// The buffer is full, or as many requests as one connection may have at once are answered.
+    Yield,
 }
 
-/// Maximum number of requests answered before other connections of the thread have their turn.
-const TURN: usize = 64;
+/// Maximum number of requests that are answered before the task yields to the thread's other tasks.
+const AT_ONCE_MAX: usize = 64;
 
 /// Pipelined requests are answered together. Responses are buffered until the connection has to wait, and leave with one
 /// write.
 impl Connection {
     /// Answers as many requests as possible without waiting.
     pub(super) fn answer_at_once(&mut self, cx: &mut Context<'_>) -> Stop {
-        for _ in 0..TURN {
+        for _ in 0..AT_ONCE_MAX {
             if self.out.len() >= BUFFERED_MAX {
-                return Stop::Turn;
+                return Stop::Yield;
             }
             let request = match self.take_request() {
                 Ok(Some(request)) => request,
@@ -63,7 +63,7 @@ impl Connection {
                 return Stop::Close;
             }
         }
-        Stop::Turn
+        Stop::Yield
     }
 
     /// Takes a request without its body from the bytes read. `None` if its head is incomplete or malformed:
@@ -91,7 +91,7 @@ impl Connection {
                 self.flush().await?;
                 match stop {
                     Stop::Head => return self.wait_for_head().await.map(|()| NextStep::NextRequest),
-                    Stop::Turn => {
+                    Stop::Yield => {
                         tokio::task::yield_now().await;
                         return Ok(NextStep::NextRequest);
                     }

@@ -32,7 +32,7 @@ use crate::websocket::driver::dispatcher::Dispatcher;
 use crate::websocket::driver::scratch::ReadScratch;
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::buffers::Buffer;
-use crate::websocket::state::cork::Turn;
+use crate::websocket::state::cork::Cork;
 use crate::websocket::state::flags::{ALARM, BLOCKED, DISCARD_INPUT, DRAINED, HELD_UP, PAUSED, STATE_CHANGED, TERMINATED};
 use crate::websocket::state::handle::WebSocketConnection;
 use crate::websocket::state::shared::Shared;
@@ -176,7 +176,7 @@ impl Driver {
     }
 
     #[inline]
-    fn turns(&mut self, turn: &Turn, scratch: &mut ReadScratch, cx: &mut Context<'_>) -> Poll<()> {
+    fn take_turn(&mut self, cork: &Cork, scratch: &mut ReadScratch, cx: &mut Context<'_>) -> Poll<()> {
         let (frames, bytes) = self.shared.options.turn_budget;
         let mut budget = Budget { frames, bytes, is_dry: false };
         // Requests are handled before more is read. But a listener of `drain` that writes may be
@@ -204,7 +204,7 @@ impl Driver {
                     }
                     self.deliver_backlog(scratch, cx, &mut budget);
                 }
-                turn.flush();
+                cork.flush();
                 if self.flags() & HELD_UP != 0 {
                     self.slot().flags.fetch_and(!HELD_UP, Ordering::Relaxed);
                     budget.frames = 0;
@@ -227,7 +227,7 @@ impl Driver {
                     // Once the end has begun, bytes are only sent when it is known whether they are
                     // the last.
                     if self.progress.is_fast {
-                        turn.flush();
+                        cork.flush();
                     }
                     continue;
                 }
@@ -305,12 +305,12 @@ impl Future for Driver {
         let driver = self.get_mut();
         let begun = Coarse::now();
         let watched = watchdog::begin_turn(begun, driver.connection().index());
-        let turn = Turn::begin();
+        let cork = Cork::begin();
         turn::begin(&driver.slot().flags);
         let mut scratch = ReadScratch::take();
         let mut panics = 0;
         let polled = loop {
-            match catch_unwind(AssertUnwindSafe(|| driver.turns(&turn, &mut scratch, cx))) {
+            match catch_unwind(AssertUnwindSafe(|| driver.take_turn(&cork, &mut scratch, cx))) {
                 Ok(polled) => break polled,
                 Err(panic) => {
                     // A listener panicked, and its arguments are lost. The panic ends this

@@ -25,12 +25,12 @@ use crate::websocket::state::slot::Slot;
 
 thread_local! {
     // Two variables, since access is cheaper to one without a destructor.
-    static THREAD: Thread = const { Thread { in_turn: Cell::new(false), token: Cell::new(0), first: Cell::new(None), has_more: Cell::new(false) } };
+    static THREAD: Thread = const { Thread { is_corked: Cell::new(false), token: Cell::new(0), first: Cell::new(None), has_more: Cell::new(false) } };
     static MORE: More = const { More { touched: RefCell::new(Vec::new()), log: Cell::new(None) } };
 }
 
 struct Thread {
-    in_turn: Cell<bool>,
+    is_corked: Cell<bool>,
     token: Cell<u32>,
     /// The connection that was touched first, with its slot. In most turns it is the only one.
     first: Cell<Option<(WebSocketConnection, &'static Slot)>>,
@@ -66,35 +66,36 @@ const LOG_MAX: usize = 256 * 1024;
 /// # }
 /// ```
 pub fn cork<R>(work: impl FnOnce() -> R) -> R {
-    let _turn = Turn::begin();
+    let _cork = Cork::begin();
     work()
 }
 
-/// A turn of this thread. Its end flushes what was written in it, also after a panic.
-pub(crate) struct Turn {
-    outermost: bool,
+/// Collects what this thread writes while it exists. Its end flushes that, also after a panic. One within another is
+/// part of it.
+pub(crate) struct Cork {
+    is_outermost: bool,
 }
 
-impl Turn {
+impl Cork {
     #[inline]
-    pub(crate) fn begin() -> Turn {
-        Turn { outermost: !THREAD.with(|thread| thread.in_turn.replace(true)) }
+    pub(crate) fn begin() -> Cork {
+        Cork { is_outermost: !THREAD.with(|thread| thread.is_corked.replace(true)) }
     }
 
     /// Sends all messages that have been written so far.
     #[inline]
     pub(crate) fn flush(&self) {
-        if self.outermost {
+        if self.is_outermost {
             flush_touched();
         }
     }
 }
 
-impl Drop for Turn {
+impl Drop for Cork {
     fn drop(&mut self) {
-        if self.outermost {
+        if self.is_outermost {
             self.flush();
-            THREAD.with(|thread| thread.in_turn.set(false));
+            THREAD.with(|thread| thread.is_corked.set(false));
         }
     }
 }
@@ -120,7 +121,7 @@ pub(crate) fn token() -> u32 {
 #[inline]
 pub(crate) fn touch(connection: WebSocketConnection, slot: &'static Slot) {
     THREAD.with(|thread| {
-        if !thread.in_turn.get() {
+        if !thread.is_corked.get() {
             connection.flush_at(slot);
         } else if thread.first.get().is_none() {
             thread.first.set(Some((connection, slot)));
@@ -245,7 +246,7 @@ pub(crate) fn broadcast_to_group(
 
 /// Calls `write`, under the order's lock, with the turn's log and the message's range in it.
 fn encode_once(order: &Order, opcode: Opcode, payload: &[u8], write: impl FnOnce(&Arc<Log>, Option<(u32, u32)>)) {
-    let _turn = Turn::begin();
+    let _cork = Cork::begin();
     let log = MORE.try_with(|more| more.log.take()).ok().flatten();
     let log = log.filter(|log| length(log) <= LOG_MAX).unwrap_or_default();
     let range = {
@@ -299,31 +300,31 @@ mod tests {
 
     #[test]
     fn the_broadcasts_of_a_turn_share_a_log_until_it_is_large() {
-        let turn = Turn::begin();
+        let cork = Cork::begin();
         let (first, second) = (write(10), write(LOG_MAX));
         assert!(Arc::ptr_eq(&first.0, &second.0));
         assert_eq!((first.1, second.1.0), ((0, 12), 12));
         let third = write(10);
         assert!(!Arc::ptr_eq(&first.0, &third.0));
         assert_eq!(third.1, (0, 12));
-        drop(turn);
+        drop(cork);
     }
 
     #[test]
     fn a_log_is_used_again_if_it_is_not_large_and_nobody_has_anything_of_it_to_send() {
-        let turn = Turn::begin();
+        let cork = Cork::begin();
         drop(write(100));
-        turn.flush();
+        cork.flush();
         let log = MORE.with(|more| more.log.take()).expect("it is kept");
         assert!(log.read().is_empty());
 
         let unsent = write(100);
-        turn.flush();
+        cork.flush();
         assert_eq!(kept(), None, "somebody has something of it to send");
         assert_eq!(unsent.0.read().len(), 102);
 
         drop(write(LOG_MAX));
-        turn.flush();
+        cork.flush();
         assert_eq!(kept(), None, "it is large");
     }
 }
