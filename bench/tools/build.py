@@ -32,6 +32,12 @@ def clients():
     return core_folder()
 
 
+def tls():
+    """Our server over TLS, and the load generator for it: their folder."""
+    cargo(["--features", "tls"], ["ours_tls", "load"])
+    return core_folder()
+
+
 def core_folder():
     return target() / "release"
 

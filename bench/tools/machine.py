@@ -89,12 +89,12 @@ class Server:
         raise RuntimeError(f"{self.name} does not listen")
 
 
-def load(folder, mode, port, pid, options, wrapper=()):
+def load(folder, mode, port, pid, options, wrapper=(), environment=None):
     """One run of the load generator: its result."""
     command = [*wrapper, str(pathlib.Path(folder) / "load"), mode, "--port", str(port), *options]
     if pid is not None:
         command += ["--pid", str(pid)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=900, env=environment)
     if result.returncode != 0:
         raise RuntimeError(result.stderr.strip())
     return json.loads(result.stdout)

@@ -19,6 +19,7 @@ fn main() -> io::Result<()> {
     let rounds = arguments.value("messages", 1000) / (connections * depth);
     let first = if arguments.word("kind") == Some("binary") { 0x82 } else { 0x81 };
     let listener = TcpListener::bind(arguments.address())?;
+    println!("accepting");
     let mut clients = (0..connections).map(|_| accept(&listener)).collect::<io::Result<Vec<_>>>()?;
     let burst = [&[first, PAYLOAD.len() as u8], &PAYLOAD[..]].concat().repeat(depth);
     let mut echoes = vec![0; ECHO * depth];

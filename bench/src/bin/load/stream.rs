@@ -91,7 +91,7 @@ mod tls {
         tls: Option<Box<ClientConnection>>,
     }
 
-    /// A client that speaks TLS if the environment has `LOAD_TLS`: a cipher suite, or `yes`.
+    /// Returns the settings of TLS if the environment has `LOAD_TLS`: a cipher suite, or `yes`.
     fn config() -> Option<Arc<ClientConfig>> {
         static CONFIG: OnceLock<Option<Arc<ClientConfig>>> = OnceLock::new();
         CONFIG
@@ -100,6 +100,7 @@ mod tls {
                 let mut provider = rustls::crypto::aws_lc_rs::default_provider();
                 if suite != "yes" {
                     provider.cipher_suites.retain(|known| format!("{:?}", known.suite()) == suite);
+                    assert!(!provider.cipher_suites.is_empty(), "there is no cipher suite {suite}");
                 }
                 let mut roots = RootCertStore::empty();
                 roots.add(CertificateDer::from_pem_slice(react_websocket_bench::tls::CERTIFICATE).ok()?).ok()?;
