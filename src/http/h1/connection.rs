@@ -1,3 +1,10 @@
+//! A connection while it speaks HTTP: requests come in one after the other, and responses leave in
+//! their order.
+//!
+//! This file has the loop over the requests, and everything that waits for the client: a head, a
+//! body, the acknowledgement of a response. `answering.rs` answers requests that are complete
+//! already, without waiting. `sending.rs` sends responses.
+
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;

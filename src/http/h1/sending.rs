@@ -1,3 +1,5 @@
+//! Sends responses: heads, bodies of bytes, and streams that are written meanwhile.
+
 use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

@@ -1,3 +1,7 @@
+//! What other threads request of the task: flags are read and cleared here, and each one is acted on.
+//!
+//! A thread that sets a flag wakes the task. `state/flags.rs` has a table of the flags.
+
 use std::task::Context;
 
 use crate::protocol::close_code;

@@ -1,3 +1,8 @@
+//! The end of a connection. `protocol/closing.rs` decides the steps, and this file takes them.
+//!
+//! `answer_close` handles the peer's Close frame. `end_now` asks the state machine for the next step,
+//! and at the last one drops the socket and schedules `close`.
+
 use std::pin::Pin;
 use std::task::Context;
 #[cfg(feature = "__tls")]

@@ -1,3 +1,9 @@
+//! The deadlines of a connection that have passed, and what happens then.
+//!
+//! `deadlines.rs` has the moments, and registers the earliest with the server's clock. The clock sets
+//! `ALARM`, and `meet_deadlines` checks each deadline: the peer, the listeners, the close handshake
+//! and the lifetime.
+
 use std::time::Duration;
 
 use crate::protocol::close_code;

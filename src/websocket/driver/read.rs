@@ -1,3 +1,9 @@
+//! The way of received bytes: from the socket through `protocol::Connection` to the listeners.
+//!
+//! `poll_read` reads into the thread's buffer. `deliver_read` takes messages from the buffer and calls
+//! their listeners. Bytes that cannot be delivered yet go into the backlog: a listener is running,
+//! reading is paused, or the turn's budget is used up. The next turn begins with the backlog.
+
 use std::borrow::Cow;
 use std::io;
 use std::pin::Pin;

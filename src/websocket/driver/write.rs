@@ -1,3 +1,6 @@
+//! Writes by the task. Other threads write to a socket as long as it takes all of it (`state/flush.rs`).
+//! The task writes what is left, when the socket is ready again, and all that goes to other streams.
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 

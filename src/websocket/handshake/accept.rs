@@ -1,3 +1,9 @@
+//! The decision about a client's handshake: the check of the request, `with_verify`, and the
+//! `connection` listeners, in this order. Each of them may refuse it.
+//!
+//! [`decide`] returns the 101 with the upgrade, or the response of the refusal. A connection exists
+//! from the first `connection` listener on, and is discarded if the handshake is refused.
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;

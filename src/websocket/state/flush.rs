@@ -1,3 +1,6 @@
+//! Sends the outbox to the socket, on any thread, and signals the task when there is something to do
+//! for it.
+
 use crate::protocol::Opcode;
 use crate::sync::atomic::Ordering;
 use crate::websocket::state::flags::{BLOCKED, DRAINED, STATE_CHANGED};
