@@ -14,7 +14,7 @@ use react_websocket::{BodyStream, HttpOptions, HttpServer, Response, ServerReque
 use support::*;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -195,5 +195,22 @@ async fn a_connection_is_kept_for_its_timeout_after_the_last_response() {
         assert!(peer.ended().await);
         let after = start.elapsed() + pause;
         assert!(timeout <= after && after <= timeout + Duration::from_millis(60), "{after:?} instead of {timeout:?}");
+    }
+}
+
+/// The server's clock has a resolution, and requests come at any time.
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_closed_after_its_timeout_whenever_its_last_request_came() {
+    for (before, behind) in [(0, 0), (1, 999), (500, 600), (900, 200), (999, 1)] {
+        let (mut peer, _) = counted(&HttpServer::new(echo));
+        tokio::time::advance(Duration::from_micros(before)).await;
+        let start = Instant::now();
+        assert_eq!(peer.ask(get("/")).await.status(), 200);
+        // Timers are rounded to milliseconds of the runtime, so the alarm rings at another fraction of one.
+        tokio::time::advance(Duration::from_micros(behind)).await;
+        assert!(timeout(Duration::from_secs(3600), peer.ended()).await.expect("the server closes the connection"));
+        let lasted = start.elapsed();
+        let limit = Duration::from_secs(30);
+        assert!(limit <= lasted && lasted <= limit + Duration::from_millis(60), "{lasted:?}");
     }
 }

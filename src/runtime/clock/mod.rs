@@ -89,8 +89,9 @@ impl Clock {
     /// task with an interval of 0 s runs at the pace of the clock.
     pub(crate) fn after(&self, duration: Duration) -> Moment {
         let now = self.0.start.elapsed();
-        let spans = now.saturating_add(duration).as_millis().div_ceil(RESOLUTION.as_millis());
-        let next = now.as_millis() / RESOLUTION.as_millis() + 1;
+        // In nanoseconds, since a millisecond that has begun would count as one that is over.
+        let spans = nanos(now.saturating_add(duration)).div_ceil(nanos(RESOLUTION));
+        let next = nanos(now) / nanos(RESOLUTION) + 1;
         Moment(u32::try_from(spans.max(next)).unwrap_or(u32::MAX))
     }
 
@@ -234,6 +235,20 @@ mod tests {
         assert_eq!(bell.rung(), 10);
         tokio::time::sleep(RESOLUTION + Duration::from_millis(1)).await;
         assert_eq!(bell.rung(), 11);
+    }
+
+    /// The caller may have noted the exact moment, and look at it when the alarm rings.
+    #[tokio::test(start_paused = true)]
+    async fn a_moment_is_not_before_the_deadline_by_a_fraction_of_a_millisecond() {
+        let (clock, start) = (Clock::new(false), Instant::now());
+        for micros in [0, 1, 100, 900, 999, 50_000, 49_999, 1] {
+            tokio::time::advance(Duration::from_micros(micros)).await;
+            for duration in [1, 999, 49_001, 49_999, 50_000, 50_001, 999_999, 1_000_000].map(Duration::from_micros) {
+                let deadline = start.elapsed() + duration;
+                let moment = RESOLUTION * clock.after(duration).0;
+                assert!(deadline <= moment && moment <= deadline + RESOLUTION, "{moment:?} for {deadline:?}");
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]
