@@ -5,10 +5,8 @@
 #[allow(dead_code, reason = "its `main` listens on a socket")]
 mod example;
 
-use std::time::Duration;
-
 use react_websocket::testing::TestClient;
-use tokio::time::sleep;
+use tokio::time::Instant;
 
 #[tokio::test(start_paused = true)]
 async fn admins_need_the_password() {
@@ -42,14 +40,17 @@ async fn each_endpoint_has_its_path() {
     client.get("/echo").await.expect_status(404);
 }
 
-/// An event each second, until the server shuts down.
+/// Server-sent events: one each second, until the server shuts down.
 #[tokio::test(start_paused = true)]
-async fn the_clock_ends_with_the_server() {
-    let client = TestClient::new(example::server());
-    let (response, ()) = tokio::join!(client.get("/clock"), async {
-        sleep(Duration::from_millis(3500)).await;
-        client.shutdown().await;
-    });
-    assert_eq!(response.header("Content-Type"), Some("text/event-stream"));
-    assert_eq!(response.text().matches("data: ").count(), 3, "{response:?}");
+async fn the_clock_ticks_until_the_server_shuts_down() {
+    let (client, start) = (TestClient::new(example::server()), Instant::now());
+    let mut clock = client.get("/clock").stream().await;
+    assert_eq!((clock.status(), clock.header("Content-Type")), (200, Some("text/event-stream")));
+    for second in 1..=3 {
+        assert!(clock.read_until("\n\n").await.starts_with("data: "));
+        assert_eq!(start.elapsed().as_secs(), second);
+    }
+    client.shutdown().await;
+    clock.expect_end().await;
+    assert_eq!(start.elapsed().as_secs(), 3);
 }

@@ -52,6 +52,12 @@ impl ResponseBody {
         self.decoder.as_ref().is_none_or(BodyDecoder::is_done)
     }
 
+    /// Takes the bytes that have arrived since the last call.
+    #[cfg(feature = "testing")]
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
+
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }

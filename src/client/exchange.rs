@@ -68,13 +68,17 @@ impl Exchange {
     /// Reads the body of a response, until it is complete or the stream ends. The bytes so far are
     /// in `body` if the future is dropped before.
     pub(crate) async fn read_body(&mut self, body: &mut ResponseBody) {
-        loop {
-            body.push(&self.received);
-            self.received.clear();
-            if body.is_done() || !matches!(self.read().await, Ok(1..)) {
-                return;
-            }
+        while !body.is_done() && self.read_part(body).await {}
+    }
+
+    /// Reads the next bytes of a body. Returns `false` if the stream has ended.
+    pub(crate) async fn read_part(&mut self, body: &mut ResponseBody) -> bool {
+        if self.received.is_empty() && !matches!(self.read().await, Ok(1..)) {
+            return false;
         }
+        body.push(&self.received);
+        self.received.clear();
+        true
     }
 
     async fn read(&mut self) -> io::Result<usize> {

@@ -38,4 +38,6 @@ pub use error::{ConnectError, ConnectPhase, ResponseError, UrlError};
 pub(crate) use exchange::Exchange;
 pub use proxy::Proxy;
 #[cfg(feature = "testing")]
+pub(crate) use response_head::BodyLength;
+#[cfg(feature = "testing")]
 pub(crate) use url::Url;

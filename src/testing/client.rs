@@ -14,9 +14,8 @@ use crate::http::Closing;
 
 /// A client of a server that runs in memory: for the tests of an app.
 ///
-/// A clone is another client of the same server. The methods that change a setting return a client
-/// of the same server, too, so each user of a test can have a client with own headers and an own
-/// address:
+/// A clone is another client of the same server. So each user of a test can have a client with own
+/// headers and an own address:
 ///
 /// ```
 /// use react_websocket::testing::TestClient;

@@ -22,15 +22,18 @@ use crate::websocket::{Text, WebSocketConnection};
 /// Pings and pongs do not disturb expectations of other events: they are skipped. All events that
 /// arrive are kept in their order until the test takes them.
 ///
-/// Dropping the connection ends it without a Close frame, and drops messages that are not sent yet:
-/// the server's `close` event has the code 1006. [`close`](TestConnection::close) ends it with the
-/// closing handshake.
+/// Dropping the connection ends it without a Close frame, like a network that fails. The server
+/// receives the messages that were sent before, and then its `close` event has the code 1006.
+/// [`close`](TestConnection::close) ends the connection with the closing handshake. The handshake
+/// continues if the connection is dropped then.
 pub struct TestConnection {
     /// Keeps the server running, and has the timeout.
     setup: Setup,
     connection: WebSocketConnection,
     events: UnboundedReceiver<Event>,
     transcript: Transcript,
+    /// The test has begun the closing handshake.
+    is_closing: bool,
 }
 
 /// What an event is to an expectation.
@@ -52,7 +55,7 @@ fn met<T>(value: Option<T>, event: &Event) -> Verdict<T> {
 
 impl TestConnection {
     pub(super) fn new(setup: Setup, connection: WebSocketConnection, events: UnboundedReceiver<Event>) -> TestConnection {
-        TestConnection { setup, connection, events, transcript: Transcript::default() }
+        TestConnection { setup, connection, events, transcript: Transcript::default(), is_closing: false }
     }
 
     /// Returns the subprotocol that the server has selected, or `None`.
@@ -149,6 +152,7 @@ impl TestConnection {
     pub fn close_with(&mut self, code: u16, reason: impl AsRef<str>) {
         let reason = reason.as_ref();
         self.transcript.sent(format_args!("close {code} {}", Shown(reason)));
+        self.is_closing = true;
         self.connection.close_with(code, reason);
     }
 
@@ -362,7 +366,21 @@ fn parsed<T: serde::de::DeserializeOwned>(event: &Event) -> Option<T> {
 
 impl Drop for TestConnection {
     fn drop(&mut self) {
-        self.connection.terminate();
+        let connection = self.connection;
+        if self.is_closing {
+            return;
+        }
+        if connection.buffered_amount() == 0 {
+            connection.terminate();
+            return;
+        }
+        self.setup.spawn(async move {
+            // It fails if the connection has ended by itself.
+            while let Ok(Some(sent)) = connection.room_to_come() {
+                sent.await;
+            }
+            connection.terminate();
+        });
     }
 }
 

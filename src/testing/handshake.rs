@@ -135,6 +135,8 @@ fn connector(headers: HeaderMap, subprotocols: Vec<Arc<str>>, auto_pong: bool) -
         .max_message_size(MAX)
         .max_frame_size(MAX)
         .max_fragments(u32::MAX)
+        // The drop of a connection waits until everything is sent.
+        .write_buffer_soft_limit(1)
         .write_buffer_hard_limit(MAX);
     let connector = Connector::new().with_options(options).subprotocols(subprotocols);
     headers.iter().try_fold(connector, |connector, (name, value)| connector.header(name, value))

@@ -45,6 +45,7 @@ mod handshake;
 mod request;
 mod response;
 mod setup;
+mod stream;
 mod target;
 mod transcript;
 
@@ -55,4 +56,5 @@ pub use expectation::Expectation;
 pub use handshake::TestHandshake;
 pub use request::TestRequest;
 pub use response::TestResponse;
+pub use stream::TestStream;
 pub use target::IntoTestServer;

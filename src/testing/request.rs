@@ -1,5 +1,6 @@
 use std::fmt;
 use std::panic::Location;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, TRANSFER_ENCODING};
@@ -10,7 +11,8 @@ use super::event::Shown;
 use super::expectation::Expectation;
 use super::response::TestResponse;
 use super::setup::{Setup, add_header, url_of};
-use crate::client::{Exchange, ResponseBody};
+use super::stream::TestStream;
+use crate::client::{BodyLength, Exchange, ResponseBody};
 use crate::emitter::report;
 use crate::runtime::stream::Stream;
 
@@ -18,7 +20,8 @@ use crate::runtime::stream::Stream;
 /// the response.
 ///
 /// Each request has a connection of its own. The future panics if no complete response arrives
-/// within the [timeout](super::TestClient::timeout). A refusal such as 404 is a response like any other.
+/// within the [timeout](super::TestClient::timeout). [`stream`](TestRequest::stream) is for bodies that
+/// do not end by themselves. A refusal such as 404 is a response like any other.
 ///
 /// ```
 /// use react_websocket::testing::TestClient;
@@ -118,38 +121,57 @@ impl TestRequest {
         request
     }
 
-    async fn send(self) -> Result<TestResponse, String> {
-        let (limit, request) = (self.setup.timeout, self.encode());
-        let what = format!("a response to {} {}", self.method, self.target);
+    /// Sends the request and returns the response when its head has arrived. The test reads the
+    /// body while it arrives: server-sent events, for example.
+    ///
+    /// The future panics if no head of a response arrives in time.
+    #[track_caller]
+    pub fn stream(self) -> Expectation<'static, TestStream> {
+        let (created, limit) = (Location::caller(), self.setup.timeout);
+        let what = self.what();
+        Expectation::new(
+            created,
+            async move { timeout(limit, self.open()).await.unwrap_or_else(|_| Err(late(&what, limit))) },
+        )
+    }
+
+    fn what(&self) -> String {
+        format!("a response to {} {}", self.method, self.target)
+    }
+
+    /// Sends the request and reads the head of the response.
+    async fn open(self) -> Result<TestStream, String> {
         let mut exchange = Exchange::new(Stream::other(self.setup.open()));
+        let head = exchange.request(&self.encode()).await;
+        let head = head.map_err(|error| format!("expected {}, but {}", self.what(), report(&error)))?;
         let mut response = http::Response::new(Bytes::new());
-        let mut body = None;
-        let receiving = async {
-            let head = exchange.request(&request).await.map_err(|error| report(&error).to_string())?;
-            let length = head.body_length();
-            (*response.status_mut(), *response.headers_mut()) = (head.status, head.headers);
-            // RFC 9110 sections 9.3.2 and 15.2.2: no body follows.
-            if self.method == Method::HEAD || head.status == StatusCode::SWITCHING_PROTOCOLS {
-                return Ok(());
-            }
-            let body = body.insert(ResponseBody::new(length, usize::MAX));
-            exchange.read_body(body).await;
-            if body.is_complete() { Ok(()) } else { Err("the connection ended within the body".to_owned()) }
-        };
-        let received = timeout(limit, receiving).await;
-        let has_head = body.is_some();
-        *response.body_mut() = body.map(ResponseBody::into_bytes).unwrap_or_default().into();
-        match received {
-            Ok(Ok(())) => Ok(TestResponse::new(response)),
-            Ok(Err(error)) if !has_head => Err(format!("expected {what}, but {error}")),
-            Ok(Err(error)) => Err(format!("expected {what}, but {error}\n{:?}", TestResponse::new(response))),
-            Err(_) if !has_head => Err(format!("expected {what} within {limit:?}, but nothing arrived")),
-            Err(_) => {
-                let response = TestResponse::new(response);
+        // RFC 9110 sections 9.3.2 and 15.2.2: no body follows.
+        let has_body = self.method != Method::HEAD && head.status != StatusCode::SWITCHING_PROTOCOLS;
+        let length = if has_body { head.body_length() } else { BodyLength::Exactly(0) };
+        (*response.status_mut(), *response.headers_mut()) = (head.status, head.headers);
+        let body = ResponseBody::new(length, usize::MAX);
+        Ok(TestStream::new(TestResponse::new(response), exchange, body, self.setup))
+    }
+
+    async fn send(self) -> Result<TestResponse, String> {
+        let (limit, what) = (self.setup.timeout, self.what());
+        let mut opened = None;
+        let received = timeout(limit, async { opened.insert(self.open().await?).read_all().await }).await;
+        let response = opened.map(TestStream::into_response);
+        match (received, response) {
+            (Ok(Ok(())), Some(response)) => Ok(response),
+            (Ok(Err(problem)), Some(response)) => Err(format!("expected {what}, but {problem}\n{response:?}")),
+            (Ok(Err(problem)), None) => Err(problem),
+            (Err(_), Some(response)) => {
                 Err(format!("expected {what} within {limit:?}, but the body did not end\n{response:?}"))
             }
+            (_, None) => Err(late(&what, limit)),
         }
     }
+}
+
+fn late(what: &str, limit: Duration) -> String {
+    format!("expected {what} within {limit:?}, but nothing arrived")
 }
 
 impl IntoFuture for TestRequest {

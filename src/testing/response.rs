@@ -18,6 +18,11 @@ impl TestResponse {
         TestResponse { response }
     }
 
+    pub(super) fn with_body(mut self, body: Vec<u8>) -> TestResponse {
+        *self.response.body_mut() = body.into();
+        self
+    }
+
     /// Returns the status.
     pub fn status(&self) -> u16 {
         self.response.status().as_u16()

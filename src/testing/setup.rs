@@ -46,6 +46,11 @@ impl Setup {
         self.server.listening.close()
     }
 
+    /// Runs a task on the server's runtime.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.server.shutdown.runtime().spawn(task);
+    }
+
     /// Opens a connection to the server.
     pub(super) fn open(&self) -> DuplexStream {
         let (ours, theirs) = duplex(self.buffer);

@@ -242,7 +242,7 @@ impl WebSocketConnection {
 
     /// Returns what to wait for until there is room. `None` if there is room already, or no socket
     /// yet.
-    fn room_to_come(&self) -> Result<Option<OwnedNotified>, Closed> {
+    pub(crate) fn room_to_come(&self) -> Result<Option<OwnedNotified>, Closed> {
         let mut state = self.lock().filter(|state| state.is_writable()).ok_or(Closed)?;
         if state.unsent() >= state.soft_limit && !state.blocked {
             // This thread may be the one that is going to flush it, after it has waited.
