@@ -8,7 +8,8 @@ use crate::http::{HttpServer, IntoChain};
 /// implements it.
 #[diagnostic::on_unimplemented(
     message = "a test client cannot serve this",
-    label = "give an `HttpServer`, or the handlers that `HttpServer::new` takes"
+    label = "give an `HttpServer`, or the handlers that `HttpServer::new` takes",
+    note = "pass the handlers through `HttpServer::new(..)` first to see which of them does not fit"
 )]
 pub trait IntoTestServer<M> {
     #[doc(hidden)]
