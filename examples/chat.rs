@@ -16,6 +16,13 @@ fn name_of(connection: WebSocketConnection) -> String {
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
+    let socket = SocketServer::new("127.0.0.1:8000")?;
+    println!("http://127.0.0.1:8000/");
+    server().listen(socket).await
+}
+
+/// The server, which the tests in `tests/examples_chat.rs` use without a socket.
+pub fn server() -> HttpServer {
     let groups = GroupManager::new();
     groups.on("create", |room| {
         println!("{} is open", room.name());
@@ -43,10 +50,7 @@ async fn main() -> Result<(), Error> {
         _ => Response::plaintext("There is nothing here").with_status(404),
     };
 
-    let http = HttpServer::new((websocket, router));
-    let socket = SocketServer::new("127.0.0.1:8000")?;
-    println!("http://127.0.0.1:8000/");
-    http.listen(socket).await
+    HttpServer::new((websocket, router))
 }
 
 const PAGE: &str = r#"<!doctype html>

@@ -26,6 +26,15 @@ struct User(&'static str);
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
+    let http = server();
+    http.on("error", |error| eprintln!("{}", report(error)));
+    let socket = SocketServer::new("127.0.0.1:8000")?;
+    println!("http://127.0.0.1:8000/");
+    http.listen(socket).await
+}
+
+/// The server, which the tests in `tests/examples_middleware.rs` use without a socket.
+pub fn server() -> HttpServer {
     // A middleware that awaits the rest of the chain, and changes the response.
     let log = |request: ServerRequest, next: Next| async move {
         let (start, line) = (Instant::now(), format!("{} {}", request.method(), request.target()));
@@ -67,11 +76,7 @@ async fn main() -> Result<(), Error> {
         _ => Response::plaintext("There is nothing here").with_status(404),
     };
 
-    let http = HttpServer::new((log, authenticate, echo, shout, router));
-    http.on("error", |error| eprintln!("{}", report(error)));
-    let socket = SocketServer::new("127.0.0.1:8000")?;
-    println!("http://127.0.0.1:8000/");
-    http.listen(socket).await
+    HttpServer::new((log, authenticate, echo, shout, router))
 }
 
 /// Server-sent events: a body that is written while it is sent.

@@ -14,6 +14,8 @@ pub mod porting {}
 pub mod events {}
 
 #[cfg(feature = "client")]
+#[cfg_attr(feature = "testing", doc = "[testing]: crate::guide::testing")]
+#[doc = ""]
 #[doc = include_str!("../docs/client.md")]
 pub mod client {}
 
@@ -23,6 +25,7 @@ pub mod client {}
 #[doc = include_str!("../docs/tls.md")]
 pub mod tls {}
 
+#[cfg(feature = "testing")]
 #[doc = include_str!("../docs/testing.md")]
 pub mod testing {}
 

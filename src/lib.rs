@@ -27,8 +27,12 @@
 //! * **Errors**: [`errors`] has the error types of each layer; [`Error`] is their union, for `?` in
 //!   `main`.
 //! * **RFC 6455 without I/O**: [`protocol`], for programs with their own I/O.
-//! * **Guides**: [porting](guide::porting) an app from PHP, [events](guide::events), [testing](guide::testing),
+//! * **Guides**: [porting](guide::porting) an app from PHP, [events](guide::events),
 //!   [operations](guide::operations), [security](guide::security), [performance](guide::performance).
+#![cfg_attr(
+    feature = "testing",
+    doc = "* **Tests**: [`testing`] has a client in memory; the [guide](guide::testing) shows tests of an app."
+)]
 //!
 //! # Features
 //!
@@ -36,6 +40,7 @@
 //! |---|---|
 //! | `client` | a WebSocket client with the same callbacks: the module `client` |
 //! | `json` | [`Response::json`](Response), [`ServerRequest::json`](ServerRequest), `write_json` of connections and groups, and [`Text`] as a value, on serde |
+//! | `testing` | a client in memory for the tests of an app: the module `testing`. It turns on `client` |
 //! | `tls` | the module `tls`: servers on `tls://` sockets, by rustls and aws-lc-rs |
 //! | `tls-ring` | the same by ring, which is smaller, unless `tls` is on as well |
 //! | `tracing` | a span for each connection and each WebSocket, and events for refusals, failures, closes and slow listeners |
@@ -55,6 +60,8 @@ pub mod protocol;
 mod runtime;
 mod socket;
 mod sync;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(feature = "__tls")]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "tls", feature = "tls-ring"))))]
 pub mod tls;

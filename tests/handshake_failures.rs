@@ -2,16 +2,20 @@
 //! HTTP server emits `error` as well. ReactPHP does the latter: an exception in a `connection`
 //! listener is an `error` of the `HttpServer`.
 
+#![cfg(feature = "testing")]
+
 mod support;
 
 use std::error::Error;
 use std::future::pending;
+use std::time::Duration;
 
 use react_websocket::errors::{HandshakeError, HttpError, report};
 use react_websocket::handlers::Next;
 use react_websocket::listeners::IntoMiddlewareListener;
+use react_websocket::testing::TestClient;
 use react_websocket::{HttpServer, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware};
-use support::{HANDSHAKE, Log, Peer, router};
+use support::{Log, router};
 
 /// A server that notes its errors, and those of the middleware.
 fn noting(websocket: WebSocketMiddleware) -> (HttpServer, Log) {
@@ -52,9 +56,10 @@ async fn a_failure_of_the_app_in_a_handshake_emits_error_once_on_the_middleware_
         (new().with_verify(async |_: ServerRequest| -> bool { pending().await }), 503, late),
     ] {
         let (http, log) = noting(websocket);
-        let (mut peer, _serving) = Peer::serve(&http);
-        let answer = peer.ask(HANDSHAKE).await;
-        assert_eq!((answer.status(), answer.text().contains("oops")), (status, false));
+        // Longer than the timeout of a handshake.
+        let client = TestClient::new(&http).timeout(Duration::from_secs(15));
+        let refusal = client.connect("/").expect_refusal().await;
+        assert_eq!((refusal.status(), refusal.text().contains("oops")), (status, false));
         assert_eq!(log.take(), expected);
         assert_eq!(http.stats().errors.get("handler"), Some(&1));
     }
@@ -64,26 +69,19 @@ async fn a_failure_of_the_app_in_a_handshake_emits_error_once_on_the_middleware_
 #[tokio::test(start_paused = true)]
 async fn a_rejected_handshake_emits_error_on_the_middleware_only() {
     let rejecting = listening(|connection: WebSocketConnection| connection.reject(Response::new(401)));
-    for (websocket, handshake, status, expected) in [
-        (rejecting, HANDSHAKE.to_owned(), 401, "middleware rejected with status 401"),
-        (
-            WebSocketMiddleware::new().with_verify(|_: ServerRequest| false),
-            HANDSHAKE.to_owned(),
-            403,
-            "middleware rejected with status 403",
-        ),
-        (
-            WebSocketMiddleware::new(),
-            HANDSHAKE.replace("Version: 13", "Version: 8"),
-            426,
-            "middleware Sec-WebSocket-Version is not 13",
-        ),
-    ] {
+    let forbidding = WebSocketMiddleware::new().with_verify(|_: ServerRequest| false);
+    for (websocket, status, expected) in
+        [(rejecting, 401, "middleware rejected with status 401"), (forbidding, 403, "middleware rejected with status 403")]
+    {
         let (http, log) = noting(websocket);
-        let (mut peer, _serving) = Peer::serve(&http);
-        assert_eq!(peer.ask(handshake).await.status(), status);
+        TestClient::new(http).connect("/").expect_refusal().await.expect_status(status);
         assert_eq!(log.take(), [expected]);
     }
+    let (http, log) = noting(WebSocketMiddleware::new());
+    let outdated = TestClient::new(http).get("/").header("Upgrade", "websocket").header("Connection", "Upgrade");
+    let outdated = outdated.header("Sec-WebSocket-Version", "8").header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
+    outdated.await.expect_status(426);
+    assert_eq!(log.take(), ["middleware Sec-WebSocket-Version is not 13"]);
 }
 
 /// As with any handler that fails: the error goes with its page.
@@ -95,8 +93,7 @@ async fn a_middleware_before_it_sees_the_page_of_a_failing_listener() {
     let log = Log::default();
     let noted = log.clone();
     http.on("error", move |error| noted.add(report(error)));
-    let (mut peer, _serving) = Peer::serve(&http);
-    let answer = peer.ask(HANDSHAKE).await;
-    assert_eq!((answer.status(), answer.header("X-Stamp")), (500, Some("1")));
+    let refusal = TestClient::new(http).connect("/").expect_refusal().await;
+    assert_eq!((refusal.status(), refusal.header("X-Stamp")), (500, Some("1")));
     assert_eq!(log.take(), ["the request handler failed: a listener failed: oops"]);
 }

@@ -202,6 +202,22 @@ const ROOMS: &[(&str, &[&str])] = &[
             "websocket/stats",
         ],
     ),
+    // For the tests of apps. No room may import it.
+    (
+        "testing",
+        &[
+            "client",
+            "emitter",
+            "http/handlers",
+            "http/lifecycle",
+            "http/server",
+            "runtime/stream",
+            "websocket/connection",
+            "websocket/message",
+            "websocket/options",
+            "websocket/state",
+        ],
+    ),
     ("event_loop", &["emitter", "runtime/trace", "runtime/turn"]),
     // The union of all errors: it may import every room with errors, and no room may import it.
     ("error", &["client", "emitter", "groups", "http/error", "http/server", "socket", "websocket/error"]),

@@ -1,23 +1,25 @@
-//! The body of a refusal, from bytes. Pure.
+//! The body of a response, from bytes. Pure.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use super::response_head::BodyLength;
 use crate::http::{BodyDecoder, Framing};
 
-/// Maximum number of bytes that are kept of a body.
+/// Maximum number of bytes that are kept of the body of a refusal.
 pub(crate) const BODY_MAX: usize = 64 * 1024;
 
-/// A body that is arriving. What exceeds [`BODY_MAX`] is dropped.
+/// A body that is arriving. The bytes that exceed a limit are dropped.
 #[derive(Debug)]
-pub(crate) struct RefusalBody {
+pub(crate) struct ResponseBody {
     /// `None` if the body ends with the connection, or is malformed from here on.
     decoder: Option<BodyDecoder>,
     bytes: Vec<u8>,
     is_done: bool,
+    max: usize,
 }
 
-impl RefusalBody {
-    pub(crate) fn new(length: BodyLength) -> RefusalBody {
+impl ResponseBody {
+    /// `max`: the number of bytes that are kept.
+    pub(crate) fn new(length: BodyLength, max: usize) -> ResponseBody {
         let framing = match length {
             BodyLength::Exactly(length) => Some(Framing::Length(length)),
             BodyLength::Chunked => Some(Framing::Chunked),
@@ -25,7 +27,7 @@ impl RefusalBody {
         };
         let decoder = framing.and_then(|framing| BodyDecoder::new(framing, usize::MAX).ok());
         let is_done = decoder.as_ref().is_some_and(BodyDecoder::is_done);
-        RefusalBody { decoder, bytes: Vec::new(), is_done }
+        ResponseBody { decoder, bytes: Vec::new(), is_done, max }
     }
 
     /// Returns whether no more bytes are needed.
@@ -40,8 +42,20 @@ impl RefusalBody {
             Some(decoder) => self.is_done |= decoder.decode(input, &mut self.bytes).is_err() || decoder.is_done(),
             None => self.bytes.extend_from_slice(input),
         }
-        self.is_done |= self.bytes.len() >= BODY_MAX;
-        self.bytes.truncate(BODY_MAX);
+        self.is_done |= self.bytes.len() >= self.max;
+        self.bytes.truncate(self.max);
+    }
+
+    /// Returns whether all bytes of the body have arrived, when no more can arrive.
+    #[cfg(feature = "testing")]
+    pub(crate) fn is_complete(&self) -> bool {
+        self.decoder.as_ref().is_none_or(BodyDecoder::is_done)
+    }
+
+    /// Takes the bytes that have arrived since the last call.
+    #[cfg(feature = "testing")]
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
     }
 
     pub(crate) fn into_bytes(self) -> Vec<u8> {
@@ -54,7 +68,7 @@ mod tests {
     use super::*;
 
     fn decoded(length: BodyLength, input: &[u8], size: usize) -> (String, bool) {
-        let mut body = RefusalBody::new(length);
+        let mut body = ResponseBody::new(length, BODY_MAX);
         for piece in input.chunks(size) {
             if !body.is_done() {
                 body.push(piece);

@@ -7,7 +7,7 @@ use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::body::RefusalBody;
+use super::body::{BODY_MAX, ResponseBody};
 use super::dial::{self, Deadline};
 use super::error::{ConnectError, ConnectPhase};
 use super::exchange::Exchange;
@@ -356,7 +356,7 @@ async fn say_goodbye(stream: &mut Stream) -> io::Result<()> {
 
 /// Reads the body of a refusal, as far as it arrives in time.
 async fn refused(head: ResponseHead, mut exchange: Exchange, deadline: Deadline) -> ConnectError {
-    let mut body = RefusalBody::new(head.body_length());
+    let mut body = ResponseBody::new(head.body_length(), BODY_MAX);
     let _ = deadline.within(ConnectPhase::Handshake, exchange.read_body(&mut body)).await;
     let mut response = http::Response::new(body.into_bytes().into());
     (*response.status_mut(), *response.headers_mut()) = (head.status, head.headers);

@@ -4,7 +4,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::body::RefusalBody;
+use super::body::ResponseBody;
 use super::error::ResponseError;
 use super::response_head::{self, HEAD_MAX, ResponseHead};
 use crate::runtime::stream::Stream;
@@ -16,19 +16,19 @@ const READ_MIN: usize = 4 * 1024;
 const LATE_RESPONSE: Duration = Duration::from_secs(1);
 
 /// A stream on which requests of HTTP are sent, and the bytes that were read behind the last response.
-pub(super) struct Exchange {
-    pub(super) stream: Stream,
-    pub(super) received: Vec<u8>,
+pub(crate) struct Exchange {
+    pub(crate) stream: Stream,
+    pub(crate) received: Vec<u8>,
 }
 
 impl Exchange {
-    pub(super) fn new(stream: Stream) -> Exchange {
+    pub(crate) fn new(stream: Stream) -> Exchange {
         Exchange { stream, received: Vec::new() }
     }
 
     /// Sends a request, and returns the head of its response. Interim responses are skipped (RFC 9110
     /// section 15.2).
-    pub(super) async fn request(&mut self, request: &[u8]) -> Result<ResponseHead, ResponseError> {
+    pub(crate) async fn request(&mut self, request: &[u8]) -> Result<ResponseHead, ResponseError> {
         let sent = async {
             self.stream.write_all(request).await?;
             self.stream.flush().await
@@ -65,16 +65,20 @@ impl Exchange {
         }
     }
 
-    /// Reads what is kept of the body of a refusal, until it is complete or the stream ends. The bytes so far are
+    /// Reads the body of a response, until it is complete or the stream ends. The bytes so far are
     /// in `body` if the future is dropped before.
-    pub(super) async fn read_body(&mut self, body: &mut RefusalBody) {
-        loop {
-            body.push(&self.received);
-            self.received.clear();
-            if body.is_done() || !matches!(self.read().await, Ok(1..)) {
-                return;
-            }
+    pub(crate) async fn read_body(&mut self, body: &mut ResponseBody) {
+        while !body.is_done() && self.read_part(body).await {}
+    }
+
+    /// Reads the next bytes of a body. Returns `false` if the stream has ended.
+    pub(crate) async fn read_part(&mut self, body: &mut ResponseBody) -> bool {
+        if self.received.is_empty() && !matches!(self.read().await, Ok(1..)) {
+            return false;
         }
+        body.push(&self.received);
+        self.received.clear();
+        true
     }
 
     async fn read(&mut self) -> io::Result<usize> {

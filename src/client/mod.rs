@@ -30,6 +30,14 @@ mod response_head;
 mod shutdowns;
 mod url;
 
+#[cfg(feature = "testing")]
+pub(crate) use body::ResponseBody;
 pub use connector::{Connector, connect};
 pub use error::{ConnectError, ConnectPhase, ResponseError, UrlError};
+#[cfg(feature = "testing")]
+pub(crate) use exchange::Exchange;
 pub use proxy::Proxy;
+#[cfg(feature = "testing")]
+pub(crate) use response_head::BodyLength;
+#[cfg(feature = "testing")]
+pub(crate) use url::Url;

@@ -164,12 +164,33 @@ impl HttpServer {
         remote: Option<SocketAddr>,
         local: Option<SocketAddr>,
     ) -> Serving {
-        let local = local.map(|local| Arc::new(canonical(local)));
-        let stream = Stream { remote, local, ..Stream::other(AppStream(Contained::new(stream))) };
         let shutdown = Shutdown::new(false);
-        tokio::spawn(ConnectionTask::new(shutdown.track_task(), stream, self.inner.clone()));
+        self.serve_until(&shutdown, stream, remote, local);
         let options = &self.inner.options;
         Serving::new(shutdown, (options.shutdown_grace, options.shutdown_spread))
+    }
+
+    /// Serves a connection that belongs to `shutdown`.
+    pub(crate) fn serve_until(
+        &self,
+        shutdown: &Arc<Shutdown>,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        remote: Option<SocketAddr>,
+        local: Option<SocketAddr>,
+    ) {
+        let local = local.map(|local| Arc::new(canonical(local)));
+        let stream = Stream { remote, local, ..Stream::other(AppStream(Contained::new(stream))) };
+        tokio::spawn(ConnectionTask::new(shutdown.track_task(), stream, self.inner.clone()));
+    }
+
+    /// Begins to serve without a socket: [`serve_until`](HttpServer::serve_until) adds the connections.
+    #[cfg(feature = "testing")]
+    #[track_caller]
+    pub(crate) fn listen_in_memory(&self) -> (Arc<Shutdown>, Listening) {
+        let shutdown = Shutdown::new(false);
+        let options = &self.inner.options;
+        let limits = (options.shutdown_grace, options.shutdown_spread);
+        (shutdown.clone(), Listening::new(shutdown, None, Vec::new(), limits))
     }
 
     /// Passes a request through the middlewares and the router, without a connection. Use it in

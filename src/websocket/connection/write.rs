@@ -223,6 +223,15 @@ impl WebSocketConnection {
         self.handle_flushed(&mut state, flushed)
     }
 
+    /// Sends bytes that are not framed. Returns `false` if the connection is closing or closed.
+    #[cfg(feature = "testing")]
+    pub(crate) fn write_raw(&self, bytes: &[u8]) -> bool {
+        let Some(mut state) = self.lock().filter(|state| state.is_writable()) else { return false };
+        state.outbox.own().extend_from_slice(bytes);
+        self.schedule_flush(state);
+        true
+    }
+
     async fn send_frame(&self, opcode: Opcode, payload: &[u8]) -> Result<(), Closed> {
         while let Some(room) = self.room_to_come()? {
             room.await;
@@ -233,7 +242,7 @@ impl WebSocketConnection {
 
     /// Returns what to wait for until there is room. `None` if there is room already, or no socket
     /// yet.
-    fn room_to_come(&self) -> Result<Option<OwnedNotified>, Closed> {
+    pub(crate) fn room_to_come(&self) -> Result<Option<OwnedNotified>, Closed> {
         let mut state = self.lock().filter(|state| state.is_writable()).ok_or(Closed)?;
         if state.unsent() >= state.soft_limit && !state.blocked {
             // This thread may be the one that is going to flush it, after it has waited.
