@@ -1,0 +1,630 @@
+"""What docs/deployment.md says, with nginx and with HAProxy."""
+
+import contextlib
+import functools
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import guide
+from guide import Failed
+from peers import BINARY, CLOSE, PING, TEXT, Http, WebSocket
+from processes import CLIENT, NAME, HAProxy, Nginx, ask, free_port, wait_until
+
+TRUSTED = "x_forwarded_for=127.0.0.1"
+SCENARIOS = {}
+
+
+def scenario(*proxies):
+    def register(function):
+        for proxy in proxies:
+            SCENARIOS[f"{proxy.name}: {function.__name__}"] = functools.partial(function, proxy)
+        return function
+
+    return register
+
+
+def plain(function):
+    """A scenario without a proxy."""
+    SCENARIOS[function.__name__] = function
+    return function
+
+
+def equal(got, expected, what):
+    if got != expected:
+        raise Failed(f"{what} is {got!r}, expected {expected!r}")
+
+
+def within(moments, low, high, what):
+    if not low <= moments <= high:
+        raise Failed(f"{what} after {moments:.1f} s, expected {low} to {high} s")
+
+
+def cut(peer, at_most=10):
+    """Waits until the connection ends without a Close frame. Returns the seconds."""
+    start = time.monotonic()
+    peer.connection.settimeout(at_most)
+    try:
+        while True:
+            opcode, _ = peer.frame()
+            if opcode == CLOSE:
+                raise AssertionError("a Close frame instead of a cut")
+    except Failed as error:
+        if "nothing came" in str(error):
+            raise Failed(f"the connection is still open after {at_most} s") from None
+    return time.monotonic() - start
+
+
+def silent(peer, seconds):
+    """The connection lives, and has nothing but pings."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        peer.connection.settimeout(left)
+        try:
+            opcode, data = peer.frame()
+        except Failed as error:
+            if "nothing came" in str(error):
+                break
+            raise
+        equal(opcode, PING, "the opcode")
+        peer.answer(data)
+    peer.connection.settimeout(10)
+
+
+def echo(peer, text="hello"):
+    peer.send(TEXT, text.encode())
+    peer.text(text)
+
+
+def of_global(line):
+    """Adds a line to the section `global` of HAProxy, which the guide does not need."""
+    return "defaults\n", f"global\n    {line}\n\ndefaults\n"
+
+
+def both(nginx, haproxy):
+    return lambda proxy: nginx if proxy is Nginx else haproxy
+
+
+@scenario(Nginx, HAProxy)
+def websockets(proxy, setting):
+    server = setting.server(TRUSTED)
+    peer = proxy(setting, server).websocket()
+    echo(peer)
+    large = os.urandom(1 << 20)
+    peer.send(BINARY, large)
+    peer.expect(BINARY, large, "the message of 1 MiB")
+    peer.send(CLOSE, b"\x0f\xa1bye")
+    equal(peer.next(), (CLOSE, b"\x0f\xa1bye"), "the answer to a Close frame")
+    peer.ended()
+    server.expect("close 4001 bye")
+    other = WebSocket(proxy(setting, server).connect(), headers=[f"Host: {NAME}"])
+    other.send(TEXT, b"close")
+    other.closed(4001, "by the server")
+    server.expect("close 4001 by the server")
+
+
+@scenario(Nginx, HAProxy)
+def requests(proxy, setting):
+    front = proxy(setting, setting.server(TRUSTED))
+    http, host = Http(front.connect()), f"{NAME}:{front.port}"
+    for _ in range(3):
+        equal(ask(http, "GET", "/", front.host())[2].decode(), f"{CLIENT} https {host}", "the client")
+    equal(ask(http, "POST", "/size", front.host(), body=bytes(60_000))[2], b"60000", "the size of the body")
+    with socket.create_connection(("127.0.0.1", front.plain_port)) as connection:
+        status, fields, _ = ask(Http(connection), "GET", "/a?b", f"Host: {NAME}")
+    equal((status in (301, 302), fields["location"]), (True, f"https://{NAME}/a?b"), "the redirect")
+
+
+def event(http):
+    """Waits for the next event of a stream. Returns its text."""
+    return http.until(b"data: ") and http.until(b"\n\n").decode()
+
+
+def subscribe(front, path):
+    http = Http(front.connect())
+    http.connection.settimeout(8)
+    http.write(f"GET {path} HTTP/1.1\r\n{front.host()}\r\n\r\n".encode())
+    return http
+
+
+@scenario(Nginx, HAProxy)
+def events_arrive_at_once(proxy, setting):
+    front = proxy(setting, setting.server(TRUSTED))
+    start = time.monotonic()
+    http = subscribe(front, "/events?every=1500")
+    for number in range(3):
+        equal(event(http), str(number), "the event")
+        within(time.monotonic() - start, 1.5 * number - 0.1, 1.5 * number + 1, f"event {number}")
+
+
+@scenario(Nginx)
+def events_with_buffering(proxy, setting):
+    front = proxy(setting, setting.server(TRUSTED), [("        proxy_buffering off;\n", "")])
+    http = subscribe(front, "/events?every=500")
+    http.connection.settimeout(3)
+    with contextlib.suppress(Failed):
+        event(http)
+        raise AssertionError("an event has passed a buffer")
+    equal(event(subscribe(front, "/events?accel=no")), "0", "the event of a response with X-Accel-Buffering")
+
+
+@scenario(Nginx, HAProxy)
+def silent_events(proxy, setting):
+    changes = both(
+        [("proxy_read_timeout 60s", "proxy_read_timeout 2s")],
+        [("timeout client       60s", "timeout client 2s"), ("timeout server       60s", "timeout server 2s")],
+    )(proxy)
+    front = proxy(setting, setting.server(TRUSTED), changes)
+    quiet, start = subscribe(front, "/events?every=60000"), time.monotonic()
+    equal(event(quiet), "0", "the event")
+    while True:
+        try:
+            if not quiet.fill():
+                break
+        except Failed as error:
+            if "nothing came" in str(error):
+                raise
+            break
+    within(time.monotonic() - start, 1.5, 6, "the end of a silent response")
+    http = subscribe(front, "/events?every=700")
+    for number in range(6):
+        equal(event(http), str(number), "the event")
+
+
+@scenario(Nginx, HAProxy)
+def addresses_of_clients(proxy, setting):
+    server = setting.server(TRUSTED)
+    front = proxy(setting, server)
+    forged = ["X-Forwarded-For: 6.6.6.6", "X-Forwarded-For: 127.0.0.1", "X-Forwarded-Proto: http", "X-Forwarded-Host: evil.example",
+              'Forwarded: for=6.6.6.6;host=evil.example']
+    equal(front.get("/", *forged), f"{CLIENT} https {NAME}:{front.port}", "the client with forged headers")
+    peer = front.websocket(*forged)
+    peer.send(TEXT, b"client")
+    peer.text(CLIENT)
+    # Past the proxy, from an address that is not trusted.
+    status, _, body = ask(Http(server.connect("127.0.0.3")), "GET", "/", "Host: a", *forged)
+    equal((status, body), (200, b"127.0.0.3 http a"), "the client past the proxy")
+
+
+@scenario(Nginx, HAProxy)
+def addresses_in_forwarded(proxy, setting):
+    changes = both(
+        [
+            ("        proxy_set_header X-Forwarded-For   $proxy_add_x_forwarded_for;\n", guide.block("nginx", "Forwarded \"for")),
+            ("        proxy_set_header X-Forwarded-Proto $scheme;\n", ""),
+        ],
+        [
+            ("    option forwardfor\n", ""),
+            ("    http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]\n", guide.block("haproxy", "set-header Forwarded")),
+        ],
+    )(proxy)
+    front = proxy(setting, setting.server("forwarded=127.0.0.1"), changes)
+    expected = f"{CLIENT} https {NAME}:{front.port}"
+    for forged in ("for=6.6.6.6;proto=http;host=evil.example", 'for="', "\\"):
+        equal(front.get("/", f"Forwarded: {forged}", "X-Forwarded-For: 6.6.6.6"), expected, f"the client with {forged}")
+
+
+@scenario(Nginx, HAProxy)
+def trust_in_everybody(proxy, setting):
+    front = proxy(setting, setting.server("x_forwarded_for=0.0.0.0/0"))
+    equal(front.get("/", "X-Forwarded-For: 6.6.6.6").split()[0], "6.6.6.6", "the forged address")
+
+
+@scenario(Nginx, HAProxy)
+def trust_in_nobody(proxy, setting):
+    front = proxy(setting, setting.server())
+    equal(front.get("/"), f"127.0.0.1 http {NAME}:{front.port}", "the client")
+
+
+@scenario(Nginx, HAProxy)
+def origins(proxy, setting):
+    front = proxy(setting, setting.server(TRUSTED))
+    echo(front.websocket(f"Origin: https://{NAME}:{front.port}"))
+    equal(front.refused("Origin: https://evil.example")[0], 403, "the response to another site's page")
+
+
+@scenario(Nginx)
+def origins_with_another_host(proxy, setting):
+    line = "        proxy_set_header Host              $http_host;\n"
+    for instead in ("", "        proxy_set_header Host $host;\n"):
+        front = proxy(setting, setting.server(TRUSTED), [(line, instead)])
+        equal(front.refused(f"Origin: https://{NAME}:{front.port}")[0], 403, f"the response with {instead!r}")
+        echo(front.websocket())
+
+
+@scenario(Nginx)
+def missing_upgrade(proxy, setting):
+    for line, cause in (
+        ("        proxy_http_version 1.1;\n", '{"http_1_0": 1}'),
+        ("        proxy_set_header Connection        $connection_upgrade;\n", '{"connection_header": 1}'),
+        ("        proxy_set_header Upgrade           $http_upgrade;\n", "{}"),
+    ):
+        server = setting.server(TRUSTED)
+        front = proxy(setting, server, [(line, "")])
+        equal(front.refused()[0], 200, f"the response without {line.split()[0:2]}")
+        equal(front.get("/stats"), cause, f"not_upgraded without {line.split()[0:2]}")
+
+
+@scenario(Nginx)
+def headers_of_a_location(proxy, setting):
+    """Headers of `server` are not inherited by a location with one of its own."""
+    text = guide.block("nginx", "listen 443")
+    head = "".join(line + "\n" for line in text.splitlines() if "proxy_set_header" in line)
+    front = proxy(setting, setting.server(TRUSTED),
+                  [(head, "        proxy_set_header X-Own 1;\n"), ("    location / {\n", head + "    location / {\n")])
+    equal(front.refused()[0], 200, "the response to a handshake")
+
+
+TIMEOUTS = both([("proxy_read_timeout 60s", "proxy_read_timeout 2s")], [("timeout tunnel       60s", "timeout tunnel 2s")])
+
+
+@scenario(Nginx, HAProxy)
+def silence_with_pings(proxy, setting):
+    peer = proxy(setting, setting.server(TRUSTED, "ping_interval=700"), TIMEOUTS(proxy)).websocket()
+    silent(peer, 5)
+    echo(peer)
+
+
+@scenario(Nginx, HAProxy)
+def silence_without_pings(proxy, setting):
+    server = setting.server(TRUSTED, "ping_interval=off")
+    within(cut(proxy(setting, server, TIMEOUTS(proxy)).websocket()), 1.5, 4, "the end")
+    server.expect("close 1006")
+
+
+@scenario(HAProxy)
+def silence_without_a_timeout_for_tunnels(proxy, setting):
+    short = [("timeout client       60s", "timeout client 1s"), ("timeout server       60s", "timeout server 1s")]
+    server = setting.server(TRUSTED, "ping_interval=off")
+    within(cut(proxy(setting, server, [*short, ("    timeout tunnel       60s\n", "")]).websocket()), 0.5, 3, "the end")
+    peer = proxy(setting, server, short).websocket()
+    silent(peer, 3)
+    echo(peer)
+
+
+@scenario(Nginx, HAProxy)
+def unix_sockets(proxy, setting):
+    path = setting.folder / "s"
+    line = both(guide.lines("nginx", "unix:"), guide.lines("haproxy", "unix@"))(proxy)
+    server = setting.server(TRUSTED, address=f"unix://{path}")
+    equal(path.stat().st_mode & 0o777, 0o660, "the mode of the socket")
+    front = proxy(setting, {"/run/chat/chat.sock": str(path)}, [(proxy.SERVER, line)])
+    equal(front.get("/", "X-Forwarded-For: 6.6.6.6"), f"{CLIENT} https {NAME}:{front.port}", "the client")
+    echo(front.websocket(f"Origin: https://{NAME}:{front.port}"))
+
+
+@scenario(HAProxy)
+def unix_socket_and_chroot(proxy, setting):
+    if os.geteuid() != 0:
+        return "left out: chroot needs root"
+    path, root = setting.folder / "s", setting.folder / "root"
+    root.mkdir()
+    setting.server(TRUSTED, address=f"unix://{path}")
+    chroot = of_global(f"chroot {root}")
+    line = guide.lines("haproxy", "unix@")
+    front = proxy(setting, {"/run/chat/chat.sock": str(path)}, [(proxy.SERVER, line), chroot])
+    wait_until(lambda: front.request("GET", "/")[0] == 503, "a 503 for a socket outside of the folder")
+    setting.server(TRUSTED, address=f"unix://{root}/s")
+    front = proxy(setting, {"/run/chat/chat.sock": "/s"}, [(proxy.SERVER, line), chroot])
+    echo(front.websocket())
+
+
+class Client(threading.Thread):
+    """Sends requests until it is stopped, each on a connection of its own, and notes what fails."""
+
+    def __init__(self, front):
+        super().__init__(daemon=True)
+        self.front, self.failures, self.count, self.is_stopped = front, [], 0, False
+        self.start()
+
+    def run(self):
+        while not self.is_stopped:
+            try:
+                self.front.get("/")
+            except (Failed, OSError) as error:
+                self.failures.append(str(error))
+            self.count += 1
+            time.sleep(0.02)
+
+    def stop(self):
+        self.is_stopped = True
+        self.join(10)
+        if self.failures or self.count < 10:
+            raise Failed(f"{len(self.failures)} of {self.count} requests failed: {self.failures[:3]}")
+        return f"{self.count} requests"
+
+
+def two_servers(proxy, setting, *options):
+    first, second = setting.server(TRUSTED, *options), setting.server(TRUSTED, *options)
+    changes = both(
+        [(text_of_upstream(), guide.block("nginx", ":8001"))],
+        [(text_of_backend(), guide.block("haproxy", ":8001"))],
+    )(proxy)
+    return first, second, proxy(setting, {"127.0.0.1:8000": first.address, "127.0.0.1:8001": second.address}, changes)
+
+
+def text_of_upstream():
+    text = guide.block("nginx", "listen 443")
+    return text[text.index("upstream chat") : text.index("server {\n")].rstrip("\n") + "\n"
+
+
+def text_of_backend():
+    text = guide.block("haproxy", "bind :443")
+    return text[text.index("\nbackend chat\n") + 1 :]
+
+
+@scenario(Nginx, HAProxy)
+def rolling_restart(proxy, setting):
+    first, second, front = two_servers(proxy, setting, "drain=3500")
+    peers = [front.websocket() for _ in range(8)]
+    client = Client(front)
+    for server in (first, second):
+        server.process.terminate()
+        # Both the server and its WebSockets go on for the time.
+        time.sleep(1)
+        equal(server.process.poll(), None, "the state of a server that ends")
+        for peer in peers:
+            echo(peer)
+        # Clients that reconnect are served by the other server.
+        others = []
+        wait_for_end = threading.Thread(target=server.process.wait)
+        wait_for_end.start()
+        while wait_for_end.is_alive():
+            for peer in list(peers):
+                peer.connection.settimeout(0.05)
+                try:
+                    opcode, data = peer.frame()
+                except Failed as error:
+                    if "nothing came" not in str(error):
+                        raise
+                    continue
+                if opcode == PING:
+                    peer.answer(data)
+                    continue
+                equal((opcode, data[:2]), (CLOSE, b"\x03\xe9"), "the Close frame")
+                peer.send(CLOSE, data)
+                peers.remove(peer)
+                others.append(front.websocket())
+        equal(server.process.poll(), 0, "the exit code of the server")
+        if not others:
+            raise Failed("no client had to reconnect")
+        peers += others
+        for peer in peers:
+            peer.connection.settimeout(10)
+            echo(peer)
+        server.start()
+        # The proxy notices that the server is back.
+        time.sleep(2 if proxy is HAProxy else 0)
+        if proxy is Nginx:
+            # `fail_timeout`.
+            time.sleep(10)
+    return client.stop()
+
+
+@scenario(Nginx, HAProxy)
+def crash_of_one_server(proxy, setting):
+    first, _, front = two_servers(proxy, setting)
+    client = Client(front)
+    time.sleep(0.5)
+    first.process.kill()
+    time.sleep(2.5)
+    return client.stop()
+
+
+@scenario(Nginx, HAProxy)
+def restart_of_the_only_server(proxy, setting):
+    """While the server does not listen, the proxy answers itself: the symptom that socket activation ends."""
+    server = setting.server(TRUSTED)
+    front = proxy(setting, server)
+    front.get("/")
+    server.stop()
+    equal(front.request("GET", "/")[0], both(502, 503)(proxy), "the response")
+
+
+@scenario(Nginx, HAProxy)
+def socket_activation(proxy, setting):
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(4096)
+        address = "127.0.0.1:%d" % listener.getsockname()[1]
+        server = setting.server(TRUSTED, address=address, passed_on=listener)
+        # HAProxy without a health check, as the guide says.
+        changes = both([], [(" check\n", "\n"), ("    option httpchk GET /health\n", "")])(proxy)
+        front = proxy(setting, server, changes)
+        peer, client = front.websocket(), Client(front)
+        for _ in range(3):
+            server.process.terminate()
+            if peer:
+                equal(peer.next()[1][:2], b"\x03\xe9", "the code of the Close frame")
+                peer.send(CLOSE, b"\x03\xe9")
+                peer = None
+            server.process.wait(15)
+            time.sleep(0.5)
+            server.start()
+            time.sleep(0.3)
+        return client.stop()
+
+
+@scenario(Nginx, HAProxy)
+def reload(proxy, setting):
+    server = setting.server(TRUSTED)
+    front = proxy(setting, server)
+    peer, workers = front.websocket(), front.workers()
+    client = Client(front)
+    time.sleep(0.3)
+    old = front.connect().getpeercert(binary_form=True)
+    new = setting.certificate("renewed")
+    context = front.context()
+    context.load_verify_locations(new / "fullchain.pem")
+    front.context = lambda: context
+    for name in ("fullchain.pem", "privkey.pem"):
+        shutil.copy(new / name, front.certificates / name)
+    front.install_certificates()
+    front.reload()
+    wait_until(lambda: front.connect().getpeercert(binary_form=True) != old, "the new certificate")
+    equal(bool(set(workers) & set(front.workers())) or proxy is HAProxy, True, "the old worker lives")
+    echo(peer)
+    echo(front.websocket())
+    silent(peer, 1)
+    echo(peer)
+    return client.stop()
+
+
+@scenario(Nginx, HAProxy)
+def reload_with_a_limit(proxy, setting):
+    server = setting.server(TRUSTED)
+    if proxy is Nginx:
+        limit = guide.replace("worker_shutdown_timeout 1h;", [("1h", "1s")])
+        front = proxy(setting, server, more=f"events {{ worker_connections 768; }}\n{limit}")
+    else:
+        front = proxy(setting, server, [of_global("hard-stop-after 1s")])
+    peer = front.websocket()
+    echo(peer)
+    front.reload()
+    within(cut(peer), 0.5, 4, "the end")
+    server.expect("close 1006")
+    echo(front.websocket())
+
+
+@scenario(Nginx, HAProxy)
+def large_bodies(proxy, setting):
+    front = proxy(setting, setting.server(TRUSTED))
+    status, _, body = front.request("POST", "/size", body=bytes(100_000))
+    equal((status, b"nginx" in body), (413, False), "the server's response to 100 KB")
+    front = proxy(setting, setting.server(TRUSTED, "max_body_size=4000000"))
+    status, _, body = front.request("POST", "/size", body=bytes(2_000_000))
+    equal((status, body[:7]), both((413, b"<html>\r"), (200, b"2000000"))(proxy), "the response to 2 MB")
+    if proxy is Nginx:
+        front = proxy(setting, setting.server(TRUSTED, "max_body_size=4000000"), [("client_max_body_size 1m", "client_max_body_size 4m")])
+        equal(front.request("POST", "/size", body=bytes(2_000_000))[2], b"2000000", "the response to 2 MB")
+
+
+@scenario(Nginx)
+def keep_alive_race(proxy, setting):
+    """A request that the proxy sends while the server closes the connection, reproduced by stopping the proxy for a moment."""
+
+    def race(front, pause):
+        http = Http(front.connect())
+        equal(ask(http, "POST", "/size", front.host(), body=b"1")[0], 200, "the first response")
+        (worker,) = front.workers()
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            http.write(f"POST /size HTTP/1.1\r\n{front.host()}\r\nContent-Length: 1\r\n\r\n1".encode())
+            time.sleep(pause)
+        finally:
+            os.kill(worker, signal.SIGCONT)
+        return int(http.until(b"\r\n").split()[1])
+
+    front = proxy(setting, setting.server(TRUSTED, "keep_alive_timeout=500"))
+    equal(race(front, 1.5), 502, "the response after the server's timeout")
+    front = proxy(setting, setting.server(TRUSTED), [("keepalive_timeout 20s", "keepalive_timeout 1s")])
+    equal(race(front, 1.5), 200, "the response after nginx's timeout")
+
+
+@scenario(Nginx, HAProxy)
+def descriptors_of_the_server(proxy, setting):
+    # 200 less 64.
+    server = setting.server(TRUSTED, files=200)
+    changes = both([], [("    option httpchk GET /health\n", ""), (" check\n", "\n")])(proxy)
+    front = proxy(setting, server, changes)
+    peers = [front.websocket() for _ in range(136)]
+    status, fields, _ = front.refused()
+    equal((status, "retry-after" in fields), (503, True), "the response to one too many")
+    for peer in peers:
+        echo(peer)
+
+
+@scenario(Nginx)
+def connections_of_a_worker(proxy, setting):
+    server = setting.server(TRUSTED)
+    front = proxy(setting, server, more="events { worker_connections 20; }")
+    peers = []
+    with contextlib.suppress(Failed, OSError):
+        while len(peers) < 20:
+            peers.append(front.websocket())
+    if not 5 <= len(peers) <= 10:
+        raise Failed(f"{len(peers)} WebSockets in 20 connections")
+    wait_until(lambda: "20 worker_connections are not enough" in front.log.read_text(), "the line in nginx's log")
+
+
+@scenario(HAProxy)
+def connections_of_haproxy(proxy, setting):
+    front = proxy(setting, setting.server(TRUSTED), [of_global("maxconn 5")])
+    peers = [front.websocket() for _ in range(5)]
+    for peer in peers:
+        echo(peer)
+    try:
+        connection = socket.create_connection(("127.0.0.1", front.port), 2)
+        context = front.context()
+        context.wrap_socket(connection, server_hostname=NAME)
+        raise AssertionError("a sixth client")
+    except TimeoutError:
+        pass
+    peers.pop().leave()
+    echo(front.websocket())
+
+
+@scenario(Nginx, HAProxy)
+def limit_for_each_client(proxy, setting):
+    """The server's limit counts the proxy as one client unless it is trusted; the proxy's limit counts clients."""
+    front = proxy(setting, setting.server("max_connections_per_ip=2"))
+    held = [front.websocket(source=f"127.0.0.{number}") for number in (11, 12)]
+    equal(front.refused(source="127.0.0.13")[0], 429, "the response to a third client of a proxy that is not trusted")
+    front = proxy(setting, setting.server(TRUSTED, "max_connections_per_ip=2"))
+    held += [front.websocket(source=f"127.0.0.{number}") for number in (11, 12, 13, 14)]
+
+    if proxy is Nginx:
+        inside = guide.block("nginx", "limit_conn clients").replace("50", "2")
+        changes = [("map $http_upgrade", guide.block("nginx", "limit_conn_zone") + "map $http_upgrade"),
+                   ("    location / {", inside + "    location / {")]
+    else:
+        changes = [("    default_backend", guide.block("haproxy", "stick-table").replace("gt 50", "gt 2") + "    default_backend")]
+    front = proxy(setting, setting.server(TRUSTED), changes)
+    held += [front.websocket(source="127.0.0.11") for _ in range(2)]
+    equal(front.refused(source="127.0.0.11")[0], 429, "the response to a client's third connection")
+    echo(front.websocket(source="127.0.0.12"))
+
+
+@scenario(Nginx)
+def several_addresses(proxy, setting):
+    port = free_port()
+    server = setting.server(TRUSTED, address=f"0.0.0.0:{port}")
+    servers = {f"127.0.0.{number}:8000": f"127.0.0.{number}:{port}" for number in (1, 2)}
+    front = proxy(setting, servers, [(proxy.SERVER, guide.lines("nginx", "127.0.0.2:8000"))])
+    for _ in range(4):
+        equal(front.get("/"), f"{CLIENT} https {NAME}:{front.port}", "the client")
+    peers = [front.websocket() for _ in range(4)]
+    for peer in peers:
+        echo(peer)
+    server.stop()
+
+
+@plain
+def systemd_units(setting):
+    if not shutil.which("systemd-analyze"):
+        return "left out: there is no systemd-analyze"
+    unit = guide.replace(guide.block("ini", "ExecStart"), [("/usr/local/bin/chat", str(setting.program))])
+    (setting.folder / "chat.service").write_text(unit)
+    (setting.folder / "chat.socket").write_text(guide.block("ini", "ListenStream"))
+    command = ["systemd-analyze", "verify", "--man=no", setting.folder / "chat.service", setting.folder / "chat.socket"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    complaints = [line for line in result.stderr.splitlines() if "chat." in line]
+    if complaints or result.returncode != 0:
+        raise Failed(f"systemd-analyze: {result.stderr}")
+
+
+@plain
+def first_process_of_a_container(setting):
+    command = ["unshare", "--pid", "--fork", "--kill-child"]
+    if os.geteuid() != 0 or subprocess.run([*command, "true"], capture_output=True).returncode != 0:
+        return "left out: no namespace of processes"
+    server = setting.server(TRUSTED, prefix=command)
+    children = pathlib.Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+    os.kill(int(children.read_text()), signal.SIGTERM)
+    equal(server.process.wait(15), 0, "the exit code")
