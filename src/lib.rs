@@ -28,7 +28,8 @@
 //!   `main`.
 //! * **RFC 6455 without I/O**: [`protocol`], for programs with their own I/O.
 //! * **Guides**: [porting](guide::porting) an app from PHP, [events](guide::events), [testing](guide::testing),
-//!   [operations](guide::operations), [security](guide::security), [performance](guide::performance).
+//!   [deployment](guide::deployment), [operations](guide::operations), [security](guide::security),
+//!   [performance](guide::performance).
 //!
 //! # Features
 //!

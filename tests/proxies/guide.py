@@ -10,7 +10,8 @@ sys.path.append(str(ROOT / "tests" / "slow"))
 from links import Failed
 
 PAGE = ROOT / "docs" / "deployment.md"
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+TEXT = PAGE.read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 
 
 def block(language, mark):
@@ -24,6 +25,13 @@ def block(language, mark):
 def lines(language, mark):
     """The lines of a block that replaces others, without the end of its last line."""
     return block(language, mark).rstrip("\n")
+
+
+def inline(line):
+    """A line that the guide has within a sentence."""
+    if f"`{line}`" not in TEXT:
+        raise Failed(f"{PAGE.name} has no `{line}`")
+    return line
 
 
 def replace(text, changes):

@@ -57,6 +57,16 @@ def start(command, **arguments):
     return process
 
 
+def dial(address, source):
+    connection = socket.socket()
+    # IP_BIND_ADDRESS_NO_PORT: the system chooses the port when it knows both addresses, so that no port is taken from others.
+    connection.setsockopt(socket.IPPROTO_IP, 24, 1)
+    connection.settimeout(10)
+    connection.bind((source, 0))
+    connection.connect(address)
+    return connection
+
+
 class Setting:
     """The processes of one scenario, and a folder for their files."""
 
@@ -118,6 +128,13 @@ class Server:
         """Waits for a line that begins so."""
         wait_until(lambda: any(printed.startswith(line) for printed in self.lines()), f"the server prints {line!r}", within)
 
+    def count_sockets(self):
+        count = 0
+        for file in pathlib.Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                count += os.readlink(file).startswith("socket:")
+        return count
+
     def stop(self):
         """Ends the server gracefully."""
         self.process.terminate()
@@ -130,7 +147,7 @@ class Server:
 
     def connect(self, source=CLIENT):
         host, port = self.address.split(":")
-        return socket.create_connection((host, int(port)), 10, (source, 0))
+        return dial((host, int(port)), source)
 
 
 class Proxy:
@@ -164,7 +181,7 @@ class Proxy:
         return ssl.create_default_context(cafile=self.certificates / "fullchain.pem")
 
     def connect(self, source=CLIENT):
-        connection = socket.create_connection(("127.0.0.1", self.port), 10, (source, 0))
+        connection = dial(("127.0.0.1", self.port), source)
         return self.context().wrap_socket(connection, server_hostname=NAME)
 
     def host(self):
@@ -264,4 +281,11 @@ class HAProxy(Proxy):
         return ["haproxy", "-W", "-f", self.folder / "haproxy.cfg"]
 
     def reload(self):
-        self.signal(signal.SIGUSR2)
+        """A master that has just started can miss the signal."""
+        forked = lambda: self.log.read_text().count("New worker")
+        before = forked()
+        for _ in range(5):
+            self.signal(signal.SIGUSR2)
+            with contextlib.suppress(Failed):
+                return wait_until(lambda: forked() > before, "HAProxy reloads", 3)
+        raise Failed("HAProxy does not reload")

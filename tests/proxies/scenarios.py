@@ -7,14 +7,16 @@ import pathlib
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import threading
 import time
 
 import guide
+import links
 from guide import Failed
 from peers import BINARY, CLOSE, PING, TEXT, Http, WebSocket
-from processes import CLIENT, NAME, HAProxy, Nginx, ask, free_port, wait_until
+from processes import CLIENT, NAME, HAProxy, Nginx, ask, free_port, kill, wait_until
 
 TRUSTED = "x_forwarded_for=127.0.0.1"
 SCENARIOS = {}
@@ -88,6 +90,9 @@ def of_global(line):
 
 def both(nginx, haproxy):
     return lambda proxy: nginx if proxy is Nginx else haproxy
+
+
+WITHOUT_CHECKS = both([], [(" check\n", "\n"), ("    option httpchk GET /health\n", "")])
 
 
 @scenario(Nginx, HAProxy)
@@ -191,19 +196,21 @@ def addresses_of_clients(proxy, setting):
     equal((status, body), (200, b"127.0.0.3 http a"), "the client past the proxy")
 
 
+FORWARDED = both(
+    [
+        ("        proxy_set_header X-Forwarded-For   $proxy_add_x_forwarded_for;\n", guide.block("nginx", "Forwarded \"for")),
+        ("        proxy_set_header X-Forwarded-Proto $scheme;\n", ""),
+    ],
+    [
+        ("    option forwardfor\n", ""),
+        ("    http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]\n", guide.block("haproxy", "set-header Forwarded")),
+    ],
+)
+
+
 @scenario(Nginx, HAProxy)
 def addresses_in_forwarded(proxy, setting):
-    changes = both(
-        [
-            ("        proxy_set_header X-Forwarded-For   $proxy_add_x_forwarded_for;\n", guide.block("nginx", "Forwarded \"for")),
-            ("        proxy_set_header X-Forwarded-Proto $scheme;\n", ""),
-        ],
-        [
-            ("    option forwardfor\n", ""),
-            ("    http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]\n", guide.block("haproxy", "set-header Forwarded")),
-        ],
-    )(proxy)
-    front = proxy(setting, setting.server("forwarded=127.0.0.1"), changes)
+    front = proxy(setting, setting.server("forwarded=127.0.0.1"), FORWARDED(proxy))
     expected = f"{CLIENT} https {NAME}:{front.port}"
     for forged in ("for=6.6.6.6;proto=http;host=evil.example", 'for="', "\\"):
         equal(front.get("/", f"Forwarded: {forged}", "X-Forwarded-For: 6.6.6.6"), expected, f"the client with {forged}")
@@ -239,15 +246,18 @@ def origins_with_another_host(proxy, setting):
 
 @scenario(Nginx)
 def missing_upgrade(proxy, setting):
-    for line, cause in (
-        ("        proxy_http_version 1.1;\n", '{"http_1_0": 1}'),
-        ("        proxy_set_header Connection        $connection_upgrade;\n", '{"connection_header": 1}'),
-        ("        proxy_set_header Upgrade           $http_upgrade;\n", "{}"),
+    version = "        proxy_http_version 1.1;\n"
+    connection = "        proxy_set_header Connection        $connection_upgrade;\n"
+    upgrade = "        proxy_set_header Upgrade           $http_upgrade;\n"
+    for lines, status, cause in (
+        ([version, connection, upgrade], 200, '{"http_1_0": 1}'),
+        ([version], 200, '{"http_1_0": 1}'),
+        ([connection, upgrade], 200, '{"connection_header": 1}'),
+        ([connection], 200, '{"connection_header": 1}'),
+        ([upgrade], 400, "{}"),
     ):
-        server = setting.server(TRUSTED)
-        front = proxy(setting, server, [(line, "")])
-        equal(front.refused()[0], 200, f"the response without {line.split()[0:2]}")
-        equal(front.get("/stats"), cause, f"not_upgraded without {line.split()[0:2]}")
+        front = proxy(setting, setting.server(TRUSTED), [(line, "") for line in lines])
+        equal((front.refused()[0], front.get("/stats")), (status, cause), f"the response and `not_upgraded` without {lines}")
 
 
 @scenario(Nginx)
@@ -339,12 +349,14 @@ class Client(threading.Thread):
         return f"{self.count} requests"
 
 
-def two_servers(proxy, setting, *options):
+def two_servers(proxy, setting, *options, more=()):
+    """`more`: changes to the guide's configuration of two servers."""
     first, second = setting.server(TRUSTED, *options), setting.server(TRUSTED, *options)
     changes = both(
         [(text_of_upstream(), guide.block("nginx", ":8001"))],
         [(text_of_backend(), guide.block("haproxy", ":8001"))],
     )(proxy)
+    changes += more
     return first, second, proxy(setting, {"127.0.0.1:8000": first.address, "127.0.0.1:8001": second.address}, changes)
 
 
@@ -407,6 +419,41 @@ def rolling_restart(proxy, setting):
 
 
 @scenario(Nginx, HAProxy)
+def one_server_for_each_path(proxy, setting):
+    line = both(("upstream chat {\n", f"upstream chat {{\n    {guide.inline('hash $uri;')}\n"),
+                ("\nbackend chat\n", f"\nbackend chat\n    {guide.inline('balance uri')}\n"))(proxy)
+    first, second, front = two_servers(proxy, setting, more=[line])
+    for number in range(8):
+        for _ in range(3):
+            peer = front.websocket(path=f"/{number}")
+            peer.send(CLOSE, struct.pack("!H", 4000 + number))
+            peer.next()
+    is_whole = lambda: sum(len(server.lines()) - 1 for server in (first, second)) == 24
+    wait_until(is_whole, "all are closed")
+    counts = [[server.lines().count(f"close {4000 + number} ") for number in range(8)] for server in (first, second)]
+    if any(count not in (0, 3) for server in counts for count in server) or 24 in map(sum, counts):
+        raise Failed(f"the connections of the paths are {counts}")
+
+
+@scenario(Nginx, HAProxy)
+def clients_by_ipv6(proxy, setting):
+    port = free_port()
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", port))
+        except OSError as error:
+            return f"left out: {error}"
+    line = both(("    listen 443 ssl;\n", f"    listen 443 ssl;\n    listen [::1]:{port} ssl;\n"),
+                ("    bind :80\n", f"    bind :80\n    bind ::1:{port} ssl crt /etc/haproxy/chat.pem\n"))(proxy)
+    for options, changes in ((TRUSTED, []), ("forwarded=127.0.0.1", FORWARDED(proxy))):
+        front = proxy(setting, setting.server(options), [line, *changes])
+        with socket.create_connection(("::1", port)) as connection:
+            http = Http(front.context().wrap_socket(connection, server_hostname=NAME))
+            equal(ask(http, "GET", "/", f"Host: {NAME}")[2].decode(), f"::1 https {NAME}", f"the client with {options}")
+        kill(front.process)
+
+
+@scenario(Nginx, HAProxy)
 def crash_of_one_server(proxy, setting):
     first, _, front = two_servers(proxy, setting)
     client = Client(front)
@@ -435,8 +482,7 @@ def socket_activation(proxy, setting):
         address = "127.0.0.1:%d" % listener.getsockname()[1]
         server = setting.server(TRUSTED, address=address, passed_on=listener)
         # HAProxy without a health check, as the guide says.
-        changes = both([], [(" check\n", "\n"), ("    option httpchk GET /health\n", "")])(proxy)
-        front = proxy(setting, server, changes)
+        front = proxy(setting, server, WITHOUT_CHECKS(proxy))
         peer, client = front.websocket(), Client(front)
         for _ in range(3):
             server.process.terminate()
@@ -480,10 +526,10 @@ def reload(proxy, setting):
 def reload_with_a_limit(proxy, setting):
     server = setting.server(TRUSTED)
     if proxy is Nginx:
-        limit = guide.replace("worker_shutdown_timeout 1h;", [("1h", "1s")])
+        limit = guide.inline("worker_shutdown_timeout 1h;").replace("1h", "1s")
         front = proxy(setting, server, more=f"events {{ worker_connections 768; }}\n{limit}")
     else:
-        front = proxy(setting, server, [of_global("hard-stop-after 1s")])
+        front = proxy(setting, server, [of_global(guide.inline("hard-stop-after 1h").replace("1h", "1s"))])
     peer = front.websocket()
     echo(peer)
     front.reload()
@@ -505,24 +551,41 @@ def large_bodies(proxy, setting):
         equal(front.request("POST", "/size", body=bytes(2_000_000))[2], b"2000000", "the response to 2 MB")
 
 
-@scenario(Nginx)
+@scenario(Nginx, HAProxy)
+def unused_connections(proxy, setting):
+    """The proxy closes them before the server's default of 30 s."""
+    server = setting.server(TRUSTED, "keep_alive_timeout=300000")
+    before, front = server.count_sockets(), proxy(setting, server, WITHOUT_CHECKS(proxy))
+    http = Http(front.connect())
+    ask(http, "GET", "/", front.host())
+    wait_until(lambda: server.count_sockets() == before, "the end of the unused connection", 25)
+
+
+def race(front, pause):
+    """The status of a request that the proxy reads when the server has closed the connection of the request before. The proxy
+    is stopped meanwhile."""
+    http = Http(front.connect())
+    equal(ask(http, "POST", "/size", front.host(), body=b"1")[0], 200, "the first response")
+    (worker,) = front.workers()
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        http.write(f"POST /size HTTP/1.1\r\n{front.host()}\r\nContent-Length: 1\r\n\r\n1".encode())
+        time.sleep(pause)
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    return int(http.until(b"\r\n").split()[1])
+
+
+@scenario(Nginx, HAProxy)
 def keep_alive_race(proxy, setting):
-    """A request that the proxy sends while the server closes the connection, reproduced by stopping the proxy for a moment."""
-
-    def race(front, pause):
-        http = Http(front.connect())
-        equal(ask(http, "POST", "/size", front.host(), body=b"1")[0], 200, "the first response")
-        (worker,) = front.workers()
-        os.kill(worker, signal.SIGSTOP)
-        try:
-            http.write(f"POST /size HTTP/1.1\r\n{front.host()}\r\nContent-Length: 1\r\n\r\n1".encode())
-            time.sleep(pause)
-        finally:
-            os.kill(worker, signal.SIGCONT)
-        return int(http.until(b"\r\n").split()[1])
-
-    front = proxy(setting, setting.server(TRUSTED, "keep_alive_timeout=500"))
+    short = setting.server(TRUSTED, "keep_alive_timeout=500")
+    if proxy is HAProxy:
+        # Without `option http-server-close` it depends on the moment.
+        return equal(race(proxy(setting, short), 1.5), 200, "the response")
+    front = proxy(setting, short)
     equal(race(front, 1.5), 502, "the response after the server's timeout")
+    if "upstream prematurely closed connection" not in front.log.read_text():
+        raise Failed(f"nginx's log has another line: {front.log.read_text()}")
     front = proxy(setting, setting.server(TRUSTED), [("keepalive_timeout 20s", "keepalive_timeout 1s")])
     equal(race(front, 1.5), 200, "the response after nginx's timeout")
 
@@ -531,8 +594,7 @@ def keep_alive_race(proxy, setting):
 def descriptors_of_the_server(proxy, setting):
     # 200 less 64.
     server = setting.server(TRUSTED, files=200)
-    changes = both([], [("    option httpchk GET /health\n", ""), (" check\n", "\n")])(proxy)
-    front = proxy(setting, server, changes)
+    front = proxy(setting, server, WITHOUT_CHECKS(proxy))
     peers = [front.websocket() for _ in range(136)]
     status, fields, _ = front.refused()
     equal((status, "retry-after" in fields), (503, True), "the response to one too many")
@@ -591,18 +653,65 @@ def limit_for_each_client(proxy, setting):
     echo(front.websocket(source="127.0.0.12"))
 
 
-@scenario(Nginx)
-def several_addresses(proxy, setting):
+def two_addresses(proxy, setting):
+    """The server of the guide with two addresses, each of which has its own ports."""
     port = free_port()
     server = setting.server(TRUSTED, address=f"0.0.0.0:{port}")
     servers = {f"127.0.0.{number}:8000": f"127.0.0.{number}:{port}" for number in (1, 2)}
-    front = proxy(setting, servers, [(proxy.SERVER, guide.lines("nginx", "127.0.0.2:8000"))])
+    lines = both(guide.lines("nginx", "127.0.0.2:8000"), guide.lines("haproxy", "127.0.0.2:8000"))(proxy)
+    return server, proxy(setting, servers, [(proxy.SERVER, lines)])
+
+
+@scenario(Nginx, HAProxy)
+def several_addresses(proxy, setting):
+    _, front = two_addresses(proxy, setting)
     for _ in range(4):
         equal(front.get("/"), f"{CLIENT} https {NAME}:{front.port}", "the client")
     peers = [front.websocket() for _ in range(4)]
     for peer in peers:
         echo(peer)
-    server.stop()
+
+
+def use_up_ports(proxy, setting):
+    """A network namespace with ten ports for connections."""
+    links.unshare()
+    links.run("ip", ["link set lo up"])
+    subprocess.run(["sh", "-c", "echo 40000 40009 > /proc/sys/net/ipv4/ip_local_port_range"], check=True)
+    front = proxy(setting, setting.server(TRUSTED))
+    held = []
+    with contextlib.suppress(Failed):
+        while len(held) < 20:
+            held.append(front.websocket(source=f"127.0.1.{len(held) + 1}"))
+    if not 7 <= len(held) <= 10:
+        raise Failed(f"{len(held)} WebSockets with ten ports")
+    equal(front.refused(source="127.0.2.1")[0], both(502, 503)(proxy), "the response without a port")
+    if proxy is Nginx:
+        wait_until(lambda: "99: Cannot assign requested address" in front.log.read_text(), "the line in nginx's log")
+    echo(held[0])
+    _, front = two_addresses(proxy, setting)
+    held = [front.websocket(source=f"127.0.3.{number}") for number in range(1, 15)]
+    for peer in held:
+        echo(peer)
+
+
+@scenario(Nginx, HAProxy)
+def ports_of_the_proxy(proxy, setting):
+    if missing := links.namespaces_missing():
+        return f"left out: {missing}"
+    failure = []
+
+    def attempt():
+        try:
+            use_up_ports(proxy, setting)
+        except Exception as error:
+            failure.append(error)
+
+    # A namespace belongs to a thread.
+    thread = threading.Thread(target=attempt)
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]
 
 
 @plain
