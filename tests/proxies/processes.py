@@ -13,6 +13,7 @@ import threading
 import time
 
 import guide
+import links
 from guide import Failed
 from peers import HANDSHAKE, Http, WebSocket
 
@@ -129,11 +130,7 @@ class Server:
         wait_until(lambda: any(printed.startswith(line) for printed in self.lines()), f"the server prints {line!r}", within)
 
     def count_sockets(self):
-        count = 0
-        for file in pathlib.Path(f"/proc/{self.process.pid}/fd").iterdir():
-            with contextlib.suppress(FileNotFoundError):
-                count += os.readlink(file).startswith("socket:")
-        return count
+        return links.count_sockets(self.process.pid)
 
     def stop(self):
         """Ends the server gracefully."""
