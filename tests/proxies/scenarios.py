@@ -217,6 +217,14 @@ def addresses_in_forwarded(proxy, setting):
 
 
 @scenario(Nginx, HAProxy)
+def addresses_that_the_proxy_passes_on(proxy, setting):
+    """A proxy that does not write the header passes on the client's."""
+    line = both("        proxy_set_header X-Forwarded-For   $proxy_add_x_forwarded_for;\n", "    option forwardfor\n")(proxy)
+    front = proxy(setting, setting.server(TRUSTED), [(line, "")])
+    equal(front.get("/", "X-Forwarded-For: 6.6.6.6").split()[0], "6.6.6.6", "the forged address")
+
+
+@scenario(Nginx, HAProxy)
 def trust_in_everybody(proxy, setting):
     front = proxy(setting, setting.server("x_forwarded_for=0.0.0.0/0"))
     equal(front.get("/", "X-Forwarded-For: 6.6.6.6").split()[0], "6.6.6.6", "the forged address")
@@ -372,16 +380,23 @@ def text_of_backend():
 
 @scenario(Nginx, HAProxy)
 def rolling_restart(proxy, setting):
-    first, second, front = two_servers(proxy, setting, "drain=3500")
+    first, second, front = two_servers(proxy, setting, "drain=5000")
     peers = [front.websocket() for _ in range(8)]
     client = Client(front)
-    for server in (first, second):
+    for server, other in ((first, second), (second, first)):
         server.process.terminate()
-        # Both the server and its WebSockets go on for the time.
-        time.sleep(1)
+        # The server and its WebSockets go on until `close`.
+        time.sleep(3.2)
         equal(server.process.poll(), None, "the state of a server that ends")
         for peer in peers:
             echo(peer)
+        if proxy is HAProxy:
+            # It has seen the 503 of `/health`, so that new clients get the other server.
+            for _ in range(4):
+                peer = front.websocket()
+                peer.send(CLOSE, b"\x0f\xa5")
+                peer.next()
+            wait_until(lambda: other.lines().count("close 4005 ") == 4, "the other server serves new clients")
         # Clients that reconnect are served by the other server.
         others = []
         wait_for_end = threading.Thread(target=server.process.wait)
@@ -558,7 +573,7 @@ def unused_connections(proxy, setting):
     before, front = server.count_sockets(), proxy(setting, server, WITHOUT_CHECKS(proxy))
     http = Http(front.connect())
     ask(http, "GET", "/", front.host())
-    wait_until(lambda: server.count_sockets() == before, "the end of the unused connection", 25)
+    wait_until(lambda: server.count_sockets() == before, "the end of the unused connection", both(25, 2)(proxy))
 
 
 def race(front, pause):
