@@ -20,7 +20,7 @@ pub mod events {}
 pub mod client {}
 
 #[cfg(feature = "__tls")]
-#[doc = "[security-behind-a-proxy]: crate::guide::security#behind-a-proxy"]
+#[doc = "[deployment]: crate::guide::deployment"]
 #[doc = ""]
 #[doc = include_str!("../docs/tls.md")]
 pub mod tls {}
@@ -29,12 +29,22 @@ pub mod tls {}
 #[doc = include_str!("../docs/testing.md")]
 pub mod testing {}
 
-#[doc = "[security-behind-a-proxy]: crate::guide::security#behind-a-proxy"]
+#[doc = "[operations-shutdown]: crate::guide::operations#shutdown"]
+#[cfg_attr(feature = "__tls", doc = "[tls]: crate::guide::tls")]
+#[doc = ""]
+#[doc = include_str!("../docs/deployment.md")]
+pub mod deployment {}
+
+#[doc = "[deployment-several-servers-and-restarts]: crate::guide::deployment#several-servers-and-restarts"]
+#[doc = "[deployment-the-clients-address]: crate::guide::deployment#the-clients-address"]
+#[doc = "[deployment-what-goes-wrong]: crate::guide::deployment#what-goes-wrong"]
 #[doc = ""]
 #[doc = include_str!("../docs/operations.md")]
 pub mod operations {}
 
 #[doc = "[architecture-tests]: crate::guide::architecture#tests"]
+#[doc = "[deployment-the-clients-address]: crate::guide::deployment#the-clients-address"]
+#[doc = "[deployment-unix-sockets]: crate::guide::deployment#unix-sockets"]
 #[cfg_attr(feature = "__tls", doc = "[tls]: crate::guide::tls")]
 #[doc = ""]
 #[doc = include_str!("../docs/security.md")]

@@ -27,7 +27,7 @@
 //! * **Errors**: [`errors`] has the error types of each layer; [`Error`] is their union, for `?` in
 //!   `main`.
 //! * **RFC 6455 without I/O**: [`protocol`], for programs with their own I/O.
-//! * **Guides**: [porting](guide::porting) an app from PHP, [events](guide::events),
+//! * **Guides**: [porting](guide::porting) an app from PHP, [events](guide::events), [deployment](guide::deployment),
 //!   [operations](guide::operations), [security](guide::security), [performance](guide::performance).
 #![cfg_attr(
     feature = "testing",

@@ -71,6 +71,16 @@ def enter(namespace):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
+def count_sockets(pid):
+    """How many descriptors of a process are sockets."""
+    folder = f"/proc/{pid}/fd"
+    count = 0
+    for name in os.listdir(folder):
+        with contextlib.suppress(FileNotFoundError):
+            count += os.readlink(f"{folder}/{name}").startswith("socket:")
+    return count
+
+
 class Server:
     """A process of `server.rs`, and what it has printed."""
 
@@ -125,12 +135,7 @@ class Server:
         return [line for _, line in self.lines]
 
     def count_sockets(self):
-        folder = f"/proc/{self.process.pid}/fd"
-        count = 0
-        for name in os.listdir(folder):
-            with contextlib.suppress(FileNotFoundError):
-                count += os.readlink(f"{folder}/{name}").startswith("socket:")
-        return count
+        return count_sockets(self.process.pid)
 
     def settle(self, within):
         """Waits until the server has closed the sockets of all connections."""

@@ -11,6 +11,12 @@ from links import Failed
 
 CYCLE = bytes(range(ord("!"), ord("!") + 89))
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
+HANDSHAKE = (
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
 # Nothing comes for so long, of a server that is to send: more than any pause that a scenario makes.
 SILENCE = 60
 
@@ -101,14 +107,11 @@ class Peer:
 class WebSocket(Peer):
     """Answers each ping when it has read it, or `pong_after` seconds later."""
 
-    def __init__(self, connection, path="/peer", pace=None, pong_after=0):
+    def __init__(self, connection, path="/peer", pace=None, pong_after=0, headers=("Host: server",)):
         super().__init__(connection, pace)
         self.pong_after, self.pings, self.is_closing = pong_after, 0, False
         self.sending = threading.Lock()
-        self.write(
-            f"GET {path} HTTP/1.1\r\nHost: server\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
-        )
+        self.write("\r\n".join([f"GET {path} HTTP/1.1", *headers, *HANDSHAKE, "", ""]).encode())
         head = self.until(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1.1 101 "):
             raise Failed(f"the handshake was answered with {head}")
@@ -116,7 +119,10 @@ class WebSocket(Peer):
     def send(self, opcode, data=b""):
         key = os.urandom(4)
         masked = bytes(byte ^ key[at % 4] for at, byte in enumerate(data))
-        length = bytes([0x80 | len(data)]) if len(data) < 126 else struct.pack("!BH", 0xFE, len(data))
+        if len(data) < 126:
+            length = bytes([0x80 | len(data)])
+        else:
+            length = struct.pack("!BH", 0xFE, len(data)) if len(data) < 1 << 16 else struct.pack("!BQ", 0xFF, len(data))
         with self.sending:
             self.is_closing |= opcode == CLOSE
             self.write(bytes([0x80 | opcode]) + length + key + masked)
