@@ -118,7 +118,7 @@ async fn people_and_rooms_are_live_lists() {
     assert_eq!(ann.next("rooms").await["names"], json!(["cake", "tea"]));
     drop(ben);
     assert_eq!(ann.next("rooms").await["names"], json!(["tea"]));
-    // The same room with another name.
+    // Ann enters her room again, with another name.
     ann.send(json!({"type": "join", "room": "tea", "name": "Anna"})).await;
     assert_eq!(ann.next("joined").await["name"], "Anna");
     assert_eq!(ann.next("people").await["names"], json!(["Anna"]));

@@ -318,6 +318,7 @@ function showMessage(item) {
     element("p", { className: "state", hidden: true }),
   );
   item.element.classList.toggle("mine", isMine);
+  item.element.onanimationend = () => item.element.classList.remove("arrived");
   room.items.set(item.id, item);
   place(item);
   if (!isMine && (document.hidden || !stick)) {
@@ -401,10 +402,11 @@ function showEmpty() {
   }
 }
 
-/** Changes the log without a word to screen readers, which would read out the whole history. */
+/** Changes the log without motion, and without a word to screen readers, which would read out the whole history. */
 function quietly(change) {
   log.setAttribute("aria-live", "off");
   change();
+  log.querySelectorAll(".arrived").forEach((li) => li.classList.remove("arrived"));
   setTimeout(() => log.setAttribute("aria-live", "polite"), 500);
 }
 

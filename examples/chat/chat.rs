@@ -8,7 +8,7 @@
 //!   and leaves the room before it. With `since` only later messages are sent. It is optional.
 //! * `{"type": "say", "id": "c0ffee…", "text": "Hello"}` sends a message to the room. The page chooses a random id. A
 //!   repeated id is not sent to the room again, so a page may repeat a message after a lost connection.
-//! * `{"type": "typing"}` is sent at most every few seconds while somebody types.
+//! * `{"type": "typing"}` is sent every few seconds while the user types.
 //!
 //! The server sends:
 //!
@@ -16,10 +16,10 @@
 //! * `{"type": "joined", "room": "tea", "name": "Ann", "history": "5f…", "number": 14, "resumed": true, "missed": 0,
 //!   "messages": […]}` answers `join`. `number` is the number of the room's last message. `resumed` says whether `since`
 //!   is a position in this history. If it is, `missed` counts the messages after it that are no longer kept.
-//! * `{"type": "people", "names": ["Ann", "Ben"]}` when somebody enters or leaves the room.
+//! * `{"type": "people", "names": ["Ann", "Ben"]}` when a member enters or leaves the room.
 //! * `{"type": "message", "number": 13, "id": "c0ffee…", "name": "Ann", "text": "Hello", "time": 1735689600000}` is a
 //!   message of the room. Its sender gets it too, as the acknowledgement.
-//! * `{"type": "typing", "name": "Ann"}` while somebody else types.
+//! * `{"type": "typing", "name": "Ann"}` while another member types.
 //! * `{"type": "error", "code": "text", "text": "…", "id": "c0ffee…"}` answers a command that was refused. The connection
 //!   stays open. `id` is that of the refused `say`, or null.
 

@@ -230,14 +230,14 @@ main(async () => {
   // Pages that look as if people used them.
   const lines = [
     ["Mara", "Morning! The new sensors are on the roof."],
-    ["Jonas", "Nice. Do they report every second?"],
+    ["Tom", "Nice. Do they report every second?"],
     ["Mara", "Every two. That is 14,000 messages an hour, and the server is bored."],
-    ["Ines", "I have opened a dashboard on my phone, on the train. It lost the connection in each tunnel and came back without me."],
+    ["Lea", "I have opened a dashboard on my phone, on the train. It lost the connection in each tunnel and came back without me."],
     ["Mara", "And what you wrote in the tunnel?"],
-    ["Ines", "Was sent when it was back. Once."],
+    ["Lea", "Was sent when it was back. Once."],
   ];
   const crew = new Map();
-  for (const who of ["Mara", "Jonas", "Ines"]) {
+  for (const who of ["Mara", "Tom", "Lea"]) {
     crew.set(who, await open(`?room=rooftop&name=${who}`));
     await connected(crew.get(who));
   }
@@ -248,7 +248,7 @@ main(async () => {
     await eventually(async () => (await texts(crew.get("Mara"))).at(-1), text);
   }
 
-  const answers = ["Then it is ready to be shown.", "On the phone as well.", "At night too.", "And in bed."];
+  const answers = ["Then it is ready to be shown.", "It fits on the phone.", "And it is dark at night.", "Good night."];
   const appearances = { light: { colorScheme: "light" }, dark: { colorScheme: "dark" } };
   const axe = fs.readFileSync(path.join(path.dirname(process.argv[1]), "node_modules", "axe-core", "axe.min.js"), "utf8");
   for (const [appearance, options] of Object.entries(appearances)) {
@@ -274,8 +274,8 @@ main(async () => {
         await connected(page);
         await say(page, answers.shift());
         await eventually(() => page.locator(".mine[data-state=sent]").count(), 1);
-        await crew.get("Jonas").locator("#text").pressSequentially("Yes", { delay: 1 });
-        await eventually(() => page.textContent("#typing"), "\u2068Jonas\u2069 is typing…");
+        await crew.get("Tom").locator("#text").pressSequentially("Yes", { delay: 1 });
+        await eventually(() => page.textContent("#typing"), "\u2068Tom\u2069 is typing…");
         await sleep(300);
         await shot("chat");
         await inspect("the messages");
@@ -286,7 +286,11 @@ main(async () => {
           await inspect("the menu");
           await page.keyboard.press("Escape");
           assert(!(await page.locator("#people").isVisible()));
+          await page.locator("#menu").tap();
+          await page.getByRole("button", { name: "garden" }).tap();
+          await connected(page);
           await say(page, "w".repeat(200));
+          await sleep(300);
           await inspect("a long word");
           // With the keyboard on the screen.
           await page.setViewportSize({ width: 360, height: 300 });
@@ -299,7 +303,7 @@ main(async () => {
         }
       });
       await page.context().close();
-      await crew.get("Jonas").fill("#text", "");
+      await crew.get("Tom").fill("#text", "");
     }
   }
 
@@ -347,12 +351,12 @@ main(async () => {
   });
 
   await check("one picture shows both", async () => {
-    const page = await (await chromium.newContext({ viewport: { width: 1280, height: 880 } })).newPage();
+    const page = await (await chromium.newContext({ viewport: { width: 1400, height: 850 } })).newPage();
     const image = (name) => `data:image/png;base64,${fs.readFileSync(path.join(SCREENSHOTS, `${name}.png`), "base64")}`;
     await page.setContent(`<body style="margin:0;background:#dcdad4">
       <style>img { position: absolute; border-radius: 12px; box-shadow: 0 12px 40px #0003 }</style>
-      <img src="${image("chat-desktop-light")}" style="left:36px;top:36px;width:1080px">
-      <img src="${image("chat-phone-dark")}" style="left:896px;top:124px;width:348px;border-radius:28px">`);
+      <img src="${image("chat-desktop-light")}" style="left:40px;top:40px;width:1080px">
+      <img src="${image("chat-phone-dark")}" style="left:1050px;top:150px;width:310px;border-radius:24px">`);
     await page.screenshot({ path: path.join(SCREENSHOTS, "chat.png") });
   });
 

@@ -32,10 +32,21 @@ export async function main(run) {
     failed += 1;
     console.log(error);
   }
-  for (const end of ends.reverse()) {
+  await finish();
+}
+
+async function finish() {
+  for (const end of ends.splice(0).reverse()) {
     await end();
   }
   process.exit(failed === 0 ? 0 : 1);
+}
+
+for (const signal of ["SIGINT", "SIGTERM"]) {
+  process.on(signal, () => {
+    failed += 1;
+    finish();
+  });
 }
 
 /** Waits until the values are equal. */
@@ -113,7 +124,7 @@ export async function link(to) {
 
 export async function browser() {
   const args = process.getuid() === 0 ? ["--no-sandbox"] : [];
-  const launched = await chromium.launch({ executablePath: "/usr/bin/chromium", args, env: process.env });
+  const launched = await chromium.launch({ executablePath: "/usr/bin/chromium", args, handleSIGINT: false, handleSIGTERM: false });
   ends.push(() => launched.close());
   return launched;
 }

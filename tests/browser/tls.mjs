@@ -33,7 +33,18 @@ main(async () => {
     assert.deepEqual(echoed, { text: "grüße 👋", isEqual: true, code: 4001, reason: "enough", wasClean: true });
   });
 
-  await check("a certificate of another authority is refused", async () => {
+  await check("a close code of the server arrives: a message that is too large fails the connection with 1009", async () => {
+    const closed = await page.evaluate(async () => {
+      const socket = new WebSocket("wss://localhost:8443/");
+      await new Promise((resolve) => (socket.onopen = resolve));
+      socket.send(new Uint8Array(1_048_577));
+      const { code, wasClean } = await new Promise((resolve) => (socket.onclose = resolve));
+      return { code, wasClean };
+    });
+    assert.deepEqual(closed, { code: 1009, wasClean: true });
+  });
+
+  await check("a certificate of another name is refused", async () => {
     await assert.rejects(page.goto("https://127.0.0.1:8443/"), /ERR_CERT_COMMON_NAME_INVALID/);
   });
 });
