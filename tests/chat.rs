@@ -253,17 +253,23 @@ async fn the_number_of_rooms_and_of_people_in_a_room_is_limited() {
 #[tokio::test(start_paused = true)]
 async fn the_histories_of_the_rooms_that_are_empty_for_longest_are_forgotten() {
     let server = chat::server();
+    let mut other = Page::open(&server).await;
+    let base = other.resume("base", &json!(""), 0).await["history"].clone();
     let mut page = Page::open(&server).await;
     let mut histories = Vec::new();
     for number in 0..=ROOMS {
         page.send(json!({"type": "join", "room": format!("room {number}"), "name": "Ann"})).await;
         histories.push(page.next("joined").await["history"].clone());
     }
-    // The page has left 100 rooms, and each of them is still known. One more makes the first forgotten.
+    // The page has left one room more than are kept, besides the room of the other page. The first are forgotten.
     page.send(json!({"type": "join", "room": "one more", "name": "Ann"})).await;
     page.next("joined").await;
     page.send(json!({"type": "join", "room": "the last", "name": "Ann"})).await;
     page.next("joined").await;
+    // The oldest room has become empty last.
+    other.send(json!({"type": "join", "room": "the last", "name": "Ann"})).await;
+    other.next("joined").await;
+    assert_eq!(other.resume("base", &base, 0).await["resumed"], json!(true));
     for (room, is_known) in [(ROOMS, true), (5, true), (0, false)] {
         let joined = page.resume(&format!("room {room}"), &histories[room], 0).await;
         assert_eq!(joined["resumed"], json!(is_known), "room {room}");
@@ -291,6 +297,13 @@ async fn unknown_commands_are_answered_with_an_error_and_the_connection_stays_op
     }
     page.say("1", "still here").await;
     assert_eq!(page.next("message").await["text"], "still here");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ping_is_answered_outside_of_rooms_too() {
+    let mut page = Page::open(&chat::server()).await;
+    page.send(json!({"type": "ping"})).await;
+    assert_eq!(page.any().await, json!({"type": "pong"}));
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@ const QUEUED = 20; // messages that may wait for the connection
 const FIRST_WAIT = 500, LONGEST_WAIT = 30_000; // milliseconds before the next attempt
 const PATIENCE = 10_000; // milliseconds for an answer, after which the connection counts as lost
 const GOOD = 5_000; // milliseconds after which a connection counts as good: the waits begin anew
+const PROBE = 30_000; // milliseconds after which the page asks whether the connection still works
 
 const $ = (id) => document.getElementById(id);
 const [log, text, announcer, entry] = [$("log"), $("text"), $("announcer"), $("entry")];
@@ -56,6 +57,7 @@ function enter(roomName) {
   room = visited.get(roomName);
   save("localStorage", "room", roomName);
   save("localStorage", "name", name);
+  save("sessionStorage", "name", name);
   history.replaceState(null, "", `?${new URLSearchParams({ room: roomName })}`);
   $("title").textContent = roomName;
   $("my-name").textContent = name;
@@ -77,6 +79,7 @@ function enter(roomName) {
 }
 
 function join() {
+  joins += 1;
   send({ type: "join", room: room.name, name, since: room.since ?? undefined });
   awaitAnswer();
 }
@@ -106,6 +109,7 @@ function showRooms() {
 
 let socket = null;
 let failures = 0;
+let joins = 0; // answers to `join` that are still to come
 let retryTimer, countdown, patience, goodTimer;
 
 function connect() {
@@ -114,6 +118,7 @@ function connect() {
   showStatus("connecting", "Connecting…");
   const current = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/chat`);
   socket = current;
+  joins = 0;
   awaitAnswer();
   current.onopen = () => current === socket && join();
   current.onmessage = (event) => current === socket && receive(JSON.parse(event.data));
@@ -130,6 +135,14 @@ function send(command) {
 function awaitAnswer() {
   clearTimeout(patience);
   patience = setTimeout(lost, PATIENCE);
+}
+
+/** Without it, a page that only reads would not notice that its network has changed. */
+function probe() {
+  if (isJoined && !inFlight) {
+    send({ type: "ping" });
+    awaitAnswer();
+  }
 }
 
 /** Waits a random time, whose limit doubles with each failure: pages that lost their server come back one by one. */
@@ -163,6 +176,7 @@ function connectNow() {
   if (room && !socket) {
     connect();
   }
+  probe();
 }
 
 function showStatus(state, words) {
@@ -184,9 +198,12 @@ const receivers = {
   },
 
   joined(message) {
-    if (message.room !== room.name || message.name !== name) {
+    joins -= 1;
+    if (joins > 0) {
       return; // of a room that the page has left since
     }
+    name = message.name;
+    $("my-name").textContent = name;
     clearTimeout(patience);
     clearTimeout(goodTimer);
     goodTimer = setTimeout(() => (failures = 0), GOOD);
@@ -239,14 +256,23 @@ const receivers = {
     showTyping();
   },
 
+  pong() {
+    if (!inFlight) {
+      clearTimeout(patience);
+    }
+  },
+
   error({ id, text: reason }) {
     const own = room.items.get(id);
     if (own) {
       fail(own, reason);
       sendNext();
     } else if (!isJoined) {
-      clearTimeout(patience);
-      askName(reason);
+      joins -= 1;
+      if (joins === 0) {
+        clearTimeout(patience);
+        askName(reason);
+      }
     }
   },
 };
@@ -515,8 +541,8 @@ $("composer").onsubmit = (event) => {
 };
 
 text.onkeydown = (event) => {
-  // An Enter that ends the composition of a character sends nothing.
-  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+  // An Enter that ends the composition of a character sends nothing. Safari has only the code 229 for it.
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing && event.keyCode !== 229) {
     event.preventDefault();
     $("composer").requestSubmit();
   }
@@ -544,7 +570,7 @@ $("new-room").onsubmit = (event) => {
 
 function askName(reason) {
   $("problem").textContent = reason ? `The server refused this: ${reason}.` : "";
-  $("name").value = name;
+  $("name").value = name || (load("localStorage", "name") ?? "");
   $("room").value = room?.name ?? new URLSearchParams(location.search).get("room") ?? load("localStorage", "room") ?? "lobby";
   if (!entry.open) {
     entry.showModal();
@@ -628,7 +654,9 @@ addEventListener("beforeunload", (event) => {
 // ---------------------------------------------------------------- The beginning
 
 const wanted = new URLSearchParams(location.search);
-name = wanted.get("name")?.trim() || load("localStorage", "name") || "";
+// A page that is loaded again joins at once. A new window asks, and proposes the last name.
+name = wanted.get("name")?.trim() || load("sessionStorage", "name") || "";
+setInterval(probe, PROBE);
 showRooms();
 if (name) {
   enter(wanted.get("room")?.trim() || load("localStorage", "room") || "lobby");

@@ -9,6 +9,7 @@
 //! * `{"type": "say", "id": "c0ffee…", "text": "Hello"}` sends a message to the room. The page chooses a random id. A
 //!   repeated id is not sent to the room again, so a page may repeat a message after a lost connection.
 //! * `{"type": "typing"}` is sent every few seconds while the user types.
+//! * `{"type": "ping"}` asks whether the connection works. A page does not see the pings of the WebSocket protocol.
 //!
 //! The server sends:
 //!
@@ -20,6 +21,7 @@
 //! * `{"type": "message", "number": 13, "id": "c0ffee…", "name": "Ann", "text": "Hello", "time": 1735689600000}` is a
 //!   message of the room. Its sender gets it too, as the acknowledgement.
 //! * `{"type": "typing", "name": "Ann"}` while another member types.
+//! * `{"type": "pong"}` answers `ping`.
 //! * `{"type": "error", "code": "text", "text": "…", "id": "c0ffee…"}` answers a command that was refused. The connection
 //!   stays open. `id` is that of the refused `say`, or null.
 
@@ -35,7 +37,7 @@ use serde_json::json;
 use super::history::{Histories, Position};
 
 /// Maximum number of rooms, and of people in a room.
-pub const ROOMS: usize = 100;
+pub const ROOMS: usize = 50;
 pub const PEOPLE: usize = 100;
 
 /// Maximum lengths in characters.
@@ -58,6 +60,7 @@ enum Command {
     Join { room: String, name: String, since: Option<Position> },
     Say { id: String, text: String },
     Typing,
+    Ping,
 }
 
 /// The user of a connection, attached to it.
@@ -93,9 +96,9 @@ pub fn server() -> HttpServer {
     });
     groups.on("destroy", {
         let (groups, websocket, histories) = (groups.clone(), websocket.clone(), histories.clone());
-        move |_| {
+        move |room| {
             websocket.write_all(rooms(&groups));
-            histories.forget_oldest(&groups);
+            histories.leave(room, &groups);
         }
     });
     websocket.on("connection", move |connection: WebSocketConnection| {
@@ -109,6 +112,10 @@ pub fn server() -> HttpServer {
                     (Some(id), result)
                 }
                 Ok(Command::Typing) => (None, typing(connection)),
+                Ok(Command::Ping) => {
+                    connection.write(json!({"type": "pong"}).to_string());
+                    (None, Ok(()))
+                }
                 Err(error) => (None, Err(("command", error.to_string()))),
             };
             if let Err((code, text)) = result {

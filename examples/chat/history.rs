@@ -25,12 +25,18 @@ struct History {
     id: String,
     last: u64,
     messages: VecDeque<Value>,
-    used: Instant,
+    /// When the last member left.
+    empty_since: Instant,
 }
 
 impl Default for History {
     fn default() -> History {
-        History { id: format!("{:016x}", fastrand::u64(..)), last: 0, messages: VecDeque::new(), used: Instant::now() }
+        History {
+            id: format!("{:016x}", fastrand::u64(..)),
+            last: 0,
+            messages: VecDeque::new(),
+            empty_since: Instant::now(),
+        }
     }
 }
 
@@ -71,7 +77,6 @@ impl Histories {
         let Some(person) = member.get::<Person>() else { return };
         let (mut histories, room) = (self.lock(), room.name().to_string());
         let history = histories.entry(room.clone()).or_default();
-        history.used = Instant::now();
         let since = person.since.as_ref().filter(|since| since.history == history.id && since.number <= history.last);
         let after = since.map_or(0, |since| since.number);
         let unseen = usize::try_from(history.last - after).unwrap_or(usize::MAX);
@@ -83,12 +88,18 @@ impl Histories {
         member.write(joined.to_string());
     }
 
-    /// Bounds the memory: forgets the histories of rooms that have been empty for longest.
-    pub fn forget_oldest(&self, groups: &GroupManager) {
+    /// Keeps the history of a room that has become empty. Bounds the memory: forgets the histories of the rooms that
+    /// have been empty for longest.
+    pub fn leave(&self, room: ConnectionGroup, groups: &GroupManager) {
         let mut histories = self.lock();
+        if let Some(history) = histories.get_mut(room.name().as_str()) {
+            history.empty_since = Instant::now();
+        }
         while histories.len() > ROOMS {
             let empty = histories.iter().filter(|(name, _)| groups.get(name).is_none());
-            let Some(oldest) = empty.min_by_key(|(_, history)| history.used).map(|(name, _)| name.clone()) else { break };
+            let Some(oldest) = empty.min_by_key(|(_, history)| history.empty_since).map(|(name, _)| name.clone()) else {
+                break;
+            };
             histories.remove(&oldest);
         }
     }

@@ -169,6 +169,40 @@ main(async () => {
     }
   });
 
+  await check("a connection that no longer answers is given up and made again", async () => {
+    between.state.isDeaf = true;
+    await say(ben, "unheard");
+    assert.equal(await ann.textContent("#status"), "Connected");
+    // As after a sleep, or a change of the network.
+    await ann.evaluate(() => dispatchEvent(new Event("online")));
+    await eventually(() => ann.getAttribute("#status", "data-state").then((state) => state !== "connected"), true);
+    await mend(ann);
+    await eventually(async () => (await texts(ann)).at(-1), "unheard");
+  });
+
+  await check("a reload keeps the name and the own messages, and a new window asks", async () => {
+    await ben.reload();
+    await connected(ben);
+    assert.equal(await ben.textContent("#my-name"), "Ben");
+    await eventually(() => ben.locator(".mine .text").last().textContent(), "unheard");
+    const second = await ben.context().newPage();
+    await second.goto(`http://127.0.0.1:${port}/`);
+    assert.equal(await second.inputValue("#name"), "Ben");
+    assert(await second.locator("#entry").isVisible());
+    await second.close();
+  });
+
+  await check("a name that the server refuses is asked for again", async () => {
+    const page = await open(`?room=lobby&name=${encodeURIComponent("a\u0007b")}`);
+    await eventually(() => page.textContent("#problem"), "The server refused this: the name contains a control character.");
+    await page.fill("#name", "\u0085Ada\u0085");
+    await page.press("#name", "Enter");
+    await connected(page);
+    assert.equal(await page.textContent("#my-name"), "Ada");
+    assert.equal(await page.locator("#people li", { hasText: "you" }).locator("bdi").textContent(), "Ada");
+    await page.context().close();
+  });
+
   await check("a page that was away for too long says how much it has missed", async () => {
     between.cut();
     await eventually(() => ann.getAttribute("#status", "data-state"), "lost");
