@@ -124,7 +124,7 @@ export async function link(to) {
 
 export async function browser() {
   const args = process.getuid() === 0 ? ["--no-sandbox"] : [];
-  const launched = await chromium.launch({ executablePath: "/usr/bin/chromium", args, handleSIGINT: false, handleSIGTERM: false });
+  const launched = await chromium.launch({ executablePath: process.env.CHROMIUM, args, handleSIGINT: false, handleSIGTERM: false });
   ends.push(() => launched.close());
   return launched;
 }
