@@ -5,13 +5,16 @@
 //! cargo run --features client --example reconnect lobby
 //! ```
 //!
-//! Stop the server and start it again.
+//! Stop the server and start it again. Each time the client joins its room again, and gets the messages that it has
+//! missed. The file `chat/chat.rs` describes the protocol.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use react_websocket::WebSocketConnection;
 use react_websocket::client::{ConnectError, Connector};
 use react_websocket::protocol::close_code;
+use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
@@ -27,11 +30,11 @@ const GOOD: Duration = Duration::from_secs(60);
 #[tokio::main]
 async fn main() -> Result<(), ConnectError> {
     let room = std::env::args().nth(1).unwrap_or_else(|| "lobby".to_owned());
-    let connector = Connector::new();
+    let (connector, position) = (Connector::new(), Position::default());
     let mut failures = 0;
     loop {
         let begun = Instant::now();
-        match visit(&connector, &room).await {
+        match visit(&connector, &room, &position).await {
             Ok(code) if is_final(code) => return Ok(()),
             Ok(_) if begun.elapsed() >= GOOD => failures = 0,
             Ok(_) => {}
@@ -58,20 +61,46 @@ fn is_final(code: u16) -> bool {
     [close_code::PROTOCOL, close_code::INVALID_PAYLOAD, close_code::POLICY].contains(&code)
 }
 
+/// The position in the history of the room: null, or the id of the history and the number of the last message.
+type Position = Arc<Mutex<Value>>;
+
 /// One connection, until its end. Returns the close code.
-async fn visit(connector: &Connector, room: &str) -> Result<u16, ConnectError> {
+async fn visit(connector: &Connector, room: &str, position: &Position) -> Result<u16, ConnectError> {
     let (tell, closed) = oneshot::channel();
-    // The room is part of the URL. To a server that wants to be told, the listener would write it: it is called
-    // each time.
-    let url = format!("ws://127.0.0.1:8000/chat?name=somebody&room={room}");
-    let connecting = connector.connect(url, |connection: WebSocketConnection| {
-        connection.on("text", |text: &str| println!("{text}"));
+    let connecting = connector.connect("ws://127.0.0.1:8000/chat", |connection: WebSocketConnection| {
+        let join = json!({"type": "join", "room": room, "name": "Robin", "since": *lock(position)});
+        connection.write(join.to_string());
+        let position = position.clone();
+        connection.on("text", move |text: &str| receive(text, &position));
         connection.once("close", move |code: u16, reason: &str| {
             println!("closed: {code} {reason}");
             tell.send(code).is_ok()
         });
-        connection.write("I am back");
     });
     connecting.await?;
     Ok(closed.await.unwrap_or(close_code::ABNORMAL))
+}
+
+fn receive(text: &str, position: &Position) -> Result<(), serde_json::Error> {
+    let message: Value = serde_json::from_str(text)?;
+    let print = |message: &Value| {
+        println!("{}: {}", message["name"].as_str().unwrap_or_default(), message["text"].as_str().unwrap_or_default());
+    };
+    match message["type"].as_str() {
+        Some("joined") => {
+            message["messages"].as_array().into_iter().flatten().for_each(print);
+            *lock(position) = json!({"history": message["history"], "number": message["number"]});
+        }
+        Some("message") => {
+            print(&message);
+            lock(position)["number"] = message["number"].clone();
+        }
+        Some("error") => println!("refused: {}", message["text"]),
+        _ => {}
+    }
+    Ok(())
+}
+
+fn lock(position: &Position) -> std::sync::MutexGuard<'_, Value> {
+    position.lock().unwrap_or_else(PoisonError::into_inner)
 }
