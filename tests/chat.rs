@@ -1,6 +1,5 @@
 //! The protocol of the example `chat`, which its `chat.rs` describes.
-
-mod support;
+#![cfg(feature = "testing")]
 
 #[path = "../examples/chat/chat.rs"]
 mod chat;
@@ -9,27 +8,28 @@ mod history;
 
 use chat::{ID, NAME, PEOPLE, RATE, ROOM, ROOMS, TEXT};
 use history::HISTORY;
-use react_websocket::HttpServer;
+use react_websocket::testing::{TestClient, TestConnection};
 use serde_json::{Value, json};
-use support::*;
-use tokio::io::DuplexStream;
-use tokio::time::{Duration, Instant, timeout};
+use tokio::time::{Duration, Instant};
+
+const QUIET: Duration = Duration::from_secs(5);
+
+fn server() -> TestClient {
+    TestClient::new(chat::server())
+}
 
 /// A page that has read the list of rooms at the beginning.
-struct Page(Peer<DuplexStream>);
+struct Page(TestConnection);
 
 impl Page {
-    async fn open(server: &HttpServer) -> Page {
-        let mut page = Page(Peer::serve(server).0);
-        page.0.send(HANDSHAKE.replace("GET / ", "GET /chat ")).await;
-        let head = page.0.head().await;
-        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    async fn open(server: &TestClient) -> Page {
+        let mut page = Page(server.connect("/chat").await);
         page.next("rooms").await;
         page
     }
 
     /// A page that has joined a room.
-    async fn join(server: &HttpServer, room: &str, name: &str) -> Page {
+    async fn join(server: &TestClient, room: &str, name: &str) -> Page {
         let mut page = Page::open(server).await;
         page.send(json!({"type": "join", "room": room, "name": name})).await;
         page.next("joined").await;
@@ -37,7 +37,7 @@ impl Page {
     }
 
     async fn send(&mut self, command: Value) {
-        self.0.send(text(command.to_string())).await;
+        self.0.send_text(command.to_string());
     }
 
     async fn say(&mut self, id: &str, text: &str) {
@@ -45,7 +45,7 @@ impl Page {
     }
 
     async fn any(&mut self) -> Value {
-        serde_json::from_str(&self.0.text().await).expect("JSON")
+        serde_json::from_str(&self.0.next_text().await).expect("JSON")
     }
 
     /// The next message of this type. The messages before it are dropped.
@@ -77,7 +77,7 @@ fn numbers(joined: &Value) -> Vec<u64> {
 }
 
 /// A room with so many messages, of whose members one is returned. Its history is returned too.
-async fn room_with(server: &HttpServer, count: usize) -> (Page, Value) {
+async fn room_with(server: &TestClient, count: usize) -> (Page, Value) {
     let mut page = Page::open(server).await;
     page.send(json!({"type": "join", "room": "tea", "name": "Ben"})).await;
     let history = page.next("joined").await["history"].clone();
@@ -90,7 +90,7 @@ async fn room_with(server: &HttpServer, count: usize) -> (Page, Value) {
 
 #[tokio::test(start_paused = true)]
 async fn all_members_get_a_message_with_its_number_its_id_and_the_name_of_its_sender() {
-    let server = chat::server();
+    let server = server();
     let (mut ann, mut ben) = (Page::join(&server, "tea", "Ann").await, Page::join(&server, "tea", " Ben ").await);
     let mut elsewhere = Page::join(&server, "lobby", "Cleo").await;
     ben.say("1", " <b>Hello</b>\n ").await;
@@ -102,12 +102,12 @@ async fn all_members_get_a_message_with_its_number_its_id_and_the_name_of_its_se
         assert_eq!(message, expected);
     }
     elsewhere.next("people").await;
-    assert!(timeout(Duration::from_secs(5), elsewhere.any()).await.is_err(), "another room");
+    elsewhere.0.expect_silence(QUIET).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn people_and_rooms_are_live_lists() {
-    let server = chat::server();
+    let server = server();
     let mut ann = Page::join(&server, "tea", "Ann").await;
     assert_eq!(ann.next("people").await["names"], json!(["Ann"]));
     let mut ben = Page::join(&server, "tea", "Ben").await;
@@ -126,18 +126,18 @@ async fn people_and_rooms_are_live_lists() {
 
 #[tokio::test(start_paused = true)]
 async fn typing_is_sent_to_the_other_members() {
-    let server = chat::server();
+    let server = server();
     let (mut ann, mut ben) = (Page::join(&server, "tea", "Ann").await, Page::join(&server, "tea", "Ben").await);
     ann.next("people").await;
     ann.next("people").await;
     ann.send(json!({"type": "typing"})).await;
     assert_eq!(ben.next("typing").await, json!({"type": "typing", "name": "Ann"}));
-    assert!(timeout(Duration::from_secs(5), ann.any()).await.is_err());
+    ann.0.expect_silence(QUIET).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_new_member_gets_the_last_messages_of_the_room() {
-    let server = chat::server();
+    let server = server();
     let (ben, _) = room_with(&server, HISTORY + 3).await;
     let mut ann = Page::open(&server).await;
     ann.send(json!({"type": "join", "room": "tea", "name": "Ann"})).await;
@@ -146,7 +146,6 @@ async fn a_new_member_gets_the_last_messages_of_the_room() {
     assert_eq!(joined["messages"][0]["text"], "text 4");
     assert_eq!((&joined["number"], &joined["resumed"]), (&json!(HISTORY + 3), &json!(false)));
     drop((ann, ben));
-    settle().await;
     // The messages outlive the last member.
     let mut late = Page::open(&server).await;
     late.send(json!({"type": "join", "room": "tea", "name": "Late"})).await;
@@ -155,7 +154,7 @@ async fn a_new_member_gets_the_last_messages_of_the_room() {
 
 #[tokio::test(start_paused = true)]
 async fn a_member_that_comes_back_gets_only_what_it_has_missed() {
-    let server = chat::server();
+    let server = server();
     let (mut ben, history) = room_with(&server, 10).await;
     let mut ann = Page::open(&server).await;
     let joined = ann.resume("tea", &history, 7).await;
@@ -180,7 +179,7 @@ async fn a_member_that_comes_back_gets_only_what_it_has_missed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_message_that_is_repeated_is_sent_once_and_acknowledged_again() {
-    let server = chat::server();
+    let server = server();
     let (mut ann, mut ben) = (Page::join(&server, "tea", "Ann").await, Page::join(&server, "tea", "Ben").await);
     ann.say("1", "Hello").await;
     let first = ann.next("message").await;
@@ -193,7 +192,7 @@ async fn a_message_that_is_repeated_is_sent_once_and_acknowledged_again() {
 
 #[tokio::test(start_paused = true)]
 async fn names_rooms_ids_and_texts_have_limits() {
-    let server = chat::server();
+    let server = server();
     let mut page = Page::open(&server).await;
     let join = |room: &str, name: &str| json!({"type": "join", "room": room, "name": name});
     let say = |id: &str, text: &str| json!({"type": "say", "id": id, "text": text});
@@ -230,12 +229,12 @@ async fn names_rooms_ids_and_texts_have_limits() {
     page.next("message").await;
     // A message of bytes that no page sends (RFC 6455 section 7.4.1).
     page.say("3", &"x".repeat(17_000)).await;
-    assert_eq!(page.0.closed().await.0, Some(1009));
+    page.0.expect_close(1009).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_number_of_rooms_and_of_people_in_a_room_is_limited() {
-    let server = chat::server();
+    let server = server();
     let mut pages = Vec::new();
     for number in 0..ROOMS {
         pages.push(Page::join(&server, &format!("room {number}"), "Ann").await);
@@ -252,7 +251,7 @@ async fn the_number_of_rooms_and_of_people_in_a_room_is_limited() {
 
 #[tokio::test(start_paused = true)]
 async fn the_histories_of_the_rooms_that_are_empty_for_longest_are_forgotten() {
-    let server = chat::server();
+    let server = server();
     let mut other = Page::open(&server).await;
     let base = other.resume("base", &json!(""), 0).await["history"].clone();
     let mut page = Page::open(&server).await;
@@ -278,7 +277,7 @@ async fn the_histories_of_the_rooms_that_are_empty_for_longest_are_forgotten() {
 
 #[tokio::test(start_paused = true)]
 async fn unknown_commands_are_answered_with_an_error_and_the_connection_stays_open() {
-    let server = chat::server();
+    let server = server();
     let mut page = Page::join(&server, "tea", "Ann").await;
     for command in [
         "",
@@ -290,7 +289,7 @@ async fn unknown_commands_are_answered_with_an_error_and_the_connection_stays_op
         r#"{"type": "say"}"#,
         r#"{"type": "say", "id": 1, "text": ""}"#,
     ] {
-        page.0.send(text(command)).await;
+        page.0.send_text(command);
         let error = page.next("error").await;
         assert_eq!((&error["code"], &error["id"]), (&json!("command"), &json!(null)), "{command}");
         assert!(!error["text"].as_str().unwrap().is_empty());
@@ -301,14 +300,14 @@ async fn unknown_commands_are_answered_with_an_error_and_the_connection_stays_op
 
 #[tokio::test(start_paused = true)]
 async fn a_ping_is_answered_outside_of_rooms_too() {
-    let mut page = Page::open(&chat::server()).await;
+    let mut page = Page::open(&server()).await;
     page.send(json!({"type": "ping"})).await;
     assert_eq!(page.any().await, json!({"type": "pong"}));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_sends_too_fast_is_slowed_down() {
-    let server = chat::server();
+    let server = server();
     let mut page = Page::join(&server, "tea", "Ann").await;
     let (start, count) = (Instant::now(), RATE * 6);
     for number in 0..count {
@@ -323,44 +322,37 @@ async fn a_client_that_sends_too_fast_is_slowed_down() {
 
 #[tokio::test(start_paused = true)]
 async fn pages_of_other_origins_are_refused() {
-    let server = chat::server();
-    for (origin, status) in [("http://example.com", "101"), ("https://example.org", "403"), ("null", "403")] {
-        let mut peer = Peer::serve(&server).0;
-        let origin = format!("\r\nOrigin: {origin}\r\n\r\n");
-        peer.send(HANDSHAKE.replace("GET / ", "GET /chat ").replace("\r\n\r\n", &origin)).await;
-        assert_eq!(peer.head().await[9..12], *status);
+    let server = server();
+    server.connect("/chat").origin("http://localhost").await;
+    for origin in ["http://example.com", "https://example.org", "null"] {
+        server.connect("/chat").origin(origin).expect_refusal().await.expect_status(403);
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_shutdown_closes_the_connections_with_1001() {
-    let (address, listening) = listen_with(chat::server());
-    let mut peer = Peer::connect(address).await;
-    peer.send(HANDSHAKE.replace("GET / ", "GET /chat ")).await;
-    peer.head().await;
-    peer.text().await;
-    let closing = listening.close();
-    assert_eq!(peer.closed().await.0, Some(1001));
-    peer.send(close(1001, "")).await;
+    let server = server();
+    let mut page = Page::open(&server).await;
+    let closing = server.shutdown();
+    page.0.expect_close(1001).await;
     closing.await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn each_file_of_the_page_is_served_with_a_strict_policy() {
-    let server = chat::server();
+    let server = server();
     for (path, kind) in [
         ("/", "text/html; charset=utf-8"),
         ("/style.css", "text/css; charset=utf-8"),
         ("/chat.js", "text/javascript; charset=utf-8"),
         ("/icon.svg", "image/svg+xml"),
     ] {
-        let answer = Peer::serve(&server).0.ask(format!("GET {path} HTTP/1.1\r\nHost: example.com\r\n\r\n")).await;
+        let answer = server.get(path).await;
         assert_eq!((answer.status(), answer.header("Content-Type")), (200, Some(kind)), "{path}");
         assert_eq!(answer.header("X-Content-Type-Options"), Some("nosniff"));
         assert_eq!(answer.header("Referrer-Policy"), Some("no-referrer"));
         let policy = answer.header("Content-Security-Policy").unwrap();
         assert!(policy.starts_with("default-src 'none'; ") && !policy.contains("unsafe"), "{policy}");
     }
-    let answer = Peer::serve(&server).0.ask("GET /other HTTP/1.1\r\nHost: example.com\r\n\r\n").await;
-    assert_eq!(answer.status(), 404);
+    server.get("/other").await.expect_status(404);
 }
