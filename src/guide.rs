@@ -14,10 +14,13 @@ pub mod porting {}
 pub mod events {}
 
 #[cfg(feature = "client")]
+#[cfg_attr(feature = "__tls", doc = "[tls-wss-from-the-client]: crate::guide::tls#wss-from-the-client")]
+#[doc = ""]
 #[doc = include_str!("../docs/client.md")]
 pub mod client {}
 
 #[cfg(feature = "__tls")]
+#[cfg_attr(feature = "client", doc = "[client]: crate::guide::client")]
 #[doc = "[security-behind-a-proxy]: crate::guide::security#behind-a-proxy"]
 #[doc = ""]
 #[doc = include_str!("../docs/tls.md")]

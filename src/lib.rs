@@ -36,7 +36,7 @@
 //! |---|---|
 //! | `client` | a WebSocket client with the same callbacks: the module `client` |
 //! | `json` | [`Response::json`](Response), [`ServerRequest::json`](ServerRequest), `write_json` of connections and groups, and [`Text`] as a value, on serde |
-//! | `tls` | the module `tls`: servers on `tls://` sockets, by rustls and aws-lc-rs |
+//! | `tls` | the module `tls`: servers on `tls://` sockets, and `wss://` for the client, by rustls and aws-lc-rs |
 //! | `tls-ring` | the same by ring, which is smaller, unless `tls` is on as well |
 //! | `tracing` | a span for each connection and each WebSocket, and events for refusals, failures, closes and slow listeners |
 #![forbid(unsafe_code)]

@@ -195,6 +195,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "protocol",
             "runtime/stream",
             "runtime/trace",
+            "tls",
             "websocket/error",
             "websocket/handshake",
             "websocket/options",
