@@ -1,5 +1,5 @@
-//! `wss://` from the client (RFC 8446, RFC 5246): what it trusts, what it tells a server that it does not trust, and that
-//! a connection over TLS is one as any other.
+//! `wss://` from the client (RFC 8446, RFC 5246): which servers it trusts, and which alerts the others get. Otherwise a
+//! connection over TLS does what any other does.
 #![cfg(all(feature = "client", feature = "__tls"))]
 
 mod support;
@@ -243,8 +243,8 @@ async fn a_self_signed_certificate_is_given_as_a_root() {
     assert!(matches!(tls_error(none.connect(&url, nothing).await), TlsConnectError::UnknownIssuer(_)));
 }
 
-/// RFC 8446 section 4.4.2.4: a server may refuse the client's certificate, or that there is none. In TLS 1.3 the client
-/// learns it after its handshake.
+/// RFC 8446 section 4.4.2.4: a server may refuse the client's certificate, or a client without a certificate. In TLS 1.3
+/// its alert arrives after the client has completed the handshake.
 #[tokio::test]
 async fn a_server_that_requires_a_certificate_of_the_client() {
     use AlertDescription::{CertificateRequired, UnknownCA};
@@ -743,7 +743,7 @@ async fn the_handshake_of_http_over_tls() {
     }
 }
 
-/// What is wrong is said when the configuration is made, and names the file.
+/// Malformed and missing files are errors when the configuration is made. The error names the file.
 #[test]
 fn certificates_are_checked_when_they_are_given() {
     let folder = std::env::temp_dir().join(format!("client-tls-{}", std::process::id()));

@@ -110,7 +110,7 @@ impl ConnectError {
         if let ResponseError::Io(io) = &error
             && let Some(error) = io.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>())
         {
-            return ConnectError::Tls(error.clone().into());
+            return ConnectError::Tls(crate::tls::TlsConnectError::of(error.clone()));
         }
         ConnectError::Handshake(error)
     }

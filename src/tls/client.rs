@@ -19,9 +19,9 @@ use super::provider::provider;
 /// The certificates and options of a TLS client, for
 /// [`Connector::tls`](crate::client::Connector::tls): what `wss://` trusts.
 ///
-/// A server's certificate has to be valid for the host of the URL, a name or an IP address, and has to
-/// be issued by an authority that the client trusts. These are by default the authorities that the
-/// platform trusts. Nothing here turns that off.
+/// A server's certificate has to be valid for the host of the URL, a name or an IP address. It has to
+/// be issued by an authority that the client trusts. By default the client trusts the authorities that
+/// the platform trusts. No setting turns the verification off.
 ///
 /// TLS 1.2 and 1.3 are spoken, with HTTP/1.1 as the only protocol (ALPN, RFC 7301), and without early
 /// data (0-RTT, which can be replayed). Sessions are resumed: clones share the memory of them. The
@@ -174,13 +174,14 @@ impl ClientTls {
             // An address is not asked for (RFC 6066 section 3).
             _ => None,
         };
-        let mut handshake = Handshake::new(UnbufferedClientConnection::new(config, name)?).asking_for(asked);
+        let connection = UnbufferedClientConnection::new(config, name).map_err(TlsConnectError::of)?;
+        let mut handshake = Handshake::new(connection).asking_for(asked);
         match handshake.run(stream, received).await {
             Ok(()) => Ok(handshake.finish()),
-            Err(Failure::Tls(error)) => Err(TlsConnectError::of(error, handshake.first())),
+            Err(Failure::Tls(error)) => Err(TlsConnectError::of_handshake(error, handshake.first())),
             // A server that does not know TLS may end the connection at once.
             Err(Failure::Io(_)) if handshake.first() == *b"HTTP" => Err(TlsConnectError::PlainHttp),
-            Err(Failure::Io(error)) => Err(error.into()),
+            Err(Failure::Io(error)) => Err(TlsConnectError::of_stream(error)),
         }
     }
 

@@ -14,7 +14,8 @@ pub enum TlsConnectError {
     /// [`ClientTls::root_file`](crate::tls::ClientTls::root_file) gives others.
     #[error("no root certificates of the platform")]
     Roots(#[source] Error),
-    /// The server's certificate is issued by nobody that the client trusts, or by itself.
+    /// The issuer of the server's certificate is not trusted. A self-signed certificate is its own
+    /// issuer.
     #[error("the server's certificate is of an unknown issuer")]
     UnknownIssuer(#[source] Error),
     /// The server's certificate is for other names or addresses than the host of the URL.
@@ -55,19 +56,17 @@ pub enum TlsConnectError {
 
 impl TlsConnectError {
     /// `first`: the first bytes of the server, or zeros.
-    pub(super) fn of(error: Error, first: [u8; 4]) -> TlsConnectError {
+    pub(super) fn of_handshake(error: Error, first: [u8; 4]) -> TlsConnectError {
         // The types of records, RFC 8446 section 5.1.
         let is_tls = matches!(first, [0 | 20..=23, ..]);
         match error {
             _ if first == *b"HTTP" => TlsConnectError::PlainHttp,
             Error::InvalidMessage(_) if !is_tls => TlsConnectError::NotTls,
-            error => TlsConnectError::from(error),
+            error => TlsConnectError::of(error),
         }
     }
-}
 
-impl From<Error> for TlsConnectError {
-    fn from(error: Error) -> TlsConnectError {
+    pub(crate) fn of(error: Error) -> TlsConnectError {
         use CertificateError::{
             Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet, NotValidYetContext, Revoked,
             UnknownIssuer,
@@ -85,10 +84,8 @@ impl From<Error> for TlsConnectError {
             error => TlsConnectError::Other(error),
         }
     }
-}
 
-impl From<io::Error> for TlsConnectError {
-    fn from(error: io::Error) -> TlsConnectError {
+    pub(super) fn of_stream(error: io::Error) -> TlsConnectError {
         match error.kind() {
             io::ErrorKind::UnexpectedEof => TlsConnectError::Ended,
             _ => TlsConnectError::Io(error),
@@ -96,17 +93,37 @@ impl From<io::Error> for TlsConnectError {
     }
 }
 
-/// The name of RFC 8446 section 6.
+/// The name of RFC 8446 section 6: `unknown_ca` for `UnknownCA`.
 fn alert_name(alert: AlertDescription) -> String {
-    let mut name = String::new();
     let text = format!("{alert:?}");
-    let mut was_upper = true;
-    for character in text.chars() {
-        if character.is_ascii_uppercase() && !was_upper {
+    let (mut name, mut before, mut rest) = (String::new(), ' ', text.chars().peekable());
+    while let Some(character) = rest.next() {
+        let begins_word = character.is_ascii_uppercase()
+            && (before.is_ascii_lowercase()
+                || before.is_ascii_uppercase() && rest.peek().is_some_and(char::is_ascii_lowercase));
+        if begins_word {
             name.push('_');
         }
-        was_upper = character.is_ascii_uppercase();
         name.push(character.to_ascii_lowercase());
+        before = character;
     }
     name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 8446 section 6.
+    #[test]
+    fn names_of_alerts() {
+        for (alert, name) in [
+            (AlertDescription::UnknownCA, "unknown_ca"),
+            (AlertDescription::BadRecordMac, "bad_record_mac"),
+            (AlertDescription::UnknownPSKIdentity, "unknown_psk_identity"),
+            (AlertDescription::CertificateRequired, "certificate_required"),
+        ] {
+            assert_eq!(alert_name(alert), name);
+        }
+    }
 }
