@@ -30,6 +30,7 @@ pub mod tls {}
 pub mod testing {}
 
 #[doc = "[security-behind-a-proxy]: crate::guide::security#behind-a-proxy"]
+#[doc = "[security-the-proxy-protocol]: crate::guide::security#the-proxy-protocol"]
 #[doc = ""]
 #[doc = include_str!("../docs/operations.md")]
 pub mod operations {}

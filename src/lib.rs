@@ -91,7 +91,7 @@ pub mod errors {
     #[cfg(feature = "json")]
     pub use crate::http::JsonError;
     pub use crate::http::{FormError, HttpError};
-    pub use crate::socket::SocketError;
+    pub use crate::socket::{ProxyProtocolFailure, SocketError};
     pub use crate::websocket::{Closed, ConnectionError, HandshakeError};
 }
 
@@ -121,6 +121,7 @@ pub mod options {
     pub use crate::event_loop::Delay;
     pub use crate::http::TrustedProxies;
     pub use crate::protocol::rate::ControlRate;
+    pub use crate::socket::ProxyProtocol;
     pub use crate::websocket::{Origins, SlowMemberPolicy};
 }
 

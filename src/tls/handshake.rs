@@ -95,6 +95,13 @@ impl<E: Endpoint> Handshake<E> {
         }
     }
 
+    /// Sets the bytes of the peer that were read before the handshake.
+    pub(crate) fn behind(mut self, received: Vec<u8>) -> Handshake<E> {
+        self.input = received;
+        self.note_first();
+        self
+    }
+
     /// Sets the name of the server, which a client knows.
     #[cfg(feature = "client")]
     pub(super) fn asking_for(mut self, name: Option<Box<str>>) -> Handshake<E> {

@@ -37,6 +37,8 @@ enum Phase {
 struct Pending {
     config: Arc<ServerConfig>,
     handshake: Option<Handshake<UnbufferedServerConnection>>,
+    /// Bytes of the client that were read before the handshake.
+    received: Vec<u8>,
     remote: Option<SocketAddr>,
     report: Arc<ReportFailure>,
 }
@@ -65,8 +67,16 @@ impl TlsStream {
         remote: Option<SocketAddr>,
         report: Arc<ReportFailure>,
     ) -> TlsStream {
-        let pending = Pending { config, handshake: None, remote, report };
+        let pending = Pending { config, handshake: None, received: Vec::new(), remote, report };
         TlsStream { socket, phase: Phase::Handshake(Box::new(pending)) }
+    }
+
+    /// Sets the bytes of the client that were read before the handshake.
+    pub(crate) fn behind(mut self, received: Vec<u8>) -> TlsStream {
+        if let Phase::Handshake(pending) = &mut self.phase {
+            pending.received = received;
+        }
+        self
     }
 
     /// An end whose handshake is done.
@@ -129,7 +139,7 @@ impl Pending {
         let handshake = match &mut self.handshake {
             Some(handshake) => handshake,
             none => match UnbufferedServerConnection::new(self.config.clone()) {
-                Ok(connection) => none.insert(Handshake::new(connection)),
+                Ok(connection) => none.insert(Handshake::new(connection).behind(std::mem::take(&mut self.received))),
                 Err(error) => {
                     (self.report)(self.remote, HandshakeFailure::Other, Some(error));
                     return Poll::Ready(Ok(None));
