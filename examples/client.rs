@@ -5,29 +5,58 @@
 //! cargo run --features client --example client ws://127.0.0.1:8000/
 //! ```
 //!
+//! The same over TLS, with the example `echo_tls`. Its certificate is self-signed, so the client has to be told to trust
+//! it, by the name of its file:
+//!
+//! ```sh
+//! cargo run --features tls --example echo_tls &
+//! cargo run --features client,tls --example client wss://localhost:8443/ /tmp/echo_tls.pem
+//! ```
+//!
 //! `/ping` sends a ping, `/close CODE REASON` closes the connection, and so does the end of the input. With the
 //! word `hello` behind the URL it is the first example of ReactPHP's Pawl instead.
 
-use react_websocket::client::{ConnectError, connect};
+use react_websocket::client::{ConnectError, Connector, connect};
+use react_websocket::errors::BoxError;
 use react_websocket::{Message, WebSocketConnection};
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 use tokio::sync::mpsc;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), BoxError> {
     let mut arguments = std::env::args().skip(1);
     let url = arguments.next().unwrap_or_else(|| "ws://127.0.0.1:8000/".to_owned());
     match arguments.next().as_deref() {
         Some("hello") => hello(&url).await,
-        _ => talk(&url).await?,
+        roots => talk(connector(roots)?, &url).await?,
     }
     Ok(())
 }
 
+/// What is trusted: the authorities of the system, and the certificates in this file.
+#[cfg(any(feature = "tls", feature = "tls-ring"))]
+fn connector(roots: Option<&str>) -> Result<Connector, BoxError> {
+    use react_websocket::tls::ClientTls;
+
+    let tls = ClientTls::new();
+    Ok(Connector::new().tls(match roots {
+        Some(file) => tls.root_file(file)?,
+        None => tls,
+    }))
+}
+
+#[cfg(not(any(feature = "tls", feature = "tls-ring")))]
+fn connector(roots: Option<&str>) -> Result<Connector, BoxError> {
+    match roots {
+        Some(_) => Err("build it with `--features client,tls`".into()),
+        None => Ok(Connector::new()),
+    }
+}
+
 /// The terminal.
-async fn talk(url: &str) -> Result<(), ConnectError> {
+async fn talk(connector: Connector, url: &str) -> Result<(), ConnectError> {
     let (tell, mut closed) = mpsc::unbounded_channel();
-    let connecting = connect(url, move |connection: WebSocketConnection| {
+    let connecting = connector.connect(url, move |connection: WebSocketConnection| {
         connection.on("text", |text: &str| println!("{text}"));
         connection.on("binary", |bytes: &[u8]| println!("{} bytes", bytes.len()));
         connection.on("pong", || println!("pong"));

@@ -1,7 +1,13 @@
 //! Echoes over TLS: `cargo run --features tls --example echo_tls [CERTIFICATE KEY]`.
 //!
-//! The arguments are PEM files. Without them the certificate is made at the start, and clients have to be told to
-//! accept it: `curl --insecure https://localhost:8443/`. `kill -HUP` has the files read again.
+//! The arguments are PEM files, which `kill -HUP` has read again. Without them the certificate is made at the start.
+//! It is self-signed, so clients have to be told to trust it. It is written to the file `echo_tls.pem` in the system's
+//! folder for temporary files:
+//!
+//! ```sh
+//! curl --cacert /tmp/echo_tls.pem https://localhost:8443/
+//! cargo run --features client,tls --example client wss://localhost:8443/ /tmp/echo_tls.pem
+//! ```
 
 use react_websocket::errors::{BoxError, SocketError};
 use react_websocket::tls::Tls;
@@ -17,6 +23,9 @@ async fn main() -> Result<(), BoxError> {
         [certificate, key] => Tls::from_pem_files(certificate, key)?,
         _ => {
             let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+            let file = std::env::temp_dir().join("echo_tls.pem");
+            std::fs::write(&file, made.cert.pem())?;
+            println!("the certificate is in {}", file.display());
             Tls::from_pem(made.cert.pem(), made.signing_key.serialize_pem())?
         }
     };

@@ -15,12 +15,14 @@ pub mod events {}
 
 #[cfg(feature = "client")]
 #[cfg_attr(feature = "testing", doc = "[testing]: crate::guide::testing")]
+#[cfg_attr(feature = "__tls", doc = "[tls-wss-from-the-client]: crate::guide::tls#wss-from-the-client")]
 #[doc = ""]
 #[doc = include_str!("../docs/client.md")]
 pub mod client {}
 
 #[cfg(feature = "__tls")]
 #[doc = "[deployment]: crate::guide::deployment"]
+#[cfg_attr(feature = "client", doc = "[client]: crate::guide::client")]
 #[doc = ""]
 #[doc = include_str!("../docs/tls.md")]
 pub mod tls {}
@@ -38,6 +40,7 @@ pub mod deployment {}
 #[doc = "[deployment-several-servers-and-restarts]: crate::guide::deployment#several-servers-and-restarts"]
 #[doc = "[deployment-the-clients-address]: crate::guide::deployment#the-clients-address"]
 #[doc = "[deployment-what-goes-wrong]: crate::guide::deployment#what-goes-wrong"]
+#[doc = "[deployment-the-proxy-protocol]: crate::guide::deployment#the-proxy-protocol"]
 #[doc = ""]
 #[doc = include_str!("../docs/operations.md")]
 pub mod operations {}

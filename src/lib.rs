@@ -41,7 +41,7 @@
 //! | `client` | a WebSocket client with the same callbacks: the module `client` |
 //! | `json` | [`Response::json`](Response), [`ServerRequest::json`](ServerRequest), `write_json` of connections and groups, and [`Text`] as a value, on serde |
 //! | `testing` | a client in memory for the tests of an app: the module `testing`. It turns on `client` |
-//! | `tls` | the module `tls`: servers on `tls://` sockets, by rustls and aws-lc-rs |
+//! | `tls` | the module `tls`: servers on `tls://` sockets, and `wss://` for the client, by rustls and aws-lc-rs |
 //! | `tls-ring` | the same by ring, which is smaller, unless `tls` is on as well |
 //! | `tracing` | a span for each connection and each WebSocket, and events for refusals, failures, closes and slow listeners |
 #![forbid(unsafe_code)]
@@ -98,7 +98,7 @@ pub mod errors {
     #[cfg(feature = "json")]
     pub use crate::http::JsonError;
     pub use crate::http::{FormError, HttpError};
-    pub use crate::socket::SocketError;
+    pub use crate::socket::{ProxyProtocolFailure, SocketError};
     pub use crate::websocket::{Closed, ConnectionError, HandshakeError};
 }
 
@@ -128,6 +128,7 @@ pub mod options {
     pub use crate::event_loop::Delay;
     pub use crate::http::TrustedProxies;
     pub use crate::protocol::rate::ControlRate;
+    pub use crate::socket::ProxyProtocol;
     pub use crate::websocket::{Origins, SlowMemberPolicy};
 }
 

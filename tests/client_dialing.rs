@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use react_websocket::client::{ConnectError, ConnectPhase, Connector, Proxy, ResponseError, connect};
 use react_websocket::{WebSocketConnection, WebSocketMiddleware};
-use support::client::{RawServer, header};
+use support::client::{RawServer, header, proxy};
 use support::{listen, router, server_frame};
 #[cfg(unix)]
 use tokio::io::AsyncWriteExt;
@@ -81,30 +81,6 @@ async fn a_tcp_connection_that_takes_too_long() {
     let failed = Connector::new().timeout(limit).connect(format!("ws://{address}/"), nothing).await.unwrap_err();
     let ConnectError::Timeout { limit: reported, phase: ConnectPhase::Connect } = failed else { panic!("{failed:?}") };
     assert_eq!(reported, limit);
-}
-
-/// RFC 9110 section 9.3.6: a proxy that joins two sockets after its 200.
-async fn proxy(answer: &'static str) -> (std::net::SocketAddr, tokio::sync::mpsc::UnboundedReceiver<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (tell, requests) = tokio::sync::mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        loop {
-            let mut client = RawServer::new(listener.accept().await.unwrap().0);
-            let tell = tell.clone();
-            tokio::spawn(async move {
-                let head = client.request().await;
-                let destination = head.split(' ').nth(1).unwrap().to_owned();
-                tell.send(head).unwrap();
-                client.send(answer.as_bytes()).await;
-                if answer.starts_with("HTTP/1.1 2") {
-                    let mut server = TcpStream::connect(destination).await.unwrap();
-                    let _ = tokio::io::copy_bidirectional(&mut client.stream, &mut server).await;
-                }
-            });
-        }
-    });
-    (address, requests)
 }
 
 #[tokio::test]

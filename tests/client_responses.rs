@@ -82,6 +82,21 @@ async fn a_wrong_101_fails_the_handshake() {
     }
 }
 
+/// All heads together are bounded, those of interim responses and that of the answer.
+#[tokio::test(start_paused = true)]
+async fn heads_of_interim_responses_count_as_the_head_of_the_answer() {
+    let answer = |size: usize| {
+        let interim = format!("HTTP/1.1 103 Early Hints\r\nX: {}\r\n\r\n", "x".repeat(20_000)).repeat(3);
+        let fixed = "HTTP/1.1 403 Forbidden\r\nX: \r\n\r\n".len();
+        format!("{interim}HTTP/1.1 403 Forbidden\r\nX: {}\r\n\r\n", "x".repeat(size - interim.len() - fixed))
+    };
+    for piece in [1 << 20, 1000] {
+        assert_eq!(refused(&answer(64 * 1024), piece).await.0, 403);
+        let too_large = "the handshake failed: response head exceeds 65536 bytes";
+        assert_eq!(failure(&answer(64 * 1024 + 1), piece).await, too_large);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_101_that_is_cut_anywhere_fails_the_handshake() {
     let connector = connector();
@@ -247,15 +262,20 @@ async fn headers_are_sent_and_those_of_the_handshake_cannot_be_set() {
 }
 
 #[tokio::test]
-async fn a_url_that_is_none_and_one_that_needs_tls() {
+async fn a_url_that_is_none() {
     let connect = async |url: &str| Connector::new().connect(url, |_: WebSocketConnection| {}).await.unwrap_err();
     let failed = connect("http://127.0.0.1/").await;
     assert_eq!(failed.to_string(), "invalid WebSocket URL");
     assert_eq!(failed.source().unwrap().to_string(), "scheme \"http\" is not `ws` or `wss`");
     assert!(matches!(connect("ws://h/#x").await, ConnectError::Url(UrlError::Fragment)));
-    // Nobody listens there, which nobody asks.
-    let failed = connect("wss://127.0.0.1:1/").await;
-    assert_eq!(failed.to_string(), "`wss://` needs the feature `tls`");
+}
+
+/// Nothing is sent: nobody listens on that port, which is not noticed.
+#[cfg(not(feature = "__tls"))]
+#[tokio::test]
+async fn a_url_that_needs_tls_in_a_build_without() {
+    let failed = Connector::new().connect("wss://127.0.0.1:1/", |_: WebSocketConnection| {}).await.unwrap_err();
+    assert_eq!(failed.to_string(), "`wss://` needs the feature `tls` of the crate react-websocket");
     let failed = Connector::new().connect_on(duplex(1).0, "wss://h/", |_: WebSocketConnection| {}).await;
     assert!(matches!(failed, Err(ConnectError::NoTls)), "{failed:?}");
 }

@@ -1,33 +1,33 @@
 use std::fmt;
-use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::body::{BODY_MAX, ResponseBody};
 use super::dial::{self, Deadline};
+use super::ending::{end, refused, say_goodbye};
 use super::error::{ConnectError, ConnectPhase};
 use super::exchange::Exchange;
 use super::handshake::{Handshake, is_free};
 use super::proxy::Proxy;
-use super::response_head::ResponseHead;
-use super::shutdowns::Shutdowns;
+use super::secure::Security;
+use super::shutdowns::{Shutdowns, unless_closed};
 use super::url::Url;
 use crate::emitter::IntoListenerFuture;
 use crate::groups::GroupManager;
-use crate::http::{ConnectionPermit, Phase, Shutdown, Upgraded, is_token, spawn_upgraded};
-use crate::protocol::{Role, close, close_code, frame};
+use crate::http::{ConnectionPermit, ServerRequest, Shutdown, Upgraded, is_token, spawn_upgraded};
+use crate::protocol::Role;
 use crate::runtime::stream::{Stream, Transport};
 use crate::runtime::trace;
 use crate::sync::global;
+#[cfg(feature = "__tls")]
+use crate::tls::ClientTls;
 use crate::websocket::{Opening, Shared, WebSocketConnection, WebSocketOptions, WebSocketStats};
 
 /// Opens a connection with the default settings, like `\Ratchet\Client\connect`.
 ///
-/// `url` begins with `ws://`. `listener` is the client's `connection` listener: a closure
+/// `url` begins with `ws://`, or with `wss://` for TLS, which needs the feature `tls` or `tls-ring`. `listener` is the client's `connection` listener: a closure
 /// `|connection: WebSocketConnection|`, synchronous or asynchronous. It is called once, after the server's
 /// response has been checked and before any message is delivered, so that listeners that it registers miss
 /// nothing. What it writes is sent first. Messages are delivered when it is done.
@@ -98,10 +98,9 @@ struct Settings {
     subprotocols: Vec<Arc<str>>,
     timeout: Option<Duration>,
     proxy: Option<Proxy>,
+    #[cfg(feature = "__tls")]
+    tls: ClientTls,
 }
-
-/// How long the Close frame of a failed listener may take.
-const GOODBYE: Duration = Duration::from_secs(1);
 
 impl Connector {
     /// Creates a connector with the default settings.
@@ -113,6 +112,8 @@ impl Connector {
             subprotocols: Vec::new(),
             timeout: Some(Duration::from_secs(10)),
             proxy: None,
+            #[cfg(feature = "__tls")]
+            tls: ClientTls::new(),
         };
         Connector { settings: Arc::new(settings) }
     }
@@ -196,6 +197,15 @@ impl Connector {
         self.with(|settings| settings.proxy = proxy.into())
     }
 
+    /// Sets which servers are trusted with `wss://`, and the certificate of the client. Default: servers whose
+    /// certificate is of an authority that the platform trusts, and no certificate of the client.
+    ///
+    /// Needs the feature `tls` or `tls-ring`.
+    #[cfg(feature = "__tls")]
+    pub fn tls(self, tls: ClientTls) -> Connector {
+        self.with(|settings| settings.tls = tls)
+    }
+
     /// Opens a connection, as [`connect`](super::connect) does.
     ///
     /// # Errors
@@ -212,7 +222,9 @@ impl Connector {
             let (url, shutdown) = (Url::parse(url.as_ref())?, self.settings.shutdowns.of_runtime(true)?);
             let deadline = Deadline::after(self.settings.timeout);
             let opening = async {
+                let security = self.security(&url)?;
                 let exchange = dial::dial(&url, self.settings.proxy.as_ref(), deadline).await?;
+                let exchange = security.secure(exchange, deadline).await?;
                 self.open(exchange, &url, deadline, &shutdown, listener).await
             };
             unless_closed(&shutdown, opening).await
@@ -221,7 +233,8 @@ impl Connector {
     }
 
     /// Opens a connection on a stream that leads to the server already: a Unix socket, a tunnel, a pipe in a
-    /// test. The URL has the host, the path and the credentials that are sent. No proxy is used.
+    /// test. The URL has the host, the path and the credentials that are sent. No proxy is used. With `wss://`, TLS
+    /// is negotiated on the stream.
     ///
     /// # Errors
     /// [`ConnectError`] lists them.
@@ -244,7 +257,7 @@ impl Connector {
             let (url, shutdown) = (Url::parse(url.as_ref())?, self.settings.shutdowns.of_runtime(has_io)?);
             let deadline = Deadline::after(self.settings.timeout);
             let opening = async {
-                let exchange = dial::secure(exchange, &url, deadline).await?;
+                let exchange = self.security(&url)?.secure(exchange, deadline).await?;
                 self.open(exchange, &url, deadline, &shutdown, listener).await
             };
             unless_closed(&shutdown, opening).await
@@ -271,6 +284,16 @@ impl Connector {
     /// [cause](ConnectError::cause).
     pub fn stats(&self) -> WebSocketStats {
         self.settings.shared.connections.stats()
+    }
+
+    #[cfg(feature = "__tls")]
+    fn security(&self, url: &Url) -> Result<Security<'_>, ConnectError> {
+        Security::of(url, &self.settings.tls)
+    }
+
+    #[cfg(not(feature = "__tls"))]
+    fn security(&self, url: &Url) -> Result<Security, ConnectError> {
+        Security::of(url)
     }
 
     fn with(self, change: impl FnOnce(&mut Settings)) -> Connector {
@@ -301,19 +324,29 @@ impl Connector {
         let handshake = Handshake::new(rand::random());
         let request = handshake.request(url, headers, subprotocols);
         let head = deadline.within(ConnectPhase::Handshake, exchange.request(&request)).await?;
-        let head = head.map_err(ConnectError::Handshake)?;
+        let head = match head {
+            Ok(head) => head,
+            Err(error) => return Err(end(exchange, url, ConnectError::no_response(error)).await),
+        };
         if head.status != http::StatusCode::SWITCHING_PROTOCOLS {
-            return Err(refused(head, exchange, deadline).await);
+            return Err(refused(head, exchange, url, deadline).await);
         }
         let subprotocol = handshake.check(&head.headers, subprotocols, shared.options.require_subprotocol);
-        let subprotocol = subprotocol.map_err(ConnectError::Handshake)?;
-        let Exchange { mut stream, received } = exchange;
-        let addresses = (stream.remote, stream.local.clone());
-        let opening = Opening::begin(shared.clone(), sent(url, headers), subprotocol.as_deref(), addresses);
+        let subprotocol = match subprotocol {
+            Ok(subprotocol) => subprotocol,
+            Err(error) => return Err(end(exchange, url, ConnectError::Handshake(error)).await),
+        };
+        let request = sent(url, headers, &exchange);
+        let addresses = (exchange.stream.remote, exchange.stream.local.clone());
+        #[cfg_attr(not(feature = "__tls"), expect(unused_mut))]
+        let Exchange { mut stream, mut received, .. } = exchange;
+        #[cfg(feature = "__tls")]
+        received.extend(stream.take_received());
+        let opening = Opening::begin(shared.clone(), request, subprotocol.as_deref(), addresses);
         let listened = deadline.within(ConnectPhase::Listener, opening.call(listener)).await;
         if let Err(error) = listened.and_then(|listened| listened.map_err(|error| ConnectError::Listener(error.into()))) {
             drop(opening);
-            let _ = timeout(GOODBYE, say_goodbye(&mut stream)).await;
+            say_goodbye(&mut stream).await;
             return Err(error);
         }
         let permit = ConnectionPermit::of_client(shutdown.track_task());
@@ -324,43 +357,17 @@ impl Connector {
     }
 }
 
-/// Opens a connection, unless its connector is closed meanwhile.
-async fn unless_closed<T>(
-    shutdown: &Shutdown,
-    open: impl Future<Output = Result<T, ConnectError>>,
-) -> Result<T, ConnectError> {
-    tokio::select! {
-        biased;
-        () = shutdown.reached(Phase::Closing) => Err(ConnectError::Closed),
-        opened = open => opened,
-    }
-}
-
-/// The target and the headers that [`request`](WebSocketConnection::request) has.
-fn sent(url: &Url, headers: &HeaderMap) -> (String, HeaderMap) {
+/// What [`request`](WebSocketConnection::request) returns.
+fn sent(url: &Url, headers: &HeaderMap, exchange: &Exchange) -> Option<ServerRequest> {
     let mut headers = headers.clone();
     if let (false, Ok(host)) = (headers.contains_key(HOST), url.host_header().try_into()) {
         headers.insert(HOST, host);
     }
-    (url.target.clone(), headers)
-}
-
-/// Sends a Close frame after the failure of a listener.
-async fn say_goodbye(stream: &mut Stream) -> io::Result<()> {
-    let (mut close, mut masked) = (Vec::new(), Vec::new());
-    close::encode(&mut close, close_code::INTERNAL, "internal error");
-    frame::mask_frames(&mut masked, &close, rand::random);
-    stream.write_all(&masked).await?;
-    stream.shutdown().await
-}
-
-/// Reads the body of a refusal, as far as it arrives in time.
-async fn refused(head: ResponseHead, mut exchange: Exchange, deadline: Deadline) -> ConnectError {
-    let mut body = ResponseBody::new(head.body_length(), BODY_MAX);
-    let _ = deadline.within(ConnectPhase::Handshake, exchange.read_body(&mut body)).await;
-    let mut response = http::Response::new(body.into_bytes().into());
-    (*response.status_mut(), *response.headers_mut()) = (head.status, head.headers);
-    ConnectError::Refused { response: Box::new(response) }
+    let Stream { remote, local, .. } = &exchange.stream;
+    let request = ServerRequest::sent(url.target.clone(), headers, *remote, local.clone());
+    #[cfg(feature = "__tls")]
+    let request = request.map(|request| request.with_tls(exchange.peer.as_ref()));
+    request
 }
 
 impl Default for Connector {

@@ -1,4 +1,4 @@
-//! How the stream to a server is opened: look-up, TCP, proxy, TLS.
+//! How the stream to a server is opened: look-up, TCP, proxy.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -43,11 +43,7 @@ impl Deadline {
 
 /// Opens a stream to the server of a URL.
 pub(super) async fn dial(url: &Url, proxy: Option<&Proxy>, deadline: Deadline) -> Result<Exchange, ConnectError> {
-    check_tls(url)?;
-    let Some(proxy) = proxy else {
-        let stream = open_tcp(url, deadline).await?;
-        return secure(Exchange::new(stream), url, deadline).await;
-    };
+    let Some(proxy) = proxy else { return Ok(Exchange::new(open_tcp(url, deadline).await?)) };
     let mut exchange = Exchange::new(open_tcp(proxy.url(), deadline).await?);
     let request = proxy.encode_request(url);
     let head = deadline.within(ConnectPhase::Proxy, exchange.request(&request)).await?;
@@ -56,18 +52,7 @@ pub(super) async fn dial(url: &Url, proxy: Option<&Proxy>, deadline: Deadline) -
     if !status.is_success() {
         return Err(ConnectError::Proxy { status: status.as_u16() });
     }
-    secure(exchange, url, deadline).await
-}
-
-/// Negotiates TLS if the URL asks for it. `exchange` may have read bytes of the server.
-pub(super) async fn secure(exchange: Exchange, url: &Url, _deadline: Deadline) -> Result<Exchange, ConnectError> {
-    check_tls(url)?;
     Ok(exchange)
-}
-
-/// Returns an error before anything is sent if the URL asks for TLS and there is none.
-fn check_tls(url: &Url) -> Result<(), ConnectError> {
-    if url.is_secure { Err(ConnectError::NoTls) } else { Ok(()) }
 }
 
 /// Makes a stream of one that the app has opened. Sockets are recognized, since any thread can write to them.

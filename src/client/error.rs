@@ -48,9 +48,14 @@ pub enum ConnectError {
     /// The proxy sent no valid response.
     #[error("no valid response of the proxy")]
     ProxyResponse(#[source] ResponseError),
-    /// The URL begins with `wss://`, and the crate was built without TLS.
-    #[error("`wss://` needs the feature `tls`")]
+    /// The URL begins with `wss://`, and the crate was built with neither `tls` nor `tls-ring`. Nothing was sent.
+    #[error("`wss://` needs the feature `tls` of the crate react-websocket")]
     NoTls,
+    /// No TLS connection to the server, whose certificate may be refused. In TLS 1.3 a server may refuse the
+    /// client's certificate only when the handshake is over.
+    #[cfg(feature = "__tls")]
+    #[error("no TLS connection to the server")]
+    Tls(#[source] crate::tls::TlsConnectError),
     /// The server answered with another status than 101. Redirects (3xx) and requests for credentials (401) are
     /// refusals too: they are never followed.
     #[error("the server refused the handshake with status {}", response.status())]
@@ -89,12 +94,25 @@ impl ConnectError {
             ConnectError::Connect { .. } => "connect",
             ConnectError::Proxy { .. } | ConnectError::ProxyResponse(_) => "proxy",
             ConnectError::NoTls => "tls",
+            #[cfg(feature = "__tls")]
+            ConnectError::Tls(_) => "tls",
             ConnectError::Refused { .. } => "refused",
             ConnectError::Handshake(_) => "handshake",
             ConnectError::Timeout { .. } => "timeout",
             ConnectError::Listener(_) => "listener",
             ConnectError::Closed => "closed",
         }
+    }
+
+    /// The error of a response that did not come.
+    pub(super) fn no_response(error: ResponseError) -> ConnectError {
+        #[cfg(feature = "__tls")]
+        if let ResponseError::Io(io) = &error
+            && let Some(error) = io.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>())
+        {
+            return ConnectError::Tls(crate::tls::TlsConnectError::of(error.clone()));
+        }
+        ConnectError::Handshake(error)
     }
 
     /// Returns the status of the server's response if the server refused the handshake.

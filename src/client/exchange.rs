@@ -1,4 +1,6 @@
 use std::io;
+#[cfg(feature = "__tls")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,11 +21,19 @@ const LATE_RESPONSE: Duration = Duration::from_secs(1);
 pub(crate) struct Exchange {
     pub(crate) stream: Stream,
     pub(crate) received: Vec<u8>,
+    /// What TLS knows of the server.
+    #[cfg(feature = "__tls")]
+    pub(crate) peer: Option<Arc<crate::tls::PeerInfo>>,
 }
 
 impl Exchange {
     pub(crate) fn new(stream: Stream) -> Exchange {
-        Exchange { stream, received: Vec::new() }
+        Exchange {
+            stream,
+            received: Vec::new(),
+            #[cfg(feature = "__tls")]
+            peer: None,
+        }
     }
 
     /// Sends a request, and returns the head of its response. Interim responses are skipped (RFC 9110
@@ -44,18 +54,15 @@ impl Exchange {
     }
 
     async fn response(&mut self) -> Result<ResponseHead, ResponseError> {
-        let (mut searched, mut interim) = (0, 0);
+        let (mut searched, mut room) = (0, HEAD_MAX);
         loop {
-            if let Some(end) = response_head::find_end(&self.received, searched)? {
+            if let Some(end) = response_head::find_end(&self.received, searched, room)? {
                 let head = self.received.drain(..end).collect::<Vec<u8>>();
                 let head = response_head::parse(&head)?;
                 if !head.is_interim() {
                     return Ok(head);
                 }
-                (searched, interim) = (0, interim + end);
-                if interim > HEAD_MAX {
-                    return Err(ResponseError::HeadTooLarge { limit: HEAD_MAX });
-                }
+                (searched, room) = (0, room.saturating_sub(end));
                 continue;
             }
             searched = self.received.len();

@@ -12,7 +12,7 @@ use http::header::{
 
 use super::error::ResponseError;
 use super::url::Url;
-use crate::protocol::handshake::accept_key;
+use crate::protocol::handshake::{accept_key, has_token, only};
 
 /// Headers that the handshake sets, or that a request without a body cannot have.
 const RESERVED: [HeaderName; 11] = [
@@ -86,14 +86,13 @@ impl Handshake {
         offered: &[Arc<str>],
         is_required: bool,
     ) -> Result<Option<Arc<str>>, ResponseError> {
-        if !only(headers, UPGRADE).is_some_and(|value| value.eq_ignore_ascii_case(b"websocket")) {
+        if !only(lines(headers, UPGRADE)).is_some_and(|value| value.eq_ignore_ascii_case(b"websocket")) {
             return Err(ResponseError::Upgrade);
         }
-        let options = headers.get_all(CONNECTION).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-        if !options.map(<[u8]>::trim_ascii).any(|option| option.eq_ignore_ascii_case(b"upgrade")) {
+        if !has_token(lines(headers, CONNECTION), "upgrade") {
             return Err(ResponseError::Connection);
         }
-        if only(headers, SEC_WEBSOCKET_ACCEPT) != Some(accept_key(self.key.as_bytes()).as_bytes()) {
+        if only(lines(headers, SEC_WEBSOCKET_ACCEPT)) != Some(accept_key(self.key.as_bytes()).as_bytes()) {
             return Err(ResponseError::Accept);
         }
         let text = |name: HeaderName| {
@@ -106,17 +105,15 @@ impl Handshake {
         if !headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
             return if is_required { Err(ResponseError::NoSubprotocol) } else { Ok(None) };
         }
-        let name = only(headers, SEC_WEBSOCKET_PROTOCOL);
+        let name = only(lines(headers, SEC_WEBSOCKET_PROTOCOL));
         let selected = offered.iter().find(|offer| Some(offer.as_bytes()) == name);
         selected.cloned().map(Some).ok_or_else(|| ResponseError::Subprotocol { name: text(SEC_WEBSOCKET_PROTOCOL) })
     }
 }
 
-/// Returns the value of a header that occurs exactly once.
-fn only(headers: &HeaderMap, name: HeaderName) -> Option<&[u8]> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next()?.as_bytes().trim_ascii();
-    values.next().is_none().then_some(value)
+/// Returns the values of a header, one for each line.
+fn lines(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
+    headers.get_all(name).iter().map(|value| value.as_bytes().trim_ascii())
 }
 
 #[cfg(test)]

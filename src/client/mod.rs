@@ -22,11 +22,13 @@
 mod body;
 mod connector;
 mod dial;
+mod ending;
 mod error;
 mod exchange;
 mod handshake;
 mod proxy;
 mod response_head;
+mod secure;
 mod shutdowns;
 mod url;
 

@@ -26,11 +26,11 @@ pub(crate) enum BodyLength {
 }
 
 /// Returns the length of the head at the start of `bytes`, or `None` while it is not complete. `searched`: the
-/// number of bytes that an earlier call got.
+/// number of bytes that an earlier call got. `room`: what the heads before this one have left of [`HEAD_MAX`].
 ///
 /// # Errors
 /// This is not the beginning of an HTTP response, or the head is too large.
-pub(crate) fn find_end(bytes: &[u8], searched: usize) -> Result<Option<usize>, ResponseError> {
+pub(crate) fn find_end(bytes: &[u8], searched: usize, room: usize) -> Result<Option<usize>, ResponseError> {
     const START: &[u8] = b"HTTP/1.";
     if bytes.iter().zip(START).any(|(byte, expected)| byte != expected) {
         return Err(ResponseError::Malformed);
@@ -45,7 +45,7 @@ pub(crate) fn find_end(bytes: &[u8], searched: usize) -> Result<Option<usize>, R
             _ => None,
         }
     });
-    if end.unwrap_or(bytes.len()) > HEAD_MAX {
+    if end.unwrap_or(bytes.len()) > room {
         return Err(ResponseError::HeadTooLarge { limit: HEAD_MAX });
     }
     Ok(end)
@@ -101,7 +101,7 @@ mod tests {
     fn found(bytes: &[u8], size: usize) -> Result<Option<usize>, String> {
         let mut searched = 0;
         for end in (0..bytes.len()).step_by(size).skip(1).chain([bytes.len()]) {
-            if let Some(found) = find_end(&bytes[..end], searched).map_err(|error| error.to_string())? {
+            if let Some(found) = find_end(&bytes[..end], searched, HEAD_MAX).map_err(|error| error.to_string())? {
                 return Ok(Some(found));
             }
             searched = end;
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn what_is_not_http_is_refused_at_once() {
         for bytes in [&b"h"[..], b"SSH-2.0", b"HTTP/2", b"HTTP/1,", b"\r\nHTTP/1.1"] {
-            assert!(matches!(find_end(bytes, 0), Err(ResponseError::Malformed)), "{bytes:?}");
+            assert!(matches!(find_end(bytes, 0, HEAD_MAX), Err(ResponseError::Malformed)), "{bytes:?}");
         }
     }
 
@@ -139,10 +139,10 @@ mod tests {
             let filler = vec![b'a'; size - start.len() - 4];
             [start, filler, b"\r\n\r\n".to_vec()].concat()
         };
-        assert!(matches!(find_end(&head(HEAD_MAX), 0), Ok(Some(HEAD_MAX))));
-        assert!(matches!(find_end(&head(HEAD_MAX + 1), 0), Err(ResponseError::HeadTooLarge { limit: HEAD_MAX })));
+        assert!(matches!(find_end(&head(HEAD_MAX), 0, HEAD_MAX), Ok(Some(HEAD_MAX))));
+        assert!(matches!(find_end(&head(HEAD_MAX + 1), 0, HEAD_MAX), Err(ResponseError::HeadTooLarge { limit: HEAD_MAX })));
         let unfinished = &head(2 * HEAD_MAX)[..=HEAD_MAX];
-        assert!(matches!(find_end(unfinished, 0), Err(ResponseError::HeadTooLarge { .. })));
+        assert!(matches!(find_end(unfinished, 0, HEAD_MAX), Err(ResponseError::HeadTooLarge { .. })));
     }
 
     #[test]

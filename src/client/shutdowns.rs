@@ -53,3 +53,15 @@ impl Shutdowns {
         }
     }
 }
+
+/// Opens a connection, unless its connector is closed meanwhile.
+pub(super) async fn unless_closed<T>(
+    shutdown: &Shutdown,
+    open: impl Future<Output = Result<T, ConnectError>>,
+) -> Result<T, ConnectError> {
+    tokio::select! {
+        biased;
+        () = shutdown.reached(Phase::Closing) => Err(ConnectError::Closed),
+        opened = open => opened,
+    }
+}

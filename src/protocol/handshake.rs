@@ -23,9 +23,41 @@ pub fn is_valid_key(key: &[u8]) -> bool {
     characters.len() == 22 && characters.iter().all(is_in_alphabet)
 }
 
+/// Returns the value of a header that occurs exactly once. `values`: its values, one for each line.
+pub(crate) fn only<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Option<&'a [u8]> {
+    let value = values.next()?;
+    values.next().is_none().then_some(value)
+}
+
+/// Returns whether a list, over all its lines, contains a token in any case (RFC 9110 section 5.6.1).
+pub(crate) fn has_token<'a>(mut lines: impl Iterator<Item = &'a [u8]>, token: &str) -> bool {
+    let is_token = |other: &[u8]| other.eq_ignore_ascii_case(token.as_bytes());
+    // Usually it is the only element.
+    lines.any(|line| is_token(line) || line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).any(is_token))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// RFC 9110 section 5.6.1.
+    #[test]
+    fn a_token_of_a_list() {
+        let has = |lines: &[&str]| has_token(lines.iter().map(|line| line.as_bytes()), "upgrade");
+        for lines in [&["Upgrade"][..], &["keep-alive", "UPGRADE"], &["a,\t upgrade ,b"], &[",upgrade"], &[" upgrade"]] {
+            assert!(has(lines), "{lines:?}");
+        }
+        for lines in [&[][..], &[""], &["upgraded"], &["up grade"], &["keep-alive upgrade"], &["upgrade;q=1"]] {
+            assert!(!has(lines), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_occurs_exactly_once() {
+        let only = |lines: &[&'static str]| only(lines.iter().map(|line| line.as_bytes()));
+        assert_eq!(only(&["a"]), Some(&b"a"[..]));
+        assert_eq!((only(&[]), only(&["a", "a"])), (None, None));
+    }
 
     #[test]
     fn the_example_of_the_rfc() {

@@ -3,6 +3,7 @@
 
 pub(crate) mod acknowledged;
 pub(crate) mod clock;
+pub(crate) mod networks;
 pub(crate) mod slab;
 pub(crate) mod stream;
 pub(crate) mod trace;

@@ -11,6 +11,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep};
 
 use super::SocketError;
+use super::proxied::ProxyHeader;
+use super::proxies::ProxyProtocol;
 use super::server::{Listener, SocketEvents, SocketServer};
 #[cfg(unix)]
 use super::unix_path::UnixPath;
@@ -26,6 +28,7 @@ pub(crate) struct Acceptor {
     no_delay: NoDelay,
     events: Arc<SocketEvents>,
     back_off: BackOff,
+    proxy_protocol: Option<ProxyProtocol>,
     #[cfg(feature = "__tls")]
     tls: Option<(Tls, Arc<ReportFailure>)>,
 }
@@ -62,6 +65,7 @@ impl Acceptor {
         match listener {
             Ok(listener) => Ok(Acceptor {
                 listener,
+                proxy_protocol: socket.proxy_protocol,
                 no_delay: NoDelay::default(),
                 #[cfg(feature = "__tls")]
                 tls: socket.tls.map(|tls| (tls, report_to(&socket.events))),
@@ -72,17 +76,20 @@ impl Acceptor {
         }
     }
 
-    /// Returns the next connection. Waits as long as the system cannot accept one.
+    /// Returns the next connection, and the header that it begins with if it is one of a proxy.
+    /// Waits as long as the system cannot accept one.
     ///
     /// Cancel safe: no connection is lost when the future is dropped.
-    pub(crate) async fn accept(&mut self) -> Stream {
+    pub(crate) async fn accept(&mut self) -> (Stream, Option<Box<ProxyHeader>>) {
         loop {
             let accepted = match &mut self.listener {
                 Accepting::Tcp(listeners) => listeners.accept().await.map(|(stream, remote, local)| {
                     self.no_delay.ensure(&stream);
                     let remote = Some(canonical(remote));
                     #[cfg(feature = "__tls")]
-                    if let Some((tls, report)) = &self.tls {
+                    if let Some((tls, report)) = &self.tls
+                        && !trusts(&self.proxy_protocol, remote)
+                    {
                         let stream = TlsStream::server(stream, tls.config(), remote, report.clone());
                         return Stream { transport: Transport::Tls(Box::new(stream)), remote, local };
                     }
@@ -98,7 +105,8 @@ impl Acceptor {
             match accepted {
                 Ok(stream) => {
                     self.back_off.succeeded();
-                    return stream;
+                    let header = self.header(&stream);
+                    return (stream, header);
                 }
                 // The connection ended before it was accepted.
                 Err(error) if is_of_the_connection(&error) => {}
@@ -112,6 +120,21 @@ impl Acceptor {
             }
         }
     }
+
+    /// Returns the header to read first, if this is a connection of a proxy.
+    fn header(&self, stream: &Stream) -> Option<Box<ProxyHeader>> {
+        let protocol = self.proxy_protocol.as_ref().filter(|protocol| protocol.trusts(stream.remote))?;
+        #[cfg(feature = "__tls")]
+        return Some(Box::new(ProxyHeader::new(protocol, &self.events, self.tls.clone())));
+        #[cfg(not(feature = "__tls"))]
+        Some(Box::new(ProxyHeader::new(protocol, &self.events)))
+    }
+}
+
+/// Returns whether a connection from this address begins with a header.
+#[cfg(feature = "__tls")]
+fn trusts(protocol: &Option<ProxyProtocol>, remote: Option<SocketAddr>) -> bool {
+    protocol.as_ref().is_some_and(|protocol| protocol.trusts(remote))
 }
 
 /// Emits `error` for handshakes that fail.
@@ -238,7 +261,7 @@ mod tests {
             let mut acceptor = Acceptor::new(socket).unwrap();
             for _ in 0..2 {
                 let _client = TcpStream::connect(address).await.unwrap();
-                let accepted = acceptor.accept().await.transport;
+                let accepted = acceptor.accept().await.0.transport;
                 assert!(matches!(accepted, Transport::Tcp(stream) if stream.nodelay().unwrap()));
             }
         }
@@ -259,7 +282,7 @@ mod tests {
         }
         let mut came = Vec::new();
         for _ in 0..9 {
-            came.push(*acceptor.accept().await.local.unwrap());
+            came.push(*acceptor.accept().await.0.local.unwrap());
         }
         assert_eq!(came, addresses.repeat(3));
     }

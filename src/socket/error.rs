@@ -1,7 +1,8 @@
 use std::io;
-#[cfg(feature = "__tls")]
 use std::net::SocketAddr;
 use std::sync::Arc;
+
+use super::proxies::ProxyProtocolFailure;
 
 /// An error of a [`SocketServer`](crate::SocketServer).
 #[derive(Clone, Debug, thiserror::Error)]
@@ -52,6 +53,15 @@ pub enum SocketError {
         reason: crate::tls::HandshakeFailure,
         /// The error of rustls, if it has one.
         source: Option<crate::tls::rustls::Error>,
+    },
+    /// A connection of a proxy has no valid header of the PROXY protocol, and is closed without a
+    /// response. The socket continues.
+    #[error("connection of {} refused: {reason}", remote.map_or_else(|| "a proxy".to_owned(), |remote| remote.to_string()))]
+    ProxyProtocol {
+        /// The address of the proxy. `None` for a Unix socket.
+        remote: Option<SocketAddr>,
+        /// Why it was refused.
+        reason: ProxyProtocolFailure,
     },
     /// The system could not accept a connection, because descriptors or memory are exhausted. The
     /// socket tries again and continues to accept.

@@ -1,3 +1,4 @@
+use super::proxies::ProxyProtocol;
 #[cfg(feature = "__tls")]
 use crate::tls::Tls;
 
@@ -20,6 +21,7 @@ pub struct SocketOptions {
     pub(super) reuse_port: bool,
     pub(super) ipv6_only: Option<bool>,
     pub(super) unix_mode: Option<u32>,
+    pub(super) proxy_protocol: Option<ProxyProtocol>,
     #[cfg(feature = "__tls")]
     pub(super) tls: Option<Tls>,
 }
@@ -38,6 +40,7 @@ impl SocketOptions {
             reuse_port: false,
             ipv6_only: None,
             unix_mode: None,
+            proxy_protocol: None,
             #[cfg(feature = "__tls")]
             tls: None,
         }
@@ -87,6 +90,13 @@ impl SocketOptions {
     pub fn unix_mode(mut self, mode: u32) -> SocketOptions {
         assert!(mode <= 0o777, "unix_mode({mode}) is 0o{mode:o} in octal, which exceeds 0o777: write 0o660 for rw-rw----");
         self.unix_mode = Some(mode);
+        self
+    }
+
+    /// Sets the proxies whose connections begin with a header of the PROXY protocol, which has the
+    /// client's address. On a `tls://` socket the header precedes the TLS handshake. Default: none.
+    pub fn proxy_protocol(mut self, protocol: ProxyProtocol) -> SocketOptions {
+        self.proxy_protocol = Some(protocol);
         self
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::address::Address;
 use super::error::SocketError;
 use super::options::SocketOptions;
+use super::proxies::ProxyProtocol;
 use super::tcp;
 #[cfg(unix)]
 use super::unix_path::UnixPath;
@@ -27,7 +28,8 @@ const ERROR: u8 = 0;
 /// system cannot accept a connection because descriptors or memory are exhausted, at most once a
 /// second. The socket tries again and continues to accept. On a `tls://`
 /// socket it also fires for each failed TLS handshake (`SocketError::Tls`), unless the client left
-/// before it had sent a message of TLS.
+/// before it had sent a message of TLS. With the option `proxy_protocol` it also fires for each
+/// connection of a proxy whose header is missing or malformed.
 ///
 /// ```
 /// # use react_websocket::errors::SocketError;
@@ -43,6 +45,7 @@ const ERROR: u8 = 0;
 pub struct SocketServer {
     pub(super) listener: Listener,
     pub(super) events: Arc<SocketEvents>,
+    pub(super) proxy_protocol: Option<ProxyProtocol>,
     #[cfg(feature = "__tls")]
     pub(super) tls: Option<Tls>,
 }
@@ -121,7 +124,7 @@ impl SocketServer {
             #[cfg(not(unix))]
             Address::Unix(_) => return Err(failed(std::io::ErrorKind::Unsupported.into())),
         };
-        let socket = SocketServer::of(listener);
+        let socket = SocketServer { proxy_protocol: options.proxy_protocol, ..SocketServer::of(listener) };
         #[cfg(feature = "__tls")]
         let socket = SocketServer { tls: options.tls, ..socket };
         Ok(socket)
@@ -143,6 +146,12 @@ impl SocketServer {
         }
     }
 
+    /// Reads headers of the PROXY protocol on a socket that was made elsewhere. The option
+    /// [`proxy_protocol`](SocketOptions::proxy_protocol) does the same for a new socket.
+    pub fn with_proxy_protocol(self, protocol: ProxyProtocol) -> SocketServer {
+        SocketServer { proxy_protocol: Some(protocol), ..self }
+    }
+
     /// Returns the address of the socket, or the first of several addresses. Returns `None` for a
     /// Unix socket.
     pub fn local_address(&self) -> Option<SocketAddr> {
@@ -162,6 +171,7 @@ impl SocketServer {
         SocketServer {
             listener,
             events: Arc::default(),
+            proxy_protocol: None,
             #[cfg(feature = "__tls")]
             tls: None,
         }

@@ -55,9 +55,9 @@ struct Settings {
 
 /// A certificate with its chain, and its key.
 #[derive(Clone)]
-struct Pair {
-    certificate: Source,
-    key: Source,
+pub(super) struct Pair {
+    pub(super) certificate: Source,
+    pub(super) key: Source,
 }
 
 /// What new connections use.
@@ -76,6 +76,18 @@ pub enum TlsVersion {
     Tls12,
     /// TLS 1.3 (RFC 8446).
     Tls13,
+}
+
+impl TlsVersion {
+    /// Returns this version and the later ones.
+    pub(super) fn and_later(self) -> &'static [&'static SupportedProtocolVersion] {
+        const FROM_12: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
+        const FROM_13: &[&SupportedProtocolVersion] = &[&version::TLS13];
+        match self {
+            TlsVersion::Tls12 => FROM_12,
+            TlsVersion::Tls13 => FROM_13,
+        }
+    }
 }
 
 impl Tls {
@@ -269,10 +281,7 @@ impl Settings {
     }
 
     fn current(&self, certificates: Arc<Certificates>, clients: Option<ClientCertificates>) -> Current {
-        let versions: &[&SupportedProtocolVersion] = match self.min_version {
-            TlsVersion::Tls12 => &[&version::TLS13, &version::TLS12],
-            TlsVersion::Tls13 => &[&version::TLS13],
-        };
+        let versions = self.min_version.and_later();
         let builder = match ServerConfig::builder_with_provider(provider()).with_protocol_versions(versions) {
             Ok(builder) => builder,
             Err(error) => unreachable!("the provider has cipher suites of all versions: {error}"),
@@ -297,7 +306,7 @@ impl Settings {
 }
 
 impl Pair {
-    fn read(&self) -> Result<Arc<CertifiedKey>, TlsError> {
+    pub(super) fn read(&self) -> Result<Arc<CertifiedKey>, TlsError> {
         let Pair { certificate, key } = self;
         let chain = certificate.certificates()?;
         if let Some(first) = chain.first() {
@@ -331,10 +340,15 @@ impl Pair {
     }
 }
 
+/// Makes `http/1.1` the only version of HTTP, and the first of the protocols (ALPN, RFC 7301).
+pub(super) fn replace_http(protocols: &mut Vec<Vec<u8>>) {
+    protocols.retain(|name| !(name.starts_with(b"http/") || matches!(name.as_slice(), b"h2" | b"h2c" | b"h3")));
+    protocols.insert(0, b"http/1.1".to_vec());
+}
+
 /// Sets what all configurations have in common.
 fn finish(config: &mut ServerConfig) {
-    config.alpn_protocols.retain(|name| !(name.starts_with(b"http/") || matches!(name.as_slice(), b"h2" | b"h2c" | b"h3")));
-    config.alpn_protocols.insert(0, b"http/1.1".to_vec());
+    replace_http(&mut config.alpn_protocols);
     config.max_early_data_size = 0;
     config.send_half_rtt_data = false;
     config.cert_resolver = Arc::new(NotesName(config.cert_resolver.clone()));

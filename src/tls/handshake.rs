@@ -1,6 +1,10 @@
 //! The handshake (RFC 8446 section 4). Nothing but keys is kept after it.
 
+#[cfg(feature = "client")]
+use std::future::poll_fn;
 use std::io;
+#[cfg(feature = "client")]
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -8,7 +12,11 @@ use bytes::BufMut;
 use rustls::pki_types::CertificateDer;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
 use rustls::{Error, InvalidMessage};
+#[cfg(feature = "client")]
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
+#[cfg(feature = "client")]
+use tokio::time::timeout;
 
 use super::opener::Opener;
 use super::records::{Connection, Endpoint, UNFINISHED_MAX, encode, encode_alerts};
@@ -21,6 +29,10 @@ const INPUT_MAX: usize = 64 * 1024 + 18 * 1024;
 
 /// Bytes that are read at a time: most flights of a client, without its certificates.
 const READ: usize = 2 * 1024;
+
+/// How long a stream that is full may keep an alert waiting.
+#[cfg(feature = "client")]
+const ALERT: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// A handshake under way.
 pub(crate) struct Handshake<E> {
@@ -38,7 +50,7 @@ pub(crate) struct Handshake<E> {
     has_message: bool,
 }
 
-/// What is known of the peer, and of the name that it asked for.
+/// What is known of the peer, and of the name that the client asked for.
 #[derive(Debug, Default)]
 pub(crate) struct PeerInfo {
     pub(crate) server_name: Option<Box<str>>,
@@ -83,6 +95,20 @@ impl<E: Endpoint> Handshake<E> {
         }
     }
 
+    /// Sets the bytes of the peer that were read before the handshake.
+    pub(crate) fn behind(mut self, received: Vec<u8>) -> Handshake<E> {
+        self.input = received;
+        self.note_first();
+        self
+    }
+
+    /// Sets the name of the server, which a client knows.
+    #[cfg(feature = "client")]
+    pub(super) fn asking_for(mut self, name: Option<Box<str>>) -> Handshake<E> {
+        self.server_name = name;
+        self
+    }
+
     /// Returns whether the peer has sent a message that was understood.
     pub(crate) fn has_message(&self) -> bool {
         self.has_message
@@ -116,6 +142,69 @@ impl<E: Endpoint> Handshake<E> {
                 }
             }
         }
+    }
+
+    /// Like [`poll`](Handshake::poll), over any stream. `received`: bytes of the peer that were read
+    /// from the stream before.
+    ///
+    /// # Errors
+    /// Before [`Failure::Tls`] is returned, the alert that RFC 8446 section 6.2 names is sent, for
+    /// which the stream has the time `ALERT`.
+    #[cfg(feature = "client")]
+    pub(crate) async fn run<S>(&mut self, stream: &mut S, received: Vec<u8>) -> Result<(), Failure>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.input = received;
+        let result = poll_fn(|cx| self.poll_over(stream, cx)).await;
+        if let Err(Failure::Tls(_)) = &result {
+            let _ = timeout(ALERT, poll_fn(|cx| self.poll_send_over(stream, cx))).await;
+        }
+        result
+    }
+
+    #[cfg(feature = "client")]
+    fn poll_over<S>(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Poll<Result<(), Failure>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        loop {
+            self.note_first();
+            let step = self.advance().map_err(Failure::Tls)?;
+            let sent = self.poll_send_over(stream, cx).map_err(Failure::Io)?;
+            if matches!(step, Step::Established) {
+                return sent.map(Ok);
+            }
+            // Input does not wait for output: the peer may be sending too.
+            if self.input.len() > INPUT_MAX {
+                return Poll::Ready(Err(Failure::Tls(InvalidMessage::HandshakePayloadTooLarge.into())));
+            }
+            self.input.reserve(READ);
+            let mut room = (&mut self.input).limit(READ);
+            let read = pin!(stream.read_buf(&mut room)).poll(cx);
+            if ready!(read).map_err(Failure::Io)? == 0 {
+                return Poll::Ready(Err(Failure::Io(io::ErrorKind::UnexpectedEof.into())));
+            }
+        }
+    }
+
+    #[cfg(feature = "client")]
+    fn poll_send_over(&mut self, stream: &mut (impl AsyncWrite + Unpin), cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(rest) = self.output.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            match ready!(Pin::new(&mut *stream).poll_write(cx, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                sent => self.sent += sent,
+            }
+        }
+        self.output.clear();
+        self.sent = 0;
+        Pin::new(stream).poll_flush(cx)
+    }
+
+    /// Returns the first bytes that the peer sent, as far as they are known, and zeros.
+    #[cfg(feature = "client")]
+    pub(super) fn first(&self) -> [u8; 4] {
+        self.first
     }
 
     /// Returns the connection, once it is established.
@@ -192,7 +281,6 @@ impl<E: Endpoint> Handshake<E> {
         if self.input.len() > INPUT_MAX {
             return Poll::Ready(Err(Failure::Tls(InvalidMessage::HandshakePayloadTooLarge.into())));
         }
-        let before = self.input.len();
         loop {
             self.input.reserve(READ);
             match socket.try_read_buf(&mut (&mut self.input).limit(READ)) {
@@ -204,13 +292,18 @@ impl<E: Endpoint> Handshake<E> {
                 Err(error) => return Poll::Ready(Err(Failure::Io(error))),
             }
         }
-        if before < 4
-            && !self.has_message
+        self.note_first();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Notes the first bytes of the peer. The first record is longer than they are, so that they are
+    /// still there when they are complete.
+    fn note_first(&mut self) {
+        if self.first == [0; 4]
             && let Some(first) = self.input.first_chunk()
         {
             self.first = *first;
         }
-        Poll::Ready(Ok(()))
     }
 
     /// Receives some bytes, and returns what is to be sent.

@@ -1,11 +1,15 @@
-//! TLS for servers (RFC 8446, RFC 5246): certificates, and what their errors are.
+//! TLS (RFC 8446, RFC 5246): certificates, and what their errors are.
 //!
-//! The features `tls` and `tls-ring` add this module. [`Tls`] has the certificates, and
+//! The features `tls` and `tls-ring` add this module. [`Tls`] has the certificates of a server, and
 //! [`SocketOptions::tls`](crate::SocketOptions::tls) takes it. The guide `docs/tls.md` says how to get
-//! certificates, and how to renew them.
+//! certificates, and how to renew them. With the feature `client`, `ClientTls` says what a client trusts.
 
 mod buffers;
+#[cfg(feature = "client")]
+mod client;
 mod client_certificates;
+#[cfg(feature = "client")]
+mod client_error;
 mod config;
 mod error;
 mod handshake;
@@ -22,7 +26,11 @@ mod tests;
 pub use rustls;
 pub use rustls::pki_types::CertificateDer;
 
+#[cfg(feature = "client")]
+pub use client::ClientTls;
 pub use client_certificates::ClientCertificates;
+#[cfg(feature = "client")]
+pub use client_error::TlsConnectError;
 pub use config::{Tls, TlsVersion};
 pub use error::{HandshakeFailure, TlsError};
 pub(crate) use handshake::{Established, Failure, Handshake, PeerInfo};

@@ -1,6 +1,8 @@
 //! Our client against a server of others: `tests/servers/run` starts both.
 //!
-//! usage: servers_client PORT
+//! usage: servers_client PORT [CERTIFICATE]
+//!
+//! With a certificate, the client uses TLS and trusts this certificate.
 //!
 //! The server echoes, speaks the subprotocol `echo`, answers the text `ping me` with a ping, the text `close` with a
 //! Close 4001 `bye`, and refuses the path `/refused` with 403.
@@ -8,6 +10,7 @@
 use std::time::Duration;
 
 use react_websocket::client::{ConnectError, Connector};
+use react_websocket::tls::ClientTls;
 use react_websocket::{Message, WebSocketConnection, WebSocketOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::timeout;
@@ -46,11 +49,16 @@ impl Talk {
 
 #[tokio::main]
 async fn main() {
-    let port = std::env::args().nth(1).expect("a port");
-    let url = format!("ws://127.0.0.1:{port}");
+    let mut arguments = std::env::args().skip(1);
+    let (port, certificate) = (arguments.next().expect("a port"), arguments.next());
+    let scheme = if certificate.is_some() { "wss" } else { "ws" };
+    let url = format!("{scheme}://127.0.0.1:{port}");
     let options =
         WebSocketOptions::new().max_message_size(8 << 20).max_frame_size(8 << 20).write_buffer_hard_limit(64 << 20);
-    let connector = Connector::new().with_options(options).subprotocols(["other", "echo"]);
+    let mut connector = Connector::new().with_options(options).subprotocols(["other", "echo"]);
+    if let Some(certificate) = certificate {
+        connector = connector.tls(ClientTls::new().root_file(certificate).expect("a certificate"));
+    }
 
     let mut talk = Talk::open(&connector, &format!("{url}/path?query")).await.expect("a connection");
     assert_eq!(talk.connection.subprotocol().as_deref(), Some("echo"));

@@ -1,7 +1,8 @@
-"""The server of Python's websockets. usage: with_websockets.py PORT"""
+"""The server of Python's websockets. usage: with_websockets.py PORT [CERTIFICATE KEY]"""
 
 import asyncio
 import http
+import ssl
 import sys
 
 from websockets.asyncio.server import serve
@@ -23,8 +24,11 @@ def refuse(connection, request):
 
 
 async def main():
-    limits = {"max_size": 8 << 20, "compression": None}
-    async with serve(handle, "127.0.0.1", int(sys.argv[1]), subprotocols=["echo"], process_request=refuse, **limits):
+    settings = {"max_size": 8 << 20, "compression": None, "subprotocols": ["echo"], "process_request": refuse}
+    if sys.argv[2:]:
+        settings["ssl"] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        settings["ssl"].load_cert_chain(*sys.argv[2:])
+    async with serve(handle, "127.0.0.1", int(sys.argv[1]), **settings):
         await asyncio.Future()
 
 

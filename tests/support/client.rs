@@ -1,6 +1,7 @@
 //! The server's end of a client's connection, as raw bytes.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -8,6 +9,8 @@ use react_websocket::client::{ConnectError, Connector};
 use react_websocket::protocol::handshake::accept_key;
 use react_websocket::{WebSocketConnection, WebSocketOptions};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::Log;
 
@@ -223,4 +226,28 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Failing<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
+}
+
+/// RFC 9110 section 9.3.6: a proxy that joins two sockets after its 200.
+pub async fn proxy(answer: &'static str) -> (SocketAddr, UnboundedReceiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (tell, requests) = unbounded_channel();
+    tokio::spawn(async move {
+        loop {
+            let mut client = RawServer::new(listener.accept().await.unwrap().0);
+            let tell = tell.clone();
+            tokio::spawn(async move {
+                let head = client.request().await;
+                let destination = head.split(' ').nth(1).unwrap().to_owned();
+                tell.send(head).unwrap();
+                client.send(answer.as_bytes()).await;
+                if answer.starts_with("HTTP/1.1 2") {
+                    let mut server = TcpStream::connect(destination).await.unwrap();
+                    let _ = tokio::io::copy_bidirectional(&mut client.stream, &mut server).await;
+                }
+            });
+        }
+    });
+    (address, requests)
 }

@@ -318,7 +318,8 @@ impl HttpOptions {
     /// The server checks the limit when it accepts a connection, before the first request. So the
     /// limit counts the addresses of the socket's peers. [Trusted
     /// proxies](HttpOptions::trusted_proxies) are not counted: a proxy has the connections of many
-    /// clients, and can limit its clients itself.
+    /// clients, and can limit its clients itself. With the [PROXY
+    /// protocol](crate::SocketOptions::proxy_protocol) the clients are counted.
     pub fn max_connections_per_ip(mut self, connections: impl Into<Option<u32>>) -> HttpOptions {
         self.connections.max_per_ip = connections.into();
         self

@@ -1,11 +1,9 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used)]
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-
-use ipnet::{IpNet, Ipv4Net};
 
 use crate::http::message::{Forwarding, Head, Source, addresses};
+use crate::runtime::networks::Networks;
 use crate::runtime::stream::Stream;
 
 /// The trusted proxies, and the headers in which they describe the client's request.
@@ -39,7 +37,7 @@ pub struct TrustedProxies {
     address: Source,
     proto: Source,
     host: Source,
-    networks: Arc<[IpNet]>,
+    networks: Networks,
 }
 
 impl TrustedProxies {
@@ -51,7 +49,7 @@ impl TrustedProxies {
     /// If an entry is not a network.
     #[track_caller]
     pub fn x_forwarded_for<S: AsRef<str>>(networks: impl IntoIterator<Item = S>) -> TrustedProxies {
-        let networks = parse_networks(networks);
+        let networks = Networks::parse(networks);
         TrustedProxies { address: Source::XForwarded, proto: Source::Nowhere, host: Source::Nowhere, networks }
     }
 
@@ -63,7 +61,7 @@ impl TrustedProxies {
     /// If an entry is not a network.
     #[track_caller]
     pub fn forwarded<S: AsRef<str>>(networks: impl IntoIterator<Item = S>) -> TrustedProxies {
-        let networks = parse_networks(networks);
+        let networks = Networks::parse(networks);
         TrustedProxies { address: Source::Forwarded, proto: Source::Forwarded, host: Source::Forwarded, networks }
     }
 
@@ -90,8 +88,7 @@ impl TrustedProxies {
 
     /// Returns whether a trusted proxy has this address.
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.networks.iter().any(|network| network.contains(&address))
+        self.networks.contains(address)
     }
 
     /// Returns the client of a request with these headers that has arrived on this stream, and
@@ -119,31 +116,6 @@ impl TrustedProxies {
         }
         (client, Some(Forwarding { place, proto: self.proto, host: self.host }))
     }
-}
-
-#[track_caller]
-fn parse_networks<S: AsRef<str>>(networks: impl IntoIterator<Item = S>) -> Arc<[IpNet]> {
-    let mut parsed = Vec::new();
-    for text in networks {
-        let text = text.as_ref();
-        match network(text) {
-            Some(network) => parsed.push(network),
-            None => panic!("{text:?} is no network; write `10.0.0.0/8`, `fd00::/8`, or one address"),
-        }
-    }
-    parsed.into()
-}
-
-/// Parses a network, or one address as a network. An IPv4 network in IPv6 form is an IPv4 network.
-fn network(text: &str) -> Option<IpNet> {
-    let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()?;
-    if let IpNet::V6(network) = network
-        && let Some(address) = network.addr().to_ipv4_mapped()
-        && let Some(length) = network.prefix_len().checked_sub(96)
-    {
-        return Ipv4Net::new(address, length).ok().map(IpNet::V4);
-    }
-    Some(network)
 }
 
 /// Returns whether the stream is a Unix socket. The permissions of its file decide who can connect

@@ -1,4 +1,4 @@
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::options::HttpOptions;
@@ -24,8 +24,12 @@ pub(crate) type ServerEvents = SharedEmitter<u8, Arc<HttpError>>;
 impl ServerContext {
     /// Lets a connection from `remote` in, if there is room for it.
     pub(crate) fn admit(&self, remote: Option<SocketAddr>) -> Result<(Admitted, Pending), HttpError> {
-        let network = remote.and_then(|remote| self.options.network_of(remote.ip()));
-        self.admission.admit(network, &self.options.connections)
+        self.admission.admit(self.network_of(remote), &self.options.connections)
+    }
+
+    /// The network that a connection is counted under, if its address is the client's.
+    pub(crate) fn network_of(&self, remote: Option<SocketAddr>) -> Option<IpAddr> {
+        remote.and_then(|remote| self.options.network_of(remote.ip()))
     }
 
     pub(crate) fn emit_error(&self, error: HttpError) {

@@ -110,6 +110,13 @@ impl Connection {
         }
     }
 
+    /// Sets when the connection was accepted, and the bytes that were read since then.
+    pub(crate) fn begun(mut self, accepted: Instant, received: &[u8]) -> Connection {
+        self.accepted = accepted;
+        self.buffer.extend_from_slice(received);
+        self
+    }
+
     /// Serves the connection until it ends or goes on as something else.
     pub(crate) async fn run(&mut self) -> Option<Box<dyn Upgrade>> {
         let mut phase = self.permit.shutdown().phase();

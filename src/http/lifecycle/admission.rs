@@ -63,14 +63,7 @@ impl Admission {
         if let Some(limit) = limits.max_connections.filter(|limit| open_before >= *limit) {
             return Err(HttpError::TooManyConnections { limit });
         }
-        if let (Some(limit), Some(network)) = (limits.max_per_ip, network) {
-            match self.by_network.entry(network) {
-                Entry::Occupied(mut count) if *count.get() < limit => *count.get_mut() += 1,
-                Entry::Vacant(count) if limit > 0 => drop(count.insert(1)),
-                Entry::Occupied(_) | Entry::Vacant(_) => return Err(HttpError::TooManyFromAddress { limit }),
-            }
-            admitted.network = Some(Box::new(network));
-        }
+        admitted.count(network, limits)?;
         self.counts.accepted();
         Ok((admitted, self.pend()))
     }
@@ -93,6 +86,12 @@ impl Admission {
         trace::connection_refused("tls", remote);
     }
 
+    /// Counts a connection of this proxy without a valid header of the PROXY protocol.
+    pub(crate) fn no_header(&self, proxy: Option<SocketAddr>) {
+        self.counts.refused("proxy");
+        trace::connection_refused("proxy", proxy);
+    }
+
     pub(crate) fn stats(&self) -> HttpStats {
         self.counts.stats(self.open.load(Ordering::Relaxed), self.pending.count())
     }
@@ -101,6 +100,24 @@ impl Admission {
     pub(crate) fn permit_rejection(self: &Arc<Admission>) -> Option<RejectionPermit> {
         let permit = RejectionPermit(self.clone());
         (self.rejecting.fetch_add(1, Ordering::Relaxed) < MAX_REJECTIONS).then_some(permit)
+    }
+}
+
+impl Admitted {
+    /// Counts the connection under this network, once.
+    ///
+    /// # Errors
+    /// [`HttpError::TooManyFromAddress`].
+    pub(crate) fn count(&mut self, network: Option<IpAddr>, limits: &ConnectionLimits) -> Result<(), HttpError> {
+        if let (Some(limit), Some(network)) = (limits.max_per_ip, network) {
+            match self.admission.by_network.entry(network) {
+                Entry::Occupied(mut count) if *count.get() < limit => *count.get_mut() += 1,
+                Entry::Vacant(count) if limit > 0 => drop(count.insert(1)),
+                Entry::Occupied(_) | Entry::Vacant(_) => return Err(HttpError::TooManyFromAddress { limit }),
+            }
+            self.network = Some(Box::new(network));
+        }
+        Ok(())
     }
 }
 

@@ -24,6 +24,7 @@ pub struct HttpStats {
     /// but closed before the first request because of
     /// [`max_pending_handshakes`](crate::HttpOptions::max_pending_handshakes).
     /// `tls`: accepted, but ended before the TLS handshake was complete.
+    /// `proxy`: accepted from a proxy, but without a valid header of the PROXY protocol.
     pub refused: BTreeMap<&'static str, u64>,
     /// Requests that were passed to the middlewares and the router.
     pub requests: u64,

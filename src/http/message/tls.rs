@@ -7,7 +7,7 @@ use crate::tls::{CertificateDer, PeerInfo};
 ///
 /// These need the feature `tls` or `tls-ring`.
 impl ServerRequest {
-    /// Returns the request with what TLS knows of the client. The request is not shared yet.
+    /// Returns the request with what TLS knows of the peer. The request is not shared yet.
     pub(crate) fn with_tls(mut self, tls: Option<&Arc<PeerInfo>>) -> ServerRequest {
         self.set_tls(tls.cloned());
         self
@@ -16,6 +16,8 @@ impl ServerRequest {
     /// Returns the certificate that the client has proved to own, followed by those of the
     /// authorities that the client sent with it, in DER form (RFC 5280). Empty without [client
     /// certificates](crate::tls::Tls::client_certificates).
+    ///
+    /// On a connection that a client has opened with `wss://`, these are the certificates of the server.
     pub fn peer_certificates(&self) -> &[CertificateDer<'static>] {
         self.tls().map(|tls| &*tls.certificates).unwrap_or_default()
     }

@@ -4,16 +4,18 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
+use tokio::time::Instant;
 
+use super::proxied::Proxied;
 use crate::http::HttpError;
 use crate::http::context::ServerContext;
 use crate::http::h1::{Connection, Linger, RequestLine, encode_page};
-use crate::http::lifecycle::{ConnectionPermit, Pending, Phase, Shutdown, TaskGuard};
+use crate::http::lifecycle::{ConnectionPermit, Phase, Shutdown, TaskGuard};
 use crate::http::message::Response;
 use crate::runtime::stream::{Stream, canonical};
 use crate::runtime::trace;
 use crate::runtime::turn::{Deferred, Turn};
-use crate::socket::Acceptor;
+use crate::socket::{Acceptor, ProxyHeader};
 
 /// Accepts connections until the shutdown begins. `_task`, being the first argument, is dropped last: when the shutdown has
 /// finished, the address is free and the socket's file gone.
@@ -21,16 +23,20 @@ pub(super) async fn accept(_task: TaskGuard, mut acceptor: Acceptor, server: Arc
     let mut phase = shutdown.phase();
     let mut end = std::pin::pin!(phase.wait_for(|phase| *phase >= Phase::Closing));
     loop {
-        let stream = tokio::select! {
+        let (stream, header) = tokio::select! {
             biased;
-            stream = acceptor.accept() => stream,
+            accepted = acceptor.accept() => accepted,
             _ = &mut end => return,
         };
         // Checked here as well: where there is always a connection to accept, `end` is never polled.
         if shutdown.is_closing() {
             return;
         }
-        tokio::spawn(ConnectionTask::new(shutdown.track_task(), stream, server.clone()));
+        let task = shutdown.track_task();
+        tokio::spawn(match header {
+            None => ConnectionTask::new(task, stream, server.clone()),
+            Some(header) => ConnectionTask::of_proxy(task, stream, header, server.clone()),
+        });
     }
 }
 
@@ -52,21 +58,22 @@ impl ConnectionTask {
         match server.admit(stream.remote) {
             Ok((admitted, pending)) => {
                 let remote = stream.remote;
-                let http = serve_http(stream, server, ConnectionPermit::new(admitted, task), pending);
+                let permit = ConnectionPermit::new(admitted, task);
+                let http = serve_http(Connection::new(stream, server, permit, pending));
                 ConnectionTask::Http(Box::pin(trace::in_connection(remote, http)))
             }
-            Err(error) => {
-                server.admission.counts.refused(error.cause());
-                trace::connection_refused(error.cause(), stream.remote);
-                let rejecting = async move {
-                    let mut phase = task.shutdown().phase();
-                    tokio::select! {
-                        _ = phase.wait_for(|phase| *phase >= Phase::Terminated) => {}
-                        () = reject(stream, server, error) => {}
-                    }
-                };
-                ConnectionTask::Upgraded(Box::pin(rejecting))
+            Err(error) => ConnectionTask::Upgraded(Box::pin(reject_with(task, stream, server, error))),
+        }
+    }
+
+    /// A connection of a proxy, which begins with a header. It is counted under the client's address, once that is known.
+    fn of_proxy(task: TaskGuard, stream: Stream, header: Box<ProxyHeader>, server: Arc<ServerContext>) -> ConnectionTask {
+        match server.admit(None) {
+            Ok((admitted, pending)) => {
+                let proxied = Proxied { stream, header, admitted, pending };
+                ConnectionTask::Http(Box::pin(serve_proxied(proxied, task, server)))
             }
+            Err(error) => ConnectionTask::Upgraded(Box::pin(reject_with(task, stream, server, error))),
         }
     }
 }
@@ -125,15 +132,8 @@ pub(crate) fn spawn_upgraded(task: impl Future<Output = ()> + Send + 'static) {
 }
 
 /// Serves HTTP and returns the task of the protocol that follows, if one does.
-///
-/// Not an `async fn`, which would have room for its arguments twice.
-fn serve_http(
-    stream: Stream,
-    server: Arc<ServerContext>,
-    permit: ConnectionPermit,
-    pending: Pending,
-) -> impl Future<Output = Option<BoxedTask>> {
-    let mut connection = Connection::new(stream, server, permit, pending);
+#[expect(clippy::manual_async_fn, reason = "an `async fn` would have room for its argument twice")]
+fn serve_http(mut connection: Connection) -> impl Future<Output = Option<BoxedTask>> {
     async move {
         let upgrade = connection.run().await;
         #[cfg(feature = "__tls")]
@@ -141,6 +141,42 @@ fn serve_http(
             connection.server.admission.no_handshake(connection.stream.remote);
         }
         Some(upgrade?.start(connection.into_upgraded()))
+    }
+}
+
+/// Reads the header of a proxy's connection, and serves the client that it names. `header_timeout` is for the header and the
+/// request's head together.
+async fn serve_proxied(mut proxied: Proxied, task: TaskGuard, server: Arc<ServerContext>) -> Option<BoxedTask> {
+    let accepted = Instant::now();
+    if !proxied.read_header(&server, task.shutdown(), accepted).await {
+        return None;
+    }
+    let Proxied { stream, header, mut admitted, pending } = proxied;
+    let (stream, received) = header.finish(stream);
+    let remote = stream.remote;
+    if let Err(error) = admitted.count(server.network_of(remote), &server.options.connections) {
+        drop((admitted, pending));
+        reject_with(task, stream, server, error).await;
+        return None;
+    }
+    // From now on the connection is pending under the client's address.
+    drop(pending);
+    let pending = server.admission.pend();
+    let connection = Connection::new(stream, server, ConnectionPermit::new(admitted, task), pending);
+    let http = serve_http(connection.begun(accepted, &received));
+    Box::pin(trace::in_connection(remote, http)).await
+}
+
+/// Counts a connection that is not admitted, and sends its error page.
+fn reject_with(task: TaskGuard, stream: Stream, server: Arc<ServerContext>, error: HttpError) -> impl Future<Output = ()> {
+    server.admission.counts.refused(error.cause());
+    trace::connection_refused(error.cause(), stream.remote);
+    async move {
+        let mut phase = task.shutdown().phase();
+        tokio::select! {
+            _ = phase.wait_for(|phase| *phase >= Phase::Terminated) => {}
+            () = reject(stream, server, error) => {}
+        }
     }
 }
 
@@ -180,7 +216,8 @@ mod tests {
         let server = crate::HttpServer::new(|_request: crate::ServerRequest| Response::new(200)).inner;
         let stream = Stream::other(tokio::io::empty());
         let (admitted, pending) = server.admit(None).ok().unwrap();
-        let http = serve_http(stream, server, ConnectionPermit::new(admitted, shutdown.track_task()), pending);
+        let permit = ConnectionPermit::new(admitted, shutdown.track_task());
+        let http = serve_http(Connection::new(stream, server, permit, pending));
         assert!(size_of_val(&http) <= 1032, "{}", size_of_val(&http));
     }
 }

@@ -4,6 +4,7 @@ mod app_stream;
 mod connection_task;
 mod handle;
 mod http_server;
+mod proxied;
 mod sockets;
 
 #[cfg(feature = "client")]

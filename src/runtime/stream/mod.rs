@@ -5,6 +5,8 @@ mod halves;
 mod tls;
 #[cfg(feature = "__tls")]
 mod tls_halves;
+#[cfg(all(feature = "client", feature = "__tls"))]
+mod tls_over_stream;
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -161,6 +163,24 @@ impl Stream {
             Transport::Tls(stream) => stream.take_opened(),
             _ => Vec::new(),
         }
+    }
+
+    /// Returns the stream of plaintext, after a handshake on this stream.
+    #[cfg(all(feature = "client", feature = "__tls"))]
+    pub(crate) fn with_tls(self, established: crate::tls::Established) -> Stream {
+        let Stream { transport, remote, local } = self;
+        let stream: Box<dyn ByteStream> = match transport {
+            Transport::Tcp(socket) => {
+                let transport = Transport::Tls(Box::new(TlsStream::established(socket, established)));
+                return Stream { transport, remote, local };
+            }
+            #[cfg(unix)]
+            Transport::Unix(stream) => Box::new(stream),
+            Transport::Tls(stream) => stream,
+            Transport::Other(stream) => stream,
+        };
+        let stream = tls_over_stream::TlsOverStream::established(stream, established);
+        Stream { transport: Transport::Other(Box::new(stream)), remote, local }
     }
 
     /// Splits the stream, so that other threads than the reader's can write to a socket.

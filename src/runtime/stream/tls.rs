@@ -37,11 +37,13 @@ enum Phase {
 struct Pending {
     config: Arc<ServerConfig>,
     handshake: Option<Handshake<UnbufferedServerConnection>>,
+    /// Bytes of the client that were read before the handshake.
+    received: Vec<u8>,
     remote: Option<SocketAddr>,
     report: Arc<ReportFailure>,
 }
 
-struct Open {
+pub(super) struct Open {
     sealer: Sealer,
     opener: Opener,
     /// What was opened and not read.
@@ -65,8 +67,22 @@ impl TlsStream {
         remote: Option<SocketAddr>,
         report: Arc<ReportFailure>,
     ) -> TlsStream {
-        let pending = Pending { config, handshake: None, remote, report };
+        let pending = Pending { config, handshake: None, received: Vec::new(), remote, report };
         TlsStream { socket, phase: Phase::Handshake(Box::new(pending)) }
+    }
+
+    /// Sets the bytes of the client that were read before the handshake.
+    pub(crate) fn behind(mut self, received: Vec<u8>) -> TlsStream {
+        if let Phase::Handshake(pending) = &mut self.phase {
+            pending.received = received;
+        }
+        self
+    }
+
+    /// An end whose handshake is done.
+    #[cfg(feature = "client")]
+    pub(super) fn established(socket: TcpStream, established: Established) -> TlsStream {
+        TlsStream { socket, phase: Phase::Open(established.into()) }
     }
 
     /// The socket, which must not be read or written.
@@ -123,7 +139,7 @@ impl Pending {
         let handshake = match &mut self.handshake {
             Some(handshake) => handshake,
             none => match UnbufferedServerConnection::new(self.config.clone()) {
-                Ok(connection) => none.insert(Handshake::new(connection)),
+                Ok(connection) => none.insert(Handshake::new(connection).behind(std::mem::take(&mut self.received))),
                 Err(error) => {
                     (self.report)(self.remote, HandshakeFailure::Other, Some(error));
                     return Poll::Ready(Ok(None));
@@ -150,8 +166,46 @@ impl Pending {
     }
 }
 
+/// The stream under TLS.
+pub(super) trait Carrier {
+    /// Receives some bytes, or `WouldBlock`.
+    fn receive(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> io::Result<usize>;
+
+    /// Ready when [`receive`](Carrier::receive) may succeed, after it has returned `WouldBlock`.
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Sends some bytes, or `WouldBlock`.
+    fn send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Ready when [`send`](Carrier::send) may succeed, after it has returned `WouldBlock`.
+    fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+impl Carrier for TcpStream {
+    fn receive(&mut self, _: &mut Context<'_>, room: &mut [u8]) -> io::Result<usize> {
+        self.try_read(room)
+    }
+
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_read_ready(cx)
+    }
+
+    fn send(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> io::Result<usize> {
+        self.try_write(bytes)
+    }
+
+    fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_write_ready(cx)
+    }
+}
+
 impl Open {
-    fn poll_read(&mut self, socket: &TcpStream, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_read(
+        &mut self,
+        carrier: &mut impl Carrier,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         loop {
             let rest = self.plaintext.get(self.at..).unwrap_or_default();
             if !rest.is_empty() {
@@ -165,34 +219,46 @@ impl Open {
             }
             let receive = |room: &mut [u8]| {
                 let size = room.len().min(RECEIVE);
-                socket.try_read(room.get_mut(..size).unwrap_or_default())
+                carrier.receive(cx, room.get_mut(..size).unwrap_or_default())
             };
             match self.opener.read(&mut self.plaintext, receive) {
                 Ok(opened) => {
                     if let Some(end) = opened.end
                         && self.plaintext.is_empty()
                     {
-                        self.sealer.send_alert(|alert| socket.try_write(alert));
+                        self.sealer.send_alert(|alert| carrier.send(cx, alert));
                         return Poll::Ready(Option::from(end).map_or(Ok(()), Err));
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(socket.poll_read_ready(cx))?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(carrier.poll_readable(cx))?,
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
     }
 
-    fn poll_flush(&mut self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.sealer.flush(|records| socket.try_write(records))? {
-            ready!(socket.poll_write_ready(cx))?;
+    /// Takes as much as is sealed at a time. Some of it may be left for `poll_flush`.
+    pub(super) fn poll_write(
+        &mut self,
+        carrier: &mut impl Carrier,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_flush(carrier, cx))?;
+        Poll::Ready(self.sealer.write_buffered(bytes, |records| carrier.send(cx, records)))
+    }
+
+    pub(super) fn poll_flush(&mut self, carrier: &mut impl Carrier, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.sealer.flush(|records| carrier.send(cx, records))? {
+            ready!(carrier.poll_writable(cx))?;
         }
         Poll::Ready(Ok(()))
     }
 
-    fn poll_close(&mut self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_flush(socket, cx))?;
-        while !self.sealer.close(|records| socket.try_write(records))? {
-            ready!(socket.poll_write_ready(cx))?;
+    /// Sends a close_notify.
+    pub(super) fn poll_close(&mut self, carrier: &mut impl Carrier, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_flush(carrier, cx))?;
+        while !self.sealer.close(|records| carrier.send(cx, records))? {
+            ready!(carrier.poll_writable(cx))?;
         }
         Poll::Ready(Ok(()))
     }
@@ -226,13 +292,11 @@ impl AsyncRead for TlsStream {
 }
 
 impl AsyncWrite for TlsStream {
-    /// Takes as much as is sealed at a time. Some of it may be left for `poll_flush`.
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let TlsStream { socket, phase: Phase::Open(open) } = self.get_mut() else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
-        ready!(open.poll_flush(socket, cx))?;
-        Poll::Ready(open.sealer.write_buffered(bytes, |records| socket.try_write(records)))
+        open.poll_write(socket, cx, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

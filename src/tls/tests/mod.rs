@@ -1,5 +1,7 @@
 //! Handshakes and records without a socket: cut at every byte, forged, and sent to sockets that take little.
 
+#[cfg(feature = "client")]
+mod clients;
 mod cuts;
 mod forged;
 mod writes;

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use http::header::{CONNECTION, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::header::{CONNECTION, HeaderValue, ORIGIN, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{Method, Version};
 
 use crate::http::{Response, ServerRequest};
-use crate::protocol::handshake;
+use crate::protocol::handshake::{self, has_token, only};
 use crate::websocket::error::HandshakeError;
 use crate::websocket::options::WebSocketOptions;
 use crate::websocket::options::subprotocol::offered;
@@ -33,7 +33,7 @@ pub(crate) enum Intent {
 impl Intent {
     pub(crate) fn of(request: &ServerRequest) -> Intent {
         let looks_like_a_handshake = *request.method() == Method::GET
-            && (request.has_header(&SEC_WEBSOCKET_KEY) || has_token(request, &UPGRADE, "websocket"));
+            && (request.has_header(&SEC_WEBSOCKET_KEY) || has_token(request.values(&UPGRADE), "websocket"));
         if !looks_like_a_handshake {
             return Intent::Other;
         }
@@ -41,7 +41,7 @@ impl Intent {
         // not name it.
         if request.version() != Version::HTTP_11 {
             Intent::NotUpgraded("http_1_0")
-        } else if !has_token(request, &CONNECTION, "upgrade") {
+        } else if !has_token(request.values(&CONNECTION), "upgrade") {
             Intent::NotUpgraded("connection_header")
         } else {
             Intent::WebSocket
@@ -52,16 +52,17 @@ impl Intent {
 /// Checks the origin, and the requirements of section 4.2.1, of a request whose [`Intent`] is a
 /// WebSocket.
 pub(crate) fn check(request: &ServerRequest, options: &WebSocketOptions) -> Result<Handshake, HandshakeError> {
-    if !has_token(request, &UPGRADE, "websocket") {
+    if !has_token(request.values(&UPGRADE), "websocket") {
         return Err(HandshakeError::Upgrade);
     }
     if !request.body().is_empty() {
         return Err(HandshakeError::Body);
     }
-    if only(request, &SEC_WEBSOCKET_VERSION) != Some(b"13") {
+    if only(request.values(&SEC_WEBSOCKET_VERSION)) != Some(b"13") {
         return Err(HandshakeError::Version);
     }
-    let key = only(request, &SEC_WEBSOCKET_KEY).filter(|key| handshake::is_valid_key(key)).ok_or(HandshakeError::Key)?;
+    let key =
+        only(request.values(&SEC_WEBSOCKET_KEY)).filter(|key| handshake::is_valid_key(key)).ok_or(HandshakeError::Key)?;
     if request.has_header(&ORIGIN) {
         options
             .origins
@@ -105,24 +106,6 @@ impl HandshakeError {
             _ => page,
         }
     }
-}
-
-/// Returns the value of a header that occurs exactly once.
-fn only<'a>(request: &'a ServerRequest, name: &'a HeaderName) -> Option<&'a [u8]> {
-    let mut values = request.values(name);
-    let value = values.next()?;
-    values.next().is_none().then_some(value)
-}
-
-/// Returns whether a list, over all its lines, contains a token in any case.
-fn has_token(request: &ServerRequest, name: &HeaderName, token: &str) -> bool {
-    let is_token = |other: &[u8]| other.eq_ignore_ascii_case(token.as_bytes());
-    // Usually it is the only element.
-    request.values(name).any(|line| is_token(line) || list(line).any(is_token))
-}
-
-fn list(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
 /// Selects a subprotocol. `Ok(None)`: no subprotocol is agreed on.

@@ -2,8 +2,6 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use http::HeaderMap;
-
 use crate::emitter::{BoxError, Contained, IntoListenerFuture, ListenerCall, contain};
 use crate::http::{ServerRequest, Upgraded};
 use crate::runtime::clock::Coarse;
@@ -28,15 +26,14 @@ pub(crate) struct Opening {
 }
 
 impl Opening {
-    /// `target` and `headers` are those of the handshake that was sent.
+    /// `request` is the handshake that was sent.
     pub(crate) fn begin(
         shared: Arc<Shared>,
-        (target, headers): (String, HeaderMap),
+        request: Option<ServerRequest>,
         subprotocol: Option<&str>,
         (remote, local): (Option<SocketAddr>, Option<Arc<SocketAddr>>),
     ) -> Opening {
         watchdog::start(slot::report_stuck);
-        let request = ServerRequest::sent(target, headers, remote, local.clone());
         let kept = request.as_ref().and_then(|request| kept_request::keep(request, subprotocol, &shared.options));
         let connection = Slot::open(shared.clone(), remote);
         if let Some(mut state) = connection.lock() {

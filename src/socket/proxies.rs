@@ -1,0 +1,92 @@
+use std::fmt;
+use std::net::SocketAddr;
+
+use super::proxy_protocol::Malformed;
+use crate::runtime::networks::Networks;
+
+/// The proxies that send a header of the PROXY protocol, the argument of
+/// [`SocketOptions::proxy_protocol`](crate::SocketOptions::proxy_protocol).
+///
+/// HAProxy (`send-proxy`, `send-proxy-v2`), nginx (`proxy_protocol on` of a stream server) and load
+/// balancers for TCP put this header in front of each connection. It has the client's address.
+/// Versions 1 and 2 are understood. A header from another address than those of the proxies is
+/// malformed HTTP, or a malformed TLS handshake, so clients cannot send one.
+///
+/// ```
+/// use react_websocket::options::ProxyProtocol;
+/// use react_websocket::{SocketOptions, SocketServer};
+///
+/// # fn main() -> Result<(), react_websocket::errors::SocketError> {
+/// let options = SocketOptions::new().proxy_protocol(ProxyProtocol::required(["10.0.0.0/8"]));
+/// let socket = SocketServer::with_options("127.0.0.1:0", options)?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "it is for `SocketOptions::proxy_protocol`"]
+#[derive(Clone, Debug)]
+pub struct ProxyProtocol {
+    networks: Networks,
+    pub(super) is_required: bool,
+}
+
+impl ProxyProtocol {
+    /// Requires a header of each connection from these networks. A network is written as
+    /// `10.0.0.0/8` or `fd00::/8`, and a single address without a prefix length. Every connection to
+    /// a Unix socket counts as one of a proxy.
+    ///
+    /// # Panics
+    /// If an entry is not a network.
+    #[track_caller]
+    pub fn required<S: AsRef<str>>(networks: impl IntoIterator<Item = S>) -> ProxyProtocol {
+        ProxyProtocol { networks: Networks::parse(networks), is_required: true }
+    }
+
+    /// Like [`required`](ProxyProtocol::required), but lets in connections without a header, such as
+    /// those of health checks. Use it only if the proxies send a header for each client: otherwise a
+    /// client behind a proxy could send one.
+    ///
+    /// # Panics
+    /// If an entry is not a network.
+    #[track_caller]
+    pub fn optional<S: AsRef<str>>(networks: impl IntoIterator<Item = S>) -> ProxyProtocol {
+        ProxyProtocol { networks: Networks::parse(networks), is_required: false }
+    }
+
+    /// Returns whether a connection from this address may begin with a header. `None`: from a Unix
+    /// socket.
+    pub(super) fn trusts(&self, remote: Option<SocketAddr>) -> bool {
+        remote.is_none_or(|remote| self.networks.contains(remote.ip()))
+    }
+}
+
+/// Why a connection of a proxy was refused: part of
+/// [`SocketError::ProxyProtocol`](crate::errors::SocketError::ProxyProtocol).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProxyProtocolFailure {
+    /// The connection does not begin with a header, and one is required.
+    Missing,
+    /// The header violates the specification.
+    Malformed,
+    /// The header is longer than the 107 bytes of version 1, or has more than 4 KiB in version 2.
+    TooLong,
+}
+
+impl fmt::Display for ProxyProtocolFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ProxyProtocolFailure::Missing => "no header of the PROXY protocol",
+            ProxyProtocolFailure::Malformed => "malformed header of the PROXY protocol",
+            ProxyProtocolFailure::TooLong => "header of the PROXY protocol is too long",
+        })
+    }
+}
+
+impl From<Malformed> for ProxyProtocolFailure {
+    fn from(malformed: Malformed) -> ProxyProtocolFailure {
+        match malformed {
+            Malformed::Syntax => ProxyProtocolFailure::Malformed,
+            Malformed::TooLong => ProxyProtocolFailure::TooLong,
+        }
+    }
+}
