@@ -35,6 +35,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `client` | a WebSocket client with the same callbacks: the module `client` |
+//! | `hyper` | WebSockets inside axum and other tower servers, and tower services as routers: the module `hyper` |
 //! | `json` | [`Response::json`](Response), [`ServerRequest::json`](ServerRequest), `write_json` of connections and groups, and [`Text`] as a value, on serde |
 //! | `tls` | the module `tls`: servers on `tls://` sockets, by rustls and aws-lc-rs |
 //! | `tls-ring` | the same by ring, which is smaller, unless `tls` is on as well |
@@ -51,6 +52,8 @@ mod event_loop;
 mod groups;
 pub mod guide;
 mod http;
+#[cfg(feature = "hyper")]
+pub mod hyper;
 pub mod protocol;
 mod runtime;
 mod socket;

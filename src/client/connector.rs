@@ -14,11 +14,10 @@ use super::exchange::Exchange;
 use super::handshake::{Handshake, is_free};
 use super::proxy::Proxy;
 use super::response_head::ResponseHead;
-use super::shutdowns::Shutdowns;
 use super::url::Url;
 use crate::emitter::IntoListenerFuture;
 use crate::groups::GroupManager;
-use crate::http::{ConnectionPermit, Phase, Shutdown, Upgraded, is_token, spawn_upgraded};
+use crate::http::{ConnectionPermit, Phase, Shutdown, Shutdowns, Upgraded, is_token, spawn_upgraded};
 use crate::protocol::{Role, close, close_code, frame};
 use crate::runtime::stream::{Stream, Transport};
 use crate::runtime::trace;
@@ -98,6 +97,14 @@ struct Settings {
     subprotocols: Vec<Arc<str>>,
     timeout: Option<Duration>,
     proxy: Option<Proxy>,
+}
+
+impl Settings {
+    /// Returns the shutdown of new connections on the present runtime. `has_io`: on sockets.
+    #[track_caller]
+    fn shutdown(&self, has_io: bool) -> Result<Arc<Shutdown>, ConnectError> {
+        self.shutdowns.of_runtime(has_io).ok_or(ConnectError::Closed)
+    }
 }
 
 /// How long the Close frame of a failed listener may take.
@@ -209,7 +216,7 @@ impl Connector {
         R: IntoListenerFuture<K>,
     {
         let opening = async {
-            let (url, shutdown) = (Url::parse(url.as_ref())?, self.settings.shutdowns.of_runtime(true)?);
+            let (url, shutdown) = (Url::parse(url.as_ref())?, self.settings.shutdown(true)?);
             let deadline = Deadline::after(self.settings.timeout);
             let opening = async {
                 let exchange = dial::dial(&url, self.settings.proxy.as_ref(), deadline).await?;
@@ -241,7 +248,7 @@ impl Connector {
         let exchange = Exchange::new(dial::app_stream(stream));
         let has_io = !matches!(exchange.stream.transport, Transport::Other(_));
         let opening = async {
-            let (url, shutdown) = (Url::parse(url.as_ref())?, self.settings.shutdowns.of_runtime(has_io)?);
+            let (url, shutdown) = (Url::parse(url.as_ref())?, self.settings.shutdown(has_io)?);
             let deadline = Deadline::after(self.settings.timeout);
             let opening = async {
                 let exchange = dial::secure(exchange, &url, deadline).await?;
@@ -258,7 +265,7 @@ impl Connector {
     /// This begins at once. The future, which need not be awaited, is ready when all connections have ended. What
     /// has not ended within [`close_timeout`](WebSocketOptions::close_timeout) is cut.
     pub fn close(&self) -> impl Future<Output = ()> + Send + use<> {
-        self.settings.shutdowns.close(self.settings.shared.options.close_timeout)
+        self.settings.shutdowns.close(self.settings.shared.options.close_timeout, Duration::ZERO)
     }
 
     /// Returns the connections that are open now.
@@ -316,7 +323,7 @@ impl Connector {
             let _ = timeout(GOODBYE, say_goodbye(&mut stream)).await;
             return Err(error);
         }
-        let permit = ConnectionPermit::of_client(shutdown.track_task());
+        let permit = ConnectionPermit::without_limit(shutdown.track_task());
         let remote = stream.remote;
         let (connection, task) = opening.start(Upgraded { stream, read_ahead: received, permit });
         spawn_upgraded(trace::in_connection(remote, task));

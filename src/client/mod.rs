@@ -27,7 +27,6 @@ mod exchange;
 mod handshake;
 mod proxy;
 mod response_head;
-mod shutdowns;
 mod url;
 
 pub use connector::{Connector, connect};

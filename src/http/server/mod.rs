@@ -6,9 +6,9 @@ mod handle;
 mod http_server;
 mod sockets;
 
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", feature = "hyper"))]
 pub(crate) use app_stream::AppStream;
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", feature = "hyper"))]
 pub(crate) use connection_task::spawn_upgraded;
 pub use handle::{Closing, Listening, Serving};
 pub use http_server::HttpServer;

@@ -4,12 +4,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
-use super::error::ConnectError;
-use crate::http::{Phase, Shutdown};
+use super::shutdown::{Phase, Shutdown};
 
-/// The clocks and the shutdowns of a connector's connections, one for each runtime.
+/// The clocks and the shutdowns of connections that no server of this crate accepted, one for each runtime.
 #[derive(Default)]
-pub(super) struct Shutdowns(Mutex<List>);
+pub(crate) struct Shutdowns(Mutex<List>);
 
 #[derive(Default)]
 struct List {
@@ -20,19 +19,20 @@ struct List {
 }
 
 impl Shutdowns {
-    /// Returns the shutdown of the present runtime. `has_io`: for sockets.
+    /// Returns the shutdown of the present runtime, or `None` after [`close`](Shutdowns::close). `has_io`: for
+    /// sockets.
     #[track_caller]
-    pub(super) fn of_runtime(&self, has_io: bool) -> Result<Arc<Shutdown>, ConnectError> {
+    pub(crate) fn of_runtime(&self, has_io: bool) -> Option<Arc<Shutdown>> {
         let runtime = Handle::current().id();
         let mut list = self.0.lock();
         if list.is_closed {
-            return Err(ConnectError::Closed);
+            return None;
         }
         list.of_runtimes.retain(|(_, shutdown)| shutdown.strong_count() > 0);
         let of_kind = list.of_runtimes.iter().filter(|(other, _)| *other == has_io);
         let found = of_kind.filter_map(|(_, found)| found.upgrade()).find(|found| found.runtime().id() == runtime);
-        Ok(found.unwrap_or_else(|| {
-            let created = Shutdown::of_clients(has_io);
+        Some(found.unwrap_or_else(|| {
+            let created = Shutdown::of_connections(has_io);
             list.of_runtimes.push((has_io, Arc::downgrade(&created)));
             created
         }))
@@ -40,12 +40,22 @@ impl Shutdowns {
 
     /// Begins the end of all connections, also of those that are being opened. The future is ready when none is
     /// left.
-    pub(super) fn close(&self, grace: Duration) -> impl Future<Output = ()> + Send + use<> {
+    pub(crate) fn close(&self, grace: Duration, spread: Duration) -> impl Future<Output = ()> + Send + use<> {
+        self.end(&|shutdown| shutdown.close(grace, spread))
+    }
+
+    /// Like [`close`](Shutdowns::close) without a grace. It ends a grace that has begun.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn terminate(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.end(&Shutdown::terminate)
+    }
+
+    fn end(&self, begin: &dyn Fn(&Arc<Shutdown>)) -> impl Future<Output = ()> + Send + use<> {
         let mut list = self.0.lock();
         list.is_closed = true;
         let shutdowns: Vec<_> = list.of_runtimes.iter().filter_map(|(_, shutdown)| shutdown.upgrade()).collect();
         drop(list);
-        shutdowns.iter().for_each(|shutdown| shutdown.close(grace, Duration::ZERO));
+        shutdowns.iter().for_each(begin);
         async move {
             for shutdown in shutdowns {
                 shutdown.reached(Phase::Finished).await;
