@@ -99,6 +99,23 @@ async fn bytes_in_the_packet_of_the_handshake_are_delivered() {
     assert_eq!(peer.text().await, "two");
 }
 
+/// The 101 does not fit into the stream at once, and neither does what follows it.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_slowly_gets_the_whole_101_first() {
+    let websocket = WebSocketMiddleware::new();
+    websocket.on("connection", |connection: WebSocketConnection| {
+        connection.write("welcome");
+    });
+    let (ours, theirs) = tokio::io::duplex(16);
+    tokio::spawn(serve(theirs, websocket.into_service()));
+    let mut peer = Peer::new(ours);
+    peer.send(with(&[])).await;
+    settle().await;
+    let head = peer.head().await;
+    assert!(head.starts_with("HTTP/1.1 101 ") && head.to_ascii_lowercase().contains("date: "), "{head}");
+    assert_eq!(peer.text().await, "welcome");
+}
+
 #[tokio::test]
 async fn bytes_in_the_packet_of_the_handshake_are_delivered_over_tcp() {
     let mut peer = Peer::connect(listen(echo().into_service()).await).await;
@@ -422,6 +439,21 @@ async fn a_replaced_101_closes_the_connection_with_1006_after_the_time_of_a_hand
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_the_101_has_the_time_of_a_handshake() {
+    let (websocket, log) = noted(WebSocketOptions::new());
+    let service = websocket.clone().into_service();
+    let (ours, theirs) = tokio::io::duplex(16);
+    tokio::spawn(serve(theirs, service.clone()));
+    let mut peer = Peer::new(ours);
+    peer.send(with(&[])).await;
+    tokio::time::sleep(Duration::from_millis(9_990)).await;
+    assert_eq!(log.take(), ["connection"]);
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(log.take(), ["close 1006 "]);
+    while_time_passes(service.close()).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_while_a_listener_decides_is_refused_as_gone() {
     let (websocket, log) = noted(WebSocketOptions::new());
     websocket.on("connection", |_: WebSocketConnection| std::future::pending::<()>());
@@ -546,6 +578,20 @@ async fn terminate_drops_connections_at_once_and_ends_a_grace() {
     while_time_passes(closing).await;
     assert!(begun.elapsed().as_secs() < 1);
     assert_eq!(log.take(), ["connection", "close 1006 "]);
+}
+
+/// A connection that is being decided does not exist yet, so its `close` does not fire.
+#[tokio::test(start_paused = true)]
+async fn terminate_refuses_a_handshake_that_is_being_decided() {
+    let (websocket, log) = noted(WebSocketOptions::new().handshake_timeout(None));
+    websocket.on("connection", |_: WebSocketConnection| std::future::pending::<()>());
+    let service = websocket.into_service();
+    let mut peer = connect(&service);
+    peer.send(with(&[])).await;
+    settle().await;
+    while_time_passes(service.terminate()).await;
+    assert_eq!(peer.answer().await.status(), 503);
+    assert_eq!(log.take(), ["connection", "refused 499 Gone"]);
 }
 
 /// A handshake that is being decided belongs to the shutdown: it is accepted and closed, and waited for.

@@ -18,7 +18,7 @@ use tower_service::Service;
 use super::response_body::{ResponseBody, into_http};
 use super::upgrade::finish;
 use crate::emitter::{Contained, EventNames, contain, listener_methods};
-use crate::http::{Closing, HttpError, HttpOptions, HttpServer, Response, ServerRequest, Shutdowns, spawn_upgraded};
+use crate::http::{Closing, HttpError, HttpOptions, HttpServer, Phase, Response, ServerRequest, Shutdowns, spawn_upgraded};
 use crate::runtime::stream::canonical;
 use crate::websocket::WebSocketMiddleware;
 
@@ -55,8 +55,8 @@ type RemoteAddress = Arc<Contained<Box<dyn Fn(&Parts) -> Option<SocketAddr> + Se
 impl WebSocketMiddleware {
     /// Makes a tower service of this middleware, for a route of axum or of another server on hyper 1.
     ///
-    /// The service answers a handshake as the middleware does in an [`HttpServer`](crate::HttpServer): with its options,
-    /// its `with_verify` closure, and its `connection` listeners, which run before the 101 response is sent. A listener can
+    /// The service answers a handshake as the middleware does in an [`HttpServer`](crate::HttpServer). The options and the
+    /// `with_verify` closure apply. The `connection` listeners run before the 101 response is sent. A listener can
     /// [reject](crate::WebSocketConnection::reject) the handshake with any response. The connections share listeners, counters
     /// and groups with all other clones of the middleware.
     ///
@@ -111,6 +111,11 @@ fn not_a_handshake(websocket: &WebSocketMiddleware, request: &ServerRequest) -> 
 
 fn upgrade_required() -> Response {
     Response::error_page(StatusCode::UPGRADE_REQUIRED).with_header("Upgrade", "websocket")
+}
+
+/// Answers a request after the shutdown has begun.
+fn is_closing() -> Response {
+    Response::error_page(StatusCode::SERVICE_UNAVAILABLE).with_header("Connection", "close")
 }
 
 impl WebSocketService {
@@ -187,20 +192,26 @@ impl WebSocketService {
     async fn answer<B: Body>(self, mut request: Request<B>) -> http::Response<ResponseBody> {
         let (version, settings) = (request.version(), &self.settings);
         let Some(shutdown) = self.shutdowns.of_runtime(false) else {
-            let closing = Response::error_page(StatusCode::SERVICE_UNAVAILABLE).with_header("Connection", "close");
-            return into_http(closing, version, &settings.server);
+            return into_http(is_closing(), version, &settings.server);
         };
         // From here on a shutdown waits for this request.
         let task = shutdown.track_task();
         let is_upgradable = request.extensions().get::<OnUpgrade>().is_some();
         let on_upgrade = upgrade::on(&mut request);
-        let mut response = match settings.convert(request).await {
-            Ok(request) if !is_upgradable && settings.websocket.asks_for_upgrade(&request) => {
-                settings.websocket.not_upgraded("server", &request);
-                upgrade_required()
+        let answered = async {
+            match settings.convert(request).await {
+                Ok(request) if !is_upgradable && settings.websocket.asks_for_upgrade(&request) => {
+                    settings.websocket.not_upgraded("server", &request);
+                    upgrade_required()
+                }
+                Ok(request) => settings.server.handle(request).await,
+                Err(page) => page,
             }
-            Ok(request) => settings.server.handle(request).await,
-            Err(page) => page,
+        };
+        let mut response = tokio::select! {
+            biased;
+            response = answered => response,
+            () = task.shutdown().reached(Phase::Terminated) => is_closing(),
         };
         if let Some(upgrade) = response.upgrade.take() {
             let limit = settings.websocket.options().handshake_timeout;
@@ -212,10 +223,14 @@ impl WebSocketService {
 
 /// # Listeners
 ///
-/// The only event is `error`. It fires for the failures that a [`HttpServer`](crate::HttpServer) around the middleware
-/// reports: a `with_verify` closure or a `connection` listener fails, a response that refuses a handshake cannot be sent, or
-/// the closure of [`remote_address`](WebSocketService::remote_address) panics. Its listeners take
-/// `&HttpError`. Refused handshakes are in the `error` event of the middleware.
+/// The only event is `error`. Its listeners take `&HttpError`. It fires for the failures that an
+/// [`HttpServer`](crate::HttpServer) around the middleware reports:
+///
+/// * A `with_verify` closure or a `connection` listener fails.
+/// * A response that refuses a handshake cannot be sent, or its body fails.
+/// * The closure of [`remote_address`](WebSocketService::remote_address) panics.
+///
+/// The `error` event of the middleware fires for each refused handshake.
 impl WebSocketService {
     listener_methods! {
         EVENTS,
