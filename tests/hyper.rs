@@ -627,6 +627,49 @@ async fn close_waits_for_connections_over_tcp_too() {
     assert_eq!(log.take(), ["close 1001 server shutdown"]);
 }
 
+/// Handshakes on several threads, during which the service is closed. Each is accepted and closed with 1001, or refused with 503.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_close_amid_handshakes_leaves_no_connection() {
+    for _ in 0..10 {
+        let websocket = echo();
+        let service = websocket.clone().into_service();
+        let address = listen(service.clone()).await;
+        let clients: Vec<_> = (0..64)
+            .map(|_| {
+                tokio::spawn(async move {
+                    let mut peer = Peer::connect(address).await;
+                    let answer = peer.ask(with(&[])).await;
+                    if answer.status() == 101 {
+                        peer.send(text("hello")).await;
+                        let mut frame = peer.frame().await.unwrap();
+                        if frame.opcode == 1 {
+                            frame = peer.frame().await.unwrap();
+                        }
+                        assert_eq!((frame.opcode, &frame.payload[..2]), (8, &1001u16.to_be_bytes()[..]));
+                        peer.send(close(1001, "")).await;
+                        assert_eq!(peer.rest().await, b"");
+                    }
+                    answer.status()
+                })
+            })
+            .collect();
+        while websocket.stats().accepted < 5 {
+            tokio::task::yield_now().await;
+        }
+        service.close().await;
+        assert_eq!(websocket.len(), 0);
+        let mut accepted = 0;
+        for client in clients {
+            match client.await.unwrap() {
+                101 => accepted += 1,
+                status => assert_eq!(status, 503),
+            }
+        }
+        let stats = websocket.stats();
+        assert_eq!((stats.accepted, stats.closed.values().sum::<u64>(), stats.open), (accepted, accepted, 0));
+    }
+}
+
 #[test]
 fn a_service_fits_tower_and_axum() {
     fn fits<S>(_: S)

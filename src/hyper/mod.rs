@@ -10,9 +10,8 @@
 //! websocket.on("connection", |connection: WebSocketConnection| {
 //!     connection.on("text", move |text: &str| connection.write(text));
 //! });
-//! let service = websocket.clone().into_service();
-//! // With axum: `Router::new().route_service("/ws", service)`.
-//! # let _ = service;
+//! let app: axum::Router = axum::Router::new().route_service("/ws", websocket.clone().into_service());
+//! # let _ = app;
 //! ```
 //!
 //! [`tower_router`] makes a router of a tower service, for an [`HttpServer`](crate::HttpServer) of this crate.

@@ -126,11 +126,10 @@ impl WebSocketService {
     /// `into_make_service_with_connect_info::<SocketAddr>()`:
     ///
     /// ```
+    /// use axum::extract::ConnectInfo;
     /// use react_websocket::WebSocketMiddleware;
     /// use std::net::SocketAddr;
     ///
-    /// # #[derive(Clone)]
-    /// # struct ConnectInfo<T>(T);
     /// let service = WebSocketMiddleware::new()
     ///     .into_service()
     ///     .remote_address(|request| request.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0));
@@ -191,11 +190,10 @@ impl WebSocketService {
 
     async fn answer<B: Body>(self, mut request: Request<B>) -> http::Response<ResponseBody> {
         let (version, settings) = (request.version(), &self.settings);
-        let Some(shutdown) = self.shutdowns.of_runtime(false) else {
+        // From here on a shutdown waits for this request.
+        let Some(task) = self.shutdowns.track_task(false) else {
             return into_http(is_closing(), version, &settings.server);
         };
-        // From here on a shutdown waits for this request.
-        let task = shutdown.track_task();
         let is_upgradable = request.extensions().get::<OnUpgrade>().is_some();
         let on_upgrade = upgrade::on(&mut request);
         let answered = async {

@@ -41,9 +41,9 @@ pub(super) async fn finish(
     // Only a socket can have the clock of sockets. If the shutdown has begun, the connection ends with `task`.
     let of_sockets = match stream.transport {
         Transport::Other(_) => None,
-        _ => shutdowns.of_runtime(true),
+        _ => shutdowns.track_task(true),
     };
-    let task = of_sockets.map_or(task, |shutdown| shutdown.track_task());
+    let task = of_sockets.unwrap_or(task);
     let remote = stream.remote;
     let permit = ConnectionPermit::without_limit(task);
     // A task of its own, which does not keep the memory of this one.
