@@ -13,7 +13,8 @@ use crate::http::{BodyKind, BodyReader, Cut, HttpError, HttpServer, Piece, Respo
 
 /// The body of a response that a [`WebSocketService`](super::WebSocketService) returns.
 ///
-/// It is empty, bytes, or a [`BodyStream`](crate::BodyStream) of a response that refuses a handshake.
+/// It is empty, bytes, or a [`BodyStream`](crate::BodyStream) of a response that refuses a handshake. The `shutdown` event of such
+/// a stream does not fire.
 pub struct ResponseBody(Kind);
 
 enum Kind {
