@@ -27,6 +27,10 @@ pub mod client {}
 #[doc = include_str!("../docs/tls.md")]
 pub mod tls {}
 
+#[cfg(feature = "hyper")]
+#[doc = include_str!("../docs/axum.md")]
+pub mod axum {}
+
 #[cfg(feature = "testing")]
 #[doc = include_str!("../docs/testing.md")]
 pub mod testing {}

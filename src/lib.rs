@@ -39,6 +39,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `client` | a WebSocket client with the same callbacks: the module `client` |
+//! | `hyper` | WebSockets inside axum and other tower servers, and tower services as routers: the module `hyper` |
 //! | `json` | [`Response::json`](Response), [`ServerRequest::json`](ServerRequest), `write_json` of connections and groups, and [`Text`] as a value, on serde |
 //! | `testing` | a client in memory for the tests of an app: the module `testing`. It turns on `client` |
 //! | `tls` | the module `tls`: servers on `tls://` sockets, and `wss://` for the client, by rustls and aws-lc-rs |
@@ -56,6 +57,8 @@ mod event_loop;
 mod groups;
 pub mod guide;
 mod http;
+#[cfg(feature = "hyper")]
+pub mod hyper;
 pub mod protocol;
 mod runtime;
 mod socket;

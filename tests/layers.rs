@@ -229,6 +229,21 @@ const ROOMS: &[(&str, &[&str])] = &[
             "websocket/state",
         ],
     ),
+    (
+        "hyper",
+        &[
+            "emitter",
+            "http/context",
+            "http/error",
+            "http/handlers",
+            "http/lifecycle",
+            "http/message",
+            "http/server",
+            "runtime/stream",
+            "runtime/trace",
+            "websocket/middleware",
+        ],
+    ),
     ("event_loop", &["emitter", "runtime/trace", "runtime/turn"]),
     // The union of all errors: it may import every room with errors, and no room may import it.
     ("error", &["client", "emitter", "groups", "http/error", "http/server", "socket", "websocket/error"]),

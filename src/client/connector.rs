@@ -6,17 +6,16 @@ use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::dial::{self, Deadline};
-use super::ending::{end, refused, say_goodbye};
+use super::ending::{end, refused, say_goodbye, unless_closed};
 use super::error::{ConnectError, ConnectPhase};
 use super::exchange::Exchange;
 use super::handshake::{Handshake, is_free};
 use super::proxy::Proxy;
 use super::secure::Security;
-use super::shutdowns::{Shutdowns, unless_closed};
 use super::url::Url;
 use crate::emitter::IntoListenerFuture;
 use crate::groups::GroupManager;
-use crate::http::{ConnectionPermit, ServerRequest, Shutdown, Upgraded, is_token, spawn_upgraded};
+use crate::http::{ConnectionPermit, ServerRequest, Shutdown, Shutdowns, Upgraded, is_token, spawn_upgraded};
 use crate::protocol::Role;
 use crate::runtime::stream::{Stream, Transport};
 use crate::runtime::trace;
@@ -100,6 +99,14 @@ struct Settings {
     proxy: Option<Proxy>,
     #[cfg(feature = "__tls")]
     tls: ClientTls,
+}
+
+impl Settings {
+    /// Returns the shutdown of new connections on the present runtime. `has_io`: on sockets.
+    #[track_caller]
+    fn shutdown(&self, has_io: bool) -> Result<Arc<Shutdown>, ConnectError> {
+        self.shutdowns.of_runtime(has_io).ok_or(ConnectError::Closed)
+    }
 }
 
 impl Connector {
@@ -219,7 +226,7 @@ impl Connector {
         R: IntoListenerFuture<K>,
     {
         let opening = async {
-            let (url, shutdown) = (Url::parse(url.as_ref())?, self.settings.shutdowns.of_runtime(true)?);
+            let (url, shutdown) = (Url::parse(url.as_ref())?, self.settings.shutdown(true)?);
             let deadline = Deadline::after(self.settings.timeout);
             let opening = async {
                 let security = self.security(&url)?;
@@ -254,7 +261,7 @@ impl Connector {
         let exchange = Exchange::new(dial::app_stream(stream));
         let has_io = !matches!(exchange.stream.transport, Transport::Other(_));
         let opening = async {
-            let (url, shutdown) = (Url::parse(url.as_ref())?, self.settings.shutdowns.of_runtime(has_io)?);
+            let (url, shutdown) = (Url::parse(url.as_ref())?, self.settings.shutdown(has_io)?);
             let deadline = Deadline::after(self.settings.timeout);
             let opening = async {
                 let exchange = self.security(&url)?.secure(exchange, deadline).await?;
@@ -271,7 +278,7 @@ impl Connector {
     /// This begins at once. The future, which need not be awaited, is ready when all connections have ended. What
     /// has not ended within [`close_timeout`](WebSocketOptions::close_timeout) is cut.
     pub fn close(&self) -> impl Future<Output = ()> + Send + use<> {
-        self.settings.shutdowns.close(self.settings.shared.options.close_timeout)
+        self.settings.shutdowns.close(self.settings.shared.options.close_timeout, Duration::ZERO)
     }
 
     /// Returns the connections that are open now.
@@ -349,7 +356,7 @@ impl Connector {
             say_goodbye(&mut stream).await;
             return Err(error);
         }
-        let permit = ConnectionPermit::of_client(shutdown.track_task());
+        let permit = ConnectionPermit::without_limit(shutdown.track_task());
         let remote = stream.remote;
         let (connection, task) = opening.start(Upgraded { stream, read_ahead: received, permit });
         spawn_upgraded(trace::in_connection(remote, task));

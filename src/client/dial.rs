@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use super::proxy::Proxy;
 use super::url::{Host, Url};
 use crate::emitter::Contained;
 use crate::http::AppStream;
-use crate::runtime::stream::{Stream, Transport, canonical};
+use crate::runtime::stream::Stream;
 
 /// The time between two attempts (RFC 8305 section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -60,21 +59,16 @@ pub(super) fn app_stream(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 's
     let mut stream = Some(stream);
     let any: &mut dyn Any = &mut stream;
     if let Some(tcp) = any.downcast_mut::<Option<TcpStream>>().and_then(Option::take) {
-        return tcp_stream(tcp);
+        return Stream::of_tcp(tcp);
     }
     #[cfg(unix)]
     if let Some(unix) = any.downcast_mut::<Option<UnixStream>>().and_then(Option::take) {
-        return Stream { transport: Transport::Unix(unix), remote: None, local: None };
+        return Stream::of_unix(unix);
     }
     match stream {
         Some(stream) => Stream::other(AppStream(Contained::new(stream))),
         None => unreachable!("a stream has one type"),
     }
-}
-
-fn tcp_stream(stream: TcpStream) -> Stream {
-    let (remote, local) = (stream.peer_addr().ok().map(canonical), stream.local_addr().ok().map(canonical));
-    Stream { transport: Transport::Tcp(stream), remote, local: local.map(Arc::new) }
 }
 
 async fn open_tcp(url: &Url, deadline: Deadline) -> Result<Stream, ConnectError> {
@@ -93,7 +87,7 @@ async fn open_tcp(url: &Url, deadline: Deadline) -> Result<Stream, ConnectError>
     })?;
     // If this fails, the connection has ended already.
     let _ = stream.set_nodelay(true);
-    Ok(tcp_stream(stream))
+    Ok(Stream::of_tcp(stream))
 }
 
 /// Alternates between the families, beginning with that of the first address (RFC 8305 section 4).

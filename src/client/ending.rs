@@ -11,6 +11,7 @@ use super::error::{ConnectError, ConnectPhase};
 use super::exchange::Exchange;
 use super::response_head::ResponseHead;
 use super::url::Url;
+use crate::http::{Phase, Shutdown};
 use crate::protocol::{close, close_code, frame};
 use crate::runtime::stream::Stream;
 
@@ -44,4 +45,16 @@ pub(super) async fn refused(head: ResponseHead, mut exchange: Exchange, url: &Ur
     let mut response = http::Response::new(body.into_bytes().into());
     (*response.status_mut(), *response.headers_mut()) = (head.status, head.headers);
     end(exchange, url, ConnectError::Refused { response: Box::new(response) }).await
+}
+
+/// Opens a connection, unless its connector is closed meanwhile.
+pub(super) async fn unless_closed<T>(
+    shutdown: &Shutdown,
+    open: impl Future<Output = Result<T, ConnectError>>,
+) -> Result<T, ConnectError> {
+    tokio::select! {
+        biased;
+        () = shutdown.reached(Phase::Closing) => Err(ConnectError::Closed),
+        opened = open => opened,
+    }
 }

@@ -29,7 +29,6 @@ mod handshake;
 mod proxy;
 mod response_head;
 mod secure;
-mod shutdowns;
 mod url;
 
 #[cfg(feature = "testing")]

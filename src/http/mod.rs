@@ -22,15 +22,19 @@ pub use handlers::{
 #[cfg(models)]
 pub(crate) use lifecycle::Admission;
 pub use lifecycle::HttpStats;
-#[cfg(feature = "client")]
-pub(crate) use lifecycle::Phase;
+#[cfg(feature = "hyper")]
+pub(crate) use lifecycle::TaskGuard;
 pub(crate) use lifecycle::{ConnectionPermit, Shutdown, Upgrade, Upgraded, UpgradedConnections};
+#[cfg(any(feature = "client", feature = "hyper"))]
+pub(crate) use lifecycle::{Phase, Shutdowns};
 #[cfg(feature = "client")]
 pub(crate) use message::Framing;
 pub use message::{
     Body, BodyStream, BodyWriter, Form, IntoBodyListener, Params, RequestBuilder, Response, ServerRequest, UploadedFile,
 };
+#[cfg(feature = "hyper")]
+pub(crate) use message::{BodyKind, BodyReader, Cut, Piece};
 pub(crate) use message::{is_token, path_as_requested};
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", feature = "hyper"))]
 pub(crate) use server::{AppStream, spawn_upgraded};
 pub use server::{Closing, HttpServer, Listening, Serving, Sockets};

@@ -1,10 +1,12 @@
+mod into_listener;
+
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
 use crate::emitter::{
-    ClonedForEachCallSoUseArc, ConcurrentClosure, Contained, EventNames, IntoListenerFuture, Later, ListenerCall,
-    ListenerError, ListenerId, ListenerOutput, Now, Rank, call_once, expect_fit, output_of, removal_methods,
+    ConcurrentClosure, Contained, EventNames, IntoListenerFuture, ListenerError, ListenerId, Rank, call_once, expect_fit,
+    removal_methods,
 };
 use crate::http::{Middleware, Next, ResponseFuture, ServerRequest, path_as_requested};
 use crate::protocol::Opcode;
@@ -17,6 +19,7 @@ use crate::websocket::state::cork;
 use crate::websocket::state::handle::WebSocketConnection;
 use crate::websocket::state::shared::Shared;
 use crate::websocket::stats::WebSocketStats;
+pub use into_listener::IntoMiddlewareListener;
 
 const EVENTS: EventNames = EventNames {
     object: "a WebSocketMiddleware",
@@ -305,6 +308,33 @@ impl WebSocketMiddleware {
         Ok(ListenerId::of(event, self.shared.listeners.add(event, rank, listener)))
     }
 
+    /// Returns whether this is a path of the middleware.
+    pub(crate) fn serves(&self, path: &str) -> bool {
+        let paths = &self.shared.paths;
+        paths.is_empty() || paths.iter().any(|other| other == path)
+    }
+
+    /// Counts a handshake that cannot be upgraded.
+    pub(crate) fn not_upgraded(&self, cause: &'static str, request: &ServerRequest) {
+        self.shared.connections.not_upgraded(cause);
+        trace::not_upgraded(cause, request.remote_address());
+    }
+
+    fn intent(&self, request: &ServerRequest) -> Intent {
+        if self.serves(request.path()) { Intent::of(request) } else { Intent::Other }
+    }
+
+    /// Returns whether a server has to be able to upgrade the connection for this request.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn asks_for_upgrade(&self, request: &ServerRequest) -> bool {
+        self.intent(request) == Intent::WebSocket && request.has_header(&http::header::UPGRADE)
+    }
+
+    #[cfg(feature = "hyper")]
+    pub(crate) fn options(&self) -> &WebSocketOptions {
+        &self.shared.options
+    }
+
     fn with(self, change: impl FnOnce(&mut Shared)) -> WebSocketMiddleware {
         let mut shared = Arc::unwrap_or_clone(self.shared);
         change(&mut shared);
@@ -325,66 +355,12 @@ impl fmt::Debug for WebSocketMiddleware {
     }
 }
 
-/// A closure that can listen to an event of a [`WebSocketMiddleware`]: `|connection: WebSocketConnection|`, synchronous or
-/// asynchronous.
-///
-/// The closure returns nothing, a `bool` or a `Result`. An asynchronous closure is cloned for each
-/// call, so its captures must be `Clone`: for example handles, senders, and values in an `Arc`. `M`
-/// distinguishes the kinds; the compiler infers `M`.
-///
-/// This trait is sealed: only this crate implements it.
-#[diagnostic::on_unimplemented(
-    message = "this closure does not fit an event of a `WebSocketMiddleware`",
-    label = "not a listener",
-    note = "a listener is `|connection: WebSocketConnection| ..` or `async move |connection: WebSocketConnection| ..`",
-    note = "a listener that ignores the connection takes it all the same: `|_: WebSocketConnection| ..`",
-    note = "it returns nothing, a `bool` or a `Result`: end it with `;` otherwise",
-    note = "an asynchronous closure is cloned for each call: wrap what cannot be cloned in an `Arc`"
-)]
-pub trait IntoMiddlewareListener<M> {
-    #[doc(hidden)]
-    fn into_listener(self) -> ConcurrentClosure<WebSocketConnection>;
-}
-
-impl<F, R> IntoMiddlewareListener<Now> for F
-where
-    F: Fn(WebSocketConnection) -> R + Send + Sync + 'static,
-    R: ListenerOutput,
-{
-    fn into_listener(self) -> ConcurrentClosure<WebSocketConnection> {
-        Box::new(move |connection: WebSocketConnection| ListenerCall::Done(self(connection).into_result()))
-    }
-}
-
-// Cloned for each call, as a router is, and for the same reason.
-impl<F, Fut, R> IntoMiddlewareListener<Later> for F
-where
-    F: AsyncFn(WebSocketConnection) -> R
-        + FnOnce(WebSocketConnection) -> Fut
-        + ClonedForEachCallSoUseArc
-        + Send
-        + Sync
-        + 'static,
-    Fut: Future<Output = R> + Send + 'static,
-    R: ListenerOutput,
-{
-    fn into_listener(self) -> ConcurrentClosure<WebSocketConnection> {
-        Box::new(move |connection: WebSocketConnection| {
-            let running = (self.clone())(connection);
-            ListenerCall::Later(Box::pin(async move { output_of!(running).into_result() }))
-        })
-    }
-}
-
 impl Middleware for WebSocketMiddleware {
     fn handle(&self, request: ServerRequest, next: Next) -> ResponseFuture {
-        let paths = &self.shared.paths;
-        let is_our_path = paths.is_empty() || paths.iter().any(|path| path == request.path());
-        match if is_our_path { Intent::of(&request) } else { Intent::Other } {
+        match self.intent(&request) {
             Intent::WebSocket => accept::decide(request, self.shared.clone()),
             Intent::NotUpgraded(cause) => {
-                self.shared.connections.not_upgraded(cause);
-                trace::not_upgraded(cause, request.remote_address());
+                self.not_upgraded(cause, &request);
                 next.run(request)
             }
             Intent::Other => next.run(request),

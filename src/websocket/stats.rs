@@ -19,7 +19,8 @@ pub struct WebSocketStats {
     /// Requests that look like handshakes, but have lost the upgrade on the way (RFC 9110 section
     /// 7.8). The next middleware or the router answered them. Cause `http_1_0`: nginx sends
     /// HTTP/1.0 without `proxy_http_version 1.1`. Cause `connection_header`: a proxy did not pass
-    /// on `Connection: upgrade`.
+    /// on `Connection: upgrade`. Cause `server`: the server around a `WebSocketService` (feature
+    /// `hyper`) cannot upgrade the connection.
     pub not_upgraded: BTreeMap<&'static str, u64>,
     /// Connections that have ended, by cause. After an
     /// [error](crate::errors::ConnectionError::cause) the cause is the cause of the error.

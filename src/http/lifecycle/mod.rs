@@ -6,6 +6,8 @@ mod alarm;
 mod pending;
 mod permit;
 mod shutdown;
+#[cfg(any(feature = "client", feature = "hyper"))]
+mod shutdowns;
 mod stats;
 mod upgrade;
 
@@ -14,5 +16,7 @@ pub(crate) use alarm::LazyAlarm;
 pub(crate) use pending::Pending;
 pub(crate) use permit::ConnectionPermit;
 pub(crate) use shutdown::{Phase, Shutdown, TaskGuard, UpgradedConnections};
+#[cfg(any(feature = "client", feature = "hyper"))]
+pub(crate) use shutdowns::Shutdowns;
 pub use stats::HttpStats;
 pub(crate) use upgrade::{Upgrade, Upgraded};

@@ -7,7 +7,7 @@ use crate::runtime::clock::Clock;
 /// Permits a connection to exist. Until it is dropped, its server's admission counts the
 /// connection, and its shutdown waits for it. It must be dropped last.
 pub(crate) struct ConnectionPermit {
-    /// `None` for a client's connection.
+    /// `None` for a connection that no server of this crate accepted.
     _admitted: Option<Admitted>,
     task: TaskGuard,
 }
@@ -17,9 +17,9 @@ impl ConnectionPermit {
         ConnectionPermit { _admitted: Some(admitted), task }
     }
 
-    /// Permits a client's connection. There is no limit on these.
-    #[cfg(feature = "client")]
-    pub(crate) fn of_client(task: TaskGuard) -> ConnectionPermit {
+    /// Permits a connection that no server of this crate accepted. There is no limit on these.
+    #[cfg(any(feature = "client", feature = "hyper"))]
+    pub(crate) fn without_limit(task: TaskGuard) -> ConnectionPermit {
         ConnectionPermit { _admitted: None, task }
     }
 

@@ -84,10 +84,10 @@ impl Shutdown {
         Shutdown::with_clock(listens, listens)
     }
 
-    /// Begins to connect to servers on the present runtime. `has_io`: on sockets.
-    #[cfg(feature = "client")]
+    /// Begins to run connections on the present runtime that no server of this crate accepted. `has_io`: on sockets.
+    #[cfg(any(feature = "client", feature = "hyper"))]
     #[track_caller]
-    pub(crate) fn of_clients(has_io: bool) -> Arc<Shutdown> {
+    pub(crate) fn of_connections(has_io: bool) -> Arc<Shutdown> {
         Shutdown::with_clock(false, has_io)
     }
 

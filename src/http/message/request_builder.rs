@@ -136,9 +136,17 @@ impl RequestBuilder {
 impl<B: Into<Bytes>> From<http::Request<B>> for ServerRequest {
     /// The request has no addresses. Its extensions are dropped.
     fn from(request: http::Request<B>) -> ServerRequest {
-        let (http::request::Parts { method, uri, version, headers, .. }, body) = request.into_parts();
+        let (parts, body) = request.into_parts();
+        ServerRequest::from_parts(parts, body.into(), None)
+    }
+}
+
+impl ServerRequest {
+    /// Returns the request of a client with this address. The extensions of `parts` are dropped.
+    pub(crate) fn from_parts(parts: http::request::Parts, body: Bytes, client: Option<SocketAddr>) -> ServerRequest {
+        let http::request::Parts { method, uri, version, headers, .. } = parts;
         let target = uri.to_string().into();
         let head = Head::new(method, version, target, Some(uri), headers);
-        ServerRequest::of(head, None, None, None, None).with_body(body.into())
+        ServerRequest::of(head, client, client, None, None).with_body(body)
     }
 }

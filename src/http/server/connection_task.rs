@@ -126,7 +126,7 @@ impl Future for ConnectionTask {
 }
 
 /// Runs a connection that begins with another protocol than HTTP.
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", feature = "hyper"))]
 pub(crate) fn spawn_upgraded(task: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(ConnectionTask::Upgraded(Box::pin(task)));
 }

@@ -176,6 +176,13 @@ fn terminating(shutdown: &Arc<Shutdown>) -> Closing {
 /// awaited.
 pub struct Closing(Pin<Box<dyn Future<Output = ()> + Send>>);
 
+impl Closing {
+    #[cfg(feature = "hyper")]
+    pub(crate) fn new(ended: impl Future<Output = ()> + Send + 'static) -> Closing {
+        Closing(Box::pin(ended))
+    }
+}
+
 impl Future for Closing {
     type Output = ();
 

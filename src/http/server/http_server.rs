@@ -243,6 +243,17 @@ impl HttpServer {
         self.inner.admission.stats()
     }
 
+    /// Emits `error` for a response that was handed over and then failed.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn report(&self, error: HttpError) {
+        self.inner.emit_error(error);
+    }
+
+    #[cfg(feature = "hyper")]
+    pub(crate) fn events(&self) -> &ServerEvents {
+        &self.inner.events
+    }
+
     fn of(chain: Chain, options: HttpOptions, events: Arc<ServerEvents>) -> HttpServer {
         HttpServer { inner: Arc::new(ServerContext { chain, options, admission: Arc::default(), events }) }
     }

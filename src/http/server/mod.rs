@@ -7,9 +7,9 @@ mod http_server;
 mod proxied;
 mod sockets;
 
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", feature = "hyper"))]
 pub(crate) use app_stream::AppStream;
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", feature = "hyper"))]
 pub(crate) use connection_task::spawn_upgraded;
 pub use handle::{Closing, Listening, Serving};
 pub use http_server::HttpServer;

@@ -57,6 +57,19 @@ pub(crate) enum Transport {
 }
 
 impl Stream {
+    /// A TCP connection that was opened or accepted elsewhere.
+    #[cfg(any(feature = "client", feature = "hyper"))]
+    pub(crate) fn of_tcp(stream: TcpStream) -> Stream {
+        let (remote, local) = (stream.peer_addr().ok().map(canonical), stream.local_addr().ok().map(canonical));
+        Stream { transport: Transport::Tcp(stream), remote, local: local.map(Arc::new) }
+    }
+
+    /// A Unix socket that was opened or accepted elsewhere.
+    #[cfg(all(unix, any(feature = "client", feature = "hyper")))]
+    pub(crate) fn of_unix(stream: UnixStream) -> Stream {
+        Stream { transport: Transport::Unix(stream), remote: None, local: None }
+    }
+
     /// A stream without addresses.
     pub(crate) fn other(stream: impl ByteStream) -> Stream {
         Stream { transport: Transport::Other(Box::new(stream)), remote: None, local: None }
