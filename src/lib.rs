@@ -28,7 +28,14 @@
 //!   `main`.
 //! * **RFC 6455 without I/O**: [`protocol`], for programs with their own I/O.
 //! * **Guides**: [porting](guide::porting) an app from PHP, [events](guide::events), [deployment](guide::deployment),
-//!   [operations](guide::operations), [security](guide::security), [performance](guide::performance).
+//!   [operations](guide::operations), [security](guide::security), [performance](guide::performance); for those who change
+//!   the crate, its [architecture](guide::architecture) and its [design](guide::design).
+#![cfg_attr(feature = "__tls", doc = "* **TLS**: the module [`tls`], and its [guide](guide::tls).")]
+#![cfg_attr(feature = "client", doc = "* **Client**: [`client::connect`], and the [guide](guide::client) to it.")]
+#![cfg_attr(
+    feature = "hyper",
+    doc = "* **axum and tower**: the module [`hyper`](mod@hyper), and its [guide](guide::axum)."
+)]
 #![cfg_attr(
     feature = "testing",
     doc = "* **Tests**: [`testing`] has a client in memory; the [guide](guide::testing) shows tests of an app."

@@ -42,6 +42,8 @@ pub(crate) struct Connection {
     pending: Option<Pending>,
     /// The client has sent its FIN. It still gets its responses.
     pub(crate) half_closed: bool,
+    /// It has made room for another.
+    pub(crate) is_evicted: bool,
     alarm: LazyAlarm,
     /// The number of requests with a response.
     pub(crate) answered: u32,
@@ -104,6 +106,7 @@ impl Connection {
             pending,
             alarm: LazyAlarm::default(),
             half_closed: false,
+            is_evicted: false,
             answered: 0,
             line: None,
             permit,
@@ -297,6 +300,7 @@ impl Connection {
         let options = &self.server.options;
         let network = self.stream.remote.and_then(|remote| options.network_of(remote.ip()));
         ready!(pending.poll_evicted(!self.buffer.is_empty(), network, options.connections.max_pending, cx));
+        self.is_evicted = true;
         self.server.admission.evicted(self.stream.remote);
         Poll::Ready(())
     }

@@ -137,7 +137,7 @@ fn serve_http(mut connection: Connection) -> impl Future<Output = Option<BoxedTa
     async move {
         let upgrade = connection.run().await;
         #[cfg(feature = "__tls")]
-        if upgrade.is_none() && connection.stream.lacks_handshake() {
+        if upgrade.is_none() && !connection.is_evicted && connection.stream.lacks_handshake() {
             connection.server.admission.no_handshake(connection.stream.remote);
         }
         Some(upgrade?.start(connection.into_upgraded()))
