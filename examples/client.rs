@@ -1,12 +1,12 @@
-//! A client for the terminal: each line that you type is a message, each message that comes is a line.
+//! A client for the terminal: it sends each line that you type as a message, and prints each message as a line.
 //!
 //! ```sh
 //! cargo run --example echo &
 //! cargo run --features client --example client ws://127.0.0.1:8000/
 //! ```
 //!
-//! The same over TLS, with the example `echo_tls`. Its certificate is self-signed, so the client has to be told to trust
-//! it, by the name of its file:
+//! The same over TLS, with the example `echo_tls`. Its certificate is self-signed, so the second argument names
+//! the file with the certificate that the client has to trust:
 //!
 //! ```sh
 //! cargo run --features tls --example echo_tls &
@@ -64,7 +64,7 @@ async fn talk(connector: Connector, url: &str) -> Result<(), ConnectError> {
         connection.on("close", move |code: u16, reason: &str| tell.send(format!("closed: {code} {reason}")).is_ok());
     });
     let connection = match connecting.await {
-        // A page may say more than its status.
+        // The body of a refusal may have the reason.
         Err(ConnectError::Refused { response }) => {
             eprintln!("{}\n{}", response.status(), String::from_utf8_lossy(response.body()));
             return Ok(());
@@ -96,7 +96,7 @@ async fn obey(connection: WebSocketConnection, line: &str) {
             let (code, reason) = rest.split_once(' ').unwrap_or((rest, ""));
             connection.close_with(code.parse().unwrap_or(1000), reason);
         }
-        // It waits for a server that reads slowly. If the connection is closed, `close` says so.
+        // `send` waits while the server reads slowly. If the connection is closed, the `close` listener prints that.
         _ => _ = connection.send(line).await,
     }
 }

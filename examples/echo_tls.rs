@@ -1,8 +1,8 @@
 //! Echoes over TLS: `cargo run --features tls --example echo_tls [CERTIFICATE KEY]`.
 //!
-//! The arguments are PEM files, which `kill -HUP` has read again. Without them the certificate is made at the start.
-//! It is self-signed, so clients have to be told to trust it. It is written to the file `echo_tls.pem` in the system's
-//! folder for temporary files:
+//! The arguments are PEM files. On SIGHUP the example reads both files again. Without arguments the example makes a
+//! self-signed certificate at the start, and writes it to the file `echo_tls.pem` in the system's folder for temporary
+//! files. Clients have to trust this file:
 //!
 //! ```sh
 //! curl --cacert /tmp/echo_tls.pem https://localhost:8443/

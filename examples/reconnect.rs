@@ -1,4 +1,4 @@
-//! A client that comes back: after each end it waits for a random time and connects again, into the same room.
+//! A client that reconnects: after each end it waits for a random time, connects again, and joins its room again.
 //!
 //! ```sh
 //! cargo run --example chat &
@@ -24,7 +24,7 @@ const FIRST: Duration = Duration::from_secs(1);
 /// The longest wait of all.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// A connection that has lived so long was a good one: the waits begin anew.
+/// After a connection that was open for this time, the waits begin at [`FIRST`] again.
 const GOOD: Duration = Duration::from_secs(60);
 
 #[tokio::main]
@@ -38,7 +38,7 @@ async fn main() -> Result<(), ConnectError> {
             Ok(code) if is_final(code) => return Ok(()),
             Ok(_) if begun.elapsed() >= GOOD => failures = 0,
             Ok(_) => {}
-            // The request is wrong, or not allowed. It will not be better the next time.
+            // The request is malformed or not allowed, so another attempt would fail too.
             Err(error) if error.status().is_some_and(|status| (400..500).contains(&status)) => return Err(error),
             Err(error) => println!("{error}"),
         }
@@ -49,14 +49,14 @@ async fn main() -> Result<(), ConnectError> {
     }
 }
 
-/// Full jitter: a random time up to a limit that doubles. Clients that lost their server together come back one by
-/// one.
+/// Full jitter: a random time up to a limit that doubles. So clients that lost their server at the same moment do not
+/// reconnect at the same moment.
 fn wait(failures: u32) -> Duration {
     let limit = FIRST.saturating_mul(2u32.saturating_pow(failures)).min(LONGEST);
     limit.mul_f64(fastrand::f64())
 }
 
-/// The server says that this client is wrong (RFC 6455 section 7.4.1).
+/// Returns whether the code means that this client has made an error (RFC 6455 section 7.4.1).
 fn is_final(code: u16) -> bool {
     [close_code::PROTOCOL, close_code::INVALID_PAYLOAD, close_code::POLICY].contains(&code)
 }

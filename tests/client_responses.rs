@@ -275,7 +275,7 @@ async fn a_url_that_is_none() {
 #[tokio::test]
 async fn a_url_that_needs_tls_in_a_build_without() {
     let failed = Connector::new().connect("wss://127.0.0.1:1/", |_: WebSocketConnection| {}).await.unwrap_err();
-    assert_eq!(failed.to_string(), "`wss://` needs the feature `tls` of the crate react-websocket");
+    assert_eq!(failed.to_string(), "`wss://` needs the feature `tls` or `tls-ring` of the crate react-websocket");
     let failed = Connector::new().connect_on(duplex(1).0, "wss://h/", |_: WebSocketConnection| {}).await;
     assert!(matches!(failed, Err(ConnectError::NoTls)), "{failed:?}");
 }

@@ -1,5 +1,5 @@
-//! `wss://` from the client (RFC 8446, RFC 5246): which servers it trusts, and which alerts the others get. Otherwise a
-//! connection over TLS does what any other does.
+//! `wss://` from the client (RFC 8446, RFC 5246): the servers that the client trusts, and the alerts that other servers
+//! get. Otherwise a connection over TLS does the same as a connection without TLS.
 #![cfg(all(feature = "client", feature = "__tls"))]
 
 mod support;
@@ -194,7 +194,7 @@ async fn a_host_is_a_name_or_an_address() {
 
 /// RFC 8446 sections 4.4.2.4 and 6.2: the certificate is refused, and the server gets an alert that says why.
 #[tokio::test(start_paused = true)]
-async fn a_certificate_that_is_refused_and_the_alert_of_it() {
+async fn a_refused_certificate_and_its_alert() {
     let (authority, _) = authority();
     let other = Authority::new();
     let expired = authority.issue_as(&["localhost"], |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
@@ -334,7 +334,7 @@ async fn a_server_without_tls() {
     }
 }
 
-/// The host is looked at before anything is sent, as the rest of the URL.
+/// The client checks the host, like the rest of the URL, before it sends anything.
 #[tokio::test]
 async fn a_host_that_no_certificate_can_be_for() {
     for host in ["a..b", "-", &"a".repeat(64)] {
@@ -491,7 +491,7 @@ async fn what_comes_with_the_101_is_delivered() {
 
 /// RFC 8446 section 6.1: each end that is in order has a close_notify, so that the server knows that nothing is missing.
 #[tokio::test]
-async fn an_orderly_end_says_so() {
+async fn an_orderly_end_sends_a_close_notify() {
     let (authority, identity) = authority();
     let config = config(&identity, &version::TLS13, None);
     for over_tcp in [true, false] {
@@ -583,7 +583,7 @@ impl Both for DuplexStream {
 
 /// RFC 8446 section 6.1: a FIN without a close_notify is a truncation.
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_is_cut_is_told_from_one_that_has_ended() {
+async fn a_cut_stream_differs_from_an_ended_stream() {
     let (authority, identity) = authority();
     let config = config(&identity, &version::TLS13, None);
     for is_cut in [true, false] {
@@ -622,7 +622,7 @@ async fn a_stream_that_is_cut_is_told_from_one_that_has_ended() {
     }
 }
 
-/// RFC 8446 section 2.2: a connector remembers the sessions of its servers, and another one does not.
+/// RFC 8446 section 2.2: a connector keeps the sessions of its servers. Another connector does not have these sessions.
 #[tokio::test(start_paused = true)]
 async fn sessions_are_resumed() {
     let (authority, identity) = authority();
@@ -676,9 +676,9 @@ async fn unsent_bytes_are_counted_and_a_server_that_does_not_read_is_waited_for(
     assert_eq!(connection.buffered_amount(), 0);
 }
 
-/// The write timeout holds over TLS: a server that takes nothing is given up.
+/// The write timeout applies over TLS: the client drops the connection of a server that reads nothing.
 #[tokio::test(start_paused = true)]
-async fn a_server_that_takes_nothing_is_given_up() {
+async fn a_server_that_reads_nothing_is_dropped() {
     let (authority, identity) = authority();
     let config = config(&identity, &version::TLS13, None);
     let options = WebSocketOptions::new().ping_interval(None).write_timeout(Duration::from_secs(5));

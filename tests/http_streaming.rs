@@ -140,7 +140,7 @@ async fn a_stream_that_violates_its_content_length_ends_the_connection() {
         assert_eq!(log.take(), ["close"]);
         let missing = 5 - received.len();
         let mistake =
-            format!("the request handler failed: a stream that is {missing} bytes shorter than its Content-Length");
+            format!("the request handler failed: the body stream ended {missing} bytes before its Content-Length");
         assert_eq!(errors.take(), if missing == 0 { vec![] } else { vec![mistake] });
     }
     let (http, mut streams, log) = streaming(200, &[("Content-Length", "5")]);

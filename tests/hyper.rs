@@ -405,7 +405,7 @@ async fn a_server_without_upgrades_closes_the_connection_with_1006() {
     peer.rest().await;
 }
 
-/// A layer around the service answers for it. hyper keeps the upgrade as long as the connection lives, the connection does not.
+/// A layer replaces the 101, so hyper never upgrades. The accepted connection ends after `handshake_timeout`.
 #[tokio::test(start_paused = true)]
 async fn a_replaced_101_closes_the_connection_with_1006_after_the_time_of_a_handshake() {
     let (websocket, log) = noted(WebSocketOptions::new().handshake_timeout(Duration::from_secs(3)));
@@ -594,7 +594,7 @@ async fn terminate_refuses_a_handshake_that_is_being_decided() {
     assert_eq!(log.take(), ["connection", "refused 499 Gone"]);
 }
 
-/// A handshake that is being decided belongs to the shutdown: it is accepted and closed, and waited for.
+/// The shutdown waits for a handshake that is being decided. The connection is accepted, and closed with 1001.
 #[tokio::test(start_paused = true)]
 async fn a_handshake_that_is_being_decided_is_closed_when_it_is_accepted() {
     let (websocket, log) = noted(WebSocketOptions::new());

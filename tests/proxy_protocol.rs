@@ -83,8 +83,8 @@ async fn the_clients_address_is_that_of_the_header() {
     }
 }
 
-/// Section 2: the receiver must not start before the header is complete. It may come in any pieces, with the request or before
-/// it, and nothing behind it is lost.
+/// Section 2: the receiver must not start before the header is complete. The header may arrive in any pieces, with the
+/// request or before it. No byte behind the header is lost.
 #[tokio::test]
 async fn a_header_comes_in_any_pieces() {
     let (address, _log, _listening) = listen(&addresses(), required());
@@ -113,7 +113,7 @@ async fn a_header_comes_in_any_pieces() {
 
 /// Section 2: the header must only be accepted from known proxies. For others it is malformed HTTP.
 #[tokio::test]
-async fn others_cannot_send_a_header() {
+async fn clients_cannot_send_a_header() {
     let (address, log, _listening) = listen(&addresses(), ProxyProtocol::required(["192.0.2.0/24", "::1"]));
     for header in [V1.as_bytes().to_vec(), v2("192.0.2.1:1")] {
         let mut peer = Peer::connect(address).await;
@@ -252,7 +252,7 @@ async fn connections_without_a_header_make_room() {
     assert_eq!(log.take(), [""; 0]);
 }
 
-/// Behind a proxy for TCP there may be a client that writes headers of its own: it is no proxy.
+/// A client behind a proxy for TCP may write `X-Forwarded-For`. The server ignores it, because the client is not a proxy.
 #[tokio::test]
 async fn forwarded_headers_of_a_client_are_not_trusted() {
     let options = HttpOptions::new().trusted_proxies(TrustedProxies::x_forwarded_for(["127.0.0.1"]));
@@ -334,7 +334,7 @@ async fn a_header_in_front_of_tls() {
 }
 
 #[test]
-#[should_panic(expected = "\"somewhere\" is no network")]
-fn a_network_that_is_none() {
+#[should_panic(expected = "\"somewhere\" is not a network")]
+fn a_malformed_network() {
     let _ = ProxyProtocol::required(["somewhere"]);
 }

@@ -21,7 +21,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
-/// Echoes messages, and obeys some texts. All events go to the log.
+/// Echoes messages, and some texts are commands. The log contains all events.
 fn websocket(log: &Log) -> WebSocketMiddleware {
     websocket_with(log, WebSocketOptions::new())
 }
@@ -449,7 +449,7 @@ async fn an_expectation_has_five_seconds_of_paused_time() {
 
 /// Each kind of failure, and the first line of its message.
 #[tokio::test(start_paused = true)]
-async fn failures_say_what_was_expected_and_what_arrived() {
+async fn failures_contain_the_expected_and_the_received_event() {
     async fn open() -> TestConnection {
         client().connect("/").await
     }

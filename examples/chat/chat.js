@@ -36,7 +36,7 @@ function save(storage, key, value) {
 
 // ---------------------------------------------------------------- Rooms
 
-/** What the page has of a room: its last position, its messages by id, and those that wait to be sent. */
+/** The page's state of a room: its last position, its messages by id, and the messages that are not sent yet. */
 function newRoom(name) {
   return { name, since: null, list: element("ol"), items: new Map(), waiting: [] };
 }
@@ -131,13 +131,13 @@ function send(command) {
   }
 }
 
-/** Gives a connection up that does not answer in time: the network may be gone without a sign. */
+/** Ends a connection that does not answer in time: a network can fail without an event. */
 function awaitAnswer() {
   clearTimeout(patience);
   patience = setTimeout(lost, PATIENCE);
 }
 
-/** Without it, a page that only reads would not notice that its network has changed. */
+/** Asks for an answer. Otherwise a page that only reads would not notice that its network has changed. */
 function probe() {
   if (isJoined && !inFlight) {
     send({ type: "ping" });
@@ -145,7 +145,7 @@ function probe() {
   }
 }
 
-/** Waits a random time, whose limit doubles with each failure: pages that lost their server come back one by one. */
+/** Reconnects after a random time, whose limit doubles with each failure, so that pages do not reconnect all at once. */
 function lost() {
   clearTimeout(patience);
   clearTimeout(goodTimer);
@@ -428,7 +428,7 @@ function showEmpty() {
   }
 }
 
-/** Changes the log without motion, and without a word to screen readers, which would read out the whole history. */
+/** Changes the log without an animation, and without an announcement: screen readers would read the whole history. */
 function quietly(change) {
   log.setAttribute("aria-live", "off");
   change();

@@ -15,7 +15,7 @@
 //!
 //! * `{"type": "rooms", "names": ["lobby", "tea"]}` at the beginning, and when a room appears or disappears.
 //! * `{"type": "joined", "room": "tea", "name": "Ann", "history": "5f…", "number": 14, "resumed": true, "missed": 0,
-//!   "messages": […]}` answers `join`. `number` is the number of the room's last message. `resumed` says whether `since`
+//!   "messages": […]}` answers `join`. `number` is the number of the room's last message. `resumed` is `true` if `since`
 //!   is a position in this history. If it is, `missed` counts the messages after it that are no longer kept.
 //! * `{"type": "people", "names": ["Ann", "Ben"]}` when a member enters or leaves the room.
 //! * `{"type": "message", "number": 13, "id": "c0ffee…", "name": "Ann", "text": "Hello", "time": 1735689600000}` is a
@@ -63,7 +63,7 @@ enum Command {
     Ping,
 }
 
-/// The user of a connection, attached to it.
+/// The user of a connection, which is attached to the connection as a value.
 pub struct Person {
     pub name: String,
     pub since: Option<Position>,

@@ -20,7 +20,7 @@ pub struct Position {
     number: u64,
 }
 
-/// The last messages of a room. They outlive the room's last member for a while, for clients that come back.
+/// The last messages of a room. They are kept for a while after the last member has left, for clients that reconnect.
 struct History {
     id: String,
     last: u64,
@@ -72,7 +72,8 @@ impl Histories {
         Ok(())
     }
 
-    /// Sends a new member the messages that it does not have. A later message follows, because `say` needs the lock.
+    /// Sends a new member the messages that it does not have. Later messages follow these, because `say` takes the same
+    /// lock.
     pub fn welcome(&self, room: ConnectionGroup, member: WebSocketConnection) {
         let Some(person) = member.get::<Person>() else { return };
         let (mut histories, room) = (self.lock(), room.name().to_string());

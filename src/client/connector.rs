@@ -6,7 +6,7 @@ use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::dial::{self, Deadline};
-use super::ending::{end, refused, say_goodbye, unless_closed};
+use super::ending::{end, refused, send_close, unless_closed};
 use super::error::{ConnectError, ConnectPhase};
 use super::exchange::Exchange;
 use super::handshake::{Handshake, is_free};
@@ -204,8 +204,8 @@ impl Connector {
         self.with(|settings| settings.proxy = proxy.into())
     }
 
-    /// Sets which servers are trusted with `wss://`, and the certificate of the client. Default: servers whose
-    /// certificate is of an authority that the platform trusts, and no certificate of the client.
+    /// Sets which servers `wss://` connections trust, and the certificate of the client. Default: the authorities that
+    /// the platform trusts, and no certificate of the client.
     ///
     /// Needs the feature `tls` or `tls-ring`.
     #[cfg(feature = "__tls")]
@@ -353,7 +353,7 @@ impl Connector {
         let listened = deadline.within(ConnectPhase::Listener, opening.call(listener)).await;
         if let Err(error) = listened.and_then(|listened| listened.map_err(|error| ConnectError::Listener(error.into()))) {
             drop(opening);
-            say_goodbye(&mut stream).await;
+            send_close(&mut stream).await;
             return Err(error);
         }
         let permit = ConnectionPermit::without_limit(shutdown.track_task());

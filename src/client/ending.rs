@@ -18,7 +18,7 @@ use crate::runtime::stream::Stream;
 /// How long the last bytes may take: the Close frame of a failed listener, or the end of TLS.
 const LAST_BYTES: Duration = Duration::from_secs(1);
 
-/// Ends a connection for this reason. TLS says that it is an orderly end (RFC 8446 section 6.1).
+/// Ends a connection for this reason. Over TLS this sends a close_notify (RFC 8446 section 6.1).
 pub(super) async fn end(mut exchange: Exchange, url: &Url, reason: ConnectError) -> ConnectError {
     if url.is_secure {
         let _ = timeout(LAST_BYTES, exchange.stream.shutdown()).await;
@@ -27,7 +27,7 @@ pub(super) async fn end(mut exchange: Exchange, url: &Url, reason: ConnectError)
 }
 
 /// Sends a Close frame after the failure of a listener, and ends the connection.
-pub(super) async fn say_goodbye(stream: &mut Stream) {
+pub(super) async fn send_close(stream: &mut Stream) {
     let (mut close, mut masked) = (Vec::new(), Vec::new());
     close::encode(&mut close, close_code::INTERNAL, "internal error");
     frame::mask_frames(&mut masked, &close, rand::random);

@@ -49,10 +49,10 @@ pub enum ConnectError {
     #[error("no valid response of the proxy")]
     ProxyResponse(#[source] ResponseError),
     /// The URL begins with `wss://`, and the crate was built with neither `tls` nor `tls-ring`. Nothing was sent.
-    #[error("`wss://` needs the feature `tls` of the crate react-websocket")]
+    #[error("`wss://` needs the feature `tls` or `tls-ring` of the crate react-websocket")]
     NoTls,
-    /// No TLS connection to the server, whose certificate may be refused. In TLS 1.3 a server may refuse the
-    /// client's certificate only when the handshake is over.
+    /// The TLS handshake failed, for example because the server's certificate was refused. In TLS 1.3 the server may
+    /// refuse the client's certificate after the handshake.
     #[cfg(feature = "__tls")]
     #[error("no TLS connection to the server")]
     Tls(#[source] crate::tls::TlsConnectError),
@@ -104,7 +104,7 @@ impl ConnectError {
         }
     }
 
-    /// The error of a response that did not come.
+    /// Returns the error of a response that did not arrive.
     pub(super) fn no_response(error: ResponseError) -> ConnectError {
         #[cfg(feature = "__tls")]
         if let ResponseError::Io(io) = &error

@@ -1,4 +1,4 @@
-//! What the scheme of a URL asks for: TLS, or nothing.
+//! TLS for URLs that begin with `wss://`.
 
 use super::dial::Deadline;
 use super::error::ConnectError;
@@ -8,7 +8,7 @@ use super::url::Url;
 #[cfg(feature = "__tls")]
 pub(super) use tls::Security;
 
-/// Without TLS there are no URLs that ask for it.
+/// Without TLS every URL with `wss://` is an error.
 #[cfg(not(feature = "__tls"))]
 pub(super) struct Security;
 

@@ -13,8 +13,8 @@ use crate::http::{BodyKind, BodyReader, Cut, HttpError, HttpServer, Piece, Respo
 
 /// The body of a response that a [`WebSocketService`](super::WebSocketService) returns.
 ///
-/// It is empty, bytes, or a [`BodyStream`](crate::BodyStream) of a response that refuses a handshake. The `shutdown` event of such
-/// a stream does not fire.
+/// The body is empty, bytes, or the [`BodyStream`](crate::BodyStream) of a response that refuses a handshake. The `shutdown`
+/// event of such a stream does not fire.
 pub struct ResponseBody(Kind);
 
 enum Kind {
@@ -45,7 +45,7 @@ impl ResponseBody {
 
 impl Streamed {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Vec<u8>, BoxError>>> {
-        // hyper asks for more when it has room for more, so that is when the piece before it has left.
+        // hyper polls for the next piece when it has sent the piece before.
         self.reader.sent(std::mem::take(&mut self.taken));
         loop {
             if let Some(piece) = self.pieces.pop_front() {
@@ -107,7 +107,7 @@ impl fmt::Debug for ResponseBody {
     }
 }
 
-/// Converts a response that is in order to what hyper sends for a request of this version.
+/// Converts a valid response to a response of hyper, for a request of this version.
 pub(super) fn into_http(response: Response, version: Version, server: &HttpServer) -> http::Response<ResponseBody> {
     let has_length = matches!(response.body.0, BodyKind::Bytes(_));
     let mut converted = http::Response::new(());

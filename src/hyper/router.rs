@@ -14,13 +14,13 @@ use crate::http::{Body, BodyStream, HttpError, Middleware, Next, Response, Respo
 
 /// Makes a router of a tower service, for example of an axum `Router`.
 ///
-/// The service gets each request that the middlewares before it have passed on. A clone of the service answers each
-/// request, when its `poll_ready` is ready. The request's body is whole, as for all handlers, so
+/// The service gets each request that the middlewares before it have passed on. For each request the router clones the
+/// service, and calls the clone when its `poll_ready` is ready. The request's body is complete, as for all handlers, so
 /// [`max_body_size`](crate::HttpOptions::max_body_size) limits it. The request has the [`ServerRequest`] as an extension, with
 /// its addresses and attributes.
 ///
-/// A response's body is streamed, not faster than the client receives it. Trailers are dropped. If the body fails, it is cut
-/// off, and the server's `error` event has the error. If the service fails, the client gets a 500, and the server emits
+/// Response bodies are streamed, with the backpressure of the client. Trailers are dropped. If a body fails, it is cut off,
+/// and the server emits `error`. If the service returns an error or panics, the client gets a 500, and the server emits
 /// `error`.
 ///
 /// The service cannot upgrade connections. Put a [`WebSocketMiddleware`](crate::WebSocketMiddleware) before it.
@@ -104,7 +104,7 @@ fn into_http(request: ServerRequest) -> http::Request<Full<Bytes>> {
     converted
 }
 
-/// Converts a body. One that is complete at once becomes bytes, which needs no task.
+/// Converts a body. A body that is complete at once becomes bytes, which need no task.
 async fn into_body<B>(body: B) -> Result<Body, BoxError>
 where
     B: http_body::Body + Send + 'static,

@@ -32,7 +32,7 @@ const EVENTS: EventNames = EventNames {
 /// A [`WebSocketMiddleware`] as a tower service: see [`WebSocketMiddleware::into_service`].
 ///
 /// A clone is the same service: [`close`](WebSocketService::close) of one clone closes the connections of all clones.
-#[must_use = "a service works in a server"]
+#[must_use = "a service does nothing until a server calls it"]
 #[derive(Clone)]
 pub struct WebSocketService {
     shutdowns: Arc<Shutdowns>,
@@ -72,7 +72,7 @@ impl WebSocketMiddleware {
     /// | a handshake of HTTP/2 (RFC 8441), which is not supported | 501 |
     /// | any, after [`close`](WebSocketService::close) | 503 |
     ///
-    /// The request that listeners get has the extensions of hyper's request as an
+    /// The [`ServerRequest`] has the extensions of hyper's request as an
     /// [attribute](ServerRequest::attribute) of the type `http::Extensions`.
     ///
     /// ```
@@ -156,13 +156,13 @@ impl WebSocketService {
         self.with(|settings| settings.spread = time)
     }
 
-    /// Closes all connections that the service has upgraded with 1001, and refuses new ones with 503.
+    /// Closes all connections of the service with 1001, and refuses new handshakes with 503.
     ///
     /// The shutdown begins at once, also if the returned future is not awaited. The future is ready when no connection
     /// is left, at the latest after [`shutdown_grace`](WebSocketService::shutdown_grace).
     ///
-    /// hyper does not count an upgraded connection as its own, so the graceful shutdown of a server does not wait for
-    /// it. Call `close` when that shutdown begins, and await it when that shutdown has ended:
+    /// hyper does not count a connection any more after its upgrade. So the graceful shutdown of a server neither closes
+    /// WebSockets nor waits for them. Call `close` when the server's shutdown begins, and again when it has ended:
     ///
     /// ```
     /// # use react_websocket::hyper::WebSocketService;
@@ -176,8 +176,8 @@ impl WebSocketService {
         Closing::new(self.shutdowns.close(self.settings.grace, self.settings.spread))
     }
 
-    /// Drops all connections at once, and refuses new ones with 503. After [`close`](WebSocketService::close) this ends
-    /// the grace period. The future is ready when no connection is left.
+    /// Drops all connections at once, and refuses new handshakes with 503. After [`close`](WebSocketService::close),
+    /// `terminate` ends the grace period. The future is ready when no connection is left.
     pub fn terminate(&self) -> Closing {
         Closing::new(self.shutdowns.terminate())
     }
@@ -253,7 +253,7 @@ impl Settings {
             None => None,
         };
         let body = match parts.method {
-            // Only of a handshake the middleware wants to know whether it has a body.
+            // The middleware refuses a handshake with a body. Other requests are answered without their body.
             Method::GET => self.beginning(body).await.ok_or_else(|| Response::error_page(StatusCode::BAD_REQUEST))?,
             _ => Bytes::new(),
         };

@@ -20,7 +20,7 @@ impl Networks {
             let text = text.as_ref();
             match network(text) {
                 Some(network) => parsed.push(network),
-                None => panic!("{text:?} is no network; write `10.0.0.0/8`, `fd00::/8`, or one address"),
+                None => panic!("{text:?} is not a network; write `10.0.0.0/8`, `fd00::/8`, or one address"),
             }
         }
         Networks(parsed.into())

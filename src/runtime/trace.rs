@@ -23,7 +23,7 @@ macro_rules! limited {
     ($($line:tt)+) => {{
         crate::sync::global! { static LIMIT: Limit = Limit::new(); }
         if let Some(left_out) = LIMIT.admit(Coarse::now().seconds()) {
-            let left_out = if left_out > 0 { format!(" ({left_out} such lines were left out)") } else { String::new() };
+            let left_out = if left_out > 0 { format!(" ({left_out} such lines were omitted)") } else { String::new() };
             // Formatted before stderr is locked, since this calls code of the app.
             let line = format!("react-websocket: {}{left_out}\n", format_args!($($line)+));
             // A program that has closed stderr gets no report.

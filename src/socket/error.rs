@@ -60,7 +60,7 @@ pub enum SocketError {
     ProxyProtocol {
         /// The address of the proxy. `None` for a Unix socket.
         remote: Option<SocketAddr>,
-        /// Why it was refused.
+        /// Why the connection was refused.
         reason: ProxyProtocolFailure,
     },
     /// The system could not accept a connection, because descriptors or memory are exhausted. The

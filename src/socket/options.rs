@@ -95,6 +95,10 @@ impl SocketOptions {
 
     /// Sets the proxies whose connections begin with a header of the PROXY protocol, which has the
     /// client's address. On a `tls://` socket the header precedes the TLS handshake. Default: none.
+    ///
+    /// A connection whose header is missing or malformed is closed without a response, and the socket
+    /// emits `error` with [`SocketError::ProxyProtocol`](crate::errors::SocketError::ProxyProtocol).
+    /// [`HttpOptions::header_timeout`](crate::HttpOptions::header_timeout) also limits the header.
     pub fn proxy_protocol(mut self, protocol: ProxyProtocol) -> SocketOptions {
         self.proxy_protocol = Some(protocol);
         self

@@ -30,7 +30,7 @@ pub(crate) struct ProxyHeader {
 /// Why there is no connection.
 #[derive(Debug)]
 pub(crate) enum NoHeader {
-    /// The header is missing or wrong.
+    /// The header is missing, malformed or too long.
     Refused(ProxyProtocolFailure),
     /// The proxy left, or the connection failed.
     Ended,
@@ -90,8 +90,8 @@ impl ProxyHeader {
         }
     }
 
-    /// Returns the stream behind the header, and bytes of it that were read already: the connection
-    /// has no header. Over TLS these bytes go to the handshake.
+    /// Returns the stream behind the header. If the connection has no header, the bytes that were read
+    /// belong to the stream: this returns them too, or passes them to the TLS handshake.
     pub(crate) fn finish(self, stream: Stream) -> (Stream, Vec<u8>) {
         #[cfg(feature = "__tls")]
         if let Some((tls, report)) = self.tls {

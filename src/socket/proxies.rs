@@ -8,9 +8,9 @@ use crate::runtime::networks::Networks;
 /// [`SocketOptions::proxy_protocol`](crate::SocketOptions::proxy_protocol).
 ///
 /// HAProxy (`send-proxy`, `send-proxy-v2`), nginx (`proxy_protocol on` of a stream server) and load
-/// balancers for TCP put this header in front of each connection. It has the client's address.
-/// Versions 1 and 2 are understood. A header from another address than those of the proxies is
-/// malformed HTTP, or a malformed TLS handshake, so clients cannot send one.
+/// balancers for TCP put this header in front of each connection. The header has the client's
+/// address. The server reads versions 1 and 2. A header from an address that is not a proxy's is
+/// malformed HTTP, or a malformed TLS handshake, so clients cannot send a header.
 ///
 /// ```
 /// use react_websocket::options::ProxyProtocol;
@@ -30,9 +30,9 @@ pub struct ProxyProtocol {
 }
 
 impl ProxyProtocol {
-    /// Requires a header of each connection from these networks. A network is written as
+    /// Requires a header on each connection from these networks. A network is written as
     /// `10.0.0.0/8` or `fd00::/8`, and a single address without a prefix length. Every connection to
-    /// a Unix socket counts as one of a proxy.
+    /// a Unix socket counts as a proxy's.
     ///
     /// # Panics
     /// If an entry is not a network.
@@ -41,9 +41,9 @@ impl ProxyProtocol {
         ProxyProtocol { networks: Networks::parse(networks), is_required: true }
     }
 
-    /// Like [`required`](ProxyProtocol::required), but lets in connections without a header, such as
-    /// those of health checks. Use it only if the proxies send a header for each client: otherwise a
-    /// client behind a proxy could send one.
+    /// Like [`required`](ProxyProtocol::required), but accepts connections without a header, for
+    /// example of health checks. Use `optional` only if the proxies send a header for each client:
+    /// otherwise a client behind a proxy could send a header of its own.
     ///
     /// # Panics
     /// If an entry is not a network.
@@ -68,7 +68,7 @@ pub enum ProxyProtocolFailure {
     Missing,
     /// The header violates the specification.
     Malformed,
-    /// The header is longer than the 107 bytes of version 1, or has more than 4 KiB in version 2.
+    /// The header exceeds 107 bytes in version 1, or 16 bytes and 4 KiB in version 2.
     TooLong,
 }
 

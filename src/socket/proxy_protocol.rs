@@ -20,10 +20,10 @@ const V2_FIXED: usize = 16;
 /// Maximum length of what follows the fixed part of version 2: addresses and additional fields.
 pub(crate) const V2_MAX: usize = 4 * 1024;
 
-/// What the bytes so far are.
+/// The result of parsing the bytes so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Parsed {
-    /// The beginning of a header. At least so many bytes are missing.
+    /// The beginning of a header. At least `missing` further bytes are needed.
     Incomplete { missing: usize },
     /// A whole header, which is all of the bytes. `client` is `None` if the header names no client: the connection is of
     /// the proxy itself (a health check), or the proxy does not know the client.
@@ -41,8 +41,8 @@ pub(crate) enum Malformed {
     TooLong,
 }
 
-/// Parses the bytes of a connection so far. The caller reads no more than is missing, so that nothing behind the header
-/// is read.
+/// Parses the bytes of a connection so far. The caller reads at most the missing bytes, so that it never reads beyond the
+/// header.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
     if begins(bytes, V2) {
         parse_v2(bytes)

@@ -146,8 +146,8 @@ impl SocketServer {
         }
     }
 
-    /// Reads headers of the PROXY protocol on a socket that was made elsewhere. The option
-    /// [`proxy_protocol`](SocketOptions::proxy_protocol) does the same for a new socket.
+    /// Sets the proxies whose connections begin with a header of the PROXY protocol, for a socket that
+    /// was made elsewhere. [`SocketOptions::proxy_protocol`] does the same for a new socket.
     pub fn with_proxy_protocol(self, protocol: ProxyProtocol) -> SocketServer {
         SocketServer { proxy_protocol: Some(protocol), ..self }
     }

@@ -14,8 +14,8 @@ use crate::http::Closing;
 
 /// A client of a server that runs in memory: for the tests of an app.
 ///
-/// A clone is another client of the same server. So each user of a test can have a client with own
-/// headers and an own address:
+/// A clone is another client of the same server. So each user in a test can have a client with headers
+/// and an address of its own:
 ///
 /// ```
 /// use react_websocket::testing::TestClient;
@@ -73,8 +73,8 @@ impl TestClient {
         self
     }
 
-    /// Sets how long an expectation, a request or a handshake may take, in tokio's time.
-    /// Default: 5 s. A longer one panics.
+    /// Sets the timeout of an expectation, a request or a handshake, in tokio's time. Default: 5 s.
+    /// After the timeout the test panics.
     pub fn timeout(mut self, timeout: Duration) -> TestClient {
         self.setup.timeout = timeout;
         self
@@ -83,9 +83,9 @@ impl TestClient {
     /// Sets the size of the pipe between client and server, in bytes for each direction.
     /// Default: 64 KiB.
     ///
-    /// The pipe stands for the buffers of the sockets. After
-    /// [`pause`](super::TestConnection::pause) the server can send this number of bytes until
-    /// `write` returns them as unsent.
+    /// The pipe replaces the buffers of both sockets. After
+    /// [`pause`](super::TestConnection::pause) the server can send this number of bytes. Further bytes
+    /// are unsent bytes of the server's connection.
     ///
     /// # Panics
     /// If the size is 0.

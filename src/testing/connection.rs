@@ -15,12 +15,12 @@ use crate::websocket::{Text, WebSocketConnection};
 
 /// The client's end of a WebSocket, which [`TestClient::connect`](super::TestClient::connect) opens.
 ///
-/// The methods that send return at once. The methods that receive return an [`Expectation`]: await
-/// it. It waits for the next message at most the [timeout](super::TestClient::timeout), and panics if it
-/// is not met.
+/// The methods that send return at once. The methods that receive return an [`Expectation`], which the
+/// test awaits. An expectation waits for the next message, for the
+/// [timeout](super::TestClient::timeout) at most. It panics if it is not met.
 ///
-/// Pings and pongs do not disturb expectations of other events: they are skipped. All events that
-/// arrive are kept in their order until the test takes them.
+/// Expectations of other events skip pings and pongs. The connection keeps all events in their order
+/// until the test receives them.
 ///
 /// Dropping the connection ends it without a Close frame, like a network that fails. The server
 /// receives the messages that were sent before, and then its `close` event has the code 1006.
@@ -255,8 +255,8 @@ impl TestConnection {
     /// Expects that the connection ends with this code before another message arrives. Returns the
     /// reason.
     ///
-    /// The code is that of the Close frame. It is 1006 if the server ends the connection without a
-    /// Close frame (RFC 6455 section 7.1.5).
+    /// The code of the Close frame is compared, or 1006 if the server ends the connection without a Close
+    /// frame (RFC 6455 section 7.1.5).
     #[track_caller]
     pub fn expect_close(&mut self, code: u16) -> Expectation<'_, Text> {
         self.expect(format!("close {code}"), move |event| match event {
@@ -268,7 +268,7 @@ impl TestConnection {
     /// Expects that no message arrives for this time, and that the connection does not end. A
     /// connection whose `Close` event was received before is silent.
     ///
-    /// In paused time a duration of 1 ms is enough for all work that waits for nothing else.
+    /// In paused time a duration of 1 ms waits until no task can run any more.
     #[track_caller]
     pub fn expect_silence(&mut self, duration: Duration) -> Expectation<'_, ()> {
         let created = Location::caller();
@@ -341,8 +341,8 @@ impl TestConnection {
 
 /// # Slow peers
 impl TestConnection {
-    /// Stops reading, like a peer that is too slow. The pipe fills, and then the server's unsent
-    /// bytes grow: its `write` returns `false`, and `drain` fires after
+    /// Stops reading, like a slow consumer. The pipe fills, and then the server's unsent bytes grow:
+    /// the server's `write` returns `false`, and `drain` fires after
     /// [`resume`](TestConnection::resume). A small [`TestClient::buffer_size`](super::TestClient::buffer_size) makes the test short.
     ///
     /// A client that does not read does not answer pings either.

@@ -4,9 +4,9 @@ use bytes::Bytes;
 
 use crate::websocket::{Message, Text};
 
-/// What a [`TestConnection`](super::TestConnection) receives.
+/// An event that a [`TestConnection`](super::TestConnection) receives.
 ///
-/// `Display` prints it as in the message of a failed expectation: `text "hello"`, `close 1000
+/// `Display` prints an event as in the message of a failed expectation: `text "hello"`, `close 1000
 /// "bye"`. Long payloads are shortened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

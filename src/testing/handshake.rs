@@ -86,8 +86,8 @@ impl TestHandshake {
         self
     }
 
-    /// Sets whether the client answers pings (RFC 6455 section 5.5.3). Default: `true`. A client
-    /// that does not answer is a dead peer to the server, see
+    /// Sets whether the client answers pings (RFC 6455 section 5.5.3). Default: `true`. The server drops
+    /// the connection of a client that does not answer, after
     /// [`WebSocketOptions::pong_timeout`](crate::WebSocketOptions::pong_timeout).
     pub fn auto_pong(mut self, on: bool) -> TestHandshake {
         self.auto_pong = on;
@@ -123,8 +123,8 @@ impl TestHandshake {
     }
 }
 
-/// Returns a connector that never pings or ends a connection by itself: what happens is up to the
-/// test and the server.
+/// Returns a connector that never pings or ends a connection by itself, so that only the test and the
+/// server decide what happens.
 fn connector(headers: HeaderMap, subprotocols: Vec<Arc<str>>, auto_pong: bool) -> Result<Connector, ConnectError> {
     let options = WebSocketOptions::new()
         .auto_pong(auto_pong)

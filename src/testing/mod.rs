@@ -1,9 +1,8 @@
 //! A client in memory, for the tests of an app.
 //!
 //! A [`TestClient`] sends requests and opens WebSockets without a socket. Its server is the
-//! [`HttpServer`](crate::HttpServer) of the app, with all middlewares, limits and timeouts. Only
-//! the stream between both is a pipe in memory. So a test needs no port, and can pause tokio's
-//! time:
+//! [`HttpServer`](crate::HttpServer) of the app, with all middlewares, limits and timeouts. A pipe in
+//! memory replaces the socket. So a test needs no port, and can pause tokio's time:
 //!
 //! ```
 //! use react_websocket::testing::TestClient;
@@ -31,9 +30,9 @@
 //! # }
 //! ```
 //!
-//! An expectation that is not met panics at the line of its `.await`. The message contains what was
-//! expected, what arrived, and the messages before. An expectation waits for 5 s at most; see
-//! [`TestClient::timeout`]. In paused time this takes no real time.
+//! An expectation that is not met panics at the line of its `.await`. The panic's message contains the
+//! expected event, the received event, and the events before. Default timeout of an expectation: 5 s,
+//! see [`TestClient::timeout`]. In paused time this takes no real time.
 //!
 //! The guide `docs/testing.md` shows how to test time, slow peers, refusals and groups.
 

@@ -5,7 +5,7 @@ use http::header::HeaderMap;
 
 use super::event::Shown;
 
-/// A response, whose body has arrived completely.
+/// A response whose body has arrived completely.
 ///
 /// `http::Response::<Bytes>::from` converts it.
 #[derive(Clone)]
@@ -82,7 +82,7 @@ impl TestResponse {
     /// ```
     ///
     /// # Panics
-    /// If the status is another one. The message contains the response.
+    /// If the response has another status. The message contains the response.
     #[track_caller]
     pub fn expect_status(self, status: u16) -> TestResponse {
         assert!(self.status() == status, "expected status {status}, but received {}\n{self:?}", self.status());

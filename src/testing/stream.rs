@@ -112,8 +112,8 @@ impl TestStream {
         })
     }
 
-    /// `judge` gets the unread bytes. It returns `None` if it needs more, a value and the bytes that
-    /// are still unread, or what is wrong.
+    /// `judge` gets the unread bytes. It returns `None` if it needs more bytes, a value and the bytes that
+    /// are still unread, or an error's text.
     #[track_caller]
     fn expect<'a, T: Send + 'a>(
         &'a mut self,

@@ -16,16 +16,16 @@ use super::handshake::{Established, Failure, Handshake};
 use super::pem::Source;
 use super::provider::provider;
 
-/// The certificates and options of a TLS client, for
-/// [`Connector::tls`](crate::client::Connector::tls): what `wss://` trusts.
+/// The certificates and options of a TLS client, the argument of
+/// [`Connector::tls`](crate::client::Connector::tls).
 ///
-/// A server's certificate has to be valid for the host of the URL, a name or an IP address. It has to
-/// be issued by an authority that the client trusts. By default the client trusts the authorities that
-/// the platform trusts. No setting turns the verification off.
+/// A server's certificate has to be valid for the host of the URL, a name or an IP address. An
+/// authority that the client trusts must have issued the certificate. By default the client trusts the
+/// authorities that the platform trusts. No setting turns the verification off.
 ///
-/// TLS 1.2 and 1.3 are spoken, with HTTP/1.1 as the only protocol (ALPN, RFC 7301), and without early
-/// data (0-RTT, which can be replayed). Sessions are resumed: clones share the memory of them. The
-/// cryptography is that of aws-lc-rs with the feature `tls`, and that of ring with `tls-ring` alone.
+/// The client speaks TLS 1.2 and 1.3, with HTTP/1.1 as the only protocol (ALPN, RFC 7301), and without
+/// early data (0-RTT, which can be replayed). It resumes sessions, which clones share. The cryptographic
+/// library is aws-lc-rs with the feature `tls`, and ring with `tls-ring` alone.
 ///
 /// ```no_run
 /// use react_websocket::WebSocketConnection;
@@ -66,8 +66,8 @@ struct Settings {
 impl ClientTls {
     /// Trusts the authorities that the platform trusts.
     ///
-    /// On Linux and other Unix systems these are the certificates in the system's folder, or in that of
-    /// `SSL_CERT_FILE` and `SSL_CERT_DIR`, which the first connection reads. On Windows, macOS and iOS the
+    /// On Linux and other Unix systems the first connection reads the system's root certificates, or the
+    /// file and the folder that `SSL_CERT_FILE` and `SSL_CERT_DIR` name. On Windows, macOS and iOS the
     /// system itself checks certificates.
     pub fn new() -> ClientTls {
         ClientTls::with(Settings {
@@ -78,16 +78,15 @@ impl ClientTls {
         })
     }
 
-    /// Takes a configuration of [rustls](crate::tls::rustls), with everything that it can do. These
-    /// parts of it are changed: early data is off, and of the protocols (ALPN) those of HTTP are
-    /// replaced by `http/1.1`.
+    /// Takes a configuration of [rustls](crate::tls::rustls). Two parts of the configuration are changed:
+    /// early data is off, and `http/1.1` replaces all HTTP protocols in the list of ALPN.
     pub fn from_config(config: impl Into<Arc<ClientConfig>>) -> ClientTls {
         let config = finished(Arc::unwrap_or_clone(config.into()));
         ClientTls { inner: Arc::new(Inner { settings: None, config: OnceLock::from(config) }) }
     }
 
     /// Trusts the authorities in this PEM file too: ReactPHP's `cafile`. For a server with a self-signed
-    /// certificate it is this certificate.
+    /// certificate, pass the file of this certificate. It must not be marked as an authority (`CA:FALSE`).
     ///
     /// # Errors
     /// [`TlsError::File`], [`TlsError::NoCertificate`], [`TlsError::Invalid`].
@@ -111,8 +110,9 @@ impl ClientTls {
         self.with_roots(&Source::bytes(roots, "roots"))
     }
 
-    /// Sets whether the authorities that the platform trusts are trusted. Default: on. Without them,
-    /// only those of [`root_file`](ClientTls::root_file) and [`root_pem`](ClientTls::root_pem) are.
+    /// Sets whether the client trusts the authorities that the platform trusts. Default: `true`. With
+    /// `false`, the client only trusts [`root_file`](ClientTls::root_file) and
+    /// [`root_pem`](ClientTls::root_pem).
     ///
     /// # Panics
     /// If `self` is of [`from_config`](ClientTls::from_config).
@@ -121,9 +121,9 @@ impl ClientTls {
         ClientTls::with(Settings { has_platform_roots: on, ..self.settings() })
     }
 
-    /// Sets the certificate by which the client proves who it is, for servers that ask for it, and its
-    /// key, from PEM files: ReactPHP's `local_cert` and `local_pk`. They may be the same file. The key
-    /// has no passphrase.
+    /// Sets the client's certificate and its key, from PEM files: ReactPHP's `local_cert` and `local_pk`.
+    /// The client sends the certificate to servers that request one. Both may be in the same file. The
+    /// key must not have a passphrase.
     ///
     /// # Errors
     /// Like [`Tls::from_pem_files`](crate::tls::Tls::from_pem_files).
@@ -152,7 +152,7 @@ impl ClientTls {
         self.with_identity(&Pair { certificate, key })
     }
 
-    /// Sets the lowest version that is spoken. Default: TLS 1.2.
+    /// Sets the lowest version of TLS that the client accepts. Default: TLS 1.2.
     ///
     /// # Panics
     /// If `self` is of [`from_config`](ClientTls::from_config).
@@ -218,7 +218,7 @@ impl ClientTls {
     fn settings(self) -> Settings {
         match &self.inner.settings {
             Some(settings) => settings.clone(),
-            None => panic!("a `ClientTls` of `from_config` is complete: set it in the `ClientConfig`"),
+            None => panic!("a `ClientTls` of `from_config` cannot be changed: set this in the `ClientConfig`"),
         }
     }
 }

@@ -5,8 +5,8 @@ use rustls::{AlertDescription, CertificateError, Error};
 /// Why a client has no TLS connection: the source of
 /// [`ConnectError::Tls`](crate::client::ConnectError::Tls).
 ///
-/// The server gets the alert that RFC 8446 section 6.2 names, if it has violated the protocol or if
-/// its certificate is refused.
+/// If the server violates the protocol, or if its certificate is refused, the client sends the server the
+/// alert that RFC 8446 section 6.2 names.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsConnectError {
@@ -49,7 +49,7 @@ pub enum TlsConnectError {
     /// The connection failed during the handshake.
     #[error("the connection failed during the handshake")]
     Io(#[source] io::Error),
-    /// Anything else.
+    /// Another error of rustls.
     #[error("TLS error")]
     Other(#[source] Error),
 }

@@ -30,7 +30,7 @@ const INPUT_MAX: usize = 64 * 1024 + 18 * 1024;
 /// Bytes that are read at a time: most flights of a client, without its certificates.
 const READ: usize = 2 * 1024;
 
-/// How long a stream that is full may keep an alert waiting.
+/// Maximum time to send an alert on a stream that is full.
 #[cfg(feature = "client")]
 const ALERT: std::time::Duration = std::time::Duration::from_secs(1);
 

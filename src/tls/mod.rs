@@ -1,8 +1,8 @@
 //! TLS (RFC 8446, RFC 5246): certificates, and what their errors are.
 //!
 //! The features `tls` and `tls-ring` add this module. [`Tls`] has the certificates of a server, and
-//! [`SocketOptions::tls`](crate::SocketOptions::tls) takes it. The guide `docs/tls.md` says how to get
-//! certificates, and how to renew them. With the feature `client`, `ClientTls` says what a client trusts.
+//! [`SocketOptions::tls`](crate::SocketOptions::tls) takes it. The guide `docs/tls.md` shows how to get
+//! certificates, and how to renew them. With the feature `client`, `ClientTls` sets what a client trusts.
 
 mod buffers;
 #[cfg(feature = "client")]

@@ -16,7 +16,7 @@ import guide
 import links
 from guide import Failed
 from peers import BINARY, CLOSE, PING, TEXT, Http, WebSocket
-from processes import CLIENT, NAME, HAProxy, Nginx, ask, free_port, kill, wait_until
+from processes import CLIENT, NAME, HAProxy, Nginx, ask, dial, free_port, kill, wait_until
 
 TRUSTED = "x_forwarded_for=127.0.0.1"
 SCENARIOS = {}
@@ -214,6 +214,40 @@ def addresses_in_forwarded(proxy, setting):
     expected = f"{CLIENT} https {NAME}:{front.port}"
     for forged in ("for=6.6.6.6;proto=http;host=evil.example", 'for="', "\\"):
         equal(front.get("/", f"Forwarded: {forged}", "X-Forwarded-For: 6.6.6.6"), expected, f"the client with {forged}")
+
+
+@scenario(HAProxy)
+def addresses_by_the_proxy_protocol(proxy, setting):
+    server, line = setting.server("proxy_protocol=127.0.0.1"), guide.lines("haproxy", "send-proxy-v2")
+    for version in (line, line.replace("send-proxy-v2", "send-proxy")):
+        front = proxy(setting, server, [(proxy.SERVER, version)])
+        equal(front.get("/", "X-Forwarded-For: 6.6.6.6"), f"{CLIENT} http {NAME}:{front.port}", "the client")
+        peer = front.websocket()
+        peer.send(TEXT, b"client")
+        peer.text(CLIENT)
+    # Past the proxy: from its address a header is required, and from others it is malformed HTTP.
+    with server.connect("127.0.0.1") as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        equal(connection.recv(100), b"", "the response to a proxy without a header")
+    http = Http(server.connect("127.0.0.3"))
+    http.write(b"PROXY TCP4 6.6.6.6 127.0.0.1 1 2\r\n")
+    equal(ask(http, "GET", "/", "Host: a")[0], 400, "the response to a forged header")
+
+
+@plain
+def addresses_by_the_proxy_protocol_of_nginx(setting):
+    module = pathlib.Path("/usr/lib/nginx/modules/ngx_stream_module.so")
+    if not module.exists():
+        return "left out: it needs libnginx-mod-stream"
+    server, port = setting.server("proxy_protocol=127.0.0.1"), free_port()
+    stream = guide.replace(guide.block("nginx", "proxy_protocol on"), [
+        ("listen 8443;", f"listen 127.0.0.1:{port};"), ("127.0.0.1:8000", server.address)])
+    config = setting.folder / "nginx.conf"
+    config.write_text(f"load_module {module};\ndaemon off;\npid {setting.folder}/pid;\nerror_log stderr;\n"
+                      f"events {{ worker_connections 768; }}\n{stream}")
+    setting.run("nginx", ["nginx", "-p", setting.folder, "-c", config])
+    wait_until(lambda: Nginx.is_listening(port), "nginx listens")
+    equal(ask(Http(dial(("127.0.0.1", port), CLIENT)), "GET", "/", "Host: a")[2].decode(), f"{CLIENT} http a", "the client")
 
 
 @scenario(Nginx, HAProxy)

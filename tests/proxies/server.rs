@@ -13,13 +13,14 @@ use std::time::Duration;
 
 use react_websocket::body::BodyWriter;
 use react_websocket::errors::BoxError;
-use react_websocket::options::TrustedProxies;
+use react_websocket::options::{ProxyProtocol, TrustedProxies};
 use react_websocket::{
     BodyStream, HttpOptions, HttpServer, Loop, Response, ServerRequest, Signal, SocketOptions, SocketServer,
     WebSocketConnection, WebSocketMiddleware, WebSocketOptions,
 };
 
 struct Options {
+    socket: SocketOptions,
     http: HttpOptions,
     websocket: WebSocketOptions,
     /// From SIGTERM to the shutdown.
@@ -30,7 +31,12 @@ struct Options {
 async fn main() -> Result<(), BoxError> {
     let mut arguments = std::env::args().skip(1);
     let address = arguments.next().ok_or("no address")?;
-    let mut options = Options { http: HttpOptions::new(), websocket: WebSocketOptions::new(), drain: Duration::ZERO };
+    let mut options = Options {
+        socket: SocketOptions::new().unix_mode(0o660),
+        http: HttpOptions::new(),
+        websocket: WebSocketOptions::new(),
+        drain: Duration::ZERO,
+    };
     for argument in arguments {
         options = set(options, &argument)?;
     }
@@ -53,7 +59,7 @@ async fn main() -> Result<(), BoxError> {
         _ => Response::plaintext(describe(&request)),
     };
 
-    let socket = listen(&address)?;
+    let socket = listen(&address, options.socket)?;
     let port = socket.local_address().map_or(0, |address| address.port());
     let listening = HttpServer::new((websocket, router)).with_options(options.http).listen(socket);
     for signal in [Signal::TERM, Signal::INT] {
@@ -68,12 +74,12 @@ async fn main() -> Result<(), BoxError> {
     Ok(listening.await?)
 }
 
-fn listen(address: &str) -> Result<SocketServer, BoxError> {
+fn listen(address: &str, options: SocketOptions) -> Result<SocketServer, BoxError> {
     if address == "activated" {
         let socket = listenfd::ListenFd::from_env().take_tcp_listener(0)?.ok_or("systemd passes on no socket")?;
         return Ok(socket.into());
     }
-    Ok(SocketServer::with_options(address, SocketOptions::new().unix_mode(0o660))?)
+    Ok(SocketServer::with_options(address, options)?)
 }
 
 fn set(mut options: Options, argument: &str) -> Result<Options, BoxError> {
@@ -83,6 +89,9 @@ fn set(mut options: Options, argument: &str) -> Result<Options, BoxError> {
     match name {
         "x_forwarded_for" => {
             options.http = http.trusted_proxies(TrustedProxies::x_forwarded_for(value.split(',')).x_forwarded_proto());
+        }
+        "proxy_protocol" => {
+            options.socket = options.socket.clone().proxy_protocol(ProxyProtocol::required(value.split(',')));
         }
         "forwarded" => options.http = http.trusted_proxies(TrustedProxies::forwarded(value.split(','))),
         "keep_alive_timeout" => options.http = http.keep_alive_timeout(Duration::from_millis(number()?)),

@@ -49,7 +49,7 @@ fn websockets(app: &App) -> WebSocketMiddleware {
     let app = app.clone();
     websocket.on("connection", move |connection: WebSocketConnection| {
         tracing::info!(address = ?connection.remote_address(), "a client watches");
-        // First the membership, so that no note is missed. A note may come twice instead.
+        // The connection joins first, so that it misses no note. It may get a note twice instead.
         connection.set_group(Some(LIVE))?;
         for note in app.notes() {
             connection.write(note);
@@ -102,7 +102,7 @@ pub async fn serve(listener: TcpListener, signal: impl Future<Output = ()> + Sen
     axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(async move {
             signal.await;
-            // The Close frames leave now. A WebSocket does not keep axum's server running.
+            // Sends the Close frames now. axum's server does not wait for WebSockets.
             service.close();
         })
         .await?;

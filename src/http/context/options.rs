@@ -319,7 +319,8 @@ impl HttpOptions {
     /// limit counts the addresses of the socket's peers. [Trusted
     /// proxies](HttpOptions::trusted_proxies) are not counted: a proxy has the connections of many
     /// clients, and can limit its clients itself. With the [PROXY
-    /// protocol](crate::SocketOptions::proxy_protocol) the clients are counted.
+    /// protocol](crate::SocketOptions::proxy_protocol) the server checks the limit when it has read
+    /// the header, and counts the client's address.
     pub fn max_connections_per_ip(mut self, connections: impl Into<Option<u32>>) -> HttpOptions {
         self.connections.max_per_ip = connections.into();
         self

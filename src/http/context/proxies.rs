@@ -246,7 +246,7 @@ mod tests {
         for text in ["", "10.0.0.0/33", "10.0.0", "localhost", "10.0.0.1:80", "::1/129", " 10.0.0.1"] {
             let made = std::panic::catch_unwind(|| TrustedProxies::forwarded([text]));
             let panic = made.expect_err(text);
-            assert!(panic.downcast_ref::<String>().unwrap().contains(&format!("{text:?} is no network")));
+            assert!(panic.downcast_ref::<String>().unwrap().contains(&format!("{text:?} is not a network")));
         }
     }
 

@@ -28,7 +28,7 @@ pub(super) enum Stop {
     Failed(HttpError),
     /// The last response ends the connection.
     Close,
-    /// The buffer is full, or as many requests as one connection may have at once are answered.
+    /// The buffer is full, or [`AT_ONCE_MAX`] requests are answered.
     Yield,
 }
 

@@ -1,8 +1,8 @@
-//! A connection while it speaks HTTP: requests come in one after the other, and responses leave in
-//! their order.
+//! A connection while it speaks HTTP. The connection reads requests one after the other, and sends
+//! responses in the same order.
 //!
-//! This file has the loop over the requests, and everything that waits for the client: a head, a
-//! body, the acknowledgement of a response. `answering.rs` answers requests that are complete
+//! This file has the loop over the requests, and every wait for the client: for a head, for a body,
+//! and for the acknowledgement of a response. `answering.rs` answers requests that are complete
 //! already, without waiting. `sending.rs` sends responses.
 
 use std::io;

@@ -135,7 +135,7 @@ impl Connection {
                     self.write(&out).await?;
                     let missing = left.unwrap_or(0);
                     if missing > 0 {
-                        let mistake = format!("a stream that is {missing} bytes shorter than its Content-Length");
+                        let mistake = format!("the body stream ended {missing} bytes before its Content-Length");
                         self.server.emit_error(HttpError::Handler(mistake.into()));
                     }
                     return Ok(missing == 0);

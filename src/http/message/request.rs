@@ -362,7 +362,7 @@ impl ServerRequest {
     }
 
     /// Returns the address of the socket's peer, which may be a proxy. With the [PROXY
-    /// protocol](crate::SocketOptions::proxy_protocol) it is the client. Returns `None` for a Unix
+    /// protocol](crate::SocketOptions::proxy_protocol) the peer is the client. Returns `None` for a Unix
     /// socket or a stream without addresses, and for a request that a WebSocket connection has
     /// [kept](crate::WebSocketConnection::request).
     pub fn peer_address(&self) -> Option<SocketAddr> {

@@ -131,7 +131,7 @@ impl Stream {
         }
     }
 
-    /// Returns whether closing the stream is its orderly end for the peer. It is for sockets only.
+    /// Returns whether the peer sees an orderly end if the stream is closed. Only sockets have this.
     pub(crate) fn ends_by_closing(&self) -> bool {
         match &self.transport {
             Transport::Tcp(_) => true,

@@ -19,7 +19,7 @@ pub(super) struct TlsOverStream {
 /// A stream that registers a waker when it is not ready.
 struct Polled {
     stream: Box<dyn ByteStream>,
-    /// The last write has registered a waker. One that took a part has not.
+    /// The last write was pending, and has registered a waker. A write that took a part has not.
     is_full: bool,
 }
 

@@ -277,7 +277,7 @@ impl WebSocketConnection {
         if state.blocked || may_wait {
             let behind = if state.blocked { state.outbox.written() + state.outbox.unsent() as u64 } else { 0 };
             let pong = state.cold().pong.get_or_insert_with(|| WaitingPong { payload: Vec::new(), behind });
-            pong.payload = payload.to_vec();
+            payload.clone_into(&mut pong.payload);
         } else {
             state.push(true, Opcode::Pong, payload);
             self.schedule_flush(state);

@@ -1,4 +1,4 @@
-//! What other threads request of the task: flags are read and cleared here, and each one is acted on.
+//! Requests of other threads to the task. The task reads and clears the flags here, and acts on each.
 //!
 //! A thread that sets a flag wakes the task. `state/flags.rs` has a table of the flags.
 

@@ -1,4 +1,4 @@
-//! The way of received bytes: from the socket through `protocol::Connection` to the listeners.
+//! Passes received bytes from the socket through `protocol::Connection` to the listeners.
 //!
 //! `poll_read` reads into the thread's buffer. `deliver_read` takes messages from the buffer and calls
 //! their listeners. Bytes that cannot be delivered yet go into the backlog: a listener is running,

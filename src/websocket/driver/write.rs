@@ -1,5 +1,5 @@
-//! Writes by the task. Other threads write to a socket as long as it takes all of it (`state/flush.rs`).
-//! The task writes what is left, when the socket is ready again, and all that goes to other streams.
+//! Writes of the task. Other threads write to a socket until it is full (`state/flush.rs`). Then the
+//! task writes the unsent bytes when the socket is ready again. On other streams only the task writes.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

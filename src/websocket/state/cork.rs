@@ -70,8 +70,8 @@ pub fn cork<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
-/// Collects what this thread writes while it exists. Its end flushes that, also after a panic. One within another is
-/// part of it.
+/// Collects the writes of this thread while the `Cork` exists. Dropping it flushes them, also after a panic. An inner
+/// cork is a part of the outer cork.
 pub(crate) struct Cork {
     is_outermost: bool,
 }

@@ -18,13 +18,13 @@
 //! | `HELD_UP` | a listener that waits for other threads | the task, at the end of its turn |
 //! | `FINISHED` | the end of the task, while guards keep the slot | with the slot |
 //!
-//! # The life of `drain`
+//! # How `drain` is emitted
 //!
 //! A `write` returns `false` and sets `wants_drain`. A flush that leaves fewer bytes than the soft
 //! limit sets `has_drained` and `DRAINED`. The task then writes the held messages, has the
 //! dispatcher schedule the event, and the dispatcher emits `drain`.
 //!
-//! # The life of an error
+//! # How an error is emitted
 //!
 //! `fail`, on any thread, sets `fault` and `STATE_CHANGED`. The task moves `fault` to `error`, and has
 //! the dispatcher schedule the event. The dispatcher emits `error`, and `close` follows.
