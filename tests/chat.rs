@@ -276,6 +276,16 @@ async fn the_histories_of_the_rooms_that_are_empty_for_longest_are_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn names_with_invisible_characters_are_refused() {
+    let mut page = Page::open(&server()).await;
+    for name in ["Ann\u{200b}", "\u{202e}nnA", "A\u{7}nn"] {
+        assert_eq!(page.refusal(json!({"type": "join", "room": "tea", "name": name})).await, "name", "{name:?}");
+    }
+    page.send(json!({"type": "join", "room": "tea", "name": "\u{1f469}\u{200d}\u{1f680}"})).await;
+    page.next("joined").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn unknown_commands_are_answered_with_an_error_and_the_connection_stays_open() {
     let server = server();
     let mut page = Page::join(&server, "tea", "Ann").await;

@@ -325,12 +325,58 @@ async fn a_server_without_tls() {
         (b"\x15\x03\x03\x00\x02\x02\x28", "Alert"),
     ];
     for (bytes, reason) in cases {
-        let (ours, mut theirs) = duplex(1 << 16);
-        theirs.write_all(bytes).await.unwrap();
-        theirs.shutdown().await.unwrap();
-        let error = tls_error(connector(&authority).connect_on(ours, "wss://localhost/", nothing).await);
-        assert_eq!(format!("{error:?}").split('(').next(), Some(reason), "{bytes:?}: {error:?}");
-        assert_eq!(error.to_string().contains("HTTP"), reason == "PlainHttp");
+        // The first bytes may come alone.
+        for first in 0..bytes.len().clamp(1, 4) {
+            let (ours, mut theirs) = duplex(1 << 16);
+            let sending = async {
+                theirs.write_all(&bytes[..first]).await.unwrap();
+                settle().await;
+                // The client may have ended the connection after the first byte.
+                let _ = theirs.write_all(&bytes[first..]).await;
+                let _ = theirs.shutdown().await;
+            };
+            let connector = connector(&authority);
+            let (connected, ()) = tokio::join!(connector.connect_on(ours, "wss://localhost/", nothing), sending);
+            let error = tls_error(connected);
+            assert_eq!(format!("{error:?}").split('(').next(), Some(reason), "{first} of {bytes:?}: {error:?}");
+            assert_eq!(error.to_string().contains("HTTP"), reason == "PlainHttp");
+        }
+    }
+}
+
+/// A stream that returns an error where `AsyncRead` and `AsyncWrite` have `Poll::Pending`.
+struct NeverPending(bool);
+
+impl AsyncRead for NeverPending {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        cx.waker().wake_by_ref();
+        if self.0 { Poll::Ready(Err(io::ErrorKind::WouldBlock.into())) } else { Poll::Pending }
+    }
+}
+
+impl AsyncWrite for NeverPending {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.0 { Poll::Ready(Ok(bytes.len())) } else { Poll::Ready(Err(io::ErrorKind::WouldBlock.into())) }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The contract of `AsyncRead` and `AsyncWrite`.
+#[tokio::test]
+async fn a_stream_that_returns_would_block_fails_the_handshake() {
+    let (authority, _) = authority();
+    for reads in [true, false] {
+        let connector = connector(&authority);
+        let connecting = connector.connect_on(NeverPending(reads), "wss://localhost/", nothing);
+        let error = tls_error(tokio::time::timeout(Duration::from_secs(60), connecting).await.expect("it ends"));
+        assert!(matches!(error, TlsConnectError::Io(_)), "{error:?}");
     }
 }
 
@@ -780,7 +826,7 @@ fn certificates_are_checked_when_they_are_given() {
 }
 
 #[test]
-#[should_panic(expected = "a `ClientTls` of `from_config` is complete")]
+#[should_panic(expected = "a `ClientTls` of `from_config` cannot be changed")]
 fn a_configuration_of_the_app_is_complete() {
     let (authority, _) = authority();
     let _ = ClientTls::from_config(authority.client()).platform_roots(false);

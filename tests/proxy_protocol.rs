@@ -151,15 +151,15 @@ async fn a_header_that_is_missing_or_malformed() {
         assert_eq!(logged(&log).await, [reason], "{bytes:?}");
         assert_eq!(http.stats().refused["proxy"], number);
     }
-    // A proxy that leaves is counted, and no more.
+    // A proxy that leaves is counted, and no more; a health check, which sends nothing, is not.
     drop(Peer::connect(address).await);
     let mut peer = Peer::connect(address).await;
     peer.send("PROXY TCP4").await;
     drop(peer);
-    while http.stats().refused["proxy"] < 8 {
+    while http.stats().open > 0 || http.stats().refused["proxy"] < 7 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert_eq!(log.take(), [""; 0]);
+    assert_eq!((http.stats().refused["proxy"], log.take()), (7, vec![]));
 }
 
 async fn logged(log: &Log) -> Vec<String> {
@@ -330,6 +330,23 @@ async fn a_header_in_front_of_tls() {
             }
             None => assert!(connected.is_err()),
         }
+    }
+}
+
+/// RFC 8446 section 5.1: a client of TLS cannot read a page in plain HTTP.
+#[cfg(feature = "__tls")]
+#[tokio::test]
+async fn a_client_of_tls_that_is_not_admitted_gets_no_page() {
+    let identity = support::tls::Authority::new().issue(&["localhost"]);
+    for limits in [HttpOptions::new().max_connections(0), HttpOptions::new().max_connections_per_ip(0)] {
+        let http = HttpServer::new(|_: ServerRequest| Response::new(200)).with_options(limits);
+        let options = SocketOptions::new().proxy_protocol(required()).tls(identity.tls());
+        let socket = SocketServer::with_options("tls://127.0.0.1:0", options).unwrap();
+        let address = socket.local_address().unwrap();
+        let _listening = http.listen(socket);
+        let mut peer = Peer::connect(address).await;
+        peer.send(V1).await;
+        assert_eq!(peer.rest().await, b"");
     }
 }
 

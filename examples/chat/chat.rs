@@ -191,15 +191,27 @@ fn rooms(groups: &GroupManager) -> String {
     json!({"type": "rooms", "names": names}).to_string()
 }
 
-/// Trims a text of a client. Refuses an empty text, a text that is too long, and characters without a shape.
+/// Trims a text of a client. Refuses an empty text, a text that is too long, and invisible characters.
 pub fn checked<'a>(code: &'static str, text: &'a str, limit: usize) -> Result<&'a str, Refusal> {
     let text = text.trim();
     match text.chars().count() {
         0 => Err((code, format!("the {code} is empty"))),
         length if length > limit => Err((code, format!("the {code} has {length} characters, the limit is {limit}"))),
-        _ if text.chars().any(|char| char.is_control() && !(code == "text" && "\n\t".contains(char))) => {
+        _ if code != "text" && text.chars().any(is_invisible) => {
+            Err((code, format!("the {code} contains an invisible character")))
+        }
+        _ if text.chars().any(|char| char.is_control() && !"\n\t".contains(char)) => {
             Err((code, format!("the {code} contains a control character")))
         }
         _ => Ok(text),
     }
+}
+
+/// Returns whether a character is invisible, or changes the direction of others. With it, a name could look like another.
+/// Joiners are part of some scripts and of some emoji.
+fn is_invisible(char: char) -> bool {
+    let is_joiner = matches!(char, '\u{200c}' | '\u{200d}');
+    let is_format =
+        matches!(char, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    char.is_control() || is_format && !is_joiner
 }

@@ -107,14 +107,14 @@ fn version_2(header: &[u8]) -> Option<Option<SocketAddr>> {
     let rest = header.strip_prefix(b"\r\n\r\n\0\r\nQUIT\n")?;
     let [version_command, family, high, low, ref rest @ ..] = *rest else { return None };
     let length = usize::from(high) * 256 + usize::from(low);
-    let is_valid = matches!(version_command, 0x20 | 0x21) && family >> 4 <= 3 && family & 0xF <= 2;
+    let is_valid = version_command == 0x20 || version_command == 0x21 && family >> 4 <= 3 && family & 0xF <= 2;
     if !is_valid || rest.len() != length || length > 4096 {
         return None;
     }
-    let needed = [0, 12, 36, 216][usize::from(family >> 4)];
     if version_command == 0x20 {
         return Some(None);
     }
+    let needed = [0, 12, 36, 216][usize::from(family >> 4)];
     if length < needed {
         return None;
     }

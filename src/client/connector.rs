@@ -356,7 +356,12 @@ impl Connector {
             send_close(&mut stream).await;
             return Err(error);
         }
-        let permit = ConnectionPermit::without_limit(shutdown.track_task());
+        let Some(task) = self.settings.shutdowns.track(shutdown) else {
+            drop(opening);
+            send_close(&mut stream).await;
+            return Err(ConnectError::Closed);
+        };
+        let permit = ConnectionPermit::without_limit(task);
         let remote = stream.remote;
         let (connection, task) = opening.start(Upgraded { stream, read_ahead: received, permit });
         spawn_upgraded(trace::in_connection(remote, task));

@@ -99,7 +99,7 @@ impl WebSocketMiddleware {
 
 /// Answers a request that the middleware has passed on.
 fn not_a_handshake(websocket: &WebSocketMiddleware, request: &ServerRequest) -> Response {
-    if !websocket.serves(request.path()) {
+    if !websocket.serves(request) {
         return Response::error_page(StatusCode::NOT_FOUND);
     }
     // RFC 9220 section 3: the status for a protocol that is not supported.
@@ -213,7 +213,7 @@ impl WebSocketService {
         };
         if let Some(upgrade) = response.upgrade.take() {
             let limit = settings.websocket.options().handshake_timeout;
-            spawn_upgraded(finish(on_upgrade, upgrade, task, self.shutdowns.clone(), limit));
+            spawn_upgraded(finish(task, on_upgrade, upgrade, self.shutdowns.clone(), limit));
         }
         into_http(response, version, &settings.server)
     }

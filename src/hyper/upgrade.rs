@@ -16,11 +16,11 @@ use crate::runtime::stream::{Stream, Transport};
 use crate::runtime::trace;
 
 /// Waits until hyper has sent the 101, and starts the connection. If that fails, or takes longer than `limit`,
-/// `upgrade` is dropped, which ends the accepted connection.
+/// `upgrade` is dropped, which ends the accepted connection. `task`, being the first argument, is dropped last.
 pub(super) async fn finish(
+    task: TaskGuard,
     on_upgrade: OnUpgrade,
     upgrade: Box<dyn Upgrade>,
-    task: TaskGuard,
     shutdowns: Arc<Shutdowns>,
     limit: Option<Duration>,
 ) {

@@ -1,4 +1,3 @@
-use std::fmt;
 use std::net::SocketAddr;
 
 use super::proxy_protocol::Malformed;
@@ -61,25 +60,18 @@ impl ProxyProtocol {
 
 /// Why a connection of a proxy was refused: part of
 /// [`SocketError::ProxyProtocol`](crate::errors::SocketError::ProxyProtocol).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProxyProtocolFailure {
     /// The connection does not begin with a header, and one is required.
+    #[error("no header of the PROXY protocol")]
     Missing,
     /// The header violates the specification.
+    #[error("malformed header of the PROXY protocol")]
     Malformed,
     /// The header exceeds 107 bytes in version 1, or 16 bytes and 4 KiB in version 2.
+    #[error("header of the PROXY protocol is too long")]
     TooLong,
-}
-
-impl fmt::Display for ProxyProtocolFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            ProxyProtocolFailure::Missing => "no header of the PROXY protocol",
-            ProxyProtocolFailure::Malformed => "malformed header of the PROXY protocol",
-            ProxyProtocolFailure::TooLong => "header of the PROXY protocol is too long",
-        })
-    }
 }
 
 impl From<Malformed> for ProxyProtocolFailure {

@@ -125,9 +125,9 @@ fn parse_v2(bytes: &[u8]) -> Result<Parsed, Malformed> {
         0x21 => false,
         _ => return Err(Malformed::Syntax),
     };
-    // Higher values are reserved, and must be rejected.
+    // Higher values are reserved, and must be rejected. The family of LOCAL is ignored.
     let (family, protocol) = (family_protocol >> 4, family_protocol & 0xF);
-    if family > 3 || protocol > 2 {
+    if !is_local && (family > 3 || protocol > 2) {
         return Err(Malformed::Syntax);
     }
     let length = usize::from(u16::from_be_bytes([high, low]));
@@ -281,7 +281,8 @@ mod tests {
             (v2(0x22, 0x11, &four), Err(Malformed::Syntax)),
             (v2(0x21, 0x41, &four), Err(Malformed::Syntax)),
             (v2(0x21, 0x13, &four), Err(Malformed::Syntax)),
-            (v2(0x20, 0x13, &four), Err(Malformed::Syntax)),
+            (v2(0x20, 0x13, &four), NONE),
+            (v2(0x20, 0xFF, b""), NONE),
             (v2(0x21, 0x00, &[0; V2_MAX]), NONE),
             (v2(0x21, 0x00, &[0; V2_MAX + 1]), Err(Malformed::TooLong)),
         ];

@@ -9,8 +9,8 @@ use rustls::{ClientConfig, Error, RootCertStore};
 use rustls_platform_verifier::Verifier;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::client_error::TlsConnectError;
-use super::config::{Pair, TlsVersion, replace_http};
+use super::client_error::{TlsConnectError, is_http};
+use super::config::{HTTP, Pair, TlsVersion};
 use super::error::TlsError;
 use super::handshake::{Established, Failure, Handshake};
 use super::pem::Source;
@@ -79,7 +79,7 @@ impl ClientTls {
     }
 
     /// Takes a configuration of [rustls](crate::tls::rustls). Two parts of the configuration are changed:
-    /// early data is off, and `http/1.1` replaces all HTTP protocols in the list of ALPN.
+    /// early data is off, and `http/1.1` is the only protocol (ALPN).
     pub fn from_config(config: impl Into<Arc<ClientConfig>>) -> ClientTls {
         let config = finished(Arc::unwrap_or_clone(config.into()));
         ClientTls { inner: Arc::new(Inner { settings: None, config: OnceLock::from(config) }) }
@@ -168,7 +168,10 @@ impl ClientTls {
         name: ServerName<'static>,
         received: Vec<u8>,
     ) -> Result<Established, TlsConnectError> {
-        let config = self.config().map_err(TlsConnectError::Roots)?;
+        let config = match self.inner.config.get() {
+            Some(config) => config.clone(),
+            None => self.clone().read_config().await.map_err(TlsConnectError::Roots)?,
+        };
         let asked = match &name {
             ServerName::DnsName(name) => Some(name.as_ref().into()),
             // An address is not asked for (RFC 6066 section 3).
@@ -180,9 +183,15 @@ impl ClientTls {
             Ok(()) => Ok(handshake.finish()),
             Err(Failure::Tls(error)) => Err(TlsConnectError::of_handshake(error, handshake.first())),
             // A server that does not know TLS may end the connection at once.
-            Err(Failure::Io(_)) if handshake.first() == *b"HTTP" => Err(TlsConnectError::PlainHttp),
+            Err(Failure::Io(_)) if is_http(handshake.first()) => Err(TlsConnectError::PlainHttp),
             Err(Failure::Io(error)) => Err(TlsConnectError::of_stream(error)),
         }
+    }
+
+    /// Reads the platform's roots on a thread that may block.
+    async fn read_config(self) -> Result<Arc<ClientConfig>, Error> {
+        let read = tokio::task::spawn_blocking(move || self.config()).await;
+        read.unwrap_or_else(|failed| Err(Error::General(failed.to_string())))
     }
 
     fn config(&self) -> Result<Arc<ClientConfig>, Error> {
@@ -247,7 +256,7 @@ impl Settings {
 
 /// Sets what all configurations have in common.
 fn finished(mut config: ClientConfig) -> Arc<ClientConfig> {
-    replace_http(&mut config.alpn_protocols);
+    config.alpn_protocols = vec![HTTP.to_vec()];
     config.enable_early_data = false;
     Arc::new(config)
 }

@@ -54,13 +54,19 @@ pub enum TlsConnectError {
     Other(#[source] Error),
 }
 
+/// Returns whether the first bytes of a server, padded with zeros, are those of HTTP.
+pub(super) fn is_http(first: [u8; 4]) -> bool {
+    let length = first.iter().position(|byte| *byte == 0).unwrap_or(first.len());
+    length > 0 && first.iter().zip(b"HTTP").take(length).all(|(byte, expected)| byte == expected)
+}
+
 impl TlsConnectError {
     /// `first`: the first bytes of the server, or zeros.
     pub(super) fn of_handshake(error: Error, first: [u8; 4]) -> TlsConnectError {
         // The types of records, RFC 8446 section 5.1.
         let is_tls = matches!(first, [0 | 20..=23, ..]);
         match error {
-            _ if first == *b"HTTP" => TlsConnectError::PlainHttp,
+            _ if is_http(first) => TlsConnectError::PlainHttp,
             Error::InvalidMessage(_) if !is_tls => TlsConnectError::NotTls,
             error => TlsConnectError::of(error),
         }

@@ -340,10 +340,13 @@ impl Pair {
     }
 }
 
+/// The protocol of this crate (ALPN, RFC 7301 and RFC 9112).
+pub(super) const HTTP: &[u8] = b"http/1.1";
+
 /// Makes `http/1.1` the only version of HTTP, and the first of the protocols (ALPN, RFC 7301).
-pub(super) fn replace_http(protocols: &mut Vec<Vec<u8>>) {
+fn replace_http(protocols: &mut Vec<Vec<u8>>) {
     protocols.retain(|name| !(name.starts_with(b"http/") || matches!(name.as_slice(), b"h2" | b"h2c" | b"h3")));
-    protocols.insert(0, b"http/1.1".to_vec());
+    protocols.insert(0, HTTP.to_vec());
 }
 
 /// Sets what all configurations have in common.

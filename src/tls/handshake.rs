@@ -47,6 +47,8 @@ pub(crate) struct Handshake<E> {
     server_name: Option<Box<str>>,
     /// The first bytes that the peer sent.
     first: [u8; 4],
+    /// How many of them have arrived, or more.
+    first_length: usize,
     has_message: bool,
 }
 
@@ -91,6 +93,7 @@ impl<E: Endpoint> Handshake<E> {
             is_ended: false,
             server_name: None,
             first: [0; 4],
+            first_length: 0,
             has_message: false,
         }
     }
@@ -299,10 +302,9 @@ impl<E: Endpoint> Handshake<E> {
     /// Notes the first bytes of the peer. The first record is longer than they are, so that they are
     /// still there when they are complete.
     fn note_first(&mut self) {
-        if self.first == [0; 4]
-            && let Some(first) = self.input.first_chunk()
-        {
-            self.first = *first;
+        if self.first_length < self.first.len() {
+            self.first.iter_mut().zip(&self.input).for_each(|(first, byte)| *first = *byte);
+            self.first_length = self.input.len();
         }
     }
 

@@ -308,10 +308,10 @@ impl WebSocketMiddleware {
         Ok(ListenerId::of(event, self.shared.listeners.add(event, rank, listener)))
     }
 
-    /// Returns whether this is a path of the middleware.
-    pub(crate) fn serves(&self, path: &str) -> bool {
+    /// Returns whether the path of a request is one of the middleware.
+    pub(crate) fn serves(&self, request: &ServerRequest) -> bool {
         let paths = &self.shared.paths;
-        paths.is_empty() || paths.iter().any(|other| other == path)
+        paths.is_empty() || paths.iter().any(|path| path == request.path())
     }
 
     /// Counts a handshake that cannot be upgraded.
@@ -321,7 +321,7 @@ impl WebSocketMiddleware {
     }
 
     fn intent(&self, request: &ServerRequest) -> Intent {
-        if self.serves(request.path()) { Intent::of(request) } else { Intent::Other }
+        if self.serves(request) { Intent::of(request) } else { Intent::Other }
     }
 
     /// Returns whether a server has to be able to upgrade the connection for this request.

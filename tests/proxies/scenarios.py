@@ -228,7 +228,9 @@ def addresses_by_the_proxy_protocol(proxy, setting):
     # Past the proxy: from its address a header is required, and from others it is malformed HTTP.
     with server.connect("127.0.0.1") as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        equal(connection.recv(100), b"", "the response to a proxy without a header")
+        # The request is not read, so the system may end the connection with a reset.
+        with contextlib.suppress(ConnectionResetError):
+            equal(connection.recv(100), b"", "the response to a proxy without a header")
     http = Http(server.connect("127.0.0.3"))
     http.write(b"PROXY TCP4 6.6.6.6 127.0.0.1 1 2\r\n")
     equal(ask(http, "GET", "/", "Host: a")[0], 400, "the response to a forged header")

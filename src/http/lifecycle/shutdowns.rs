@@ -4,9 +4,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
-#[cfg(feature = "hyper")]
-use super::shutdown::TaskGuard;
-use super::shutdown::{Phase, Shutdown};
+use super::shutdown::{Phase, Shutdown, TaskGuard};
 
 /// The clocks and the shutdowns of connections that no server of this crate accepted, one for each runtime.
 #[derive(Default)]
@@ -27,6 +25,14 @@ impl Shutdowns {
     #[track_caller]
     pub(crate) fn of_runtime(&self, has_io: bool) -> Option<Arc<Shutdown>> {
         self.0.lock().of_runtime(has_io)
+    }
+
+    /// Counts a task of this shutdown, for which a later [`close`](Shutdowns::close) waits. `None` after `close`.
+    #[cfg(feature = "client")]
+    pub(crate) fn track(&self, shutdown: &Arc<Shutdown>) -> Option<TaskGuard> {
+        // Under the lock, so that `close` does not miss it.
+        let list = self.0.lock();
+        (!list.is_closed).then(|| shutdown.track_task())
     }
 
     /// Counts a task of the present runtime, for which a later [`close`](Shutdowns::close) waits. `None` after

@@ -71,9 +71,13 @@ impl ConnectionTask {
         match server.admit(None) {
             Ok((admitted, pending)) => {
                 let proxied = Proxied { stream, header, admitted, pending };
-                ConnectionTask::Http(Box::pin(serve_proxied(proxied, task, server)))
+                ConnectionTask::Http(Box::pin(serve_proxied(task, proxied, server)))
             }
-            Err(error) => ConnectionTask::Upgraded(Box::pin(reject_with(task, stream, server, error))),
+            Err(error) => {
+                // Its error page is not sent in front of a TLS handshake.
+                let (stream, _) = header.finish(stream);
+                ConnectionTask::Upgraded(Box::pin(reject_with(task, stream, server, error)))
+            }
         }
     }
 }
@@ -145,8 +149,8 @@ fn serve_http(mut connection: Connection) -> impl Future<Output = Option<BoxedTa
 }
 
 /// Reads the header of a proxy's connection, and serves the client that it names. `header_timeout` is for the header and the
-/// request's head together.
-async fn serve_proxied(mut proxied: Proxied, task: TaskGuard, server: Arc<ServerContext>) -> Option<BoxedTask> {
+/// request's head together. `task`, being the first argument, is dropped last.
+async fn serve_proxied(task: TaskGuard, mut proxied: Proxied, server: Arc<ServerContext>) -> Option<BoxedTask> {
     let accepted = Instant::now();
     if !proxied.read_header(&server, task.shutdown(), accepted).await {
         return None;

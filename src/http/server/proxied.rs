@@ -36,14 +36,24 @@ impl Proxied {
                 None => pending().await,
             }
         };
+        // The runtime learns of bytes that have arrived when it asks the system once more.
+        let closing = async {
+            shutdown.reached(Phase::Closing).await;
+            tokio::task::yield_now().await;
+        };
         let read = tokio::select! {
             biased;
-            () = shutdown.reached(Phase::Closing) => return false,
             read = read => read,
-            () = too_late => Some(Err(NoHeader::Ended)),
+            () = closing => return false,
+            () = too_late => {
+                server.admission.no_header(proxy);
+                return false;
+            }
         };
         match read {
             Some(Ok(())) => return true,
+            // A health check.
+            Some(Err(NoHeader::Ended)) if !header.has_begun() => {}
             Some(Err(error)) => {
                 server.admission.no_header(proxy);
                 if let NoHeader::Refused(reason) = error {

@@ -30,11 +30,19 @@ impl TlsOverStream {
     }
 }
 
+/// A stream that would block has to return `Pending`, and to wake its task. Otherwise the task would poll it without end.
+fn not_pending(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => io::Error::other("the stream returned `WouldBlock` instead of `Poll::Pending`"),
+        _ => error,
+    }
+}
+
 impl Carrier for Polled {
     fn receive(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> io::Result<usize> {
         let mut room = ReadBuf::new(room);
         match Pin::new(&mut self.stream).poll_read(cx, &mut room) {
-            Poll::Ready(read) => read.map(|()| room.filled().len()),
+            Poll::Ready(read) => read.map(|()| room.filled().len()).map_err(not_pending),
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
@@ -48,7 +56,7 @@ impl Carrier for Polled {
         self.is_full = written.is_pending();
         match written {
             Poll::Ready(Ok(0)) if !bytes.is_empty() => Err(io::ErrorKind::WriteZero.into()),
-            Poll::Ready(written) => written,
+            Poll::Ready(written) => written.map_err(not_pending),
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
