@@ -9,7 +9,6 @@ use react_websocket::errors::SocketError;
 use react_websocket::options::{ProxyProtocol, TrustedProxies};
 use react_websocket::{HttpOptions, HttpServer, Listening, Response, ServerRequest, SocketOptions, SocketServer};
 use support::{Log, Peer, websockets};
-use tokio::net::TcpStream;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const V1: &str = "PROXY TCP4 192.0.2.1 198.51.100.1 56324 443\r\n";
@@ -298,6 +297,7 @@ async fn sockets_of_each_kind() {
 async fn a_header_in_front_of_tls() {
     use support::tls::Authority;
     use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpStream;
     use tokio_rustls::TlsConnector;
 
     let authority = Authority::new();

@@ -75,6 +75,7 @@ async fn main() -> Result<(), BoxError> {
 }
 
 fn listen(address: &str, options: SocketOptions) -> Result<SocketServer, BoxError> {
+    #[cfg(unix)]
     if address == "activated" {
         let socket = listenfd::ListenFd::from_env().take_tcp_listener(0)?.ok_or("systemd passes on no socket")?;
         return Ok(socket.into());
