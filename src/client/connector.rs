@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
+use http::header::{HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::dial::{self, Deadline};
@@ -15,9 +15,9 @@ use super::secure::Security;
 use super::url::Url;
 use crate::emitter::IntoListenerFuture;
 use crate::groups::GroupManager;
-use crate::http::{ConnectionPermit, ServerRequest, Shutdown, Shutdowns, Upgraded, is_token, spawn_upgraded};
+use crate::http::{ConnectionPermit, Shutdown, Shutdowns, Upgraded, is_token, spawn_upgraded};
 use crate::protocol::Role;
-use crate::runtime::stream::{Stream, Transport};
+use crate::runtime::stream::Transport;
 use crate::runtime::trace;
 use crate::sync::global;
 #[cfg(feature = "__tls")]
@@ -26,10 +26,10 @@ use crate::websocket::{Opening, Shared, WebSocketConnection, WebSocketOptions, W
 
 /// Opens a connection with the default settings, like `\Ratchet\Client\connect`.
 ///
-/// `url` begins with `ws://`, or with `wss://` for TLS, which needs the feature `tls` or `tls-ring`. `listener` is the client's `connection` listener: a closure
-/// `|connection: WebSocketConnection|`, synchronous or asynchronous. It is called once, after the server's
-/// response has been checked and before any message is delivered, so that listeners that it registers miss
-/// nothing. What it writes is sent first. Messages are delivered when it is done.
+/// `url` begins with `ws://`, or with `wss://` for TLS, which needs the feature `tls` or `tls-ring`. `listener` is
+/// the client's `connection` listener: a closure `|connection: WebSocketConnection|`, synchronous or asynchronous.
+/// It is called once, after the server's response has been checked and before any message is delivered, so that
+/// listeners that it registers miss nothing. Its writes are sent first. Messages are delivered when it is done.
 ///
 /// Returns the connection. Dropping the future gives up, dropping the handle does not end the connection. It
 /// runs on the present runtime.
@@ -194,7 +194,8 @@ impl Connector {
     }
 
     /// How long a [`connect`](Connector::connect) may take as a whole, from the look-up of the address to the end
-    /// of the closure. Default: 10 s. A longer one is a [`ConnectError::Timeout`].
+    /// of the closure. Default: 10 s. A longer one is a [`ConnectError::Timeout`]. The end of a TLS connection that
+    /// was not accepted may take 1 s more.
     pub fn timeout(self, timeout: impl Into<Option<Duration>>) -> Connector {
         self.with(|settings| settings.timeout = timeout.into())
     }
@@ -343,7 +344,7 @@ impl Connector {
             Ok(subprotocol) => subprotocol,
             Err(error) => return Err(end(exchange, url, ConnectError::Handshake(error)).await),
         };
-        let request = sent(url, headers, &exchange);
+        let request = exchange.sent_request(url, headers);
         let addresses = (exchange.stream.remote, exchange.stream.local.clone());
         #[cfg_attr(not(feature = "__tls"), expect(unused_mut))]
         let Exchange { mut stream, mut received, .. } = exchange;
@@ -351,35 +352,21 @@ impl Connector {
         received.extend(stream.take_received());
         let opening = Opening::begin(shared.clone(), request, subprotocol.as_deref(), addresses);
         let listened = deadline.within(ConnectPhase::Listener, opening.call(listener)).await;
-        if let Err(error) = listened.and_then(|listened| listened.map_err(|error| ConnectError::Listener(error.into()))) {
-            drop(opening);
-            send_close(&mut stream).await;
-            return Err(error);
-        }
-        let Some(task) = self.settings.shutdowns.track(shutdown) else {
-            drop(opening);
-            send_close(&mut stream).await;
-            return Err(ConnectError::Closed);
+        let listened = listened.and_then(|listened| listened.map_err(|error| ConnectError::Listener(error.into())));
+        let task = listened.and_then(|()| self.settings.shutdowns.track(shutdown).ok_or(ConnectError::Closed));
+        let permit = match task {
+            Ok(task) => ConnectionPermit::without_limit(task),
+            Err(error) => {
+                drop(opening);
+                send_close(&mut stream).await;
+                return Err(error);
+            }
         };
-        let permit = ConnectionPermit::without_limit(task);
         let remote = stream.remote;
         let (connection, task) = opening.start(Upgraded { stream, read_ahead: received, permit });
         spawn_upgraded(trace::in_connection(remote, task));
         Ok(connection)
     }
-}
-
-/// What [`request`](WebSocketConnection::request) returns.
-fn sent(url: &Url, headers: &HeaderMap, exchange: &Exchange) -> Option<ServerRequest> {
-    let mut headers = headers.clone();
-    if let (false, Ok(host)) = (headers.contains_key(HOST), url.host_header().try_into()) {
-        headers.insert(HOST, host);
-    }
-    let Stream { remote, local, .. } = &exchange.stream;
-    let request = ServerRequest::sent(url.target.clone(), headers, *remote, local.clone());
-    #[cfg(feature = "__tls")]
-    let request = request.map(|request| request.with_tls(exchange.peer.as_ref()));
-    request
 }
 
 impl Default for Connector {

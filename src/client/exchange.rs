@@ -3,12 +3,15 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::{HOST, HeaderMap};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::body::ResponseBody;
 use super::error::ResponseError;
 use super::response_head::{self, HEAD_MAX, ResponseHead};
+use super::url::Url;
+use crate::http::ServerRequest;
 use crate::runtime::stream::Stream;
 
 /// Minimum room for a read.
@@ -34,6 +37,19 @@ impl Exchange {
             #[cfg(feature = "__tls")]
             peer: None,
         }
+    }
+
+    /// Returns the handshake that was sent, as [`request`](crate::WebSocketConnection::request) has it.
+    pub(crate) fn sent_request(&self, url: &Url, headers: &HeaderMap) -> Option<ServerRequest> {
+        let mut headers = headers.clone();
+        if let (false, Ok(host)) = (headers.contains_key(HOST), url.host_header().try_into()) {
+            headers.insert(HOST, host);
+        }
+        let Stream { remote, local, .. } = &self.stream;
+        let request = ServerRequest::sent(url.target.clone(), headers, *remote, local.clone());
+        #[cfg(feature = "__tls")]
+        let request = request.map(|request| request.with_tls(self.peer.as_ref()));
+        request
     }
 
     /// Sends a request, and returns the head of its response. Interim responses are skipped (RFC 9110

@@ -61,7 +61,8 @@ impl WebSocketMiddleware {
     /// and groups with all other clones of the middleware.
     ///
     /// If the client does not read the 101 within [`handshake_timeout`](crate::WebSocketOptions::handshake_timeout), if it
-    /// disconnects before, or if hyper fails to upgrade the connection, the connection closes with 1006.
+    /// disconnects before, or if hyper fails to upgrade the connection, the connection closes with 1006. Bytes that hyper
+    /// has read behind the handshake are delivered first; hyper's `max_buf_size` limits them, not this crate.
     ///
     /// Other requests get these responses:
     ///
