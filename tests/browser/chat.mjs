@@ -194,7 +194,7 @@ main(async () => {
 
   await check("a name that the server refuses is asked for again", async () => {
     const page = await open(`?room=lobby&name=${encodeURIComponent("a\u0007b")}`);
-    await eventually(() => page.textContent("#problem"), "The server refused this: the name contains a control character.");
+    await eventually(() => page.textContent("#problem"), "The server refused this: the name contains an invisible character.");
     await page.fill("#name", "\u0085Ada\u0085");
     await page.press("#name", "Enter");
     await connected(page);
