@@ -91,7 +91,7 @@ fn client_of_line(line: &str) -> Option<SocketAddr> {
     let mut fields = line.split(' ');
     let mut next = || fields.next();
     let (protocol, source, destination) = (next()?, next()?, next()?);
-    let (source_port, destination_port) = (port(next()?)?, port(next()?)?);
+    let (source_port, _destination_port) = (port(next()?)?, port(next()?)?);
     let client = match protocol {
         "TCP4" => {
             Ipv4Addr::from_str(destination).ok()?;
@@ -103,7 +103,6 @@ fn client_of_line(line: &str) -> Option<SocketAddr> {
         }
         _ => return None,
     };
-    let _ = destination_port;
     fields.next().is_none().then_some(SocketAddr::new(client, source_port))
 }
 

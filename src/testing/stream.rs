@@ -1,6 +1,7 @@
 use std::fmt;
 use std::panic::Location;
 
+use memchr::memmem;
 use tokio::time::timeout;
 
 use super::event::{Shown, ShownBytes};
@@ -87,7 +88,7 @@ impl TestStream {
         let delimiter = delimiter.into();
         assert!(!delimiter.is_empty(), "an empty delimiter");
         self.expect(format!("body until {}", Shown(&delimiter)), move |unread| {
-            let at = unread.windows(delimiter.len()).position(|window| window == delimiter.as_bytes())?;
+            let at = memmem::find(unread, delimiter.as_bytes())?;
             let (read, rest) = unread.split_at_checked(at.checked_add(delimiter.len())?)?;
             match String::from_utf8(read.to_vec()) {
                 Ok(text) => Some(Ok((text, rest.to_vec()))),

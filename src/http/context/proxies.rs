@@ -130,10 +130,9 @@ fn is_unix_socket(stream: &Stream) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
     use http::header::{FORWARDED, HeaderName};
     use proptest::test_runner::{Config, RngSeed, TestRunner};
-
-    use http::HeaderMap;
 
     use super::*;
 
