@@ -5,8 +5,8 @@
 //! cargo run --features client --example client ws://127.0.0.1:8000/
 //! ```
 //!
-//! The same over TLS, with the example `echo_tls`. Its certificate is self-signed, so the second argument names
-//! the file with the certificate that the client has to trust:
+//! Over TLS, with the example `echo_tls`, whose certificate is self-signed. The second argument names the file
+//! with this certificate, which the client has to trust:
 //!
 //! ```sh
 //! cargo run --features tls --example echo_tls &
@@ -33,7 +33,7 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// What is trusted: the authorities of the system, and the certificates in this file.
+/// Trusts the authorities of the system, and the certificates in this file.
 #[cfg(any(feature = "tls", feature = "tls-ring"))]
 fn connector(roots: Option<&str>) -> Result<Connector, BoxError> {
     use react_websocket::tls::ClientTls;

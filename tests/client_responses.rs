@@ -270,7 +270,7 @@ async fn a_url_that_is_none() {
     assert!(matches!(connect("ws://h/#x").await, ConnectError::Url(UrlError::Fragment)));
 }
 
-/// Nothing is sent: nobody listens on that port, which is not noticed.
+/// The client sends nothing: the port has no listener, and the error is not one of the connection.
 #[cfg(not(feature = "__tls"))]
 #[tokio::test]
 async fn a_url_that_needs_tls_in_a_build_without() {

@@ -171,7 +171,7 @@ async fn logged(log: &Log) -> Vec<String> {
     }
 }
 
-/// What is not a header belongs to the request, whatever its first bytes have in common with one.
+/// Bytes that are not a header belong to the request, also if they begin like a header.
 #[tokio::test]
 async fn an_optional_header_may_be_missing() {
     let (address, log, _listening) = listen(&addresses(), optional());

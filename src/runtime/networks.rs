@@ -8,8 +8,8 @@ use ipnet::{IpNet, Ipv4Net};
 pub(crate) struct Networks(Arc<[IpNet]>);
 
 impl Networks {
-    /// A network is written as `10.0.0.0/8` or `fd00::/8`, and a single address without a prefix
-    /// length.
+    /// Parses networks. A network is written as `10.0.0.0/8` or `fd00::/8`, and a single address
+    /// without a prefix length.
     ///
     /// # Panics
     /// If an entry is not a network.

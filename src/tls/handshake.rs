@@ -52,7 +52,7 @@ pub(crate) struct Handshake<E> {
     has_message: bool,
 }
 
-/// What is known of the peer, and of the name that the client asked for.
+/// Facts about the peer, and the name that the client asked for.
 #[derive(Debug, Default)]
 pub(crate) struct PeerInfo {
     pub(crate) server_name: Option<Box<str>>,

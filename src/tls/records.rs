@@ -198,7 +198,7 @@ impl<E: Endpoint> Connection<E> {
         sealed: &mut Sealed,
         mut write: impl FnMut(&mut Traffic<'_, E>, &mut [u8]) -> Result<usize, EncryptError>,
     ) -> io::Result<()> {
-        // What is outgoing then is the alert, which `alert` takes.
+        // The outgoing bytes of a failed connection are the alert, which `alert` takes.
         if self.has_failed {
             return Err(io::ErrorKind::BrokenPipe.into());
         }

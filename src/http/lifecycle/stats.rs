@@ -22,12 +22,11 @@ pub struct HttpStats {
     /// [`max_connections`](crate::HttpOptions::max_connections). `address`: above
     /// [`max_connections_per_ip`](crate::HttpOptions::max_connections_per_ip), which is known after
     /// the header of the PROXY protocol if there is one; such a connection also counts as accepted.
-    /// `pending`: accepted,
-    /// but closed before the first request because of
-    /// [`max_pending_handshakes`](crate::HttpOptions::max_pending_handshakes).
-    /// `tls`: accepted, but ended before the TLS handshake was complete.
-    /// `proxy`: accepted from a proxy, but without a valid header of the PROXY protocol. A connection that
-    /// ends before it has sent anything is not counted.
+    /// `pending`: accepted, but closed before the first request because of
+    /// [`max_pending_handshakes`](crate::HttpOptions::max_pending_handshakes). `tls`: accepted, but
+    /// ended before the TLS handshake was complete. `proxy`: accepted from a proxy, but without a
+    /// valid header of the PROXY protocol. A proxy's connection that ends before it has sent anything
+    /// is not counted.
     pub refused: BTreeMap<&'static str, u64>,
     /// Requests that were passed to the middlewares and the router.
     pub requests: u64,

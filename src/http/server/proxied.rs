@@ -10,7 +10,7 @@ use crate::http::lifecycle::{Admitted, Pending, Phase, Shutdown};
 use crate::runtime::stream::Stream;
 use crate::socket::{NoHeader, ProxyHeader};
 
-/// A connection of a proxy. It counts as pending, but not under the proxy's address.
+/// A connection of a proxy whose header is being read. It counts as pending, under no address.
 pub(super) struct Proxied {
     pub(super) stream: Stream,
     pub(super) header: Box<ProxyHeader>,

@@ -1,8 +1,8 @@
 use crate::emitter::{ClonedForEachCallSoUseArc, ConcurrentClosure, Later, ListenerCall, ListenerOutput, Now, output_of};
 use crate::websocket::state::handle::WebSocketConnection;
 
-/// A closure that can listen to an event of a [`WebSocketMiddleware`](crate::WebSocketMiddleware): `|connection: WebSocketConnection|`, synchronous or
-/// asynchronous.
+/// A closure that can listen to an event of a [`WebSocketMiddleware`](crate::WebSocketMiddleware):
+/// `|connection: WebSocketConnection|`, synchronous or asynchronous.
 ///
 /// The closure returns nothing, a `bool` or a `Result`. An asynchronous closure is cloned for each
 /// call, so its captures must be `Clone`: for example handles, senders, and values in an `Arc`. `M`
