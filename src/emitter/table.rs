@@ -18,6 +18,8 @@ pub(crate) struct Table<E: Events> {
     single: u16,
     /// A bit for each event with `once` listeners.
     once: u16,
+    /// A bit for each event whose only listener is synchronous, and not `once`.
+    simple: u16,
     /// The index of the first listener of each of the first events, which are the frequent ones. It
     /// is lower if the index exceeds a byte.
     starts: [u8; 2],
@@ -60,7 +62,7 @@ pub(crate) enum Emission {
 
 impl<E: Events> Default for Table<E> {
     fn default() -> Self {
-        Table { entries: Vec::new(), present: 0, single: 0, once: 0, starts: [0; 2] }
+        Table { entries: Vec::new(), present: 0, single: 0, once: 0, simple: 0, starts: [0; 2] }
     }
 }
 
@@ -122,6 +124,22 @@ impl<E: Events> Table<E> {
         Emission::Done
     }
 
+    /// Calls the listener of a frequent event whose only listener is synchronous, and not `once`. `None`
+    /// for other events: [`emit`](Table::emit) them.
+    #[inline(always)]
+    pub(crate) fn call_simple(
+        &mut self,
+        event: u8,
+        subject: &E::Subject,
+        args: &E::Args<'_>,
+    ) -> Option<Result<(), BoxError>> {
+        if self.simple & 1 << event == 0 {
+            return None;
+        }
+        let entry = self.entries.get_mut(usize::from(*self.starts.get(usize::from(event))?))?;
+        Some(entry.listener.call(subject, args))
+    }
+
     /// Returns whether an event has `once` listeners. [Remove](Table::remove_once) them after its
     /// emission.
     #[inline]
@@ -178,9 +196,13 @@ impl<E: Events> Table<E> {
             self.present |= event;
             self.once |= u16::from(*rank == Rank::Once) << id.event;
         }
+        self.simple = 0;
         for (event, start) in (0..).zip(&mut self.starts) {
             let place = self.entries.partition_point(|entry| entry.id.event < event);
             *start = u8::try_from(place).unwrap_or(u8::MAX);
+            let is_simple =
+                usize::from(*start) == place && self.entries.get(place).is_some_and(|entry| !entry.is_asynchronous);
+            self.simple |= u16::from(is_simple) << event & self.single & !self.once;
         }
     }
 }
@@ -244,6 +266,36 @@ mod tests {
         told.table.apply(Change::RemoveAll(None));
         assert_eq!((told.emit(1), told.emit(0)), (vec![100], vec![]), "the crate's own stay");
         assert!(told.table.listens_to(1) && !told.table.listens_to(0));
+    }
+
+    #[test]
+    fn a_simple_listener_is_the_only_one_and_none_that_is_removed_after_its_call() {
+        let mut told = Told::new();
+        let mut called = |told: &mut Told, event| {
+            let is_simple = told.table.call_simple(event, &(), &"hi").is_some();
+            let simple: Vec<_> = told.told.try_iter().collect();
+            if is_simple {
+                assert_eq!(told.emit(event), simple, "both ways call the same listeners");
+            }
+            is_simple.then_some(simple)
+        };
+        assert_eq!(called(&mut told, 0), None, "there is none");
+        told.add(0, Rank::On, 1);
+        told.add(1, Rank::On, 2);
+        told.add(2, Rank::On, 3);
+        assert_eq!((called(&mut told, 0), called(&mut told, 1)), (Some(vec![1]), Some(vec![2])));
+        assert_eq!(called(&mut told, 2), None, "not one of the frequent events");
+        told.add(0, Rank::On, 4);
+        told.add(1, Rank::Once, 5);
+        assert_eq!((called(&mut told, 0), called(&mut told, 1)), (None, None), "several");
+        told.table.apply(Change::Remove(ListenerId::of(0, 1)));
+        told.table.apply(Change::Remove(ListenerId::of(1, 2)));
+        assert_eq!((called(&mut told, 0), called(&mut told, 1)), (Some(vec![4]), None), "once");
+        (0..300).for_each(|number| told.add(0, Rank::On, number));
+        told.table.remove_once(1);
+        told.add(1, Rank::On, 6);
+        assert_eq!(called(&mut told, 1), None, "its index exceeds a byte");
+        assert_eq!(told.emit(1), [6]);
     }
 
     #[test]

@@ -88,6 +88,17 @@ impl Dispatcher {
     #[inline(always)]
     pub(crate) fn emit_quickly(&mut self, event: u8, args: Args<'_>, cx: &mut Context<'_>) -> bool {
         self.slot.event.store(event, Ordering::Relaxed);
+        let emission = match self.listeners.call_simple(event, &self.connection, &args) {
+            Some(Ok(())) if !self.listeners.listens_to(MESSAGE) && self.flags() & PENDING_CHANGES == 0 => return true,
+            Some(result) => result.map_or_else(Emission::Failed, |()| Emission::Done),
+            None => return self.emit_to_several(event, args, cx),
+        };
+        self.emit_rest(event, emission, args, cx)
+    }
+
+    /// [`emit_quickly`](Dispatcher::emit_quickly) for listeners that are not a single simple one.
+    #[inline(never)]
+    fn emit_to_several(&mut self, event: u8, args: Args<'_>, cx: &mut Context<'_>) -> bool {
         let emission = self.listeners.emit(event, 0, &self.connection, &args);
         self.is_all(event, &emission) || self.emit_rest(event, emission, args, cx)
     }
