@@ -38,6 +38,12 @@ def tls():
     return core_folder()
 
 
+def hyper():
+    """Our middleware in a server of hyper: its folder."""
+    cargo(["--features", "hyper"], ["ours_hyper"])
+    return core_folder()
+
+
 def core_folder():
     return target() / "release"
 
