@@ -38,6 +38,12 @@ def tls():
     return core_folder()
 
 
+def secure():
+    """Our server over TLS, a peer over TLS, and the load generator for both: their folder."""
+    cargo(["--features", "peers-tls"], ["ours_tls", "peer_tokio_rustls", "load"])
+    return core_folder()
+
+
 def hyper():
     """Our middleware in a server of hyper: its folder."""
     cargo(["--features", "hyper"], ["ours_hyper"])
