@@ -4,6 +4,7 @@
 mod support;
 
 mod chat;
+mod commands;
 
 use std::net::SocketAddr;
 
