@@ -5,6 +5,7 @@ mod support;
 
 mod chat;
 mod commands;
+mod rooms;
 
 use std::net::SocketAddr;
 
