@@ -6,6 +6,7 @@ mod support;
 mod chat;
 mod commands;
 mod rooms;
+mod site;
 
 use std::net::SocketAddr;
 
