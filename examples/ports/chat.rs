@@ -19,7 +19,7 @@ pub async fn serve(socket: SocketServer) -> Result<(), Error> {
         let name = query.get("name").unwrap_or_default().to_owned();
         // One lock for the check and the insertion: two clients may ask for one name at the same time.
         let mut clients = shared.lock().unwrap();
-        if name.is_empty() || names(&clients).contains(&&*name) {
+        if name.is_empty() || clients.values().any(|taken| *taken == name) {
             connection.write(format!("The name \"{name}\" cannot be used"));
             connection.close();
             return;

@@ -64,6 +64,7 @@ function serve(SocketServer $socket): void
                 }
                 $token = bin2hex(random_bytes(16));
                 $sessions[$token] = $name;
+                // With TLS the cookie also needs `Secure`.
                 $cookie = "session=$token; Path=/; HttpOnly; SameSite=Strict";
                 return new Response(303, ['Location' => '/', 'Set-Cookie' => $cookie]);
             case 'POST /logout':

@@ -71,6 +71,7 @@ pub async fn serve(socket: SocketServer) -> Result<(), Error> {
                     return Ok(Response::plaintext("Wrong name or password\n").with_status(403));
                 }
                 let token = format!("{:032x}", rand::random::<u128>());
+                // With TLS the cookie also needs `Secure`.
                 let cookie = format!("session={token}; Path=/; HttpOnly; SameSite=Strict");
                 sessions.lock().unwrap().insert(token, User(name.to_owned()));
                 Response::new(303).with_header("Location", "/").with_header("Set-Cookie", cookie)

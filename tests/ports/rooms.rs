@@ -33,7 +33,7 @@ async fn a_room_opens_for_its_first_member_and_closes_after_its_last() {
     // Ben moves to another room. A member does not see its own departure.
     say(&mut ben, "join cake", &["cake is open", "Ben joins cake"]).await;
     expect(&mut ann, &["Ben leaves tea", "cake is open"]).await;
-    // The same room again: nothing happens.
+    // Joining the same room again does nothing.
     ben.send(text("join cake")).await;
     say(&mut ben, "leave", &["cake is closed"]).await;
     say(&mut ann, "leave", &["cake is closed", "tea is closed"]).await;
