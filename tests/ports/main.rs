@@ -4,4 +4,7 @@ mod page;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bridge;
 mod presence;
+#[cfg(feature = "json")]
+mod push;
