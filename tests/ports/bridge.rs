@@ -12,8 +12,7 @@ use react_websocket::{Error, SocketServer};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use crate::page::{Page, start};
-use crate::support::http::soon;
+use crate::page::{Page, in_time, start};
 use crate::support::{HANDSHAKE, Peer, close, connect_with_little_room, let_all_run, text};
 
 /// A bridge, and the service behind it.
@@ -37,7 +36,7 @@ async fn line(service: &mut BufReader<TcpStream>) -> String {
 
 #[tokio::test]
 async fn messages_become_lines_and_lines_become_messages() {
-    soon(async {
+    in_time(async {
         let (address, service) = bridge().await;
         let (mut ann, mut for_ann) = connect(address, &service).await;
         let (mut ben, mut for_ben) = connect(address, &service).await;
@@ -64,7 +63,7 @@ async fn messages_become_lines_and_lines_become_messages() {
 
 #[tokio::test]
 async fn the_end_of_either_side_reaches_the_other() {
-    soon(async {
+    in_time(async {
         let (address, service) = bridge().await;
 
         // The service has crashed.
@@ -98,7 +97,7 @@ async fn the_end_of_either_side_reaches_the_other() {
 
 #[tokio::test]
 async fn a_client_is_refused_if_the_service_is_not_there() {
-    soon(async {
+    in_time(async {
         let (address, service) = bridge().await;
         drop(service);
         let answer = Peer::connect(address).await.ask(HANDSHAKE).await;
@@ -127,7 +126,7 @@ async fn at_rest(number: &AtomicUsize) -> usize {
 /// A client with more than 4 MiB of unsent bytes would be closed with 1013.
 #[tokio::test]
 async fn a_slow_client_slows_the_service_down() {
-    soon(async {
+    in_time(async {
         let (address, service) = bridge().await;
         let (page, accepted) =
             tokio::join!(Page::open_over(connect_with_little_room(address).await, "/"), service.accept());
@@ -152,7 +151,7 @@ async fn a_slow_client_slows_the_service_down() {
 
 #[tokio::test]
 async fn a_slow_service_slows_the_client_down() {
-    soon(async {
+    in_time(async {
         let service = TcpSocket::new_v4().unwrap();
         service.set_recv_buffer_size(4 * 1024).unwrap();
         service.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -204,7 +203,7 @@ mod shutdown {
 
     #[tokio::test]
     async fn sigterm_closes_the_clients_with_1001_and_ends_the_process() {
-        soon(async {
+        in_time(async {
             let service = TcpListener::bind("127.0.0.1:0").await.expect("a port");
             let mut process = Command::new(std::env::current_exe().unwrap())
                 .args(["--exact", "bridge::shutdown::process", "--ignored", "--nocapture"])

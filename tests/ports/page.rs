@@ -7,6 +7,7 @@ use std::time::Duration;
 use react_websocket::{Error, SocketServer};
 use serde_json::Value;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::support::{Frame, HANDSHAKE, Peer, frame, let_all_run, text};
 
@@ -24,6 +25,11 @@ where
     let address = socket.local_address().expect("an address");
     tokio::spawn(serve(socket));
     address
+}
+
+/// Fails a test that would wait for ever.
+pub async fn in_time<T>(test: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(60), test).await.expect("in time")
 }
 
 /// A page: its browser answers pings and Close frames, as RFC 6455 section 5.5 demands.

@@ -7,7 +7,7 @@ mod example;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::page::{Page, start};
+use crate::page::{Page, in_time, start};
 use crate::support::{Frozen, while_time_passes};
 
 async fn enter(address: std::net::SocketAddr, name: &str) -> (Page, Value) {
@@ -20,24 +20,27 @@ async fn enter(address: std::net::SocketAddr, name: &str) -> (Page, Value) {
 /// A new client gets the list of people, and the others get the change.
 #[tokio::test]
 async fn people_are_announced_once_however_many_connections_they_have() {
-    let address = start(example::serve);
-    let (mut ann, online) = enter(address, "Ann").await;
-    assert_eq!(online, json!([]));
-    let (ben, online) = enter(address, "Ben").await;
-    assert_eq!(online, json!(["Ann"]));
-    assert_eq!(ann.next_json().await, json!({"type": "entered", "name": "Ben"}));
+    in_time(async {
+        let address = start(example::serve);
+        let (mut ann, online) = enter(address, "Ann").await;
+        assert_eq!(online, json!([]));
+        let (ben, online) = enter(address, "Ben").await;
+        assert_eq!(online, json!(["Ann"]));
+        assert_eq!(ann.next_json().await, json!({"type": "entered", "name": "Ben"}));
 
-    let (again, online) = enter(address, "Ben").await;
-    assert_eq!(online, json!(["Ann", "Ben"]));
-    again.close().await;
-    let (cleo, _) = enter(address, "Cleo").await;
-    assert_eq!(ann.next_json().await, json!({"type": "entered", "name": "Cleo"}), "nothing about Ben");
+        let (again, online) = enter(address, "Ben").await;
+        assert_eq!(online, json!(["Ann", "Ben"]));
+        again.close().await;
+        let (cleo, _) = enter(address, "Cleo").await;
+        assert_eq!(ann.next_json().await, json!({"type": "entered", "name": "Cleo"}), "nothing about Ben");
 
-    ben.close().await;
-    assert_eq!(ann.next_json().await, json!({"type": "left", "name": "Ben"}));
-    // A connection that is lost without a Close frame.
-    drop(cleo);
-    assert_eq!(ann.next_json().await, json!({"type": "left", "name": "Cleo"}));
+        ben.close().await;
+        assert_eq!(ann.next_json().await, json!({"type": "left", "name": "Ben"}));
+        // A connection that is lost without a Close frame.
+        drop(cleo);
+        assert_eq!(ann.next_json().await, json!({"type": "left", "name": "Cleo"}));
+    })
+    .await;
 }
 
 /// Ben's browser answers the pings of the protocol (RFC 6455 section 5.5.2), but his page does not answer heartbeats.

@@ -9,8 +9,7 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use crate::page::{Page, start};
-use crate::support::http::soon;
+use crate::page::{Page, in_time, start};
 use crate::support::{Answer, Peer, connect_with_little_room};
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -71,7 +70,7 @@ impl EventSource {
 
 #[tokio::test]
 async fn a_message_is_pushed_to_all_subscribers_of_its_topic() {
-    soon(async {
+    in_time(async {
         let address = start(example::serve);
         let mut publisher = Peer::connect(address).await;
         assert_eq!(publish(&mut publisher, "/news", "nobody is there").await, 0);
@@ -102,7 +101,7 @@ async fn a_message_is_pushed_to_all_subscribers_of_its_topic() {
 
 #[tokio::test]
 async fn a_malformed_message_is_refused() {
-    soon(async {
+    in_time(async {
         let address = start(example::serve);
         let mut page = Page::open(address, "/news").await;
         for (kind, body) in [
@@ -129,12 +128,12 @@ async fn a_malformed_message_is_refused() {
 /// The server keeps at most 64 KiB and one message for it: at the hard limit of 4 MiB a body would be cut off.
 #[tokio::test]
 async fn a_slow_reader_of_events_misses_messages_and_delays_nobody() {
-    soon(async {
+    in_time(async {
         let address = start(example::serve);
         let mut publisher = Peer::connect(address).await;
         let mut page = Page::open(address, "/news").await;
         let mut slow = EventSource::open_over(connect_with_little_room(address).await, "/news").await;
-        let texts: Vec<String> = (0..400).map(|number| format!("{number} {}", "x".repeat(60_000))).collect();
+        let texts: Vec<String> = (0..200).map(|number| format!("{number} {}", "x".repeat(60_000))).collect();
         for text in &texts {
             assert_eq!(publish(&mut publisher, "/news", text).await, 2);
             assert_eq!(page.next_json().await, json!({"text": text}));
