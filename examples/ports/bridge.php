@@ -1,7 +1,8 @@
 <?php
 
-// A bridge between WebSockets and a TCP service that speaks in lines. Each client has a TCP connection of its own. Each
-// message becomes a line, and each line a message. A side that reads slowly slows the other side down.
+// A bridge between WebSockets and a TCP service that speaks in lines. Each client has a TCP
+// connection of its own. Each message becomes a line, and each line becomes a message. A side that
+// reads slowly slows the other side down.
 
 require __DIR__ . '/vendor/autoload.php';
 
@@ -24,7 +25,7 @@ function serve(SocketServer $socket, string $address): void
     $websocket = new WebSocketMiddleware($groups);
     $websocket->on('connection', function (WebSocketConnection $client) use ($connector, $address) {
         $client->setGroup('clients');
-        // The client's messages wait until the service is there.
+        // The client's messages wait until the service is connected.
         $client->pause();
         $connector->connect($address)->then(
             function (ConnectionInterface $service) use ($client) {
@@ -47,7 +48,8 @@ function serve(SocketServer $socket, string $address): void
     $http = new HttpServer($websocket, $router);
     $http->listen($socket);
 
-    // Without the listener nothing keeps the loop alive when the last connection has ended.
+    // Stops listening, and closes the clients with 1001. The loop ends when all have ended, and
+    // when it has no listener for the signal.
     $shutdown = function () use ($socket, $groups, &$shutdown) {
         Loop::removeSignal(SIGTERM, $shutdown);
         $socket->close();
@@ -56,7 +58,7 @@ function serve(SocketServer $socket, string $address): void
     Loop::addSignal(SIGTERM, $shutdown);
 }
 
-/** Passes everything on, both ways, until one side ends. */
+/** Passes on lines and messages until one side ends. */
 function bridge(WebSocketConnection $client, ConnectionInterface $service): void
 {
     $rest = '';

@@ -1,8 +1,9 @@
-//! A bridge between WebSockets and a TCP service that speaks in lines. Each client has a TCP connection of its own. Each
-//! message becomes a line, and each line a message. A side that reads slowly slows the other side down.
+//! A bridge between WebSockets and a TCP service that speaks in lines. Each client has a TCP
+//! connection of its own. Each message becomes a line, and each line becomes a message. A side that
+//! reads slowly slows the other side down.
 //!
-//! `bridge.php` is the same app in PHP. Run a service, for example `nc -l -k 7000`, then this bridge, and connect with
-//! `npx wscat -c ws://127.0.0.1:8080/`
+//! `bridge.php` is the same app in PHP. Run a service, for example `nc -l -k 7000`, then run this
+//! bridge and connect with `npx wscat -c ws://127.0.0.1:8080/`
 
 use react_websocket::{
     Error, HttpServer, Loop, Response, ServerRequest, Signal, SocketServer, WebSocketConnection, WebSocketMiddleware,
@@ -16,7 +17,7 @@ use tokio::sync::Mutex;
 
 pub async fn serve(socket: SocketServer, address: String) -> Result<(), Error> {
     let websocket = WebSocketMiddleware::new();
-    // The handshake, and the client's messages, wait until the service is there.
+    // The handshake and the client's messages wait until the service is connected.
     websocket.on("connection", async move |client: WebSocketConnection| match TcpStream::connect(&address).await {
         Ok(service) => bridge(client, service),
         Err(error) => {
@@ -31,12 +32,12 @@ pub async fn serve(socket: SocketServer, address: String) -> Result<(), Error> {
     let listening = http.listen(socket);
 
     let server = listening.clone();
-    // Stops listening, and closes the clients with 1001.
+    // Stops listening, and closes the clients with 1001. `serve` returns when all have ended.
     Loop::add_signal(Signal::TERM, async move || server.close().await)?;
     listening.await
 }
 
-/// Passes everything on, both ways, until one side ends.
+/// Passes on lines and messages until one side ends.
 fn bridge(client: WebSocketConnection, service: TcpStream) {
     let (from_service, to_service) = service.into_split();
     let reading = tokio::spawn(async move {
@@ -50,9 +51,9 @@ fn bridge(client: WebSocketConnection, service: TcpStream) {
     });
 
     let to_service = Arc::new(Mutex::new(to_service));
-    // The next message waits until the service has taken this one. An error closes the client with 1011.
+    // The client's next message waits until this line is written. An error fails the client with 1011.
     client.on("text", async move |text: &str| to_service.lock().await.write_all(format!("{text}\n").as_bytes()).await);
-    // All listeners are dropped after this one. With the writing half of the connection, that tells the service the end.
+    // All listeners are dropped after `close`, and with them the writing half: the service gets a FIN.
     client.on("close", move || reading.abort());
 }
 
@@ -60,7 +61,7 @@ fn bridge(client: WebSocketConnection, service: TcpStream) {
 async fn send_lines(client: WebSocketConnection, service: OwnedReadHalf) -> io::Result<()> {
     let mut lines = BufReader::new(service).lines();
     while let Some(line) = lines.next_line().await? {
-        // Waits while the client reads slowly. Meanwhile the service is not read.
+        // Waits while the client reads slowly. During this time the service is not read.
         if client.send(line).await.is_err() {
             break;
         }

@@ -12,7 +12,8 @@ use React\Http\HttpServer;
 use React\Http\Message\Response;
 use React\Socket\SocketServer;
 
-// Seconds between two heartbeats, and the longest silence of a client: two missed heartbeats and a little.
+// Seconds between two heartbeats, and the longest silence of a client: two missed heartbeats and a
+// little more.
 const HEARTBEAT = 20;
 const SILENCE = 45;
 

@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Time between two heartbeats, and the longest silence of a client: two missed heartbeats and a little.
+/// Time between two heartbeats, and the longest silence of a client: two missed heartbeats and a
+/// little more.
 const HEARTBEAT: Duration = Duration::from_secs(20);
 const SILENCE: Duration = Duration::from_secs(45);
 
@@ -62,7 +63,7 @@ struct People {
 
 impl People {
     fn enter(&self, connection: WebSocketConnection, name: &str) {
-        // One lock for the list and what is announced after it: a client misses nobody who enters meanwhile.
+        // One lock from the list to the insertion, so that a new client misses no announcement.
         let mut names = self.names.lock().unwrap();
         let online = online(&names);
         connection.write(json!({"type": "online", "names": online}).to_string());

@@ -1,7 +1,7 @@
 <?php
 
-// A push server. Each path is a topic: POST publishes a message, and GET subscribes to the messages, as server-sent
-// events or with a WebSocket.
+// A push server. Each path is a topic. POST publishes a message. GET subscribes to the messages, as
+// server-sent events or with a WebSocket.
 
 require __DIR__ . '/vendor/autoload.php';
 
@@ -18,7 +18,8 @@ use React\Stream\ThroughStream;
 
 function serve(SocketServer $socket): void
 {
-    // A topic is a group of WebSockets, and an event of this emitter, with a listener for each event stream.
+    // A topic is a group of WebSockets. It is also an event of this emitter, with a listener for
+    // each stream of server-sent events.
     $streams = new EventEmitter();
     $groups = new GroupManager();
     $topics = [];

@@ -1,9 +1,10 @@
-//! A push server. Each path is a topic: POST publishes a message, and GET subscribes to the messages, as server-sent
-//! events or with a WebSocket.
+//! A push server. Each path is a topic. POST publishes a message. GET subscribes to the messages, as
+//! server-sent events or with a WebSocket.
 //!
-//! `push.php` is the same app in PHP. Run this one, subscribe with `curl -N http://127.0.0.1:8080/news` or with
-//! `npx wscat -c ws://127.0.0.1:8080/news`, and publish with `curl -d text=Hello http://127.0.0.1:8080/news`.
-//! Anybody may publish: in front of the server, a proxy should let only your own programs POST.
+//! `push.php` is the same app in PHP. Run this one, subscribe with
+//! `curl -N http://127.0.0.1:8080/news` or `npx wscat -c ws://127.0.0.1:8080/news`, and publish with
+//! `curl -d text=Hello http://127.0.0.1:8080/news`. Both apps let every client publish. On a public
+//! server, check who publishes.
 
 use react_websocket::body::BodyWriter;
 use react_websocket::errors::BoxError;
@@ -17,7 +18,8 @@ use serde_json::json;
 use std::sync::{Arc, Mutex};
 
 pub async fn serve(socket: SocketServer) -> Result<(), Error> {
-    // A topic is a group of WebSockets, and an event of this emitter, with a listener for each event stream.
+    // A topic is a group of WebSockets. It is also an event of this emitter, with a listener for
+    // each stream of server-sent events.
     let streams = EventEmitter::new();
     let topics = GroupManager::new();
 
