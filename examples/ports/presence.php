@@ -1,6 +1,6 @@
 <?php
 
-// Presence: who is online. Clients answer a heartbeat, and those that do not are closed.
+// The server announces who is online. A client that does not answer heartbeats is closed.
 
 require __DIR__ . '/vendor/autoload.php';
 

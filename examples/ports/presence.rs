@@ -1,4 +1,4 @@
-//! Presence: who is online. Clients answer a heartbeat, and those that do not are closed.
+//! The server announces who is online. A client that does not answer heartbeats is closed.
 //!
 //! `presence.php` is the same app in PHP. Run this one and connect twice, for example
 //! `npx wscat -c 'ws://127.0.0.1:8080/?name=Ann'`

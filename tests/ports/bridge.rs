@@ -1,4 +1,4 @@
-//! A bridge between WebSockets and a TCP service.
+//! The port `bridge`: WebSockets in front of a TCP service.
 
 #[path = "../../examples/ports/bridge.rs"]
 #[allow(dead_code, reason = "its `main` listens on a socket")]
@@ -12,7 +12,8 @@ use react_websocket::{Error, SocketServer};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use crate::page::{Page, in_time, start};
+use crate::page::{Page, in_time};
+use crate::start;
 use crate::support::{HANDSHAKE, Peer, close, connect_with_little_room, let_all_run, text};
 
 /// A bridge, and the service behind it.
@@ -76,7 +77,7 @@ async fn the_end_of_either_side_reaches_the_other() {
         wrong.write_all(b"\xFF\n").await.unwrap();
         assert_eq!(page.next_close().await, (1011, "the service has failed".to_owned()));
 
-        // The client closes, violates the protocol, or is gone. What it has sent before is passed on.
+        // A client closes, violates the protocol, or disconnects. Its message before that is passed on.
         for (end, code) in [(close(1000, "bye"), Some(1000)), (vec![0x81, 1, b'a'], Some(1002)), (vec![], None)] {
             let (mut page, mut connection) = connect(address, &service).await;
             page.peer.send([text("QUIT"), end].concat()).await;
@@ -86,7 +87,7 @@ async fn the_end_of_either_side_reaches_the_other() {
             }
             drop(page);
             assert_eq!(line(&mut connection).await, "", "the end");
-            // Nobody reads what this service still sends. No line ends here.
+            // The bridge has dropped the connection, so a write fails. These bytes are no complete line.
             while connection.write_all(b"still here").await.is_ok() {
                 tokio::task::yield_now().await;
             }
@@ -112,7 +113,7 @@ fn numbered(number: usize) -> String {
     format!("{number} {}", "x".repeat(60_000))
 }
 
-/// Waits until a number does not grow any more, though everybody may run.
+/// Waits until a number no longer grows while all tasks can run. Returns the number.
 async fn at_rest(number: &AtomicUsize) -> usize {
     loop {
         let before = number.load(Ordering::Relaxed);

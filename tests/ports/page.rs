@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use react_websocket::{Error, SocketServer};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -15,17 +14,6 @@ const TEXT: u8 = 1;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
-
-/// Runs a port on a port of its own.
-pub fn start<F>(serve: impl FnOnce(SocketServer) -> F) -> SocketAddr
-where
-    F: Future<Output = Result<(), Error>> + Send + 'static,
-{
-    let socket = SocketServer::new("127.0.0.1:0").expect("a port");
-    let address = socket.local_address().expect("an address");
-    tokio::spawn(serve(socket));
-    address
-}
 
 /// Fails a test that would wait for ever.
 pub async fn in_time<T>(test: impl Future<Output = T>) -> T {

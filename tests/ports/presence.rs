@@ -1,4 +1,4 @@
-//! Presence: who is online, and heartbeats.
+//! The port `presence`: announcements and heartbeats.
 
 #[path = "../../examples/ports/presence.rs"]
 #[allow(dead_code, reason = "its `main` listens on a socket")]
@@ -7,7 +7,8 @@ mod example;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::page::{Page, in_time, start};
+use crate::page::{Page, in_time};
+use crate::start;
 use crate::support::{Frozen, while_time_passes};
 
 async fn enter(address: std::net::SocketAddr, name: &str) -> (Page, Value) {

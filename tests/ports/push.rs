@@ -1,4 +1,4 @@
-//! A push server: messages in by POST, and out as server-sent events and over WebSockets.
+//! The port `push`: messages by POST, server-sent events, and WebSockets.
 
 #[path = "../../examples/ports/push.rs"]
 #[allow(dead_code, reason = "its `main` listens on a socket")]
@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use crate::page::{Page, in_time, start};
+use crate::page::{Page, in_time};
+use crate::start;
 use crate::support::{Answer, Peer, connect_with_little_room};
 
 const FORM: &str = "application/x-www-form-urlencoded";
