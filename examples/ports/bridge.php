@@ -53,7 +53,7 @@ function serve(SocketServer $socket, string $address): void
     $shutdown = function () use ($socket, $groups, &$shutdown) {
         Loop::removeSignal(SIGTERM, $shutdown);
         $socket->close();
-        $groups->closeAll('', 1001);
+        $groups->closeAll('server shutdown', 1001);
     };
     Loop::addSignal(SIGTERM, $shutdown);
 }
