@@ -1,10 +1,15 @@
 //! The ports of PHP apps in `examples/ports`, each over real sockets: what their clients read, in order.
 
+mod page;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bridge;
 mod chat;
 mod commands;
+mod presence;
+#[cfg(feature = "json")]
+mod push;
 mod rooms;
 mod site;
 
