@@ -139,6 +139,26 @@ async fn all_connections_of_a_middleware_receive_broadcasts_in_one_order() {
     assert!(all.iter().all(|texts| *texts == all[0]));
 }
 
+#[tokio::test]
+async fn a_message_to_all_except_one_reaches_all_others() {
+    let mut room = Room::over_tcp(WebSocketOptions::new(), 3).await;
+    let sender = room.connections[1];
+    room.websocket.write_except(sender, "from 1");
+    room.websocket.write_binary_except(sender, b"from 1");
+    room.websocket.write_all("to all");
+    for (place, peer) in room.peers.iter_mut().enumerate() {
+        if place != 1 {
+            assert_eq!(peer.text().await, "from 1");
+            let binary = peer.frame().await.expect("a message");
+            assert_eq!((binary.opcode, &*binary.payload), (2, &b"from 1"[..]));
+        }
+        assert_eq!(peer.text().await, "to all");
+    }
+    room.connections[1].terminate();
+    room.websocket.write_except(sender, "it has left");
+    assert_eq!(room.peers[0].text().await, "it has left");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_that_miss_messages_get_the_others_in_the_same_order() {
     for policy in [SlowMemberPolicy::DropNew, SlowMemberPolicy::DropOldest, SlowMemberPolicy::KeepLatest] {

@@ -183,3 +183,28 @@ fn only_names_of_headers_can_be_kept() {
     let panic = catch_unwind(|| WebSocketOptions::new().keep_headers(["ok", "not ok"])).unwrap_err();
     assert_eq!(panic.downcast_ref::<String>().unwrap(), "\"not ok\" is not the name of a header");
 }
+
+/// PHP: `$connection->getRequest()->getQueryParams()`.
+#[tokio::test(start_paused = true)]
+async fn the_query_is_there_without_the_request() {
+    let log = Log::default();
+    let websocket = WebSocketMiddleware::new();
+    let ended = std::sync::Arc::new(std::sync::Mutex::new(None));
+    let (noted, kept) = (log.clone(), ended.clone());
+    websocket.on("connection", move |connection: WebSocketConnection| {
+        let room = move || connection.query_params().get("room").map(str::to_owned);
+        noted.add(format_args!("{:?}", room()));
+        let (text, close) = (noted.clone(), noted.clone());
+        connection.on("text", move || text.add(format_args!("{:?}", room())));
+        connection.on("close", move || close.add(format_args!("{:?}", room())));
+        *kept.lock().unwrap() = Some(connection);
+    });
+    let (mut peer, serving) = Peer::serve(&HttpServer::new((websocket, router)));
+    assert_eq!(peer.ask(handshake("/?room=tea%20room&x", "")).await.status(), 101);
+    peer.send([text("hi"), close(1000, "")].concat()).await;
+    serving.await;
+    let tea = "Some(\"tea room\")";
+    assert_eq!(log.take(), [tea, tea, tea]);
+    let ended = ended.lock().unwrap().unwrap();
+    assert!(ended.request().is_none() && ended.query_params().get("room").is_none());
+}

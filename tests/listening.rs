@@ -21,6 +21,7 @@ fn has_ipv6() -> bool {
 async fn localhost_is_listened_on_at_all_its_addresses_with_one_port() {
     let socket = SocketServer::new("localhost:0").unwrap();
     let addresses = socket.local_addresses();
+    assert_eq!(socket.address(), format!("tcp://{}", addresses[0]), "PHP's `getAddress`");
     let expected: HashSet<IpAddr> = "localhost:0".to_socket_addrs().unwrap().map(|address| address.ip()).collect();
     let expected: HashSet<IpAddr> = expected.into_iter().filter(|ip| ip.is_ipv4() || has_ipv6()).collect();
     assert_eq!(addresses.iter().map(SocketAddr::ip).collect::<HashSet<_>>(), expected);

@@ -563,6 +563,7 @@ mod unix {
             let socket = SocketServer::new(directory.uri()).unwrap();
             assert!(is_socket(&directory.path()));
             assert_eq!(socket.local_address(), None);
+            assert_eq!(socket.address(), directory.uri());
             let listening = HttpServer::new(router).listen(socket);
             assert!(listening.local_addresses().is_empty());
             assert_eq!(get(&directory.path()).await, "router /hello");

@@ -6,7 +6,7 @@
 
 require __DIR__ . '/vendor/autoload.php';
 
-use NoccyLabs\React\WebSocket\GroupManager;
+use NoccyLabs\React\WebSocket\Group\GroupManager;
 use NoccyLabs\React\WebSocket\WebSocketConnection;
 use NoccyLabs\React\WebSocket\WebSocketMiddleware;
 use Psr\Http\Message\ServerRequestInterface;

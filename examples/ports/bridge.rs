@@ -73,6 +73,6 @@ async fn send_lines(client: WebSocketConnection, service: OwnedReadHalf) -> io::
 async fn main() -> Result<(), Error> {
     let mut arguments = std::env::args().skip(1);
     let socket = SocketServer::new(arguments.next().unwrap_or("127.0.0.1:8080".to_owned()))?;
-    println!("Listening on {:?}", socket.local_addresses());
+    println!("Listening on {}", socket.address());
     serve(socket, arguments.next().unwrap_or("127.0.0.1:7000".to_owned())).await
 }

@@ -15,7 +15,7 @@ pub async fn serve(socket: SocketServer) -> Result<(), Error> {
 
     let websocket = WebSocketMiddleware::new();
     websocket.on("connection", move |connection: WebSocketConnection| {
-        let query = connection.request().map(|request| request.query_params()).unwrap_or_default();
+        let query = connection.query_params();
         let name = query.get("name").unwrap_or_default().to_owned();
         // One lock for the check and the insertion: two clients may ask for one name at the same time.
         let mut clients = shared.lock().unwrap();
@@ -67,6 +67,6 @@ fn names(clients: &Clients) -> Vec<&str> {
 async fn main() -> Result<(), Error> {
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8080".to_owned());
     let socket = SocketServer::new(address)?;
-    println!("Listening on {:?}", socket.local_addresses());
+    println!("Listening on {}", socket.address());
     serve(socket).await
 }

@@ -25,7 +25,7 @@ pub async fn serve(socket: SocketServer) -> Result<(), Error> {
 
     let websocket = WebSocketMiddleware::new();
     websocket.on("connection", move |connection: WebSocketConnection| {
-        let query = connection.request().map(|request| request.query_params()).unwrap_or_default();
+        let query = connection.query_params();
         people.enter(connection, query.get("name").unwrap_or("somebody"));
         connection.set(LastSeen(Instant::now()));
 
@@ -96,6 +96,6 @@ fn online(names: &Names) -> BTreeSet<&str> {
 async fn main() -> Result<(), Error> {
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8080".to_owned());
     let socket = SocketServer::new(address)?;
-    println!("Listening on {:?}", socket.local_addresses());
+    println!("Listening on {}", socket.address());
     serve(socket).await
 }

@@ -6,8 +6,8 @@
 require __DIR__ . '/vendor/autoload.php';
 
 use Evenement\EventEmitter;
-use NoccyLabs\React\WebSocket\ConnectionGroup;
-use NoccyLabs\React\WebSocket\GroupManager;
+use NoccyLabs\React\WebSocket\Group\ConnectionGroup;
+use NoccyLabs\React\WebSocket\Group\GroupManager;
 use NoccyLabs\React\WebSocket\WebSocketConnection;
 use NoccyLabs\React\WebSocket\WebSocketMiddleware;
 use Psr\Http\Message\ServerRequestInterface;

@@ -27,7 +27,7 @@ pub async fn serve(socket: SocketServer) -> Result<(), Error> {
     });
 
     websocket.on("connection", move |connection: WebSocketConnection| {
-        let query = connection.request().map(|request| request.query_params()).unwrap_or_default();
+        let query = connection.query_params();
         connection.set(Name(query.get("name").unwrap_or("anonymous").to_owned()));
 
         let rooms = groups.clone();
@@ -81,6 +81,6 @@ fn name_of(connection: WebSocketConnection) -> String {
 async fn main() -> Result<(), Error> {
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8080".to_owned());
     let socket = SocketServer::new(address)?;
-    println!("Listening on {:?}", socket.local_addresses());
+    println!("Listening on {}", socket.address());
     serve(socket).await
 }

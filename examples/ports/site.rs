@@ -124,6 +124,6 @@ async fn file_response(request: &ServerRequest) -> Option<Response> {
 async fn main() -> Result<(), Error> {
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8080".to_owned());
     let socket = SocketServer::new(address)?;
-    println!("Listening on {:?}", socket.local_addresses());
+    println!("Listening on {}", socket.address());
     serve(socket).await
 }

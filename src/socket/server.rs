@@ -152,6 +152,36 @@ impl SocketServer {
         SocketServer { proxy_protocol: Some(protocol), ..self }
     }
 
+    /// Returns the address of the socket as a URI, or the first of several addresses, like ReactPHP's
+    /// `getAddress`: `tcp://127.0.0.1:8000`, `tls://[::1]:8443`, `unix:///run/app.sock`. An abstract name is left out.
+    ///
+    /// ```
+    /// # use react_websocket::errors::SocketError;
+    /// # use react_websocket::SocketServer;
+    /// # fn main() -> Result<(), SocketError> {
+    /// let socket = SocketServer::new("127.0.0.1:0")?;
+    /// println!("Listening on {}", socket.address());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn address(&self) -> String {
+        #[cfg(unix)]
+        if let Listener::Unix(listener, _) = &self.listener {
+            let path = listener.local_addr().ok().and_then(|address| Some(address.as_pathname()?.display().to_string()));
+            return format!("unix://{}", path.unwrap_or_default());
+        }
+        let address = self.local_address().map(|address| address.to_string()).unwrap_or_default();
+        format!("{}://{address}", self.scheme())
+    }
+
+    fn scheme(&self) -> &'static str {
+        #[cfg(feature = "__tls")]
+        if self.tls.is_some() {
+            return "tls";
+        }
+        "tcp"
+    }
+
     /// Returns the address of the socket, or the first of several addresses. Returns `None` for a
     /// Unix socket.
     pub fn local_address(&self) -> Option<SocketAddr> {

@@ -269,13 +269,35 @@ impl WebSocketMiddleware {
     /// waits for slow consumers. All connections get the messages of `write_all` and
     /// `write_all_binary` in the same order, also when several threads write.
     pub fn write_all(&self, text: impl AsRef<str>) {
-        self.broadcast(Opcode::Text, text.as_ref().as_bytes());
+        self.broadcast(Opcode::Text, text.as_ref().as_bytes(), None);
     }
 
     /// Sends a binary message to all [open connections](WebSocketMiddleware::connections), like
     /// [`write_all`](WebSocketMiddleware::write_all).
     pub fn write_all_binary(&self, bytes: impl AsRef<[u8]>) {
-        self.broadcast(Opcode::Binary, bytes.as_ref());
+        self.broadcast(Opcode::Binary, bytes.as_ref(), None);
+    }
+
+    /// Sends a text message to all open connections except `connection`, like
+    /// [`write_all`](WebSocketMiddleware::write_all).
+    ///
+    /// ```
+    /// use react_websocket::{WebSocketConnection, WebSocketMiddleware};
+    ///
+    /// let websocket = WebSocketMiddleware::new();
+    /// let clients = websocket.clone();
+    /// websocket.on("connection", move |connection: WebSocketConnection| {
+    ///     let clients = clients.clone();
+    ///     connection.on("text", move |text: &str| clients.write_except(connection, text));
+    /// });
+    /// ```
+    pub fn write_except(&self, connection: WebSocketConnection, text: impl AsRef<str>) {
+        self.broadcast(Opcode::Text, text.as_ref().as_bytes(), Some(connection));
+    }
+
+    /// Sends a binary message to all open connections except `connection`.
+    pub fn write_binary_except(&self, connection: WebSocketConnection, bytes: impl AsRef<[u8]>) {
+        self.broadcast(Opcode::Binary, bytes.as_ref(), Some(connection));
     }
 
     /// [Closes](WebSocketConnection::close_with) all open connections with this reason and this
@@ -292,9 +314,9 @@ impl WebSocketMiddleware {
         });
     }
 
-    fn broadcast(&self, opcode: Opcode, payload: &[u8]) {
-        let connections = self.connections();
-        cork::broadcast(connections.into_iter(), &self.shared.connections.order, opcode, payload);
+    fn broadcast(&self, opcode: Opcode, payload: &[u8], except: Option<WebSocketConnection>) {
+        let connections = self.connections().into_iter().filter(|connection| Some(*connection) != except);
+        cork::broadcast(connections, &self.shared.connections.order, opcode, payload);
     }
 
     fn add(

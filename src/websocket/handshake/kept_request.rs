@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::http::ServerRequest;
+use crate::http::{Params, ServerRequest};
 use crate::websocket::options::WebSocketOptions;
 use crate::websocket::state::handle::WebSocketConnection;
 
@@ -65,6 +65,22 @@ impl WebSocketConnection {
         drop(state);
         let (request, _) = parts(kept.as_deref().unwrap_or_default());
         ServerRequest::restore(request, client, local)
+    }
+
+    /// Returns the decoded parameters of the request's query, as
+    /// [`ServerRequest::query_params`] does. The result is empty if the connection has ended.
+    ///
+    /// ```
+    /// use react_websocket::{WebSocketConnection, WebSocketMiddleware};
+    ///
+    /// let websocket = WebSocketMiddleware::new();
+    /// websocket.on("connection", |connection: WebSocketConnection| {
+    ///     let query = connection.query_params();
+    ///     connection.set_group(Some(query.get("room").unwrap_or("lobby")))
+    /// });
+    /// ```
+    pub fn query_params(&self) -> Params {
+        self.request().map(|request| request.query_params()).unwrap_or_default()
     }
 
     /// Returns the negotiated subprotocol. Returns `None` if there is no subprotocol, or if the
