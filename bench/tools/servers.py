@@ -15,6 +15,8 @@ class Server:
     has_workers: bool = False
     # The requirement besides the core: "peers" (built with the feature), "node" or "bun".
     needs: str | None = None
+    # More environment for the load generator.
+    load_environment: dict = dataclasses.field(default_factory=dict)
 
 
 BOTH = {"echo": [], "broadcast": ["--mode", "broadcast"]}
@@ -60,6 +62,7 @@ SERVERS = [
     peer("actix-ws", roles=ALL),
     peer("axum", roles=ALL),
     peer("hyper", roles={"get": []}),
+    Server("socketioxide", "peer", "peer_socketioxide", {"echo": []}, needs="peers", load_environment={"LOAD_SOCKETIO": "yes"}),
     script("ws on Node", "node", "ws.js"),
     script("Bun", "bun", "bun.js"),
 ]

@@ -5,7 +5,7 @@ use crate::event_loop::EventLoop;
 use crate::options::Options;
 use crate::process::Process;
 use crate::report::Report;
-use crate::wire::{BINARY, Numbers, TEXT, append_message};
+use crate::wire::{BINARY, Numbers, TEXT, append_message, belongs_to_socket_io, speaks_socket_io};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -132,6 +132,9 @@ impl Echo {
             let awaited = &mut awaited[*index];
             let was_waiting = *awaited > 0;
             let received = event_loop.clients[*index].receive(&mut event_loop.buffer, compare, |reply| {
+                if compare && speaks_socket_io() && belongs_to_socket_io(reply.payload) {
+                    return Ok(());
+                }
                 if reply.opcode != *opcode || reply.length != payload.len() || compare && reply.payload != *payload {
                     return Err(format!("not what was sent: opcode {}, {} bytes", reply.opcode, reply.length));
                 }
@@ -150,6 +153,10 @@ impl Echo {
 /// An opcode, and a payload of `length` bytes.
 fn payload(kind: &str, length: usize, numbers: &mut Numbers) -> Result<(u8, Vec<u8>)> {
     Ok(match kind {
+        "text" if speaks_socket_io() => {
+            let text: String = (0..length).map(|_| char::from(b'a' + (numbers.next() % 26) as u8)).collect();
+            (TEXT, format!("42[\"message\",\"{text}\"]").into_bytes())
+        }
         "text" => (TEXT, (0..length).map(|_| b'a' + (numbers.next() % 26) as u8).collect()),
         "binary" => (BINARY, (0..length).map(|_| numbers.next() as u8).collect()),
         "utf8" => {

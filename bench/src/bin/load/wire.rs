@@ -6,10 +6,31 @@ pub const CLOSE: u8 = 8;
 pub const PING: u8 = 9;
 pub const PONG: u8 = 10;
 
-/// The key of RFC 6455's own example: its answer is known without hashing.
+/// Whether the server speaks Socket.IO, by the environment variable `LOAD_SOCKETIO`.
+pub fn speaks_socket_io() -> bool {
+    std::env::var_os("LOAD_SOCKETIO").is_some()
+}
+
+/// The upgrade to Socket.IO, and the packet that connects to its default namespace.
+fn upgrade_to_socket_io(port: u16) -> Vec<u8> {
+    let mut bytes = upgrade_at("/socket.io/?EIO=4&transport=websocket", port);
+    append_message(&mut bytes, TEXT, b"40", 1, &mut Numbers::new());
+    bytes
+}
+
+/// Whether a message is a part of Socket.IO's own handshake: the session, or the namespace.
+pub fn belongs_to_socket_io(message: &[u8]) -> bool {
+    message.starts_with(b"0{") || message.starts_with(b"40{")
+}
+
 pub fn upgrade(port: u16) -> Vec<u8> {
+    if speaks_socket_io() { upgrade_to_socket_io(port) } else { upgrade_at("/", port) }
+}
+
+/// The key of RFC 6455's own example: its answer is known without hashing.
+fn upgrade_at(target: &str, port: u16) -> Vec<u8> {
     format!(
-        "GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        "GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     )
     .into_bytes()
