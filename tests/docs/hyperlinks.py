@@ -10,6 +10,7 @@ SKIPPED = {"target", "node_modules"}
 INLINE = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^()\s]*)\)")
 DEFINITION = re.compile(r"^ *\[([^\]]+)\]: *(\S+)$")
 REFERENCE = re.compile(r"\[([^\[\]]+)\]\[([^\[\]]*)\]")
+LABEL = re.compile(r'doc = "\[([^\]]+)\]: crate::guide(?:::(\w+))?(?:#([\w-]+))?"')
 BARE = re.compile(r"<(https?://[^>\s]*)>")
 
 
@@ -74,19 +75,17 @@ def wrong(page, target, pages):
 def in_rustdoc(pages):
     """Each guide is a module of `src/guide.rs`, where a label in front of the page replaces the page's own."""
     source = (ROOT / "src" / "guide.rs").read_text()
-    modules, labels = {}, {}
+    modules, labels, page = {}, {}, None
     for line in source.splitlines():
-        if label := re.search(r'doc = "\[([^\]]+)\]: crate::guide(?:::(\w+))?(?:#([\w-]+))?"', line):
+        if label := LABEL.search(line):
             labels[label[1]] = (label[2], label[3])
-        elif included := re.search(r'include_str!\("\.\./docs/(.+?)"\)', line):
-            page, own = pages[ROOT / "docs" / included[1]], labels
-            labels = {}
+        elif included := re.match(r'#(!?)\[doc = include_str!\("\.\./docs/(.+)"\)\]', line):
+            page, own, labels = pages[ROOT / "docs" / included[2]], labels, {}
+            if included[1]:
+                # The index of the guides is the module itself.
+                modules[page.path.name] = (None, page, own)
         elif module := re.match(r"pub mod (\w+) \{\}", line):
             modules[page.path.name] = (module[1], page, own)
-        elif line == "":
-            # The labels in front of an inner `include_str!` belong to the folder's index.
-            if "page" in locals() and page.path.name == "README.md":
-                modules["README.md"] = (None, page, own)
     failures = []
     for _, page, own in modules.values():
         definitions = [found for _, text in page.prose if (found := DEFINITION.match(text))]
