@@ -143,7 +143,7 @@ class Reader:
 
 
 def free_port():
-    """A port that the system gives to no client meanwhile: they have ports from 32768 on."""
+    """A port below those that the system gives to clients, so that it stays free between two servers."""
     while True:
         port = random.randrange(10000, 32000)
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):

@@ -8,11 +8,11 @@ import sys
 import tempfile
 import time
 
-# A test of this repository for clients, too.
+# The clients of tests/slow/run serve here too.
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "slow"))
 from links import Failed
 
-# So long may anything take that does not build.
+# Seconds that anything but a build may take.
 PATIENCE = 20
 
 

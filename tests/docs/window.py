@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from server import PATIENCE, Failed
 
-# The client of the tests with slow peers. `server` has its folder in the path.
+# From tests/slow, which `server` has added to the path.
 from peers import CLOSE, PING, PONG, TEXT, WebSocket
 
 CONNECTED = "Connected (press CTRL+C to quit)"
@@ -78,7 +78,7 @@ def play(windows, server):
         window.connect()
     deadline = time.monotonic() + PATIENCE
     while any(window.lines for window in windows):
-        # Not a generator: each window has its turn.
+        # A list, so that each window has its turn.
         if any([window.step() for window in windows]):
             continue
         if all(window.waits_for_ctrl_c for window in windows if window.lines):
