@@ -29,7 +29,7 @@ class Server:
         self.is_interrupted = False
         try:
             self.prints([f"http://127.0.0.1:{port}/"])
-        except Failed:
+        except BaseException:
             self.end(signal.SIGKILL)
             raise
 
