@@ -27,9 +27,9 @@
 //! * **Errors**: [`errors`] has the error types of each layer; [`Error`] is their union, for `?` in
 //!   `main`.
 //! * **RFC 6455 without I/O**: [`protocol`], for programs with their own I/O.
-//! * **Guides**: [porting](guide::porting) an app from PHP, [events](guide::events), [deployment](guide::deployment),
-//!   [operations](guide::operations), [security](guide::security), [performance](guide::performance); for those who change
-//!   the crate, its [architecture](guide::architecture) and its [design](guide::design).
+//! * **Guides**: a [course](guide) for users of the crate, which begins with a [tutorial](guide::tutorial). It has pages
+//!   about [connections](guide::connections), [groups](guide::groups), [timeouts and limits](guide::limits),
+//!   [errors](guide::errors), [deployment](guide::deployment) and others.
 #![cfg_attr(feature = "__tls", doc = "* **TLS**: the module [`tls`], and its [guide](guide::tls).")]
 #![cfg_attr(feature = "client", doc = "* **Client**: [`client::connect`], and the [guide](guide::client) to it.")]
 #![cfg_attr(
