@@ -1,10 +1,11 @@
+use std::fmt;
 use std::future::IntoFuture;
 use std::io;
 use std::pin::Pin;
 
 #[cfg(feature = "client")]
 use crate::client::ConnectError;
-use crate::emitter::ListenerError;
+use crate::emitter::{ListenerError, report};
 use crate::groups::GroupError;
 use crate::http::{HttpError, Listening};
 use crate::socket::SocketError;
@@ -12,7 +13,10 @@ use crate::websocket::{Closed, ConnectionError};
 
 /// Any error of this crate, for `?` in a `main` function. The methods of this crate return the
 /// single errors.
-#[derive(Debug, thiserror::Error)]
+///
+/// `Debug` prints the error with all its causes in words, like [`report`](crate::errors::report),
+/// since Rust prints the error of `main` by `Debug`.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The server could not listen on a socket.
@@ -42,11 +46,31 @@ pub enum Error {
     Io(#[from] io::Error),
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", report(self))
+    }
+}
+
 impl IntoFuture for Listening {
     type Output = Result<(), Error>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move { Ok(self.over().await?) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_error_of_main_is_in_words() {
+        let error = Error::from(SocketError::Listen {
+            uri: "0.0.0.0:80".to_owned(),
+            source: std::sync::Arc::new(io::ErrorKind::PermissionDenied.into()),
+        });
+        assert_eq!(format!("{error:?}"), "cannot listen on 0.0.0.0:80: permission denied");
     }
 }

@@ -6,7 +6,7 @@ mod support;
 use std::process::Command;
 
 use react_websocket::{
-    BodyStream, GroupManager, HttpServer, Response, ServerRequest, WebSocketConnection, WebSocketMiddleware,
+    BodyStream, GroupManager, HttpServer, Response, ServerRequest, SocketServer, WebSocketConnection, WebSocketMiddleware,
     WebSocketOptions,
 };
 use support::*;
@@ -173,4 +173,39 @@ fn a_failing_handshake_or_request_without_listeners_is_one_line_on_stderr() {
             "middleware: false, server: true",
         ]
     );
+}
+
+#[test]
+#[ignore = "run by the tests below"]
+fn child_with_refused_pages() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        for listens in [false, true] {
+            let websocket = WebSocketMiddleware::new();
+            if listens {
+                websocket.on("error", |_: WebSocketConnection| {});
+            }
+            let socket = SocketServer::new("127.0.0.1:0").unwrap();
+            let address = socket.local_address().unwrap();
+            HttpServer::new((websocket, router)).listen(socket);
+            for origin in ["http://localhost:5173", "http://127.0.0.1:3000", "https://evil.example"] {
+                let origin = format!("\r\nOrigin: {origin}/{listens}\r\n\r\n");
+                let mut peer = Peer::connect(address).await;
+                assert_eq!(peer.ask(HANDSHAKE.replace("\r\n\r\n", &origin)).await.status(), 403);
+            }
+        }
+    });
+}
+
+/// The author of a page on a development server looks for the reason there. Other pages leave no trace.
+#[test]
+fn the_refused_page_of_a_development_server_is_on_stderr() {
+    let stderr = stderr_of("child_with_refused_pages");
+    let lines: Vec<_> = stderr.lines().filter(|line| line.starts_with("react-websocket: ")).collect();
+    assert_eq!(lines.len(), 2, "{stderr}");
+    assert!(
+        lines[0].starts_with("react-websocket: handshake refused: origin \"http://localhost:5173/false\" is not allowed")
+    );
+    assert!(lines[0].ends_with("`WebSocketOptions::origins` can allow it"), "{stderr}");
+    assert!(lines[1].contains("127.0.0.1:3000/false"), "{stderr}");
 }

@@ -271,7 +271,7 @@ mod tests {
     #[test]
     fn a_simple_listener_is_the_only_one_and_none_that_is_removed_after_its_call() {
         let mut told = Told::new();
-        let mut called = |told: &mut Told, event| {
+        let called = |told: &mut Told, event| {
             let is_simple = told.table.call_simple(event, &(), &"hi").is_some();
             let simple: Vec<_> = told.told.try_iter().collect();
             if is_simple {

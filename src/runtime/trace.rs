@@ -86,6 +86,15 @@ pub(crate) fn handshake_failed(cause: &'static str, error: &(dyn Error + 'static
     cfg!(feature = "tracing")
 }
 
+/// The handshake of a web page of this machine was refused for its origin. Whoever wrote the page
+/// probably wrote the app, and looks for the reason.
+pub(crate) fn local_page_refused(error: &(dyn Error + 'static)) {
+    #[cfg(not(feature = "tracing"))]
+    limited!("handshake refused: {}", Words(error));
+    #[cfg(feature = "tracing")]
+    let _ = error;
+}
+
 /// A request looked like a handshake, but had lost the upgrade, and was passed on.
 pub(crate) fn not_upgraded(cause: &'static str, remote: Option<SocketAddr>) {
     #[cfg(feature = "tracing")]

@@ -218,6 +218,15 @@ impl PendingHandshake {
         handshake.complete(Response::switching_protocols(Box::new(upgrade))).into()
     }
 
+    /// Returns whether a web page of this machine was refused for its origin: a page of a development
+    /// server, probably.
+    fn is_local_page(&self, error: &HandshakeError) -> bool {
+        let HandshakeError::Origin { origin, .. } = error else { return false };
+        let host = origin.split_once("://").map_or("", |(_, host)| host);
+        ["localhost", "127.", "[::1]"].iter().any(|local| host.starts_with(local))
+            && self.connection.remote_address().is_some_and(|address| address.ip().is_loopback())
+    }
+
     /// Emits the middleware's `error` for a refused handshake. The connection only exists until its
     /// listeners are done.
     fn refuse(mut self, Rejection { error, mut page }: Rejection) -> ResponseFuture {
@@ -226,6 +235,9 @@ impl PendingHandshake {
         let by_app = matches!(error, HandshakeError::Listener(_) | HandshakeError::Timeout { .. });
         let listeners = self.shared.listeners.snapshot();
         let is_reported = trace::handshake_failed(error.cause(), &error, by_app);
+        if self.is_local_page(&error) && self.shared.listeners.count(&ERROR) == 0 {
+            trace::local_page_refused(&error);
+        }
         if by_app {
             // In ReactPHP an exception in a listener is an `error` of the HTTP server.
             let failed = HttpError::Handler(error.clone().into());
