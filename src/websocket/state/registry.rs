@@ -51,7 +51,10 @@ impl Connections {
     pub(crate) fn stats(&self) -> WebSocketStats {
         let counted = self.stats.lock();
         let mut stats = counted.clone();
-        self.those(|_| true).iter().for_each(|connection| stats.add(&connection.traffic()));
+        for connection in self.those(|_| true) {
+            stats.add(&connection.traffic());
+            stats.unsent = stats.unsent.saturating_add(connection.unsent_if_open());
+        }
         drop(counted);
         stats.open = self.len();
         stats
@@ -88,6 +91,10 @@ impl UpgradedConnections for Connections {
 }
 
 impl WebSocketConnection {
+    fn unsent_if_open(&self) -> usize {
+        self.lock().map_or(0, |state| if state.has_ended { 0 } else { state.unsent() })
+    }
+
     /// Returns what the connection has sent and received so far.
     pub(crate) fn traffic(&self) -> Traffic {
         let Some(mut state) = self.lock() else { return Traffic::default() };
