@@ -1,0 +1,359 @@
+// The page of the live view. feed.rs describes the protocol, chart.js draws.
+
+import { Chart, bytes, count, element } from "./chart.js";
+
+const HISTORY = 300_000; // milliseconds that are kept
+const KEPT = 330; // samples that are kept at most
+const FIRST_WAIT = 500, LONGEST_WAIT = 30_000; // milliseconds before the next attempt
+const GOOD = 5_000; // milliseconds after which a connection counts as good: the waits begin anew
+
+const $ = (id) => document.getElementById(id);
+const sum = (causes) => Object.values(causes).reduce((total, number) => total + number, 0);
+
+// ---------------------------------------------------------------- What is shown
+
+let ids = 0;
+
+/** A value that is now, and a counter that only grows, whose rate is shown. `total` reads it from the `stats`. */
+const gauge = (label, color, total) => ({ id: ids++, label, color, total, isGauge: true });
+const rate = (label, color, total) => ({ id: ids++, label, color, total, isGauge: false });
+
+const closed = (cause) => (stats) => stats.websocket.closed[cause] ?? 0;
+const NAMED = ["peer", "server", "lost", "protocol", "slow_reader"];
+const unnamed = (stats) => sum(stats.websocket.closed) - NAMED.reduce((total, cause) => total + closed(cause)(stats), 0);
+
+const CHARTS = [
+  {
+    title: "Connections", unit: "open WebSockets", format: count, smallest: 1, wide: true,
+    series: [gauge("open", "blue", ({ websocket }) => websocket.open)],
+  },
+  {
+    title: "Messages", unit: "per second", format: count, wide: true,
+    series: [rate("out", "blue", ({ websocket }) => websocket.messages_out), rate("in", "orange", ({ websocket }) => websocket.messages_in)],
+  },
+  {
+    title: "Opened and closed", unit: "per second", format: count,
+    series: [rate("opened", "blue", ({ websocket }) => websocket.accepted), rate("closed", "orange", ({ websocket }) => sum(websocket.closed))],
+  },
+  {
+    title: "Closes by cause", unit: "per second", format: count, stacked: true, empty: "No closes",
+    series: [
+      rate("peer", "blue", closed("peer")), rate("server", "green", closed("server")), rate("lost", "grey", closed("lost")),
+      rate("protocol", "orange", closed("protocol")), rate("slow reader", "purple", closed("slow_reader")), rate("other", "strong", unnamed),
+    ],
+  },
+  {
+    title: "Unsent bytes", unit: "for slow clients", format: bytes, smallest: 250, empty: "Nothing is unsent",
+    series: [gauge("unsent", "purple", ({ websocket }) => websocket.unsent)],
+  },
+  {
+    title: "Bytes", unit: "per second", format: bytes, smallest: 250,
+    series: [rate("out", "blue", ({ websocket }) => websocket.bytes_out), rate("in", "orange", ({ websocket }) => websocket.bytes_in)],
+  },
+  {
+    title: "Groups", unit: "and their members", format: count, smallest: 1, empty: "No groups",
+    series: [gauge("members", "blue", ({ groups }) => groups.members), gauge("groups", "orange", ({ groups }) => groups.open)],
+  },
+  {
+    title: "HTTP requests", unit: "per second", format: count, empty: "No requests",
+    series: [rate("requests", "green", ({ http }) => http.requests)],
+  },
+  {
+    title: "Refusals", unit: "per second", format: count, stacked: true, empty: "No refusals",
+    series: [
+      rate("handshakes", "purple", ({ websocket }) => sum(websocket.refused)), rate("requests", "orange", ({ http }) => sum(http.errors)),
+      rate("connections", "grey", ({ http }) => sum(http.refused)), rate("not upgraded", "strong", ({ websocket }) => sum(websocket.not_upgraded)),
+    ],
+  },
+];
+
+/** A row for each cause that has occurred. */
+const causes = (label, all) => (stats) =>
+  Object.keys(all(stats)).sort().map((cause) => ["counter", `${label}: ${cause.replaceAll("_", " ")}`, (stats) => all(stats)[cause] ?? 0]);
+
+const TABLES = {
+  WebSockets: [
+    ["gauge", "Open", ({ websocket }) => websocket.open],
+    ["counter", "Opened", ({ websocket }) => websocket.accepted],
+    causes("Closed", ({ websocket }) => websocket.closed),
+    causes("Refused", ({ websocket }) => websocket.refused),
+    causes("Not upgraded", ({ websocket }) => websocket.not_upgraded),
+  ],
+  Messages: [
+    ["counter", "Messages in", ({ websocket }) => websocket.messages_in],
+    ["counter", "Messages out", ({ websocket }) => websocket.messages_out],
+    ["counter", "Bytes in", ({ websocket }) => websocket.bytes_in, bytes],
+    ["counter", "Bytes out", ({ websocket }) => websocket.bytes_out, bytes],
+    ["gauge", "Unsent bytes", ({ websocket }) => websocket.unsent, bytes],
+    ["counter", "Dropped messages", ({ websocket }) => websocket.dropped],
+    ["counter", "Slow listeners", ({ websocket }) => websocket.slow_listeners],
+    ["counter", "Stuck listeners", ({ websocket }) => websocket.stuck_listeners],
+  ],
+  Groups: [
+    ["gauge", "Open", ({ groups }) => groups.open],
+    ["counter", "Created", ({ groups }) => groups.created],
+    ["gauge", "Members", ({ groups }) => groups.members],
+    ["counter", "Joined", ({ groups }) => groups.joined],
+    ["counter", "Left", ({ groups }) => groups.left],
+  ],
+  HTTP: [
+    ["gauge", "Connections open", ({ http }) => http.open],
+    ["gauge", "Without a request yet", ({ http }) => http.pending],
+    ["counter", "Connections accepted", ({ http }) => http.accepted],
+    causes("Connections refused", ({ http }) => http.refused),
+    ["counter", "Requests", ({ http }) => http.requests],
+    causes("Errors", ({ http }) => http.errors),
+  ],
+};
+
+// ---------------------------------------------------------------- Samples
+
+const samples = []; // the oldest first
+let interval = 1000;
+let offset = 0; // of this page's clock to the time of the server
+let isLive = false;
+
+/** Adds the counters of a message. After a gap (`isFirst`) there are no rates yet. */
+function add(stats, isFirst) {
+  const before = isFirst ? null : samples.at(-1);
+  const seconds = before ? (stats.time - before.stats.time) / 1000 : 0;
+  if (before && seconds <= 0) {
+    return;
+  }
+  const values = CHARTS.flatMap(({ series }) => series).map(({ isGauge, total }) => {
+    const now = total(stats);
+    return isGauge ? now : before ? (now - total(before.stats)) / seconds : null;
+  });
+  samples.push({ at: offset + stats.time, from: before ? before.at : null, stats, before: before?.stats ?? null, values });
+  if (before) {
+    before.before = null; // only the latest needs it
+  }
+  const oldest = offset + stats.time - HISTORY - 2 * interval;
+  while (samples.length > KEPT || samples[0].at < oldest) {
+    samples.shift();
+  }
+}
+
+// ---------------------------------------------------------------- Drawing
+
+let span = 60_000;
+let cursor = null; // {fraction} under the pointer, {at} of a sample that the keyboard has chosen, or null
+const isStill = matchMedia("(prefers-reduced-motion: reduce)");
+const charts = CHARTS.map((spec) => new Chart(spec, { point, step }));
+
+const currentTime = () => {
+  const last = samples.at(-1)?.at ?? Date.now();
+  return isLive ? last : Math.max(last, Date.now());
+};
+
+/** The sample whose values the legends show. */
+function shownSample(now) {
+  if (!cursor) {
+    return isLive ? samples.at(-1) : undefined;
+  }
+  const at = cursor.at ?? now - span * (1 - cursor.fraction);
+  const distance = (sample) => Math.abs(sample.at - at);
+  const nearest = samples.reduce((best, sample) => (best && distance(best) <= distance(sample) ? best : sample), undefined);
+  return nearest && distance(nearest) <= 1.5 * interval ? nearest : undefined;
+}
+
+/** Draws everything. A hidden page draws nothing: it keeps the samples, and draws when it is visible again. */
+function draw({ slides = false } = {}) {
+  if (document.hidden) {
+    return;
+  }
+  const now = currentTime();
+  if (cursor?.at < now - span) {
+    cursor = null;
+  }
+  const view = {
+    samples, now, span, interval, isLive, shown: shownSample(now), latest: samples.at(-1), hasCursor: cursor !== null,
+    slides: slides && !isStill.matches,
+  };
+  charts.forEach((chart) => chart.draw(view));
+  showTables();
+  showServer();
+}
+
+function point(fraction) {
+  cursor = fraction === null || fraction < 0 || fraction > 1 ? null : { fraction };
+  draw();
+}
+
+function step(seconds) {
+  const now = currentTime();
+  const inView = samples.filter((sample) => sample.at >= now - span);
+  const from = shownSample(now)?.at ?? now;
+  const wanted = Math.min(Math.max(from + seconds * 1000, now - span), now);
+  const nearest = inView.toSorted((one, other) => Math.abs(one.at - wanted) - Math.abs(other.at - wanted))[0];
+  cursor = nearest ? { at: nearest.at } : null;
+  draw();
+}
+
+function clearCursor() {
+  if (cursor) {
+    cursor = null;
+    draw();
+  }
+}
+
+const bodies = Object.keys(TABLES).map((name) => {
+  const body = element("tbody");
+  const head = element("tr", {}, ...["Value", "Now", "Total"].map((title) => element("th", { scope: "col" }, title)));
+  $("tables").append(element("table", {}, element("caption", {}, name), element("thead", {}, head), body));
+  return body;
+});
+
+function showTables() {
+  const latest = samples.at(-1);
+  if (!latest) {
+    return;
+  }
+  const { stats, before } = latest;
+  Object.values(TABLES).forEach((rows, index) => {
+    const cells = rows.flatMap((row) => (typeof row === "function" ? row(stats) : [row])).map(([kind, label, total, format = count]) => {
+      const seconds = before ? (stats.time - before.time) / 1000 : 0;
+      const now = kind === "gauge" ? total(stats) : seconds > 0 ? (total(stats) - total(before)) / seconds : null;
+      const shown = isLive ? format(now) : "–";
+      return [label, kind === "gauge" || shown === "–" ? shown : `${shown}/s`, kind === "gauge" ? "" : format(total(stats))];
+    });
+    const body = bodies[index];
+    while (body.rows.length > cells.length) {
+      body.lastChild.remove();
+    }
+    cells.forEach((texts, number) => {
+      const row = body.rows[number] ?? body.appendChild(element("tr", {}, element("th", { scope: "row" }), element("td"), element("td")));
+      texts.forEach((text, column) => {
+        if (row.cells[column].textContent !== text) {
+          row.cells[column].textContent = text;
+        }
+      });
+    });
+  });
+}
+
+function showServer() {
+  const stats = samples.at(-1)?.stats;
+  const seconds = Math.floor((stats?.time ?? 0) / 1000);
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
+  const up = hours > 0 ? `${hours} h ${minutes} min` : minutes > 0 ? `${minutes} min` : `${seconds} s`;
+  $("server").textContent = isLive && stats ? `${location.host}, up ${up}` : location.host;
+  $("hint").hidden = !stats || stats.websocket.accepted > 0;
+  document.title = isLive && stats ? `${count(stats.websocket.open)} open · Live view` : "Offline · Live view";
+}
+
+// ---------------------------------------------------------------- The connection
+
+let socket = null;
+let failures = 0;
+let retryTimer, countdown, patience, goodTimer;
+
+function connect() {
+  clearTimeout(retryTimer);
+  clearInterval(countdown);
+  showStatus("connecting", "Connecting…");
+  const current = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/stats`);
+  socket = current;
+  expectMessage();
+  current.onmessage = (event) => current === socket && receive(JSON.parse(event.data));
+  current.onclose = () => current === socket && lost();
+}
+
+/** A network can fail without an event. */
+function expectMessage() {
+  clearTimeout(patience);
+  patience = setTimeout(lost, 5 * interval);
+}
+
+function receive({ type, stats, interval: newInterval }) {
+  expectMessage();
+  if (type === "start") {
+    const last = samples.at(-1);
+    interval = newInterval;
+    // The time of the server is measured from its start, and the clock of this computer may be turned back.
+    offset = Math.max(Date.now(), last ? last.at + interval : 0) - stats.time;
+    isLive = true;
+    add(stats, true);
+    showStatus("live", "Live");
+    clearTimeout(goodTimer);
+    goodTimer = setTimeout(() => (failures = 0), GOOD);
+    if (last) {
+      $("announcer").textContent = "Connected again. The charts go on.";
+    }
+    draw();
+  } else if (type === "stats" && isLive) {
+    add(stats, false);
+    draw({ slides: true });
+  }
+}
+
+/** Reconnects after a random time, whose limit doubles with each failure, so that pages do not reconnect all at once. */
+function lost() {
+  clearTimeout(patience);
+  clearTimeout(goodTimer);
+  const old = socket;
+  socket = null;
+  old?.close();
+  if (isLive) {
+    $("announcer").textContent = "Connection lost. The charts show a gap until it is back.";
+  }
+  isLive = false;
+  const wait = Math.random() * Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** failures);
+  failures += 1;
+  const due = Date.now() + wait;
+  const show = () => {
+    const seconds = Math.ceil((due - Date.now()) / 1000);
+    showStatus("lost", seconds > 1 ? `Offline, next try in ${seconds} s` : "Offline, trying again");
+    draw({ slides: true });
+  };
+  clearInterval(countdown);
+  clearTimeout(retryTimer);
+  countdown = setInterval(show, 1000);
+  retryTimer = setTimeout(connect, wait);
+  show();
+}
+
+function connectNow() {
+  if (!socket) {
+    connect();
+  }
+}
+
+function showStatus(state, words) {
+  document.body.dataset.state = state;
+  $("status").textContent = words;
+  const hadFocus = document.activeElement === $("retry");
+  $("retry").hidden = state !== "lost";
+  if (hadFocus && state !== "lost") {
+    $("spans").querySelector(":checked").focus();
+  }
+}
+
+// ---------------------------------------------------------------- What people do
+
+$("retry").onclick = connectNow;
+$("spans").onchange = (event) => {
+  span = Number(event.target.value) * 1000;
+  cursor = null;
+  draw();
+};
+document.addEventListener("keydown", (event) => event.key === "Escape" && clearCursor());
+// A finger leaves the cursor where it was. A tap beside the charts removes it.
+document.addEventListener("pointerdown", (event) => !event.target.closest(".plot") && clearCursor());
+document.addEventListener("focusout", (event) => event.target.closest(".plot") && clearCursor());
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) {
+    draw();
+    connectNow();
+  }
+});
+addEventListener("online", connectNow);
+addEventListener("pageshow", (event) => event.persisted && connectNow());
+
+// ---------------------------------------------------------------- The beginning
+
+$("charts").append(...charts.map((chart) => chart.figure));
+const sizes = new ResizeObserver(() => draw());
+charts.forEach((chart) => sizes.observe(chart.plot));
+span = Number($("spans").querySelector(":checked").value) * 1000; // a reload keeps the choice
+connect();
