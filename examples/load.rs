@@ -114,8 +114,8 @@ async fn keep_clients(load: &Arc<Load>) {
         while clients.try_join_next().is_some() {}
         let wanted = load.settings.clients as f64 * (0.75 + 0.25 * load.wave(90.0));
         let missing = (wanted as usize).saturating_sub(clients.len());
-        // A tenth of them at a time, so that they do not all come at the same moment.
-        for _ in 0..missing.min(load.settings.clients.div_ceil(10)) {
+        // A few at a time, so that they do not all come at the same moment.
+        for _ in 0..missing.min(load.settings.clients.div_ceil(50)) {
             let load = load.clone();
             clients.spawn(async move {
                 if load.client().await.is_err() {

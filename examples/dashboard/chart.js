@@ -123,7 +123,8 @@ export class Chart {
     }
     const visible = samples.filter((sample) => sample.at >= now - span - 2 * interval);
     const most = Math.max(0, ...visible.map((sample) => this.height(sample)));
-    const step = stepOf(most, this.spec.smallest ?? 0.25);
+    const { smallest = 0.25, least = 1 } = this.spec;
+    const step = most === 0 ? least : stepOf(most, smallest);
     const top = step * Math.max(1, Math.ceil(most / step - 1e-9));
     const x = (time) => width * (1 - (now - time) / span);
     const y = (value) => TOP + height * (1 - value / top);
@@ -178,7 +179,7 @@ export class Chart {
     for (let index = 0; index <= labels; index += 1) {
       const before = seconds - (seconds * index) / labels;
       const label = before === 0 ? "now" : seconds > 60 ? `−${before / 60} min` : `−${before} s`;
-      const anchor = index === 0 ? "start" : index === labels ? "end" : "middle";
+      const anchor = index === labels ? "end" : "middle";
       parts.push(svg("text", { x: LEFT + (width * index) / labels, y: TOP + height + 16, "text-anchor": anchor }, label));
     }
     this.grid.replaceChildren(...parts);

@@ -43,11 +43,11 @@ const CHARTS = [
     ],
   },
   {
-    title: "Unsent bytes", unit: "for slow clients", format: bytes, smallest: 250, empty: "Nothing is unsent",
+    title: "Unsent bytes", unit: "for slow clients", format: bytes, smallest: 250, least: 1000, empty: "Nothing is unsent",
     series: [gauge("unsent", "purple", ({ websocket }) => websocket.unsent)],
   },
   {
-    title: "Bytes", unit: "per second", format: bytes, smallest: 250,
+    title: "Bytes", unit: "per second", format: bytes, smallest: 250, least: 1000,
     series: [rate("out", "blue", ({ websocket }) => websocket.bytes_out), rate("in", "orange", ({ websocket }) => websocket.bytes_in)],
   },
   {

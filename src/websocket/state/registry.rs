@@ -53,7 +53,7 @@ impl Connections {
         let mut stats = counted.clone();
         for connection in self.those(|_| true) {
             stats.add(&connection.traffic());
-            stats.unsent = stats.unsent.saturating_add(connection.unsent_if_open());
+            stats.unsent = stats.unsent.saturating_add(connection.buffered_amount());
         }
         drop(counted);
         stats.open = self.len();
@@ -91,10 +91,6 @@ impl UpgradedConnections for Connections {
 }
 
 impl WebSocketConnection {
-    fn unsent_if_open(&self) -> usize {
-        self.lock().map_or(0, |state| if state.has_ended { 0 } else { state.unsent() })
-    }
-
     /// Returns what the connection has sent and received so far.
     pub(crate) fn traffic(&self) -> Traffic {
         let Some(mut state) = self.lock() else { return Traffic::default() };
