@@ -155,7 +155,8 @@ export class Chart {
     }
     const isEmpty = !visible.some((sample) => this.series.some(({ id }) => sample.values[id] !== null));
     this.note.textContent = isEmpty ? (view.isLive ? "Waiting for values" : "") : most === 0 ? (this.spec.empty ?? "") : "";
-    if (view.slides) {
+    // A step of few pixels needs no animation.
+    if (view.slides && (width * interval) / span > 3) {
       const steps = [{ transform: `translateX(${(width * interval) / span}px)` }, { transform: "none" }];
       this.slides.forEach((slide) => slide.cancel());
       this.slides = this.moving.map((group) => group.animate(steps, { duration: interval, easing: "linear" }));

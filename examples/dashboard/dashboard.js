@@ -137,6 +137,7 @@ function add(stats, isFirst) {
 // ---------------------------------------------------------------- Drawing
 
 let span = 60_000;
+let frame = null; // the frame that will be drawn
 let cursor = null; // {fraction} under the pointer, {at} of a sample that the keyboard has chosen, or null
 const isStill = matchMedia("(prefers-reduced-motion: reduce)");
 const charts = CHARTS.map((spec) => new Chart(spec, { point, step }));
@@ -173,6 +174,14 @@ function draw({ slides = false } = {}) {
   charts.forEach((chart) => chart.draw(view));
   showTables();
   showServer();
+}
+
+/** Draws in the next frame, once for all messages that arrive together, for example after the computer has slept. */
+function drawSoon() {
+  frame ??= requestAnimationFrame(() => {
+    frame = null;
+    draw({ slides: true });
+  });
 }
 
 function point(fraction) {
@@ -283,7 +292,7 @@ function receive({ type, stats, interval: newInterval }) {
     draw();
   } else if (type === "stats" && isLive) {
     add(stats, false);
-    draw({ slides: true });
+    drawSoon();
   }
 }
 

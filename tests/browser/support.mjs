@@ -72,8 +72,8 @@ export async function freePort() {
   return port;
 }
 
-/** Starts an example and waits until it accepts connections. `stop` ends it by a signal. */
-export async function start(example, port, args = []) {
+/** Starts an example. `stop` ends it by a signal, and returns its exit code. */
+export function launch(example, args = []) {
   const program = path.join(process.env.TARGET, "debug", "examples", example);
   const child = spawn(program, args, { stdio: ["ignore", "ignore", "inherit"] });
   const exit = once(child, "exit");
@@ -82,6 +82,12 @@ export async function start(example, port, args = []) {
     return (await exit)[0];
   };
   ends.push(() => stop());
+  return { child, stop };
+}
+
+/** Starts an example and waits until it accepts connections. Returns its `stop`. */
+export async function start(example, port, args = []) {
+  const { child, stop } = launch(example, args);
   for (const end = Date.now() + PATIENCE; !(await accepts(port)); await sleep(50)) {
     assert(child.exitCode === null && Date.now() < end, `${example} does not listen on ${port}`);
   }
