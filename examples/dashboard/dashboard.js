@@ -313,13 +313,13 @@ function lost() {
   const show = () => {
     const seconds = Math.ceil((due - Date.now()) / 1000);
     showStatus("lost", seconds > 1 ? `Offline, next try in ${seconds} s` : "Offline, trying again");
-    draw({ slides: true });
   };
   clearInterval(countdown);
   clearTimeout(retryTimer);
   countdown = setInterval(show, 1000);
   retryTimer = setTimeout(connect, wait);
   show();
+  draw();
 }
 
 function connectNow() {
@@ -365,4 +365,10 @@ $("charts").append(...charts.map((chart) => chart.figure));
 const sizes = new ResizeObserver(() => draw());
 charts.forEach((chart) => sizes.observe(chart.plot));
 span = Number($("spans").querySelector(":checked").value) * 1000; // a reload keeps the choice
+// Without messages the charts move on too, so that the gap is seen.
+setInterval(() => {
+  if (!isLive) {
+    draw({ slides: true });
+  }
+}, 1000);
 connect();

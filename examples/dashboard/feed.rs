@@ -46,7 +46,8 @@ pub fn endpoint(path: &str) -> WebSocketMiddleware {
     WebSocketMiddleware::new().with_path(path).with_options(options)
 }
 
-/// Begins to feed the pages. The chain of the watched server may contain the endpoint.
+/// Begins to feed the pages. The chain of the watched server may contain the endpoint. Server and endpoint then keep each
+/// other, so they live as long as the process.
 ///
 /// All pages are members of one group. Its timer ends with the group, so nothing runs while no page is open. Each message
 /// is encoded once for all pages.

@@ -1,10 +1,9 @@
 // The example `dashboard`: pages watch a server while the clients of `load` come and go, lose the server, and come back.
 
 import assert from "node:assert/strict";
-import fs from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { SCREENSHOTS, browser, check, eventually, freePort, launch, link, main, start } from "./support.mjs";
+import { SCREENSHOTS, browser, check, composePicture, eventually, expectStrictHeaders, freePort, inspect, launch, link, main, pages, start } from "./support.mjs";
 
 const DESKTOP = { width: 1280, height: 800 };
 const PHONE = { width: 390, height: 844 };
@@ -15,26 +14,8 @@ main(async () => {
   let stop = await start("dashboard", port, [String(port)]);
   const between = await link(port);
   const chromium = await browser();
-  const errors = [];
-
-  /** A page in a profile of its own. */
-  async function open({ at = port, prepare, ...options } = {}) {
-    const context = await chromium.newContext({ viewport: DESKTOP, locale: "en-GB", ...options });
-    await context.addInitScript(() => {
-      addEventListener("securitypolicyviolation", (event) => console.error(`CSP ${event.violatedDirective}`));
-    });
-    const page = await context.newPage();
-    page.on("pageerror", (error) => errors.push(String(error)));
-    page.on("console", (message) => {
-      // The browser reports each failed attempt to connect.
-      if (message.type() === "error" && !/^WebSocket connection to .* failed/.test(message.text())) {
-        errors.push(message.text());
-      }
-    });
-    await prepare?.(page);
-    await page.goto(`http://127.0.0.1:${at}/`);
-    return page;
-  }
+  const { open: openPage, errors } = pages(chromium);
+  const open = ({ at = port, ...options } = {}) => openPage(`http://127.0.0.1:${at}/`, { viewport: DESKTOP, ...options });
   const state = (page) => page.getAttribute("body", "data-state");
   const live = (page) => eventually(() => state(page), "live");
   const card = (page, title) => page.locator(".card", { has: page.getByRole("heading", { name: title, exact: true }) });
@@ -51,16 +32,8 @@ main(async () => {
   const lines = (page, title, kind = "line") => card(page, title).locator(`.${kind}`).last().getAttribute("d");
 
   await check("each file has the headers that protect the page", async () => {
-    for (const [file, type] of Object.entries({ "": "text/html", "style.css": "text/css", "dashboard.js": "text/javascript", "chart.js": "text/javascript", "icon.svg": "image/svg+xml" })) {
-      const { headers } = await fetch(`http://127.0.0.1:${port}/${file}`);
-      assert(headers.get("Content-Type").startsWith(type), file);
-      assert.match(headers.get("Content-Security-Policy"), /^default-src 'none'; script-src 'self'; style-src 'self'; /);
-      assert.doesNotMatch(headers.get("Content-Security-Policy"), /unsafe|\*|http|data:/);
-      assert.equal(headers.get("X-Content-Type-Options"), "nosniff");
-      assert.equal(headers.get("Referrer-Policy"), "no-referrer");
-    }
-    const html = await (await fetch(`http://127.0.0.1:${port}/`)).text();
-    assert.doesNotMatch(html, /<style|style=|<script>|\son\w+=|https?:/i);
+    const script = "text/javascript";
+    await expectStrictHeaders(port, { "": "text/html", "style.css": "text/css", "dashboard.js": script, "chart.js": script, "icon.svg": "image/svg+xml" });
   });
 
   const desk = await open({ at: between.port });
@@ -213,16 +186,7 @@ main(async () => {
   });
 
   await sleep(Math.max(0, loadBegins + 66_000 - Date.now()));
-  const axe = fs.readFileSync(path.join(path.dirname(process.argv[1]), "node_modules", "axe-core", "axe.min.js"), "utf8");
   const shot = (name) => looks.get(name).screenshot({ path: path.join(SCREENSHOTS, `dashboard-${name}.png`) });
-  const inspect = async (page, what) => {
-    await page.evaluate(axe);
-    const { violations } = await page.evaluate(() => window.axe.run());
-    const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.target} ${node.failureSummary}`).join("; ")}`);
-    assert.deepEqual(found, [], what);
-    const { scrollWidth, clientWidth } = await page.evaluate(() => document.documentElement);
-    assert.equal(scrollWidth, clientWidth, `${what}: nothing to scroll sideways`);
-  };
   for (const name of looks.keys()) {
     await shot(name);
   }
@@ -306,13 +270,8 @@ main(async () => {
   });
 
   await check("one picture shows both", async () => {
-    const page = await (await chromium.newContext({ viewport: { width: 1400, height: 850 } })).newPage();
-    const image = (name) => `data:image/png;base64,${fs.readFileSync(path.join(SCREENSHOTS, `${name}.png`), "base64")}`;
-    await page.setContent(`<body style="margin:0;background:#dcdad4">
-      <style>img { position: absolute; border-radius: 12px; box-shadow: 0 12px 40px #0003 }</style>
-      <img src="${image("dashboard-desktop-light")}" style="left:40px;top:40px;width:1120px">
-      <img src="${image("dashboard-phone-dark")}" style="left:1050px;top:138px;width:310px;border-radius:24px">`);
-    await page.screenshot({ path: path.join(SCREENSHOTS, "dashboard.png") });
+    const [desktop, phone] = ["left:40px;top:50px;width:1120px", "left:1050px;top:88px;width:310px;border-radius:24px"];
+    await composePicture(chromium, "dashboard", 800, ["dashboard-desktop-light", desktop], ["dashboard-phone-dark", phone]);
   });
 
   await check("no error in any console, and no violation of the Content-Security-Policy", async () => {
