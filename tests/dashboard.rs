@@ -233,6 +233,7 @@ async fn each_file_of_the_page_is_served_with_a_strict_policy() {
         ("/", "text/html; charset=utf-8"),
         ("/style.css", "text/css; charset=utf-8"),
         ("/dashboard.js", "text/javascript; charset=utf-8"),
+        ("/measures.js", "text/javascript; charset=utf-8"),
         ("/chart.js", "text/javascript; charset=utf-8"),
         ("/icon.svg", "image/svg+xml"),
     ] {

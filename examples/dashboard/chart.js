@@ -62,7 +62,7 @@ function stepOf(most, smallest) {
 export class Chart {
   /**
    * `spec` has a `title`, a `unit`, a `format`, the `series` (each with a `label`, a `color` and `total`), and perhaps
-   * `stacked`, `wide`, `empty`. `point` is called with a fraction of the width (or null), `step` with a number of seconds.
+   * `stacked`, `wide`, `empty`. `point` is called with a fraction of the width (or null), `step` with a number of samples.
    */
   constructor(spec, { point, step }) {
     this.spec = spec;
@@ -101,21 +101,21 @@ export class Chart {
     this.plot.onpointerdown = (event) => point(fraction(event));
     this.plot.onpointerleave = (event) => event.pointerType === "mouse" && point(null);
     this.plot.onkeydown = (event) => {
-      const seconds = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10, Home: -Infinity, End: Infinity }[event.key];
-      if (seconds && !event.altKey && !event.ctrlKey && !event.metaKey) {
+      const steps = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10, Home: -Infinity, End: Infinity }[event.key];
+      if (steps && !event.altKey && !event.ctrlKey && !event.metaKey) {
         event.preventDefault();
-        step(seconds);
+        step(steps);
       }
     };
   }
 
   /**
    * Draws the samples. Each sample has its time `at`, the time `from` of the sample before it (null after a gap), and
-   * `values`. `view` also has `now` and `span` in milliseconds, `interval`, `isLive`, `shown` (the sample of the legend),
-   * `hasCursor`, and `slides`: whether the chart is to move on.
+   * `values`. `view` also has the `latest` sample, the sample of the `legend`, `now`, `span` and `interval` in
+   * milliseconds, `isLive`, `hasCursor`, and `slides`: whether the chart is to move on.
    */
   draw(view) {
-    const { samples, now, span, interval, shown } = view;
+    const { samples, now, span, interval, legend } = view;
     const [width, height] = [this.plot.clientWidth - LEFT - RIGHT, this.plot.clientHeight - TOP - BOTTOM];
     this.showLegend(view);
     if (width <= 0 || height <= 0) {
@@ -146,12 +146,12 @@ export class Chart {
     }
     const rectangle = ([from, to]) => `M${Math.max(-20, x(from)).toFixed(1)} ${TOP}H${x(to).toFixed(1)}V${TOP + height}H${Math.max(-20, x(from)).toFixed(1)}Z`;
     this.gaps.setAttribute("d", gaps.filter(([from, to]) => to > from + interval / 2).map(rectangle).join(""));
-    const isPointed = view.hasCursor && shown;
-    this.cursor.setAttribute("d", isPointed ? `M${x(shown.at).toFixed(1)} ${TOP}V${TOP + height}` : "");
+    const isPointed = view.hasCursor && legend;
+    this.cursor.setAttribute("d", isPointed ? `M${x(legend.at).toFixed(1)} ${TOP}V${TOP + height}` : "");
     for (const { id, dot } of this.series) {
-      const value = isPointed && !this.spec.stacked ? shown.values[id] : null;
+      const value = isPointed && !this.spec.stacked ? legend.values[id] : null;
       dot.setAttribute("visibility", value === null ? "hidden" : "visible");
-      dot.setAttribute("transform", `translate(${isPointed ? x(shown.at).toFixed(1) : 0} ${y(value ?? 0).toFixed(1)})`);
+      dot.setAttribute("transform", `translate(${isPointed ? x(legend.at).toFixed(1) : 0} ${y(value ?? 0).toFixed(1)})`);
     }
     const isEmpty = !visible.some((sample) => this.series.some(({ id }) => sample.values[id] !== null));
     this.note.textContent = isEmpty ? (view.isLive ? "Waiting for values" : "") : most === 0 ? (this.spec.empty ?? "") : "";
@@ -232,23 +232,23 @@ export class Chart {
     }
   }
 
-  showLegend({ shown, now, span, latest, hasCursor, isLive }) {
+  showLegend({ legend, now, span, latest, hasCursor, isLive }) {
     const words = [];
     for (const { id, label, item, value, total } of this.series) {
-      value.textContent = this.spec.format(shown ? shown.values[id] : null);
+      value.textContent = this.spec.format(legend ? legend.values[id] : null);
       // A cause that has not occurred takes no space.
       item.hidden = this.spec.stacked && !(latest && total(latest.stats) > 0);
       if (!item.hidden) {
         words.push(`${label} ${value.textContent}`);
       }
     }
-    const when = hasCursor && shown ? ago(now - shown.at) : hasCursor || !isLive ? "no values" : "now";
+    const when = hasCursor && legend ? ago(now - legend.at) : hasCursor || !isLive ? "no values" : "now";
     this.when.textContent = when === "now" && !hasCursor ? "" : when;
     this.plot.ariaValueMin = -span / 1000;
     this.plot.ariaValueMax = 0;
     // A screen reader reads each change of the element that has the focus.
     if (document.activeElement !== this.plot || hasCursor) {
-      this.plot.ariaValueNow = shown ? Math.max(-span / 1000, Math.round((shown.at - now) / 1000)) : 0;
+      this.plot.ariaValueNow = legend ? Math.max(-span / 1000, Math.round((legend.at - now) / 1000)) : 0;
       this.plot.ariaValueText = [when, ...words].join(", ");
     }
   }

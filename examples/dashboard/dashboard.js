@@ -1,6 +1,7 @@
-// The page of the live view. feed.rs describes the protocol, chart.js draws.
+// The page of the live view. feed.rs describes the protocol, measures.js says what is shown, chart.js draws.
 
-import { Chart, bytes, count, element } from "./chart.js";
+import { Chart, count, element } from "./chart.js";
+import { CHARTS, SERIES, TABLES } from "./measures.js";
 
 const HISTORY = 300_000; // milliseconds that are kept
 const KEPT = 330; // samples that are kept at most
@@ -8,103 +9,6 @@ const FIRST_WAIT = 500, LONGEST_WAIT = 30_000; // milliseconds before the next a
 const GOOD = 5_000; // milliseconds after which a connection counts as good: the waits begin anew
 
 const $ = (id) => document.getElementById(id);
-const sum = (causes) => Object.values(causes).reduce((total, number) => total + number, 0);
-
-// ---------------------------------------------------------------- What is shown
-
-let ids = 0;
-
-/** A value that is now, and a counter that only grows, whose rate is shown. `total` reads it from the `stats`. */
-const gauge = (label, color, total) => ({ id: ids++, label, color, total, isGauge: true });
-const rate = (label, color, total) => ({ id: ids++, label, color, total, isGauge: false });
-
-const closed = (cause) => (stats) => stats.websocket.closed[cause] ?? 0;
-const NAMED = ["peer", "server", "lost", "protocol", "slow_reader"];
-const unnamed = (stats) => sum(stats.websocket.closed) - NAMED.reduce((total, cause) => total + closed(cause)(stats), 0);
-
-const CHARTS = [
-  {
-    title: "Connections", unit: "open WebSockets", format: count, smallest: 1, wide: true,
-    series: [gauge("open", "blue", ({ websocket }) => websocket.open)],
-  },
-  {
-    title: "Messages", unit: "per second", format: count, wide: true,
-    series: [rate("out", "blue", ({ websocket }) => websocket.messages_out), rate("in", "orange", ({ websocket }) => websocket.messages_in)],
-  },
-  {
-    title: "Opened and closed", unit: "per second", format: count,
-    series: [rate("opened", "blue", ({ websocket }) => websocket.accepted), rate("closed", "orange", ({ websocket }) => sum(websocket.closed))],
-  },
-  {
-    title: "Closes by cause", unit: "per second", format: count, stacked: true, empty: "No closes",
-    series: [
-      rate("peer", "blue", closed("peer")), rate("server", "green", closed("server")), rate("lost", "grey", closed("lost")),
-      rate("protocol", "orange", closed("protocol")), rate("slow reader", "purple", closed("slow_reader")), rate("other", "strong", unnamed),
-    ],
-  },
-  {
-    title: "Unsent bytes", unit: "for slow clients", format: bytes, smallest: 250, least: 1000, empty: "Nothing is unsent",
-    series: [gauge("unsent", "purple", ({ websocket }) => websocket.unsent)],
-  },
-  {
-    title: "Bytes", unit: "per second", format: bytes, smallest: 250, least: 1000,
-    series: [rate("out", "blue", ({ websocket }) => websocket.bytes_out), rate("in", "orange", ({ websocket }) => websocket.bytes_in)],
-  },
-  {
-    title: "Groups", unit: "and their members", format: count, smallest: 1, empty: "No groups",
-    series: [gauge("members", "blue", ({ groups }) => groups.members), gauge("groups", "orange", ({ groups }) => groups.open)],
-  },
-  {
-    title: "HTTP requests", unit: "per second", format: count, empty: "No requests",
-    series: [rate("requests", "green", ({ http }) => http.requests)],
-  },
-  {
-    title: "Refusals", unit: "per second", format: count, stacked: true, empty: "No refusals",
-    series: [
-      rate("handshakes", "purple", ({ websocket }) => sum(websocket.refused)), rate("requests", "orange", ({ http }) => sum(http.errors)),
-      rate("connections", "grey", ({ http }) => sum(http.refused)), rate("not upgraded", "strong", ({ websocket }) => sum(websocket.not_upgraded)),
-    ],
-  },
-];
-
-/** A row for each cause that has occurred. */
-const causes = (label, all) => (stats) =>
-  Object.keys(all(stats)).sort().map((cause) => ["counter", `${label}: ${cause.replaceAll("_", " ")}`, (stats) => all(stats)[cause] ?? 0]);
-
-const TABLES = {
-  WebSockets: [
-    ["gauge", "Open", ({ websocket }) => websocket.open],
-    ["counter", "Opened", ({ websocket }) => websocket.accepted],
-    causes("Closed", ({ websocket }) => websocket.closed),
-    causes("Refused", ({ websocket }) => websocket.refused),
-    causes("Not upgraded", ({ websocket }) => websocket.not_upgraded),
-  ],
-  Messages: [
-    ["counter", "Messages in", ({ websocket }) => websocket.messages_in],
-    ["counter", "Messages out", ({ websocket }) => websocket.messages_out],
-    ["counter", "Bytes in", ({ websocket }) => websocket.bytes_in, bytes],
-    ["counter", "Bytes out", ({ websocket }) => websocket.bytes_out, bytes],
-    ["gauge", "Unsent bytes", ({ websocket }) => websocket.unsent, bytes],
-    ["counter", "Dropped messages", ({ websocket }) => websocket.dropped],
-    ["counter", "Slow listeners", ({ websocket }) => websocket.slow_listeners],
-    ["counter", "Stuck listeners", ({ websocket }) => websocket.stuck_listeners],
-  ],
-  Groups: [
-    ["gauge", "Open", ({ groups }) => groups.open],
-    ["counter", "Created", ({ groups }) => groups.created],
-    ["gauge", "Members", ({ groups }) => groups.members],
-    ["counter", "Joined", ({ groups }) => groups.joined],
-    ["counter", "Left", ({ groups }) => groups.left],
-  ],
-  HTTP: [
-    ["gauge", "Connections open", ({ http }) => http.open],
-    ["gauge", "Without a request yet", ({ http }) => http.pending],
-    ["counter", "Connections accepted", ({ http }) => http.accepted],
-    causes("Connections refused", ({ http }) => http.refused),
-    ["counter", "Requests", ({ http }) => http.requests],
-    causes("Errors", ({ http }) => http.errors),
-  ],
-};
 
 // ---------------------------------------------------------------- Samples
 
@@ -120,7 +24,7 @@ function add(stats, isFirst) {
   if (before && seconds <= 0) {
     return;
   }
-  const values = CHARTS.flatMap(({ series }) => series).map(({ isGauge, total }) => {
+  const values = SERIES.map(({ isGauge, total }) => {
     const now = total(stats);
     return isGauge ? now : before ? (now - total(before.stats)) / seconds : null;
   });
@@ -132,6 +36,33 @@ function add(stats, isFirst) {
   while (samples.length > KEPT || samples[0].at < oldest) {
     samples.shift();
   }
+}
+
+/**
+ * The samples that a chart shows: at most about 60, so that a long time is as clear as a short one. Samples of the same
+ * few seconds become one sample, with the mean of their rates and the maximum of their gauges. A gap divides them.
+ */
+function shownSamples() {
+  if (span <= 60 * interval) {
+    return samples;
+  }
+  const groups = [];
+  let [last, lastPeriod] = [null, null];
+  for (const sample of samples) {
+    const period = Math.floor(sample.stats.time / (span / 60));
+    if (period !== lastPeriod || sample.from === null || last?.from === null) {
+      groups.push([]);
+    }
+    groups.at(-1).push(sample);
+    [last, lastPeriod] = [sample, period];
+  }
+  return groups.map((group) => {
+    const values = SERIES.map(({ id, isGauge }) => {
+      const numbers = group.map((sample) => sample.values[id]);
+      return isGauge ? Math.max(...numbers) : numbers[0] === null ? null : numbers.reduce((sum, number) => sum + number) / numbers.length;
+    });
+    return { at: group.at(-1).at, from: group[0].from, values };
+  });
 }
 
 // ---------------------------------------------------------------- Drawing
@@ -147,15 +78,17 @@ const currentTime = () => {
   return isLive ? last : Math.max(last, Date.now());
 };
 
-/** The sample whose values the legends show. */
-function shownSample(now) {
-  if (!cursor) {
-    return isLive ? samples.at(-1) : undefined;
-  }
+/** The index of the sample that is nearest to a moment. */
+function nearestIndex(shown, at) {
+  const distances = shown.map((sample) => Math.abs(sample.at - at));
+  return distances.indexOf(Math.min(...distances));
+}
+
+/** The sample under the cursor, if there is one near it. */
+function sampleAtCursor(shown, now) {
   const at = cursor.at ?? now - span * (1 - cursor.fraction);
-  const distance = (sample) => Math.abs(sample.at - at);
-  const nearest = samples.reduce((best, sample) => (best && distance(best) <= distance(sample) ? best : sample), undefined);
-  return nearest && distance(nearest) <= 1.5 * interval ? nearest : undefined;
+  const nearest = shown[nearestIndex(shown, at)];
+  return nearest && Math.abs(nearest.at - at) <= 1.5 * Math.max(interval, span / 60) ? nearest : undefined;
 }
 
 /** Draws everything. A hidden page draws nothing: it keeps the samples, and draws when it is visible again. */
@@ -167,10 +100,9 @@ function draw({ slides = false } = {}) {
   if (cursor?.at < now - span) {
     cursor = null;
   }
-  const view = {
-    samples, now, span, interval, isLive, shown: shownSample(now), latest: samples.at(-1), hasCursor: cursor !== null,
-    slides: slides && !isStill.matches,
-  };
+  const [shown, latest] = [shownSamples(), samples.at(-1)];
+  const legend = cursor ? sampleAtCursor(shown, now) : isLive ? latest : undefined;
+  const view = { samples: shown, latest, legend, now, span, interval, isLive, hasCursor: cursor !== null, slides: slides && !isStill.matches };
   charts.forEach((chart) => chart.draw(view));
   showTables();
   showServer();
@@ -189,13 +121,13 @@ function point(fraction) {
   draw();
 }
 
-function step(seconds) {
+/** Moves the cursor by a number of samples. */
+function step(number) {
   const now = currentTime();
-  const inView = samples.filter((sample) => sample.at >= now - span);
-  const from = shownSample(now)?.at ?? now;
-  const wanted = Math.min(Math.max(from + seconds * 1000, now - span), now);
-  const nearest = inView.toSorted((one, other) => Math.abs(one.at - wanted) - Math.abs(other.at - wanted))[0];
-  cursor = nearest ? { at: nearest.at } : null;
+  const inView = shownSamples().filter((sample) => sample.at >= now - span);
+  const index = nearestIndex(inView, cursor ? (cursor.at ?? now - span * (1 - cursor.fraction)) : now);
+  const chosen = inView[Math.min(Math.max(index + number, 0), inView.length - 1)];
+  cursor = chosen ? { at: chosen.at } : null;
   draw();
 }
 

@@ -4,7 +4,7 @@
 //! start it again: the page shows the gap and reconnects. Ctrl-C or SIGTERM ends the server gracefully.
 //!
 //! `feed.rs` is the part to copy: it sends the counters of a server to all pages. `work.rs` has the server that is
-//! watched. The page is in `index.html`, `style.css`, `dashboard.js` and `chart.js`.
+//! watched. The page is in `index.html`, `style.css`, and three scripts: `dashboard.js`, `measures.js`, `chart.js`.
 
 mod feed;
 mod work;

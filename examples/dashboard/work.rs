@@ -48,6 +48,7 @@ fn page(request: ServerRequest) -> Response {
         "/" => Response::html(include_str!("index.html")),
         "/style.css" => file("text/css; charset=utf-8", include_str!("style.css")),
         "/dashboard.js" => file("text/javascript; charset=utf-8", include_str!("dashboard.js")),
+        "/measures.js" => file("text/javascript; charset=utf-8", include_str!("measures.js")),
         "/chart.js" => file("text/javascript; charset=utf-8", include_str!("chart.js")),
         "/icon.svg" => file("image/svg+xml", include_str!("icon.svg")),
         _ => Response::plaintext("There is nothing here").with_status(404),
