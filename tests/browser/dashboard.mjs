@@ -172,6 +172,20 @@ main(async () => {
     const points = async () => (await lines(fed, "Connections")).split(/[ML]/).length - 1;
     assert(await points() >= 60 && await points() <= 64, `${await points()} points for five minutes`);
     assert.deepEqual(await legend(fed, "Closes by cause"), { peer: 1000, other: 1000 });
+    // What has left the charts is not kept.
+    const devtools = await fed.context().newCDPSession(fed);
+    const used = async () => {
+      await devtools.send("HeapProfiler.collectGarbage");
+      return (await devtools.send("Runtime.getHeapUsage")).usedSize;
+    };
+    const before = await used();
+    for (let second = 2_001; second <= 8_000; second += 1) {
+      send({ type: "stats", stats: stats(second * 1000) });
+    }
+    send({ type: "stats", stats: { ...stats(8_001_000), groups: { open: 9, members: 9, created: 1, joined: 0, left: 0 } } });
+    await eventually(() => legend(fed, "Groups"), { members: 9, groups: 9 });
+    const grown = (await used()) - before;
+    assert(grown < 1_000_000, `${grown} bytes more after 6,000 messages`);
     // The rates are about the time that has passed, however long.
     send({ type: "stats", stats: stats(20_000_000) });
     await eventually(points, 1);
