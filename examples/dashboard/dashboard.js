@@ -179,7 +179,7 @@ function showServer() {
   const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
   const up = hours > 0 ? `${hours} h ${minutes} min` : minutes > 0 ? `${minutes} min` : `${seconds} s`;
   $("server").textContent = isLive && stats ? `${location.host}, up ${up}` : location.host;
-  $("hint").hidden = !stats || stats.websocket.accepted > 0;
+  $("hint").hidden = !isLive || samples.some((sample) => sample.stats.websocket.accepted > 0);
   document.title = isLive && stats ? `${count(stats.websocket.open)} open · Live view` : "Offline · Live view";
 }
 
