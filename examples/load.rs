@@ -80,11 +80,18 @@ struct Load {
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let settings = Settings::read(std::env::args().skip(1))?;
+    let settings = Settings::read(std::env::args().skip(1)).unwrap_or_else(|error| {
+        eprintln!("{error}");
+        std::process::exit(2);
+    });
     let address = lookup_host(&settings.server).await?.next().ok_or("the server has no address")?;
     let (connector, start) = (Connector::new(), Instant::now());
     let stranger = Connector::new().origin("http://elsewhere.example")?;
     let load = Arc::new(Load { settings, address, connector, stranger, start });
+    if let Err(error) = load.dial(false).await {
+        eprintln!("no server at {address}: {error}; start it with `cargo run --example dashboard`");
+        std::process::exit(1);
+    }
 
     let end = Arc::new(Notify::new());
     for signal in [Signal::INT, Signal::TERM] {
@@ -100,7 +107,8 @@ async fn main() -> Result<(), BoxError> {
         () = running => {}
         () = end.notified() => {}
     }
-    // Closes all connections with 1001, and waits for the closing handshakes.
+    // Closes all connections with 1001, and waits for the closing handshakes. Slow clients have to read for this.
+    load.connector.connections().iter().for_each(WebSocketConnection::resume);
     load.connector.close().await;
     println!("{}", load.summary());
     Ok(())
