@@ -116,6 +116,31 @@ async fn every_way_to_write_a_message_is_counted_once_and_control_frames_are_not
 }
 
 #[tokio::test(start_paused = true)]
+async fn unsent_bytes_are_those_of_the_open_connections() {
+    let websocket = WebSocketMiddleware::new();
+    websocket.on("connection", |connection: WebSocketConnection| {
+        // A connection that has ended is there until its listeners have returned.
+        connection.on("close", async || tokio::time::sleep(Duration::from_secs(1)).await);
+    });
+    let http = HttpServer::new((websocket.clone(), router));
+    let (mut one, _) = Peer::serve_with_capacity(&http, 100);
+    one.shake_hands().await;
+    let (mut two, _) = Peer::serve_with_capacity(&http, 100);
+    two.shake_hands().await;
+    assert_eq!(websocket.stats().unsent, 0);
+    // Each frame has a header of 4 bytes (RFC 6455 section 5.2), and 100 bytes are in flight.
+    websocket.write_all("x".repeat(1000));
+    settle().await;
+    assert_eq!(websocket.stats().unsent, 2 * 904);
+    one.frame().await;
+    settle().await;
+    assert_eq!(websocket.stats().unsent, 904);
+    drop(two);
+    settle().await;
+    assert_eq!((websocket.stats().open, websocket.stats().unsent), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn connections_are_counted_by_the_cause_of_their_end() {
     while_time_passes(async {
         let (websocket, http) = server(WebSocketOptions::new());

@@ -5,13 +5,16 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 /// The counters of a [`WebSocketMiddleware`](crate::WebSocketMiddleware), which
 /// [`WebSocketMiddleware::stats`](crate::WebSocketMiddleware::stats) returns.
 ///
-/// All values except `open` count from the middleware's creation and never fall. The maps contain
-/// only causes that have occurred.
+/// `open` and `unsent` are current values. All other values count from the middleware's creation
+/// and never fall. The maps contain only causes that have occurred.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WebSocketStats {
     /// Connections that are open now.
     pub open: usize,
+    /// Unsent bytes of the open connections: accepted by `write`, but not yet in the kernel. This
+    /// is the sum of their [`buffered_amount`](crate::WebSocketConnection::buffered_amount).
+    pub unsent: usize,
     /// Connections whose 101 response was sent.
     pub accepted: u64,
     /// Refused handshakes, by [cause](crate::errors::HandshakeError::cause).

@@ -1,10 +1,9 @@
 // The example `chat`: two pages talk, lose their server, and come back.
 
 import assert from "node:assert/strict";
-import fs from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { SCREENSHOTS, browser, check, eventually, freePort, link, main, start } from "./support.mjs";
+import { SCREENSHOTS, browser, check, composePicture, eventually, expectStrictHeaders, freePort, inspect, link, main, pages, start } from "./support.mjs";
 
 const DESKTOP = { width: 1200, height: 840 };
 const PHONE = { width: 360, height: 720 };
@@ -14,25 +13,8 @@ main(async () => {
   let stop = await start("chat", port, [String(port)]);
   const between = await link(port);
   const chromium = await browser();
-  const errors = [];
-
-  /** A page in a profile of its own. */
-  async function open(query, { at = port, ...options } = {}) {
-    const context = await chromium.newContext({ viewport: DESKTOP, locale: "en-GB", ...options });
-    await context.addInitScript(() => {
-      addEventListener("securitypolicyviolation", (event) => console.error(`CSP ${event.violatedDirective}`));
-    });
-    const page = await context.newPage();
-    page.on("pageerror", (error) => errors.push(String(error)));
-    page.on("console", (message) => {
-      // The browser reports each failed attempt to connect.
-      if (message.type() === "error" && !/^WebSocket connection to .* failed/.test(message.text())) {
-        errors.push(message.text());
-      }
-    });
-    await page.goto(`http://127.0.0.1:${at}/${query}`);
-    return page;
-  }
+  const { open: openPage, errors } = pages(chromium);
+  const open = (query, { at = port, ...options } = {}) => openPage(`http://127.0.0.1:${at}/${query}`, { viewport: DESKTOP, ...options });
   const connected = (page) => eventually(() => page.textContent("#status"), "Connected");
   const texts = (page) => page.locator("#log .text").allTextContents();
   const say = async (page, text) => {
@@ -48,16 +30,7 @@ main(async () => {
   const people = (page) => page.locator("#people bdi").allTextContents();
 
   await check("each file has the headers that protect the page", async () => {
-    for (const [file, type] of Object.entries({ "": "text/html", "style.css": "text/css", "chat.js": "text/javascript", "icon.svg": "image/svg+xml" })) {
-      const { headers } = await fetch(`http://127.0.0.1:${port}/${file}`);
-      assert(headers.get("Content-Type").startsWith(type), file);
-      assert.match(headers.get("Content-Security-Policy"), /^default-src 'none'; script-src 'self'; style-src 'self'; /);
-      assert.doesNotMatch(headers.get("Content-Security-Policy"), /unsafe|\*|http|data:/);
-      assert.equal(headers.get("X-Content-Type-Options"), "nosniff");
-      assert.equal(headers.get("Referrer-Policy"), "no-referrer");
-    }
-    const html = await (await fetch(`http://127.0.0.1:${port}/`)).text();
-    assert.doesNotMatch(html, /<style|style=|<script>|\son\w+=|https?:/i);
+    await expectStrictHeaders(port, { "": "text/html", "style.css": "text/css", "chat.js": "text/javascript", "icon.svg": "image/svg+xml" });
   });
 
   const ann = await open("", { at: between.port });
@@ -287,7 +260,6 @@ main(async () => {
 
   const answers = ["Then it is ready to be shown.", "It fits on the phone.", "And it is dark at night.", "Good night."];
   const appearances = { light: { colorScheme: "light" }, dark: { colorScheme: "dark" } };
-  const axe = fs.readFileSync(path.join(path.dirname(process.argv[1]), "node_modules", "axe-core", "axe.min.js"), "utf8");
   for (const [appearance, options] of Object.entries(appearances)) {
     for (const [device, viewport] of Object.entries({ desktop: DESKTOP, phone: PHONE })) {
       const size = device === "phone" ? { deviceScaleFactor: 2, hasTouch: true, isMobile: true } : {};
@@ -295,15 +267,7 @@ main(async () => {
       const page = await open("", { viewport, ...options, ...size, bypassCSP: true });
       await check(`accessible and in order: ${device}, ${appearance}`, async () => {
         const shot = (name) => page.screenshot({ path: path.join(SCREENSHOTS, `${name}-${device}-${appearance}.png`) });
-        const inspect = async (what) => {
-          await page.evaluate(axe);
-          const { violations } = await page.evaluate(() => window.axe.run());
-          const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.target} ${node.failureSummary}`).join("; ")}`);
-          assert.deepEqual(found, [], what);
-          const { scrollWidth, clientWidth } = await page.evaluate(() => document.documentElement);
-          assert.equal(scrollWidth, clientWidth, `${what}: nothing to scroll sideways`);
-        };
-        await inspect("the dialog");
+        await inspect(page, "the dialog");
         await shot("dialog");
         await page.fill("#name", "Kim");
         await page.fill("#room", "rooftop");
@@ -315,12 +279,12 @@ main(async () => {
         await eventually(() => page.textContent("#typing"), "\u2068Tom\u2069 is typing…");
         await sleep(300);
         await shot("chat");
-        await inspect("the messages");
+        await inspect(page, "the messages");
         if (device === "phone") {
           await page.locator("#menu").tap();
           assert(await page.locator("#people").isVisible());
           await shot("menu");
-          await inspect("the menu");
+          await inspect(page, "the menu");
           await page.keyboard.press("Escape");
           assert(!(await page.locator("#people").isVisible()));
           await page.locator("#menu").tap();
@@ -328,7 +292,7 @@ main(async () => {
           await connected(page);
           await say(page, "w".repeat(200));
           await sleep(300);
-          await inspect("a long word");
+          await inspect(page, "a long word");
           // With the keyboard on the screen.
           await page.setViewportSize({ width: 360, height: 300 });
           await page.locator("#text").tap();
@@ -388,13 +352,8 @@ main(async () => {
   });
 
   await check("one picture shows both", async () => {
-    const page = await (await chromium.newContext({ viewport: { width: 1400, height: 850 } })).newPage();
-    const image = (name) => `data:image/png;base64,${fs.readFileSync(path.join(SCREENSHOTS, `${name}.png`), "base64")}`;
-    await page.setContent(`<body style="margin:0;background:#dcdad4">
-      <style>img { position: absolute; border-radius: 12px; box-shadow: 0 12px 40px #0003 }</style>
-      <img src="${image("chat-desktop-light")}" style="left:40px;top:40px;width:1080px">
-      <img src="${image("chat-phone-dark")}" style="left:1050px;top:150px;width:310px;border-radius:24px">`);
-    await page.screenshot({ path: path.join(SCREENSHOTS, "chat.png") });
+    const [desktop, phone] = ["left:40px;top:40px;width:1080px", "left:1050px;top:150px;width:310px;border-radius:24px"];
+    await composePicture(chromium, "chat", 850, ["chat-desktop-light", desktop], ["chat-phone-dark", phone]);
   });
 
   await check("no error in any console, and no violation of the Content-Security-Policy", async () => {

@@ -51,7 +51,10 @@ impl Connections {
     pub(crate) fn stats(&self) -> WebSocketStats {
         let counted = self.stats.lock();
         let mut stats = counted.clone();
-        self.those(|_| true).iter().for_each(|connection| stats.add(&connection.traffic()));
+        for connection in self.those(|_| true) {
+            stats.add(&connection.traffic());
+            stats.unsent = stats.unsent.saturating_add(connection.buffered_amount());
+        }
         drop(counted);
         stats.open = self.len();
         stats
