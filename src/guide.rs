@@ -10,6 +10,14 @@
 #[doc = include_str!("../docs/porting.md")]
 pub mod porting {}
 
+#[cfg_attr(feature = "hyper", doc = "[axum]: crate::guide::axum")]
+#[cfg_attr(feature = "client", doc = "[client]: crate::guide::client")]
+#[doc = "[operations-shutdown]: crate::guide::operations#shutdown"]
+#[doc = "[porting-threads]: crate::guide::porting#one-thread-or-several"]
+#[doc = ""]
+#[doc = include_str!("../docs/migration.md")]
+pub mod migration {}
+
 #[doc = include_str!("../docs/events.md")]
 pub mod events {}
 
