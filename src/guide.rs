@@ -5,6 +5,7 @@
 #[doc = "[events-asynchronous-listeners]: crate::guide::events#asynchronous-listeners"]
 #[doc = "[operations-what-surprises]: crate::guide::operations#what-surprises"]
 #[cfg_attr(feature = "client", doc = "[client]: crate::guide::client")]
+#[cfg_attr(feature = "testing", doc = "[testing]: crate::guide::testing")]
 #[cfg_attr(feature = "__tls", doc = "[tls]: crate::guide::tls")]
 #[doc = ""]
 #[doc = include_str!("../docs/porting.md")]
