@@ -12,6 +12,7 @@
 #![doc = "[groups]: crate::guide::groups"]
 #![doc = "[http]: crate::guide::http"]
 #![doc = "[limits]: crate::guide::limits"]
+#![doc = "[migration]: crate::guide::migration"]
 #![doc = "[operations]: crate::guide::operations"]
 #![doc = "[performance]: crate::guide::performance"]
 #![doc = "[porting]: crate::guide::porting"]
@@ -25,10 +26,19 @@
 #[doc = "[events-asynchronous-listeners]: crate::guide::events#asynchronous-listeners"]
 #[doc = "[operations-what-surprises]: crate::guide::operations#what-surprises"]
 #[cfg_attr(feature = "client", doc = "[client]: crate::guide::client")]
+#[cfg_attr(feature = "testing", doc = "[testing]: crate::guide::testing")]
 #[cfg_attr(feature = "__tls", doc = "[tls]: crate::guide::tls")]
 #[doc = ""]
 #[doc = include_str!("../docs/porting.md")]
 pub mod porting {}
+
+#[cfg_attr(feature = "hyper", doc = "[axum]: crate::guide::axum")]
+#[cfg_attr(feature = "client", doc = "[client]: crate::guide::client")]
+#[doc = "[operations-shutdown]: crate::guide::operations#shutdown"]
+#[doc = "[porting-threads]: crate::guide::porting#one-thread-or-several"]
+#[doc = ""]
+#[doc = include_str!("../docs/migration.md")]
+pub mod migration {}
 
 #[doc = "[connections-accepting]: crate::guide::connections#accepting-and-refusing"]
 #[doc = "[connections-ends]: crate::guide::connections#how-a-connection-ends-and-the-arguments-of-close"]

@@ -38,7 +38,7 @@ fn work(connection: WebSocketConnection) -> Result<(), react_websocket::errors::
         Some(room) => room.write(text),
         None => drop(connection.write(text)),
     });
-    let query = connection.request().map(|request| request.query_params()).unwrap_or_default();
+    let query = connection.query_params();
     connection.set_group(query.get("room"))
 }
 

@@ -1,0 +1,12 @@
+use react_websocket::WebSocketConnection;
+
+fn register(connection: WebSocketConnection) {
+    connection.on("text", move |text: &str| {
+        if text.is_empty() {
+            return;
+        }
+        connection.write(text)
+    });
+}
+
+fn main() {}

@@ -1,0 +1,7 @@
+use react_websocket::WebSocketConnection;
+
+fn register(connection: WebSocketConnection) {
+    connection.on("text", async |text: &str| connection.write(text));
+}
+
+fn main() {}

@@ -1,0 +1,7 @@
+use react_websocket::WebSocketConnection;
+
+fn name(mut connection: WebSocketConnection) {
+    connection.user = "ann";
+}
+
+fn main() {}

@@ -1,0 +1,5 @@
+use react_websocket::Loop;
+
+fn main() {
+    Loop::run();
+}

@@ -1,0 +1,11 @@
+use react_websocket::WebSocketConnection;
+
+async fn find(key: &str) -> String {
+    key.to_owned()
+}
+
+fn register(connection: WebSocketConnection) {
+    connection.on("text", move |text: &str| find(text).then(|row| connection.write(row)));
+}
+
+fn main() {}
