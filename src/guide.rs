@@ -23,6 +23,7 @@
 #![doc = ""]
 #![doc = include_str!("../docs/README.md")]
 
+#[doc = "[events]: crate::guide::events"]
 #[doc = "[events-asynchronous-listeners]: crate::guide::events#asynchronous-listeners"]
 #[doc = "[operations-what-surprises]: crate::guide::operations#what-surprises"]
 #[cfg_attr(feature = "client", doc = "[client]: crate::guide::client")]
