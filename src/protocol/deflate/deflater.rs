@@ -1,0 +1,86 @@
+use std::fmt;
+
+use zlib_rs::{Deflate, DeflateFlush, Status};
+
+/// The end of a sync flush, which is not sent (RFC 7692 §7.2.1).
+const TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];
+
+/// Room behind the longest useful result. A sync flush that fills its room to the last byte is not
+/// complete.
+const SLACK: usize = 6;
+
+/// A larger buffer is freed after its message.
+const KEPT_MAX: usize = 256 * 1024;
+
+/// A compressor for all connections of a thread.
+///
+/// It allocates about 270 KB for windows of up to 4 KiB when the first message is compressed, and
+/// up to 380 KB more for each other size of windows in use.
+#[derive(Default)]
+pub struct Deflater {
+    /// One for each size of windows that is in use.
+    compressors: Vec<Compressor>,
+    /// All of it has been written to, so that it need not be filled for each message.
+    out: Vec<u8>,
+}
+
+struct Compressor {
+    inner: Deflate,
+    bits: u8,
+    level: u8,
+}
+
+impl Deflater {
+    /// Compresses a message that may refer to `window` and to at most 2^`bits` bytes before.
+    /// Returns `None` if it does not become smaller.
+    pub(super) fn compress(&mut self, message: &[u8], window: &[u8], bits: u8, level: u8) -> Option<&[u8]> {
+        // The library cannot do smaller windows: a peer that demands one gets uncompressed messages.
+        if !(9..=15).contains(&bits) || message.is_empty() {
+            return None;
+        }
+        let compressor = match self.compressors.iter().position(|compressor| compressor.bits == bits) {
+            Some(index) => self.compressors.get_mut(index)?,
+            None => {
+                let inner = Deflate::new(level.into(), false, bits);
+                self.compressors.push(Compressor { inner, bits, level });
+                self.compressors.last_mut()?
+            }
+        };
+        let room = message.len().saturating_add(SLACK);
+        if self.out.len() < room || self.out.len() > KEPT_MAX.max(room) {
+            self.out = vec![0; room];
+        }
+        let made = compressor.run(message, window, level, self.out.get_mut(..room)?)?;
+        self.out.get(..made)?.strip_suffix(&TAIL).filter(|packed| packed.len() < message.len())
+    }
+
+    /// Returns the memory in bytes, except for that of the compressors.
+    pub fn memory(&self) -> usize {
+        self.out.capacity()
+    }
+}
+
+impl Compressor {
+    /// Returns the number of bytes that were made. `None` if `out` has not enough room.
+    fn run(&mut self, message: &[u8], window: &[u8], level: u8, out: &mut [u8]) -> Option<usize> {
+        self.inner.reset();
+        if self.level != level {
+            self.inner.set_level(level.into()).ok()?;
+            self.level = level;
+        }
+        if !window.is_empty() {
+            self.inner.set_dictionary(window).ok()?;
+        }
+        let status = self.inner.compress(message, out, DeflateFlush::SyncFlush).ok()?;
+        let made = usize::try_from(self.inner.total_out()).ok()?;
+        let is_all = status == Status::Ok && self.inner.total_in() == message.len() as u64 && made < out.len();
+        is_all.then_some(made)
+    }
+}
+
+impl fmt::Debug for Deflater {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bits: Vec<_> = self.compressors.iter().map(|compressor| compressor.bits).collect();
+        f.debug_struct("Deflater").field("bits", &bits).field("memory", &self.memory()).finish()
+    }
+}
