@@ -9,6 +9,12 @@ pub(super) enum Accepted {
     Masked,
     /// The frames of a server.
     Unmasked,
+    /// The frames of a client. Messages may be compressed.
+    #[cfg(feature = "deflate")]
+    MaskedDeflate,
+    /// The frames of a server. Messages may be compressed.
+    #[cfg(feature = "deflate")]
+    UnmaskedDeflate,
     /// None, after the peer's Close frame or an error: all further bytes are dropped.
     Nothing,
 }
@@ -22,12 +28,25 @@ impl Accepted {
         }
     }
 
+    /// Returns the frames that an end accepts after permessage-deflate was agreed on.
+    #[cfg(feature = "deflate")]
+    pub(super) fn deflate_by(role: Role) -> Accepted {
+        match role {
+            Role::Server => Accepted::MaskedDeflate,
+            Role::Client => Accepted::UnmaskedDeflate,
+        }
+    }
+
     /// Reads the header of a frame of the peer. `None` while it is not complete.
     #[inline]
     pub(super) fn decode(self, bytes: &[u8]) -> Result<Option<FrameHeader>, ProtocolError> {
         match self {
             Accepted::Unmasked => FrameHeader::decode_unmasked(bytes),
             Accepted::Masked | Accepted::Nothing => FrameHeader::decode(bytes),
+            #[cfg(feature = "deflate")]
+            Accepted::MaskedDeflate => FrameHeader::decode_as::<true, true>(bytes),
+            #[cfg(feature = "deflate")]
+            Accepted::UnmaskedDeflate => FrameHeader::decode_as::<false, true>(bytes),
         }
     }
 }

@@ -364,7 +364,7 @@ impl Driver {
         self.note_data();
         let clock = self.permit.clock();
         if let Some(rate) = self.shared.options.message_rate {
-            let wait = self.rates.get_or_insert_default().messages.spend(clock.millis(), rate, rate);
+            let wait = self.rare.get_or_insert_default().messages.spend(clock.millis(), rate, rate);
             if wait > 0 {
                 self.deadlines.message = clock.after(Duration::from_millis(wait));
             }

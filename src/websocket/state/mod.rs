@@ -1,6 +1,7 @@
 //! The shared state of a connection: its slot, its unsent bytes, and how they are sent. Locks are
 //! taken here.
 
+pub(crate) mod address;
 pub(crate) mod buffers;
 pub(crate) mod cork;
 pub(crate) mod event;

@@ -1,0 +1,87 @@
+//! Compressed messages (RFC 7692), which are decompressed when they are complete.
+
+use std::borrow::Cow;
+
+use super::Connection;
+use crate::protocol::accepted::Accepted;
+use crate::protocol::buffer_pool::Inflated;
+use crate::protocol::deflate::{Direction, InflateError, Receiver};
+use crate::protocol::message::{Assembled, MessageAssembler};
+use crate::protocol::{BufferPool, Event, Limits, Opcode, ProtocolError, Role};
+
+/// Room for a short message. Buffers of this size are used again for other messages.
+const ROOM_MIN: usize = 1024;
+
+impl Connection {
+    /// Creates the connection of one end after permessage-deflate was agreed on. `receiver` is for
+    /// the messages of the peer.
+    pub fn with_deflate(role: Role, receiver: Receiver) -> Connection {
+        Connection {
+            accepted: Accepted::deflate_by(role),
+            receiver: (!receiver.keeps_nothing()).then(|| Box::new(receiver)),
+            ..Connection::default()
+        }
+    }
+
+    /// Returns whether messages may be compressed.
+    pub(crate) fn inflates(&self) -> bool {
+        matches!(self.accepted, Accepted::MaskedDeflate | Accepted::UnmaskedDeflate)
+    }
+
+    /// Like [`is_between_messages`](Connection::is_between_messages), when messages may be compressed.
+    pub(crate) fn is_between_deflate_messages(&self) -> bool {
+        self.is_between(Accepted::MaskedDeflate)
+    }
+
+    /// Like [`is_between_unmasked_messages`](Connection::is_between_unmasked_messages), when messages
+    /// may be compressed.
+    pub(crate) fn is_between_unmasked_deflate_messages(&self) -> bool {
+        self.is_between(Accepted::UnmaskedDeflate)
+    }
+
+    /// Returns the event of a compressed message whose payload is complete.
+    #[inline(never)]
+    pub(super) fn inflate<'a>(
+        &mut self,
+        opcode: Opcode,
+        packed: &[u8],
+        limits: &Limits,
+        pool: &mut BufferPool,
+    ) -> Result<Event<'a>, ProtocolError> {
+        let limit = limits.max_message_size;
+        let mut message = MessageAssembler::new(opcode, false);
+        let mut alone = Receiver::new(Direction { takeover: false, bits: 15 });
+        let receiver = self.receiver.as_deref_mut().unwrap_or(&mut alone);
+        let mut inflater = pool.lend_inflater();
+        let inflated = receiver.inflate(&mut inflater, packed, limit, |piece| {
+            // Grows like a vector, but never beyond the limit.
+            let left = limit.saturating_sub(message.len());
+            let room = piece.len().max(message.len()).max(ROOM_MIN).checked_next_power_of_two();
+            message.make_exact_room(room.unwrap_or(left).min(left), pool);
+            message.push(piece, pool).map_err(Failure::Protocol)
+        });
+        pool.give_inflater(inflater, Inflated { packed: packed.len(), unpacked: message.len() });
+        inflated.map_err(|failure| match failure {
+            Failure::Inflate(InflateError::Invalid) => ProtocolError::InvalidDeflate,
+            Failure::Inflate(InflateError::TooLarge) => {
+                ProtocolError::MessageTooLarge { length: (limit as u64).saturating_add(1), limit }
+            }
+            Failure::Protocol(error) => error,
+        })?;
+        Ok(match message.finish()? {
+            Assembled::Text(text) => Event::Text(Cow::Owned(text)),
+            Assembled::Binary(binary) => Event::Binary(Cow::Owned(binary)),
+        })
+    }
+}
+
+enum Failure {
+    Inflate(InflateError),
+    Protocol(ProtocolError),
+}
+
+impl From<InflateError> for Failure {
+    fn from(error: InflateError) -> Failure {
+        Failure::Inflate(error)
+    }
+}
