@@ -57,6 +57,10 @@ pub mod operations {}
 #[doc = include_str!("../docs/security.md")]
 pub mod security {}
 
+#[cfg(feature = "deflate")]
+#[doc = include_str!("../docs/compression.md")]
+pub mod compression {}
+
 #[doc = include_str!("../docs/performance.md")]
 pub mod performance {}
 

@@ -12,12 +12,12 @@ pub struct BufferPool {
     #[cfg(feature = "deflate")]
     inflater: Option<Box<Inflater>>,
     #[cfg(feature = "deflate")]
-    inflated: Inflated,
+    inflated: Option<Inflated>,
 }
 
-/// Bytes of messages before and after decompression.
+/// The size of a message before and after decompression.
 #[cfg(feature = "deflate")]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Inflated {
     pub(crate) packed: usize,
     pub(crate) unpacked: usize,
@@ -111,18 +111,22 @@ impl BufferPool {
         self.inflater.take().unwrap_or_default()
     }
 
-    /// Takes the decompressor back, and notes how many bytes it has made of how many.
+    /// Takes the decompressor back.
     #[cfg(feature = "deflate")]
-    pub(super) fn give_inflater(&mut self, inflater: Box<Inflater>, inflated: Inflated) {
+    pub(super) fn give_inflater(&mut self, inflater: Box<Inflater>) {
         self.inflater = Some(inflater);
-        self.inflated.packed = self.inflated.packed.saturating_add(inflated.packed);
-        self.inflated.unpacked = self.inflated.unpacked.saturating_add(inflated.unpacked);
     }
 
-    /// Returns the sizes of the messages that were decompressed since the last call.
+    /// Notes the sizes of the message whose event is returned next.
     #[cfg(feature = "deflate")]
-    pub(crate) fn take_inflated(&mut self) -> Inflated {
-        std::mem::take(&mut self.inflated)
+    pub(super) fn note_inflated(&mut self, packed: usize, unpacked: usize) {
+        self.inflated = Some(Inflated { packed, unpacked });
+    }
+
+    /// Returns the sizes of the message that was returned last, if it was compressed.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn take_inflated(&mut self) -> Option<Inflated> {
+        self.inflated.take()
     }
 
     fn held(&self) -> usize {

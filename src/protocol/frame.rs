@@ -3,6 +3,10 @@
 use super::mask::MaskKey;
 use super::{Opcode, ProtocolError};
 
+/// The bit RSV1 of a frame's first byte, which marks a compressed message (RFC 7692 §6).
+#[cfg(feature = "deflate")]
+pub(crate) const RSV1: u8 = 0x40;
+
 /// Maximum length of a client's frame header in bytes: two, eight for the length, and four for the
 /// masking key.
 pub const HEADER_MAX: usize = 14;

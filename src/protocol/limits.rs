@@ -29,7 +29,7 @@ impl Limits {
 
     /// Returns the limits of payloads on the wire. Compression makes some messages a little larger.
     #[inline]
-    pub(super) fn of(&self, is_packed: bool) -> Limits {
+    pub(crate) fn of(&self, is_packed: bool) -> Limits {
         let packed = |size: usize| size.saturating_add(size / 16).saturating_add(64);
         match cfg!(feature = "deflate") && is_packed {
             true => Limits {

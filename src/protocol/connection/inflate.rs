@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use super::Connection;
 use crate::protocol::accepted::Accepted;
-use crate::protocol::buffer_pool::Inflated;
 use crate::protocol::deflate::{Direction, InflateError, Receiver};
 use crate::protocol::message::{Assembled, MessageAssembler};
 use crate::protocol::{BufferPool, Event, Limits, Opcode, ProtocolError, Role};
@@ -23,20 +22,9 @@ impl Connection {
         }
     }
 
-    /// Returns whether messages may be compressed.
-    pub(crate) fn inflates(&self) -> bool {
-        matches!(self.accepted, Accepted::MaskedDeflate | Accepted::UnmaskedDeflate)
-    }
-
     /// Like [`is_between_messages`](Connection::is_between_messages), when messages may be compressed.
     pub(crate) fn is_between_deflate_messages(&self) -> bool {
         self.is_between(Accepted::MaskedDeflate)
-    }
-
-    /// Like [`is_between_unmasked_messages`](Connection::is_between_unmasked_messages), when messages
-    /// may be compressed.
-    pub(crate) fn is_between_unmasked_deflate_messages(&self) -> bool {
-        self.is_between(Accepted::UnmaskedDeflate)
     }
 
     /// Returns the event of a compressed message whose payload is complete.
@@ -60,7 +48,7 @@ impl Connection {
             message.make_exact_room(room.unwrap_or(left).min(left), pool);
             message.push(piece, pool).map_err(Failure::Protocol)
         });
-        pool.give_inflater(inflater, Inflated { packed: packed.len(), unpacked: message.len() });
+        pool.give_inflater(inflater);
         inflated.map_err(|failure| match failure {
             Failure::Inflate(InflateError::Invalid) => ProtocolError::InvalidDeflate,
             Failure::Inflate(InflateError::TooLarge) => {
@@ -68,6 +56,7 @@ impl Connection {
             }
             Failure::Protocol(error) => error,
         })?;
+        pool.note_inflated(packed.len(), message.len());
         Ok(match message.finish()? {
             Assembled::Text(text) => Event::Text(Cow::Owned(text)),
             Assembled::Binary(binary) => Event::Binary(Cow::Owned(binary)),

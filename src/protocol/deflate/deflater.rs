@@ -33,7 +33,7 @@ struct Compressor {
 impl Deflater {
     /// Compresses a message that may refer to `window` and to at most 2^`bits` bytes before.
     /// Returns `None` if it does not become smaller.
-    pub(super) fn compress(&mut self, message: &[u8], window: &[u8], bits: u8, level: u8) -> Option<&[u8]> {
+    pub(crate) fn compress(&mut self, message: &[u8], window: &[u8], bits: u8, level: u8) -> Option<&[u8]> {
         // The library cannot do smaller windows: a peer that demands one gets uncompressed messages.
         if !(9..=15).contains(&bits) || message.is_empty() {
             return None;

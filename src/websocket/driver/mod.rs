@@ -3,6 +3,8 @@ pub(crate) mod backlog;
 pub(crate) mod close;
 pub(crate) mod deadlines;
 pub(crate) mod dispatcher;
+#[cfg(feature = "deflate")]
+pub(crate) mod inflated;
 pub(crate) mod overdue;
 pub(crate) mod pending_events;
 pub(crate) mod pings;
@@ -144,6 +146,9 @@ impl Driver {
         backlog.push(&read_ahead);
         Driver {
             read: Some(read),
+            #[cfg(feature = "deflate")]
+            session: connection.session(shared.role),
+            #[cfg(not(feature = "deflate"))]
             session: Connection::new(shared.role),
             dispatcher: Dispatcher::new(connection),
             backlog,

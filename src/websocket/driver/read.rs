@@ -250,13 +250,18 @@ impl Driver {
     #[inline(always)]
     fn feed_quickly(&mut self, input: &mut &mut [u8], cx: &mut Context<'_>, budget: &mut Budget) -> bool {
         if !self.session.is_between_messages() {
-            return self.feed_quickly_as_client(input, cx, budget);
+            return self.feed_quickly_otherwise(input, cx, budget);
         }
         self.feed_whole::<true>(input, cx, budget)
     }
 
+    /// The same for a client, and for uncompressed messages where messages may be compressed.
     #[inline(never)]
-    fn feed_quickly_as_client(&mut self, input: &mut &mut [u8], cx: &mut Context<'_>, budget: &mut Budget) -> bool {
+    fn feed_quickly_otherwise(&mut self, input: &mut &mut [u8], cx: &mut Context<'_>, budget: &mut Budget) -> bool {
+        #[cfg(feature = "deflate")]
+        if self.session.is_between_deflate_messages() {
+            return self.feed_whole::<true>(input, cx, budget);
+        }
         cfg!(feature = "client")
             && self.session.is_between_unmasked_messages()
             && self.feed_whole::<false>(input, cx, budget)
@@ -315,6 +320,8 @@ impl Driver {
     #[inline]
     fn take(&mut self, event: Event<'_>, spare: &mut BufferPool, cx: &mut Context<'_>, budget: &mut Budget) {
         budget.frames = budget.frames.saturating_sub(1);
+        #[cfg(feature = "deflate")]
+        self.note_inflated(spare, budget);
         match event {
             Event::Text(text) => {
                 self.emit(event::TEXT, Args::Text(&text), cx);

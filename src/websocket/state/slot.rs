@@ -18,6 +18,8 @@ use crate::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering};
 use crate::sync::global;
 use crate::websocket::error::ConnectionError;
 use crate::websocket::state::address::PeerAddress;
+#[cfg(feature = "deflate")]
+use crate::websocket::state::deflate::Deflate;
 use crate::websocket::state::event::{ConnectionEvents, NAMES};
 use crate::websocket::state::flags::{ALARM, FINISHED};
 use crate::websocket::state::framing::Framing;
@@ -95,6 +97,9 @@ pub(crate) struct State {
     pub(crate) shared: Option<Arc<Shared>>,
     pub(crate) remote: PeerAddress,
     pub(crate) local: Option<Arc<SocketAddr>>,
+    /// Exists if both ends have agreed on compression.
+    #[cfg(feature = "deflate")]
+    pub(crate) deflate: Option<Box<Deflate>>,
     app_state: Option<Box<AppState>>,
     cold: Option<Box<ColdState>>,
 }
