@@ -48,6 +48,17 @@ impl MessageAssembler {
         }
     }
 
+    /// Returns how many bytes can be added without a larger buffer.
+    #[cfg(feature = "deflate")]
+    pub(super) fn room(&self) -> usize {
+        match &self.body {
+            Body::Text(text) => text.room(),
+            Body::DirectText(DirectText { bytes, .. }) | Body::Binary(bytes) => {
+                bytes.capacity().saturating_sub(bytes.len())
+            }
+        }
+    }
+
     /// Makes room for `additional` bytes, and no more.
     #[cfg(feature = "deflate")]
     pub(super) fn make_exact_room(&mut self, additional: usize, pool: &mut BufferPool) {

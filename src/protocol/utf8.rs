@@ -43,6 +43,12 @@ impl TextBuffer {
         Ok(())
     }
 
+    /// Returns how many bytes can be added without a larger buffer.
+    #[cfg(feature = "deflate")]
+    pub(super) fn room(&self) -> usize {
+        self.text.capacity().saturating_sub(self.text.len()).saturating_sub(self.unfinished.len())
+    }
+
     /// Makes room for `additional` bytes, and for a character that is incomplete in between.
     #[cfg(feature = "deflate")]
     pub(super) fn make_exact_room(&mut self, additional: usize, pool: &mut BufferPool) {

@@ -4,12 +4,17 @@ use std::borrow::Cow;
 
 use super::Connection;
 use crate::protocol::accepted::Accepted;
-use crate::protocol::deflate::{Direction, InflateError, Receiver};
+use crate::protocol::deflate::{Direction, InflateError, PIECE, Receiver};
 use crate::protocol::message::{Assembled, MessageAssembler};
 use crate::protocol::{BufferPool, Event, Limits, Opcode, ProtocolError, Role};
 
 /// Room for a short message. Buffers of this size are used again for other messages.
 const ROOM_MIN: usize = 1024;
+
+/// A message that does not fit into one piece gets room for the maximum size at once if that is not
+/// larger than this. So a buffer and its larger successor never exist together. Room above that grows
+/// as it fills.
+const AT_ONCE: usize = 2 << 20;
 
 impl Connection {
     /// Creates the connection of one end after permessage-deflate was agreed on. `receiver` is for
@@ -42,10 +47,15 @@ impl Connection {
         let receiver = self.receiver.as_deref_mut().unwrap_or(&mut alone);
         let mut inflater = pool.lend_inflater();
         let inflated = receiver.inflate(&mut inflater, packed, limit, |piece| {
-            // Grows like a vector, but never beyond the limit.
-            let left = limit.saturating_sub(message.len());
-            let room = piece.len().max(message.len()).max(ROOM_MIN).checked_next_power_of_two();
-            message.make_exact_room(room.unwrap_or(left).min(left), pool);
+            if message.room() < piece.len() {
+                let left = limit.saturating_sub(message.len());
+                let room = match piece.len() {
+                    ..PIECE => piece.len().max(ROOM_MIN).checked_next_power_of_two().unwrap_or(left),
+                    _ if limit <= AT_ONCE => left,
+                    _ => piece.len().max(message.len()),
+                };
+                message.make_exact_room(room.min(left), pool);
+            }
             message.push(piece, pool).map_err(Failure::Protocol)
         });
         pool.give_inflater(inflater);

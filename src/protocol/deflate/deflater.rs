@@ -9,7 +9,7 @@ const TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];
 /// complete.
 const SLACK: usize = 6;
 
-/// A larger buffer is freed after its message.
+/// A larger buffer is only used for its message.
 const KEPT_MAX: usize = 256 * 1024;
 
 /// A compressor for all connections of a thread.
@@ -48,7 +48,9 @@ impl Deflater {
         };
         let room = message.len().saturating_add(SLACK);
         if self.out.len() < room || self.out.len() > KEPT_MAX.max(room) {
-            self.out = vec![0; room];
+            // Few sizes, so that messages that become longer seldom need a new buffer.
+            let size = room.checked_next_power_of_two().filter(|size| *size <= KEPT_MAX);
+            self.out = vec![0; size.unwrap_or(room)];
         }
         let made = compressor.run(message, window, level, self.out.get_mut(..room)?)?;
         self.out.get(..made)?.strip_suffix(&TAIL).filter(|packed| packed.len() < message.len())

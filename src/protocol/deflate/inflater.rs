@@ -6,9 +6,9 @@ use zlib_rs::{Inflate, InflateFlush, Status};
 /// end of both if the message was complete, and only then.
 const TAIL: [u8; 6] = [0, 0, 0xFF, 0xFF, 0x03, 0x00];
 
-/// Bytes that are decompressed at once. Larger than the largest window, which is found in it. With
+/// Bytes that are decompressed at once: the size of all pieces of a message but the last. Larger than the largest window, which is found in it. With
 /// less room the decoder goes byte by byte more often.
-const ROOM: usize = 64 * 1024;
+pub(crate) const PIECE: usize = 64 * 1024;
 
 /// The largest window of the format.
 const WINDOW_MAX: usize = 32 * 1024;
@@ -76,7 +76,7 @@ impl Inflater {
             return Ok((&[], &[]));
         }
         if self.room.is_empty() {
-            self.room = vec![0; ROOM];
+            self.room = vec![0; PIECE];
         }
         let mut progress = Progress::default();
         let mut final_blocks = FINAL_BLOCKS.saturating_add(payload.len() / BYTES_PER_FINAL_BLOCK);

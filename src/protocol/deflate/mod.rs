@@ -39,6 +39,7 @@ mod window;
 pub use budget::Budget;
 pub(crate) use budget::Share;
 pub use deflater::Deflater;
+pub(crate) use inflater::PIECE;
 pub use inflater::{InflateError, Inflater};
 pub use negotiation::{Agreed, Direction, InvalidResponse, Params, Preferences, accept, check_response, offer};
 pub use offer::Malformed;

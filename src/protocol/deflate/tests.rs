@@ -184,7 +184,7 @@ fn random_messages_arrive_as_they_were_sent() {
         }
     }
     let mut packed_count = 0;
-    for round in 0..1_500 {
+    for round in 0..600 {
         let index = rng.usize(..connections.len());
         let (sender, receiver, strict, bits) = &mut connections[index];
         let message = random_message(&mut rng);
@@ -196,7 +196,7 @@ fn random_messages_arrive_as_they_were_sent() {
             assert!(strict.inflate(packed) == message, "round {round}, {:?}", strict.direction);
         }
     }
-    assert!(packed_count > 500, "{packed_count}");
+    assert!(packed_count > 200, "{packed_count}");
 }
 
 #[test]

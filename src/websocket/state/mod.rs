@@ -6,6 +6,8 @@ pub(crate) mod buffers;
 pub(crate) mod cork;
 #[cfg(feature = "deflate")]
 pub(crate) mod deflate;
+#[cfg(feature = "deflate")]
+pub(crate) mod deflating;
 pub(crate) mod event;
 pub(crate) mod flags;
 pub(crate) mod flush;
