@@ -5,9 +5,8 @@ use zlib_rs::{Deflate, DeflateFlush, Status};
 /// The end of a sync flush, which is not sent (RFC 7692 §7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];
 
-/// Room behind the longest useful result. A sync flush that fills its room to the last byte is not
-/// complete.
-const SLACK: usize = 6;
+/// Room for the ends of blocks and of the message.
+const SLACK: usize = 128;
 
 /// A larger buffer is only used for its message.
 const KEPT_MAX: usize = 256 * 1024;
@@ -38,21 +37,22 @@ impl Deflater {
         if !(9..=15).contains(&bits) || message.is_empty() {
             return None;
         }
-        let compressor = match self.compressors.iter().position(|compressor| compressor.bits == bits) {
-            Some(index) => self.compressors.get_mut(index)?,
-            None => {
-                let inner = Deflate::new(level.into(), false, bits);
-                self.compressors.push(Compressor { inner, bits, level });
-                self.compressors.last_mut()?
-            }
+        let index = self.compressors.iter().position(|compressor| compressor.bits == bits);
+        let mut compressor = match index {
+            Some(index) => self.compressors.swap_remove(index),
+            None => Compressor { inner: Deflate::new(level.into(), false, bits), bits, level },
         };
-        let room = message.len().saturating_add(SLACK);
+        // The fastest level takes up to 9 bits for a byte.
+        let room = message.len().saturating_add(message.len() / 8).saturating_add(SLACK);
         if self.out.len() < room || self.out.len() > KEPT_MAX.max(room) {
             // Few sizes, so that messages that become longer seldom need a new buffer.
             let size = room.checked_next_power_of_two().filter(|size| *size <= KEPT_MAX);
             self.out = vec![0; size.unwrap_or(room)];
         }
         let made = compressor.run(message, window, level, self.out.get_mut(..room)?)?;
+        // A compressor that has not written everything is dropped: zlib-rs 0.6 panics some messages
+        // after a reset of it.
+        self.compressors.push(compressor);
         self.out.get(..made)?.strip_suffix(&TAIL).filter(|packed| packed.len() < message.len())
     }
 

@@ -204,9 +204,11 @@ fn a_message_that_does_not_become_smaller_changes_no_window() {
     let mut rng = fastrand::Rng::with_seed(3);
     let (mut deflater, mut inflater) = (Deflater::default(), Inflater::default());
     let (mut sender, mut receiver) = (sender(TAKEOVER), Receiver::new(TAKEOVER));
-    for size in [0, 1, 5, 100, 70_000] {
+    for (size, level) in
+        [0, 1, 5, 100, 70_000, 70_000, 131_072, 200_000, 200_000].into_iter().zip([1, 9, 1, 6, 1].iter().cycle())
+    {
         let noise: Vec<u8> = (0..size).map(|_| rng.u8(..)).collect();
-        assert_eq!(sender.compress(&mut deflater, 1, &noise), None, "{size}");
+        assert_eq!(sender.compress(&mut deflater, *level, &noise), None, "{size}");
         let text = format!("a message of text that is {size} and text and text");
         let packed = sender.compress(&mut deflater, 1, text.as_bytes()).unwrap();
         assert_eq!(receive(&mut receiver, &mut inflater, packed, 99), Ok(text.into_bytes()));
@@ -236,4 +238,24 @@ fn the_roles_send_what_the_other_receives() {
     let params = Params { server: ALONE, client: TAKEOVER };
     assert_eq!((params.sent_by(Role::Server), params.received_by(Role::Server)), (ALONE, TAKEOVER));
     assert_eq!((params.sent_by(Role::Client), params.received_by(Role::Client)), (TAKEOVER, ALONE));
+}
+
+/// An incomplete compression must leave nothing behind in the thread's compressor.
+#[test]
+fn messages_that_do_not_become_smaller_follow_each_other() {
+    let mut rng = fastrand::Rng::with_seed(5);
+    let (mut deflater, mut inflater) = (Deflater::default(), Inflater::default());
+    for bits in [9, 12, 15] {
+        for level in [1, 2, 6, 9] {
+            let direction = Direction { takeover: true, bits };
+            let (mut sender, mut receiver) = (sender(direction), Receiver::new(direction));
+            for size in [1_000, 60_000, 66_000, 66_000, 70_000, 131_072, 131_072, 200_000, 262_144, 262_144] {
+                let noise: Vec<u8> = (0..size).map(|_| rng.u8(..)).collect();
+                assert_eq!(sender.compress(&mut deflater, level, &noise), None, "{size}");
+                let half = [&noise[..size / 2], &vec![b'a'; size / 2]].concat();
+                let packed = sender.compress(&mut deflater, level, &half).unwrap();
+                assert!(receive(&mut receiver, &mut inflater, packed, 1 << 20) == Ok(half), "{size}");
+            }
+        }
+    }
 }
