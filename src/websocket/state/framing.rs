@@ -13,6 +13,7 @@ const STREAMING: u8 = 1;
 const MASKED: u8 = 2;
 
 /// Messages may be compressed (RFC 7692).
+#[cfg(feature = "deflate")]
 const DEFLATES: u8 = 4;
 
 impl Framing {
@@ -44,8 +45,9 @@ impl Framing {
         cfg!(feature = "client") && self.0 & MASKED != 0
     }
 
+    #[cfg(feature = "deflate")]
     pub(crate) fn deflates(self) -> bool {
-        cfg!(feature = "deflate") && self.0 & DEFLATES != 0
+        self.0 & DEFLATES != 0
     }
 
     pub(crate) fn set_streaming(&mut self, on: bool) {
