@@ -1,5 +1,5 @@
-//! permessage-deflate: negotiation, compression and decompression of anything. What is compressed is
-//! decompressed by the strictest peer, and what is decompressed never exceeds the limit.
+//! Negotiates, compresses and decompresses any input by permessage-deflate. The strictest peer can
+//! decompress each compressed message, and no decompressed message exceeds the limit.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

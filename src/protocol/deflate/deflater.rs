@@ -13,8 +13,8 @@ const KEPT_MAX: usize = 256 * 1024;
 
 /// A compressor for all connections of a thread.
 ///
-/// It allocates about 270 KB for windows of up to 4 KiB when the first message is compressed, and
-/// up to 380 KB more for each other size of windows in use.
+/// The first message allocates about 270 KB, for windows of 4 KiB. Each other size of windows
+/// allocates up to 380 KB more.
 #[derive(Default)]
 pub struct Deflater {
     /// One for each size of windows that is in use.

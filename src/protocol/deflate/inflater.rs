@@ -72,7 +72,7 @@ impl Inflater {
         mut take: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(&[u8], &[u8]), E> {
         if payload.is_empty() {
-            // An empty message has one byte (§7.2.3.6). What others send instead is as clear.
+            // An empty message should have one byte (§7.2.3.6), but some peers send none.
             return Ok((&[], &[]));
         }
         if self.room.is_empty() {

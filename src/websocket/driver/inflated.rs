@@ -3,8 +3,8 @@ use crate::websocket::driver::{Budget, Driver};
 use crate::websocket::state::handle::WebSocketConnection;
 
 impl Driver {
-    /// Counts a message that was compressed. What was made of it counts for the turn, since a few
-    /// bytes may become many.
+    /// Counts a compressed message. Its bytes after decompression count for the turn, because a few
+    /// compressed bytes may become many.
     #[inline]
     pub(crate) fn note_inflated(&mut self, pool: &mut BufferPool, budget: &mut Budget) {
         let Some(inflated) = pool.take_inflated() else { return };

@@ -255,7 +255,8 @@ impl Driver {
         self.feed_whole::<true>(input, cx, budget)
     }
 
-    /// The same for a client, and for uncompressed messages where messages may be compressed.
+    /// Like [`feed_quickly`](Driver::feed_quickly), for clients, and for uncompressed messages on
+    /// connections with compression.
     #[inline(never)]
     fn feed_quickly_otherwise(&mut self, input: &mut &mut [u8], cx: &mut Context<'_>, budget: &mut Budget) -> bool {
         #[cfg(feature = "deflate")]

@@ -23,7 +23,8 @@ use crate::websocket::state::deflate::Agreement;
 pub(crate) struct Handshake {
     accept: HeaderValue,
     pub(crate) subprotocol: Option<Arc<str>>,
-    /// What was agreed on, and the header of the response.
+    /// The agreement about compression, until the connection takes it, and the header of the
+    /// response.
     #[cfg(feature = "deflate")]
     deflate: Option<(Option<Agreement>, HeaderValue)>,
 }
