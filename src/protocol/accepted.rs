@@ -7,11 +7,11 @@ pub(super) enum Accepted {
     /// The frames of a client.
     #[default]
     Masked,
-    /// The frames of a server.
-    Unmasked,
     /// The frames of a client. Messages may be compressed.
     #[cfg(feature = "deflate")]
     MaskedDeflate,
+    /// The frames of a server.
+    Unmasked,
     /// The frames of a server. Messages may be compressed.
     #[cfg(feature = "deflate")]
     UnmaskedDeflate,
@@ -35,6 +35,26 @@ impl Accepted {
             Role::Server => Accepted::MaskedDeflate,
             Role::Client => Accepted::UnmaskedDeflate,
         }
+    }
+
+    /// Returns whether these are the frames of a client.
+    #[inline(always)]
+    pub(super) fn are_masked(self) -> bool {
+        #[cfg(feature = "deflate")]
+        if self == Accepted::MaskedDeflate {
+            return true;
+        }
+        self == Accepted::Masked
+    }
+
+    /// Returns whether these are the frames of a server.
+    #[inline(always)]
+    pub(super) fn are_unmasked(self) -> bool {
+        #[cfg(feature = "deflate")]
+        if self == Accepted::UnmaskedDeflate {
+            return true;
+        }
+        self == Accepted::Unmasked
     }
 
     /// Reads the header of a frame of the peer. `None` while it is not complete.

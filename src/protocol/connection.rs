@@ -127,18 +127,18 @@ impl Connection {
     /// [`receive`](Connection::receive).
     #[inline]
     pub fn is_between_messages(&self) -> bool {
-        self.is_between(Accepted::Masked)
+        self.is_between() && self.accepted.are_masked()
     }
 
     /// Like [`is_between_messages`](Connection::is_between_messages) for a server's frame and
     /// [`frame::take_whole_unmasked`](super::frame::take_whole_unmasked).
     pub fn is_between_unmasked_messages(&self) -> bool {
-        self.is_between(Accepted::Unmasked)
+        self.is_between() && self.accepted.are_unmasked()
     }
 
     #[inline(always)]
-    fn is_between(&self, accepted: Accepted) -> bool {
-        self.partial.is_none() && self.header_length == 0 && self.accepted == accepted
+    fn is_between(&self) -> bool {
+        self.partial.is_none() && self.header_length == 0
     }
 
     /// Returns whether the present frame is the peer's Close frame.

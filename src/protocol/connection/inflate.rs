@@ -27,11 +27,6 @@ impl Connection {
         }
     }
 
-    /// Like [`is_between_messages`](Connection::is_between_messages), when messages may be compressed.
-    pub(crate) fn is_between_deflate_messages(&self) -> bool {
-        self.is_between(Accepted::MaskedDeflate)
-    }
-
     /// Returns the event of a compressed message whose payload is complete.
     #[inline(never)]
     pub(super) fn inflate<'a>(

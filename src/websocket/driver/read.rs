@@ -250,19 +250,13 @@ impl Driver {
     #[inline(always)]
     fn feed_quickly(&mut self, input: &mut &mut [u8], cx: &mut Context<'_>, budget: &mut Budget) -> bool {
         if !self.session.is_between_messages() {
-            return self.feed_quickly_otherwise(input, cx, budget);
+            return self.feed_quickly_as_client(input, cx, budget);
         }
         self.feed_whole::<true>(input, cx, budget)
     }
 
-    /// Like [`feed_quickly`](Driver::feed_quickly), for clients, and for uncompressed messages on
-    /// connections with compression.
     #[inline(never)]
-    fn feed_quickly_otherwise(&mut self, input: &mut &mut [u8], cx: &mut Context<'_>, budget: &mut Budget) -> bool {
-        #[cfg(feature = "deflate")]
-        if self.session.is_between_deflate_messages() {
-            return self.feed_whole::<true>(input, cx, budget);
-        }
+    fn feed_quickly_as_client(&mut self, input: &mut &mut [u8], cx: &mut Context<'_>, budget: &mut Budget) -> bool {
         cfg!(feature = "client")
             && self.session.is_between_unmasked_messages()
             && self.feed_whole::<false>(input, cx, budget)
