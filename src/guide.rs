@@ -31,6 +31,10 @@ pub mod tls {}
 #[doc = include_str!("../docs/axum.md")]
 pub mod axum {}
 
+#[cfg(feature = "deflate")]
+#[doc = include_str!("../docs/compression.md")]
+pub mod compression {}
+
 #[cfg(feature = "testing")]
 #[doc = include_str!("../docs/testing.md")]
 pub mod testing {}
@@ -56,10 +60,6 @@ pub mod operations {}
 #[doc = ""]
 #[doc = include_str!("../docs/security.md")]
 pub mod security {}
-
-#[cfg(feature = "deflate")]
-#[doc = include_str!("../docs/compression.md")]
-pub mod compression {}
 
 #[doc = include_str!("../docs/performance.md")]
 pub mod performance {}
