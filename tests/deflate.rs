@@ -186,6 +186,10 @@ async fn the_limit_is_that_of_the_message_and_not_of_its_payload() {
     peer.send(frame(0xC2, stored(&noise(1000)))).await;
     settle().await;
     assert_eq!(server.log.take(), ["binary 1000"]);
+    let payload = stored(&noise(1000));
+    peer.send([frame(0x42, &payload[..3]), frame(0x80, &payload[3..])].concat()).await;
+    settle().await;
+    assert_eq!(server.log.take(), ["binary 1000"], "in fragments");
     peer.send(frame(0xC2, stored(&noise(1001)))).await;
     assert_eq!(peer.closed().await.0, Some(1009));
 }

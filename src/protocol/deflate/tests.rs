@@ -259,3 +259,19 @@ fn messages_that_do_not_become_smaller_follow_each_other() {
         }
     }
 }
+
+/// RFC 7692 §7.1.2.1: a message does not refer farther back than the agreed window, even to itself.
+#[test]
+fn a_repetition_beyond_the_window_is_not_found() {
+    let mut rng = fastrand::Rng::with_seed(9);
+    let mut deflater = Deflater::default();
+    for bits in 9..=13 {
+        let mut noise = |count: usize| (0..count).map(|_| rng.u8(..)).collect::<Vec<u8>>();
+        let (block, between) = (noise(2_000), noise(1 << bits));
+        let message = [&block[..], &between, &block].concat();
+        for level in [1, 6, 9] {
+            let mut compress = |bits| deflater.compress(&message, &[], bits, level).is_some();
+            assert_eq!((compress(bits), compress(15)), (false, true), "{bits} bits, level {level}");
+        }
+    }
+}
