@@ -2,7 +2,7 @@
 //! clients (`tests/clients/run`). It echoes text as text and binary as binary, and speaks the
 //! subprotocol `echo`. Its limits are high enough for messages of 16 MiB in 65,536 fragments.
 //!
-//! The port may be given as an argument and, with the feature `tls`, a certificate and its key after it, as PEM files.
+//! With the feature `deflate` it compresses messages. The port may be given as an argument and, with the feature `tls`, a certificate and its key after it, as PEM files.
 
 use react_websocket::errors::BoxError;
 use react_websocket::options::ControlRate;
@@ -19,6 +19,9 @@ async fn main() -> Result<(), BoxError> {
         .write_buffer_hard_limit(64 << 20)
         .control_rate(ControlRate { burst: 10_000, per_second: 10_000 })
         .subprotocols(["echo"]);
+    // With a window in both directions, so that clients use theirs.
+    #[cfg(feature = "deflate")]
+    let options = options.compression(react_websocket::options::Compression::new().peer_window(32 * 1024));
     let websocket = WebSocketMiddleware::new().with_options(options);
     websocket.on("connection", |connection: WebSocketConnection| {
         connection.on("text", move |text: &str| connection.write(text));

@@ -154,6 +154,10 @@ pub mod tls {}
 #[doc = include_str!("../docs/axum.md")]
 pub mod axum {}
 
+#[cfg(feature = "deflate")]
+#[doc = include_str!("../docs/compression.md")]
+pub mod compression {}
+
 #[cfg(feature = "testing")]
 #[cfg_attr(feature = "__tls", doc = "[tls]: crate::guide::tls")]
 #[doc = ""]

@@ -46,6 +46,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `client` | a WebSocket client with the same callbacks: the module `client` |
+//! | `deflate` | permessage-deflate (RFC 7692): [`WebSocketOptions`] gets `compression`, which is off by default |
 //! | `hyper` | WebSockets inside axum and other tower servers, and tower services as routers: the module `hyper` |
 //! | `json` | [`Response::json`](Response), [`ServerRequest::json`](ServerRequest), `write_json` of connections and groups, and [`Text`] as a value, on serde |
 //! | `testing` | a client in memory for the tests of an app: the module `testing`. It turns on `client` |
@@ -139,6 +140,8 @@ pub mod options {
     pub use crate::http::TrustedProxies;
     pub use crate::protocol::rate::ControlRate;
     pub use crate::socket::ProxyProtocol;
+    #[cfg(feature = "deflate")]
+    pub use crate::websocket::Compression;
     pub use crate::websocket::{Origins, SlowMemberPolicy};
 }
 

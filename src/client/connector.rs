@@ -9,6 +9,8 @@ use super::dial::{self, Deadline};
 use super::ending::{end, refused, send_close, unless_closed};
 use super::error::{ConnectError, ConnectPhase};
 use super::exchange::Exchange;
+#[cfg(feature = "deflate")]
+use super::extensions;
 use super::handshake::{Handshake, is_free};
 use super::proxy::Proxy;
 use super::secure::Security;
@@ -330,6 +332,8 @@ impl Connector {
     {
         let Settings { shared, headers, subprotocols, .. } = &*self.settings;
         let handshake = Handshake::new(rand::random());
+        #[cfg(feature = "deflate")]
+        let (handshake, share) = extensions::offer(handshake, &shared.options);
         let request = handshake.request(url, headers, subprotocols);
         let head = deadline.within(ConnectPhase::Handshake, exchange.request(&request)).await?;
         let head = match head {
@@ -344,6 +348,11 @@ impl Connector {
             Ok(subprotocol) => subprotocol,
             Err(error) => return Err(end(exchange, url, ConnectError::Handshake(error)).await),
         };
+        #[cfg(feature = "deflate")]
+        let agreement = match extensions::check(&handshake, &head.headers, share) {
+            Ok(agreement) => agreement,
+            Err(error) => return Err(end(exchange, url, ConnectError::Handshake(error)).await),
+        };
         let request = exchange.sent_request(url, headers);
         let addresses = (exchange.stream.remote, exchange.stream.local.clone());
         #[cfg_attr(not(feature = "__tls"), expect(unused_mut))]
@@ -351,6 +360,8 @@ impl Connector {
         #[cfg(feature = "__tls")]
         received.extend(stream.take_received());
         let opening = Opening::begin(shared.clone(), request, subprotocol.as_deref(), addresses);
+        #[cfg(feature = "deflate")]
+        opening.begin_deflate(agreement);
         let listened = deadline.within(ConnectPhase::Listener, opening.call(listener)).await;
         let listened = listened.and_then(|listened| listened.map_err(|error| ConnectError::Listener(error.into())));
         let task = listened.and_then(|()| self.settings.shutdowns.track(shutdown).ok_or(ConnectError::Closed));

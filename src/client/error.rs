@@ -229,7 +229,7 @@ pub enum ResponseError {
     /// [`WebSocketOptions::require_subprotocol`](crate::WebSocketOptions::require_subprotocol) is on.
     #[error("no common subprotocol")]
     NoSubprotocol,
-    /// The server uses an extension that was not offered.
+    /// The server uses an extension that was not offered, or parameters that do not fit the offer.
     #[error("extension {name:?} was not offered")]
     Extension {
         /// What the server uses.

@@ -12,6 +12,8 @@ use http::header::{
 
 use super::error::ResponseError;
 use super::url::Url;
+#[cfg(feature = "deflate")]
+use crate::protocol::deflate::{self, InvalidResponse, Params, Preferences};
 use crate::protocol::handshake::{accept_key, has_token, only};
 
 /// Headers that the handshake sets, or that a request without a body cannot have.
@@ -38,12 +40,25 @@ pub(crate) fn is_free(name: &HeaderName) -> bool {
 pub(crate) struct Handshake {
     /// The value of `Sec-WebSocket-Key`.
     key: String,
+    /// What permessage-deflate is offered with, if it is.
+    #[cfg(feature = "deflate")]
+    deflate: Option<Preferences>,
 }
 
 impl Handshake {
     /// `nonce`: 16 random bytes.
     pub(crate) fn new(nonce: [u8; 16]) -> Handshake {
-        Handshake { key: STANDARD.encode(nonce) }
+        Handshake {
+            key: STANDARD.encode(nonce),
+            #[cfg(feature = "deflate")]
+            deflate: None,
+        }
+    }
+
+    /// Offers permessage-deflate (RFC 7692).
+    #[cfg(feature = "deflate")]
+    pub(crate) fn offer_deflate(&mut self, preferences: Preferences) {
+        self.deflate = Some(preferences);
     }
 
     /// Returns the request. `headers` are the app's.
@@ -65,6 +80,10 @@ impl Handshake {
         line("Sec-WebSocket-Version", b"13");
         if !subprotocols.is_empty() {
             line("Sec-WebSocket-Protocol", subprotocols.join(", ").as_bytes());
+        }
+        #[cfg(feature = "deflate")]
+        if let Some(preferences) = self.deflate {
+            line("Sec-WebSocket-Extensions", deflate::offer(preferences).as_bytes());
         }
         if let Some(authorization) = url.authorization.as_ref().filter(|_| !headers.contains_key(AUTHORIZATION)) {
             line("Authorization", authorization.as_bytes());
@@ -95,20 +114,46 @@ impl Handshake {
         if only(lines(headers, SEC_WEBSOCKET_ACCEPT)) != Some(accept_key(self.key.as_bytes()).as_bytes()) {
             return Err(ResponseError::Accept);
         }
-        let text = |name: HeaderName| {
-            let lines: Vec<_> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
-            String::from_utf8_lossy(&lines.join(&b", "[..])).into_owned()
-        };
-        if headers.contains_key(SEC_WEBSOCKET_EXTENSIONS) {
-            return Err(ResponseError::Extension { name: text(SEC_WEBSOCKET_EXTENSIONS) });
+        if headers.contains_key(SEC_WEBSOCKET_EXTENSIONS) && !self.offers_extensions() {
+            return Err(ResponseError::Extension { name: text(headers, SEC_WEBSOCKET_EXTENSIONS) });
         }
         if !headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
             return if is_required { Err(ResponseError::NoSubprotocol) } else { Ok(None) };
         }
         let name = only(lines(headers, SEC_WEBSOCKET_PROTOCOL));
         let selected = offered.iter().find(|offer| Some(offer.as_bytes()) == name);
-        selected.cloned().map(Some).ok_or_else(|| ResponseError::Subprotocol { name: text(SEC_WEBSOCKET_PROTOCOL) })
+        selected
+            .cloned()
+            .map(Some)
+            .ok_or_else(|| ResponseError::Subprotocol { name: text(headers, SEC_WEBSOCKET_PROTOCOL) })
     }
+}
+
+#[cfg(feature = "deflate")]
+impl Handshake {
+    fn offers_extensions(&self) -> bool {
+        self.deflate.is_some()
+    }
+
+    /// Checks the extensions of a 101 (RFC 7692 section 5.1). Returns what the server has agreed on.
+    pub(crate) fn check_extensions(&self, headers: &HeaderMap) -> Result<Option<Params>, ResponseError> {
+        let Some(preferences) = self.deflate else { return Ok(None) };
+        deflate::check_response(lines(headers, SEC_WEBSOCKET_EXTENSIONS), preferences)
+            .map_err(|InvalidResponse| ResponseError::Extension { name: text(headers, SEC_WEBSOCKET_EXTENSIONS) })
+    }
+}
+
+#[cfg(not(feature = "deflate"))]
+impl Handshake {
+    fn offers_extensions(&self) -> bool {
+        false
+    }
+}
+
+/// Returns the values of a header for an error.
+fn text(headers: &HeaderMap, name: HeaderName) -> String {
+    let lines: Vec<_> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    String::from_utf8_lossy(&lines.join(&b", "[..])).into_owned()
 }
 
 /// Returns the values of a header, one for each line.

@@ -25,6 +25,8 @@ mod dial;
 mod ending;
 mod error;
 mod exchange;
+#[cfg(feature = "deflate")]
+mod extensions;
 mod handshake;
 mod proxy;
 mod response_head;

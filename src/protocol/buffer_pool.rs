@@ -1,3 +1,6 @@
+#[cfg(feature = "deflate")]
+use super::deflate::Inflater;
+
 /// A pool of buffers for messages that arrive in parts. The most recently returned buffer is used
 /// first, because it is still in the processor's cache.
 ///
@@ -5,6 +8,19 @@
 #[derive(Debug, Default)]
 pub struct BufferPool {
     buffers: Vec<Vec<u8>>,
+    /// The decompressor of the thread, created for its first compressed message.
+    #[cfg(feature = "deflate")]
+    inflater: Option<Box<Inflater>>,
+    #[cfg(feature = "deflate")]
+    inflated: Option<Inflated>,
+}
+
+/// The size of a message before and after decompression.
+#[cfg(feature = "deflate")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Inflated {
+    pub(crate) packed: usize,
+    pub(crate) unpacked: usize,
 }
 
 /// Maximum number of buffers. A thread rarely needs more at a time, and each of them costs time in
@@ -63,18 +79,54 @@ impl BufferPool {
 
     /// Like [`make_room`](BufferPool::make_room), for text.
     pub(super) fn make_room_in_text(&mut self, text: &mut String, additional: usize) {
+        if !self.lend_text(text, additional) {
+            text.reserve(additional);
+        }
+    }
+
+    /// Like [`make_exact_room`](BufferPool::make_exact_room), for text.
+    #[cfg(feature = "deflate")]
+    pub(super) fn make_exact_room_in_text(&mut self, text: &mut String, additional: usize) {
+        if !self.lend_text(text, additional) {
+            text.reserve_exact(additional);
+        }
+    }
+
+    /// Like [`lend`](BufferPool::lend), for text.
+    fn lend_text(&mut self, text: &mut String, additional: usize) -> bool {
         let arrived = text.len().saturating_add(additional);
         if arrived <= text.capacity() {
-            return;
+            return true;
         }
         // An empty buffer is always UTF-8, so this checks nothing.
-        match self.take(arrived).and_then(|buffer| String::from_utf8(buffer).ok()) {
-            Some(mut larger) => {
-                larger.push_str(text);
-                self.give(std::mem::replace(text, larger).into_bytes());
-            }
-            None => text.reserve(additional),
-        }
+        let Some(mut larger) = self.take(arrived).and_then(|buffer| String::from_utf8(buffer).ok()) else { return false };
+        larger.push_str(text);
+        self.give(std::mem::replace(text, larger).into_bytes());
+        true
+    }
+
+    /// Lends the decompressor of the thread.
+    #[cfg(feature = "deflate")]
+    pub(super) fn lend_inflater(&mut self) -> Box<Inflater> {
+        self.inflater.take().unwrap_or_default()
+    }
+
+    /// Takes the decompressor back.
+    #[cfg(feature = "deflate")]
+    pub(super) fn give_inflater(&mut self, inflater: Box<Inflater>) {
+        self.inflater = Some(inflater);
+    }
+
+    /// Notes the sizes of the message whose event is returned next.
+    #[cfg(feature = "deflate")]
+    pub(super) fn note_inflated(&mut self, packed: usize, unpacked: usize) {
+        self.inflated = Some(Inflated { packed, unpacked });
+    }
+
+    /// Returns the sizes of the message that was returned last, if it was compressed.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn take_inflated(&mut self) -> Option<Inflated> {
+        self.inflated.take()
     }
 
     fn held(&self) -> usize {

@@ -31,6 +31,9 @@ pub struct Connection {
     header_length: u8,
     accepted: Accepted,
     partial: Option<Box<Partial>>,
+    /// The window of the peer's compressed messages, if there is one.
+    #[cfg(feature = "deflate")]
+    receiver: Option<Box<super::deflate::Receiver>>,
 }
 
 /// The unfinished parts. Only allocated while there are any.
@@ -114,35 +117,6 @@ impl Connection {
         Ok((received?, following))
     }
 
-    fn take_direct<'a>(
-        &mut self,
-        count: usize,
-        following: &mut Vec<u8>,
-        whole: &'a mut Vec<u8>,
-    ) -> Result<Option<Event<'a>>, ProtocolError> {
-        let Some(Partial { frame: Some(frame), message: Some(message), .. }) = self.partial.as_deref_mut() else {
-            return Ok(None);
-        };
-        let Some(buffer) = message.buffer() else { return Ok(None) };
-        let start = buffer.len().saturating_sub(count);
-        let ours = usize::try_from(frame.remaining).unwrap_or(usize::MAX).min(count);
-        *following = buffer.split_off(start.saturating_add(ours));
-        frame.mask.apply(buffer.get_mut(start..).unwrap_or_default());
-        frame.remaining = frame.remaining.saturating_sub(ours as u64);
-        if frame.remaining > 0 || !frame.fin {
-            message.check()?;
-            return if frame.remaining > 0 { Ok(None) } else { self.end_of_frame() };
-        }
-        *whole = std::mem::take(buffer);
-        let is_text = message.is_direct_text();
-        self.partial = None;
-        Ok(Some(if is_text {
-            Event::Text(Cow::Borrowed(utf8::check(whole)?))
-        } else {
-            Event::Binary(Cow::Borrowed(whole))
-        }))
-    }
-
     /// Returns whether the connection has ended: after the peer's Close frame, or after an error.
     pub fn is_over(&self) -> bool {
         self.accepted == Accepted::Nothing
@@ -153,18 +127,18 @@ impl Connection {
     /// [`receive`](Connection::receive).
     #[inline]
     pub fn is_between_messages(&self) -> bool {
-        self.is_between(Accepted::Masked)
+        self.is_between() && self.accepted.are_masked()
     }
 
     /// Like [`is_between_messages`](Connection::is_between_messages) for a server's frame and
     /// [`frame::take_whole_unmasked`](super::frame::take_whole_unmasked).
     pub fn is_between_unmasked_messages(&self) -> bool {
-        self.is_between(Accepted::Unmasked)
+        self.is_between() && self.accepted.are_unmasked()
     }
 
     #[inline(always)]
-    fn is_between(&self, accepted: Accepted) -> bool {
-        self.partial.is_none() && self.header_length == 0 && self.accepted == accepted
+    fn is_between(&self) -> bool {
+        self.partial.is_none() && self.header_length == 0
     }
 
     /// Returns whether the present frame is the peer's Close frame.
@@ -210,7 +184,7 @@ impl Connection {
                 return Ok(None);
             }
             if self.partial.as_ref().is_some_and(|partial| partial.frame.is_some()) {
-                match self.fill(input, pool)? {
+                match self.fill(input, limits, pool)? {
                     Some(event) => return Ok(Some(event)),
                     None if input.is_empty() => return Ok(None),
                     None => continue,
@@ -236,6 +210,10 @@ impl Connection {
                 let payload = head.get_mut(header.header_length..).unwrap_or_default();
                 let mut mask = header.mask;
                 mask.apply(payload);
+                #[cfg(feature = "deflate")]
+                if header.compressed {
+                    return self.inflate(header.opcode, payload, limits, pool).map(Some);
+                }
                 return self.whole(header.opcode, payload).map(Some);
             }
             self.begin(header, limits)?;
@@ -246,6 +224,7 @@ impl Connection {
     /// [`begin`](Connection::begin) finds the reason.
     #[inline]
     fn fits(&self, header: &FrameHeader, limits: &Limits) -> bool {
+        let limits = limits.of(header.compressed);
         self.partial.is_none()
             && header.opcode != Opcode::Continuation
             && header.payload_length <= limits.max_frame_size.min(limits.max_message_size) as u64
@@ -270,6 +249,9 @@ impl Connection {
         let FrameHeader { fin, opcode, payload_length, mask, .. } = header;
         let partial = self.partial.get_or_insert_default();
         if !opcode.is_control() {
+            let is_continued = opcode == Opcode::Continuation;
+            let continues_packed = is_continued && partial.message.as_ref().is_some_and(MessageAssembler::is_packed);
+            let limits = &limits.of(header.compressed || continues_packed);
             if payload_length > limits.max_frame_size as u64 {
                 return Err(ProtocolError::FrameTooLarge { length: payload_length, limit: limits.max_frame_size });
             }
@@ -277,7 +259,7 @@ impl Connection {
                 (Opcode::Continuation, None) => return Err(ProtocolError::UnexpectedContinuation),
                 (Opcode::Continuation, Some(message)) => message,
                 (opcode, Some(_)) => return Err(ProtocolError::ExpectedContinuation { opcode }),
-                (opcode, message) => message.insert(MessageAssembler::new(opcode)),
+                (opcode, message) => message.insert(MessageAssembler::new(opcode, header.compressed)),
             };
             message.admit(payload_length, limits)?;
         }
@@ -286,7 +268,12 @@ impl Connection {
     }
 
     /// Takes the bytes of the present frame that have arrived.
-    fn fill<'a>(&mut self, input: &mut &'a mut [u8], pool: &mut BufferPool) -> Result<Option<Event<'a>>, ProtocolError> {
+    fn fill<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+        limits: &Limits,
+        pool: &mut BufferPool,
+    ) -> Result<Option<Event<'a>>, ProtocolError> {
         let Some(partial) = self.partial.as_deref_mut() else { return Ok(None) };
         let Some(frame) = &mut partial.frame else { return Ok(None) };
         let length = usize::try_from(frame.remaining).unwrap_or(usize::MAX).min(input.len());
@@ -298,11 +285,12 @@ impl Connection {
             Some(message) if !frame.opcode.is_control() => message.push(piece, pool)?,
             _ => partial.control.extend_from_slice(piece),
         }
-        if frame.remaining > 0 { Ok(None) } else { self.end_of_frame() }
+        if frame.remaining > 0 { Ok(None) } else { self.end_of_frame(limits, pool) }
     }
 
     /// Ends the present frame. Returns its event, if it has one.
-    fn end_of_frame<'a>(&mut self) -> Result<Option<Event<'a>>, ProtocolError> {
+    #[cfg_attr(not(feature = "deflate"), expect(unused_variables, reason = "only compressed messages need them"))]
+    fn end_of_frame<'a>(&mut self, limits: &Limits, pool: &mut BufferPool) -> Result<Option<Event<'a>>, ProtocolError> {
         let Some(partial) = self.partial.as_deref_mut() else { return Ok(None) };
         let Some(frame) = partial.frame.take() else { return Ok(None) };
         let event = if frame.opcode.is_control() {
@@ -313,6 +301,13 @@ impl Connection {
                 _ => close_event(&payload)?,
             })
         } else if frame.fin {
+            #[cfg(feature = "deflate")]
+            if let Some((opcode, packed)) = partial.message.as_mut().and_then(MessageAssembler::take_packed) {
+                self.partial = None;
+                let event = self.inflate(opcode, &packed, limits, pool)?;
+                pool.give(packed);
+                return Ok(Some(event));
+            }
             match partial.message.take().map(MessageAssembler::finish).transpose()? {
                 Some(Assembled::Text(text)) => Some(Event::Text(Cow::Owned(text))),
                 Some(Assembled::Binary(binary)) => Some(Event::Binary(Cow::Owned(binary))),
@@ -371,5 +366,7 @@ fn close_event<'a>(payload: &[u8]) -> Result<Event<'a>, ProtocolError> {
 #[cfg(test)]
 mod client_tests;
 mod direct;
+#[cfg(feature = "deflate")]
+mod inflate;
 #[cfg(test)]
 mod tests;

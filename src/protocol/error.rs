@@ -6,7 +6,8 @@ use super::{Opcode, close_code};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// A reserved bit is set, but no extension was negotiated (§5.2).
+    /// A reserved bit is set, but no extension was negotiated (§5.2). Or RSV1 is set in a control
+    /// frame or a continuation, which permessage-deflate does not allow (RFC 7692 §6.1).
     #[error("reserved bits {bits:#05b} without an extension")]
     ReservedBits {
         /// The bits RSV1 to RSV3, with RSV1 as the highest.
@@ -54,6 +55,9 @@ pub enum ProtocolError {
         /// The type of the frame.
         opcode: Opcode,
     },
+    /// The payload of a compressed message is not DEFLATE, or ends early (RFC 7692 §7.2.2).
+    #[error("compressed message is not DEFLATE")]
+    InvalidDeflate,
     /// Text is not UTF-8, and further bytes cannot make it valid (§8.1).
     #[error("text is not UTF-8")]
     InvalidUtf8,
@@ -106,7 +110,9 @@ impl ProtocolError {
     /// Returns the close code for this error (RFC 6455 §7.4.1): 1002, 1007, 1008 or 1009.
     pub const fn close_code(&self) -> u16 {
         match self {
-            ProtocolError::InvalidUtf8 | ProtocolError::InvalidCloseReason => close_code::INVALID_PAYLOAD,
+            ProtocolError::InvalidUtf8 | ProtocolError::InvalidCloseReason | ProtocolError::InvalidDeflate => {
+                close_code::INVALID_PAYLOAD
+            }
             ProtocolError::TooManyFragments { .. } | ProtocolError::TooManyPings { .. } => close_code::POLICY,
             ProtocolError::FrameTooLarge { .. } | ProtocolError::MessageTooLarge { .. } => close_code::TOO_LARGE,
             _ => close_code::PROTOCOL,

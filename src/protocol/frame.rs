@@ -3,6 +3,10 @@
 use super::mask::MaskKey;
 use super::{Opcode, ProtocolError};
 
+/// The bit RSV1 of a frame's first byte, which marks a compressed message (RFC 7692 §6).
+#[cfg(feature = "deflate")]
+pub(crate) const RSV1: u8 = 0x40;
+
 /// Maximum length of a client's frame header in bytes: two, eight for the length, and four for the
 /// masking key.
 pub const HEADER_MAX: usize = 14;
@@ -38,6 +42,8 @@ pub struct FrameHeader {
     pub mask: MaskKey,
     /// The number of bytes of the header itself.
     pub header_length: usize,
+    /// Whether the frame begins a compressed message: RSV1 (RFC 7692 §6).
+    pub compressed: bool,
 }
 
 impl FrameHeader {
@@ -50,7 +56,7 @@ impl FrameHeader {
     /// than 125 bytes. A length must have its shortest form, without the top bit.
     #[inline]
     pub fn decode(bytes: &[u8]) -> Result<Option<FrameHeader>, ProtocolError> {
-        FrameHeader::decode_as::<true>(bytes)
+        FrameHeader::decode_as::<true, false>(bytes)
     }
 
     /// Reads a server's frame header, whose frame is not masked, like [`decode`](FrameHeader::decode).
@@ -58,13 +64,17 @@ impl FrameHeader {
     /// # Errors
     /// Like [`decode`](FrameHeader::decode).
     pub fn decode_unmasked(bytes: &[u8]) -> Result<Option<FrameHeader>, ProtocolError> {
-        FrameHeader::decode_as::<false>(bytes)
+        FrameHeader::decode_as::<false, false>(bytes)
     }
 
+    /// Reads the header of a frame. With `DEFLATE` a text or binary frame may have RSV1.
     #[inline(always)]
-    fn decode_as<const MASKED: bool>(bytes: &[u8]) -> Result<Option<FrameHeader>, ProtocolError> {
+    pub(super) fn decode_as<const MASKED: bool, const DEFLATE: bool>(
+        bytes: &[u8],
+    ) -> Result<Option<FrameHeader>, ProtocolError> {
         let Some(&first) = bytes.first() else { return Ok(None) };
-        if first & 0x70 != 0 {
+        let compressed = DEFLATE && first & 0x70 == 0x40 && matches!(first & 0x0F, 0x1 | 0x2);
+        if first & 0x70 != 0 && !compressed {
             return Err(ProtocolError::ReservedBits { bits: first >> 4 & 0x7 });
         }
         let fin = first & 0x80 != 0;
@@ -103,11 +113,13 @@ impl FrameHeader {
             short => (u64::from(short), 2),
         };
         if !MASKED {
-            return Ok(Some(FrameHeader { fin, opcode, payload_length, mask: MaskKey::NONE, header_length: key_at }));
+            let mask = MaskKey::NONE;
+            return Ok(Some(FrameHeader { fin, opcode, payload_length, mask, header_length: key_at, compressed }));
         }
         let Some(key) = bytes.get(key_at..).and_then(<[u8]>::first_chunk) else { return Ok(None) };
         let mask = MaskKey::new(*key);
-        Ok(Some(FrameHeader { fin, opcode, payload_length, mask, header_length: key_at.saturating_add(4) }))
+        let header_length = key_at.saturating_add(4);
+        Ok(Some(FrameHeader { fin, opcode, payload_length, mask, header_length, compressed }))
     }
 }
 

@@ -26,6 +26,20 @@ impl Limits {
     pub fn max_whole_message(&self) -> Option<usize> {
         (self.max_fragments > 0).then(|| self.max_message_size.min(self.max_frame_size))
     }
+
+    /// Returns the limits of payloads on the wire. Compression makes some messages a little larger.
+    #[inline]
+    pub(crate) fn of(&self, is_packed: bool) -> Limits {
+        let packed = |size: usize| size.saturating_add(size / 16).saturating_add(64);
+        match cfg!(feature = "deflate") && is_packed {
+            true => Limits {
+                max_message_size: packed(self.max_message_size),
+                max_frame_size: packed(self.max_frame_size),
+                ..*self
+            },
+            false => *self,
+        }
+    }
 }
 
 impl Default for Limits {

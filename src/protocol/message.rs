@@ -7,6 +7,8 @@ use super::{Limits, Opcode, ProtocolError};
 pub(super) struct MessageAssembler {
     body: Body,
     fragments: u32,
+    /// The opcode of a compressed message, whose body is the payload as it arrived.
+    packed: Option<Opcode>,
 }
 
 #[derive(Debug)]
@@ -24,12 +26,46 @@ pub(super) enum Assembled {
 
 impl MessageAssembler {
     /// Begins a message with the opcode of its first frame.
-    pub(super) fn new(opcode: Opcode) -> MessageAssembler {
+    pub(super) fn new(opcode: Opcode, is_packed: bool) -> MessageAssembler {
         let body = match opcode {
-            Opcode::Text => Body::Text(TextBuffer::default()),
+            Opcode::Text if !is_packed => Body::Text(TextBuffer::default()),
             _ => Body::Binary(Vec::new()),
         };
-        MessageAssembler { body, fragments: 0 }
+        MessageAssembler { body, fragments: 0, packed: is_packed.then_some(opcode) }
+    }
+
+    /// Returns whether this is a compressed message.
+    pub(super) fn is_packed(&self) -> bool {
+        cfg!(feature = "deflate") && self.packed.is_some()
+    }
+
+    /// Takes the opcode and the payload of a compressed message.
+    #[cfg(feature = "deflate")]
+    pub(super) fn take_packed(&mut self) -> Option<(Opcode, Vec<u8>)> {
+        match &mut self.body {
+            Body::Binary(packed) => Some((self.packed?, std::mem::take(packed))),
+            Body::Text(_) | Body::DirectText(_) => None,
+        }
+    }
+
+    /// Returns how many bytes can be added without a larger buffer.
+    #[cfg(feature = "deflate")]
+    pub(super) fn room(&self) -> usize {
+        match &self.body {
+            Body::Text(text) => text.room(),
+            Body::DirectText(DirectText { bytes, .. }) | Body::Binary(bytes) => {
+                bytes.capacity().saturating_sub(bytes.len())
+            }
+        }
+    }
+
+    /// Makes room for `additional` bytes, and no more.
+    #[cfg(feature = "deflate")]
+    pub(super) fn make_exact_room(&mut self, additional: usize, pool: &mut BufferPool) {
+        match &mut self.body {
+            Body::Text(text) => text.make_exact_room(additional, pool),
+            Body::DirectText(DirectText { bytes, .. }) | Body::Binary(bytes) => pool.make_exact_room(bytes, additional),
+        }
     }
 
     /// Decides whether a further frame of `payload_length` bytes is accepted. Stores none of it

@@ -12,6 +12,8 @@ pub mod close;
 pub mod close_code;
 mod closing;
 mod connection;
+#[cfg(feature = "deflate")]
+pub mod deflate;
 mod error;
 mod event;
 pub mod frame;

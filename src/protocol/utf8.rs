@@ -43,6 +43,18 @@ impl TextBuffer {
         Ok(())
     }
 
+    /// Returns how many bytes can be added without a larger buffer.
+    #[cfg(feature = "deflate")]
+    pub(super) fn room(&self) -> usize {
+        self.text.capacity().saturating_sub(self.text.len()).saturating_sub(self.unfinished.len())
+    }
+
+    /// Makes room for `additional` bytes, and for a character that is incomplete in between.
+    #[cfg(feature = "deflate")]
+    pub(super) fn make_exact_room(&mut self, additional: usize, pool: &mut BufferPool) {
+        pool.make_exact_room_in_text(&mut self.text, additional.saturating_add(self.unfinished.len()));
+    }
+
     /// Returns the text, unless it ends inside of a character.
     pub(super) fn finish(self) -> Result<String, ProtocolError> {
         if self.unfinished_length == 0 { Ok(self.text) } else { Err(ProtocolError::InvalidUtf8) }

@@ -127,6 +127,10 @@ pub enum HandshakeError {
     /// The upgrade request has a body.
     #[error("an upgrade request with a body")]
     Body,
+    /// `Sec-WebSocket-Extensions` is malformed (RFC 6455 §9.1). The header is only read if
+    /// `WebSocketOptions::compression` is on.
+    #[error("malformed Sec-WebSocket-Extensions")]
+    Extensions,
     /// [`WebSocketOptions::origins`](crate::WebSocketOptions::origins) does not allow the web page
     /// that tried to connect. The client gets a 403 without the reason.
     #[error("origin {origin:?} is not allowed for host {host:?}; `WebSocketOptions::origins` can allow it")]
@@ -170,13 +174,14 @@ pub enum HandshakeError {
 impl HandshakeError {
     /// Returns the error's cause as one word, for the counters of
     /// [`WebSocketStats`](crate::stats::WebSocketStats): `upgrade`, `key`, `version`, `body`,
-    /// `origin`, `subprotocol`, `rejected`, `listener`, `timeout`, `gone`.
+    /// `extensions`, `origin`, `subprotocol`, `rejected`, `listener`, `timeout`, `gone`.
     pub fn cause(&self) -> &'static str {
         match self {
             HandshakeError::Upgrade => "upgrade",
             HandshakeError::Key => "key",
             HandshakeError::Version => "version",
             HandshakeError::Body => "body",
+            HandshakeError::Extensions => "extensions",
             HandshakeError::Origin { .. } => "origin",
             HandshakeError::Subprotocol => "subprotocol",
             HandshakeError::Rejected { .. } => "rejected",
@@ -190,9 +195,11 @@ impl HandshakeError {
     /// 499, a convention of some servers.
     pub fn status(&self) -> u16 {
         let status = match self {
-            HandshakeError::Upgrade | HandshakeError::Key | HandshakeError::Body | HandshakeError::Subprotocol => {
-                StatusCode::BAD_REQUEST
-            }
+            HandshakeError::Upgrade
+            | HandshakeError::Key
+            | HandshakeError::Body
+            | HandshakeError::Extensions
+            | HandshakeError::Subprotocol => StatusCode::BAD_REQUEST,
             HandshakeError::Version => StatusCode::UPGRADE_REQUIRED,
             HandshakeError::Origin { .. } => StatusCode::FORBIDDEN,
             HandshakeError::Rejected { status } => return *status,

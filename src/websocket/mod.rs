@@ -20,10 +20,14 @@ pub(crate) use handshake::opening::Opening;
 pub use message::{Message, Text};
 pub use middleware::{IntoMiddlewareListener, WebSocketMiddleware};
 pub use options::WebSocketOptions;
+#[cfg(feature = "deflate")]
+pub use options::compression::Compression;
 pub use options::origins::Origins;
 pub use options::verify::{IntoVerdict, IntoVerifier};
 pub(crate) use state::cork::broadcast_to_group;
 pub use state::cork::cork;
+#[cfg(all(feature = "client", feature = "deflate"))]
+pub(crate) use state::deflate::Agreement;
 pub use state::event::ConnectionListener;
 pub use state::handle::WebSocketConnection;
 pub use state::held::SlowMemberPolicy;

@@ -38,6 +38,19 @@ pub struct WebSocketStats {
     pub bytes_in: u64,
     /// Bytes that the system has accepted for sending, frame headers included.
     pub bytes_out: u64,
+    /// Payload bytes of the compressed messages received, as they arrived (feature `deflate`).
+    #[cfg(feature = "deflate")]
+    pub compressed_in: u64,
+    /// Bytes of the compressed messages received, after decompression (feature `deflate`).
+    #[cfg(feature = "deflate")]
+    pub uncompressed_in: u64,
+    /// Payload bytes of the compressed messages accepted for sending (feature `deflate`).
+    #[cfg(feature = "deflate")]
+    pub compressed_out: u64,
+    /// Bytes of the compressed messages accepted for sending, before compression (feature
+    /// `deflate`).
+    #[cfg(feature = "deflate")]
+    pub uncompressed_out: u64,
     /// Messages of groups that members have missed because they were slow consumers, see
     /// [`SlowMemberPolicy`](crate::options::SlowMemberPolicy).
     pub dropped: u64,
@@ -57,6 +70,15 @@ impl WebSocketStats {
         self.bytes_in = self.bytes_in.saturating_add(traffic.bytes_in);
         self.bytes_out = self.bytes_out.saturating_add(traffic.bytes_out);
         self.dropped = self.dropped.saturating_add(traffic.dropped);
+        #[cfg(feature = "deflate")]
+        for (sum, bytes) in [
+            (&mut self.compressed_in, traffic.deflated.compressed_in),
+            (&mut self.uncompressed_in, traffic.deflated.uncompressed_in),
+            (&mut self.compressed_out, traffic.deflated.compressed_out),
+            (&mut self.uncompressed_out, traffic.deflated.uncompressed_out),
+        ] {
+            *sum = sum.saturating_add(bytes);
+        }
     }
 }
 
@@ -68,6 +90,31 @@ pub(crate) struct Traffic {
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     pub(crate) dropped: u64,
+    #[cfg(feature = "deflate")]
+    pub(crate) deflated: Deflated,
+}
+
+/// The compressed messages of one connection, in bytes.
+#[cfg(feature = "deflate")]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Deflated {
+    compressed_in: u64,
+    uncompressed_in: u64,
+    compressed_out: u64,
+    uncompressed_out: u64,
+}
+
+#[cfg(feature = "deflate")]
+impl Deflated {
+    pub(crate) fn note_received(&mut self, compressed: usize, uncompressed: usize) {
+        self.compressed_in = self.compressed_in.saturating_add(compressed as u64);
+        self.uncompressed_in = self.uncompressed_in.saturating_add(uncompressed as u64);
+    }
+
+    pub(crate) fn note_sent(&mut self, compressed: usize, uncompressed: usize) {
+        self.compressed_out = self.compressed_out.saturating_add(compressed as u64);
+        self.uncompressed_out = self.uncompressed_out.saturating_add(uncompressed as u64);
+    }
 }
 
 /// What a connection's task has received. Only the task counts, any thread reads.

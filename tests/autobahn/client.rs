@@ -19,6 +19,8 @@ async fn main() -> Result<(), ConnectError> {
         .max_fragments(100_000)
         .write_buffer_hard_limit(64 << 20)
         .control_rate(ControlRate { burst: 10_000, per_second: 10_000 });
+    #[cfg(feature = "deflate")]
+    let options = options.compression(react_websocket::options::Compression::new().peer_window(32 * 1024));
     let connector = Connector::new().with_options(options);
     let count = last_text(&connector, format!("{server}/getCaseCount")).await?;
     let count: u32 = count.parse().expect("a number of cases");

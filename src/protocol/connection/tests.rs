@@ -342,7 +342,8 @@ fn an_idle_connection_is_small_and_holds_nothing() {
         let _ = connection.receive(&mut &mut [byte][..], &limits, &mut pool);
     }
     assert!(connection.partial.is_none());
-    assert!(size_of::<Connection>() <= 24);
+    // With compression a pointer to the window of the peer.
+    assert!(size_of::<Connection>() <= if cfg!(feature = "deflate") { 32 } else { 24 });
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::websocket::error::ConnectionError;
 use crate::websocket::state::cork;
 use crate::websocket::state::handle::WebSocketConnection;
 use crate::websocket::state::held::SlowMemberPolicy;
-use crate::websocket::state::outbox::Log;
+use crate::websocket::state::log::Log;
 use crate::websocket::state::slot::Slot;
 
 /// Writing a message that is encoded once for many connections.
@@ -53,8 +53,22 @@ impl WebSocketConnection {
         if state.framing.masks() {
             // No two clients send the same bytes.
             let log = log.read();
+            #[cfg(feature = "deflate")]
+            if state.framing.deflates()
+                && let Some((opcode, payload)) = log.message((start, end))
+                && state.push_deflated(opcode, payload)
+            {
+                self.finish_write(state);
+                return;
+            }
             state.outbox.push_frames_masked(log.get(start as usize..end as usize).unwrap_or_default());
         } else {
+            #[cfg(feature = "deflate")]
+            if state.framing.deflates() {
+                state.push_broadcast(log, (start, end));
+                self.finish_write(state);
+                return;
+            }
             state.outbox.push_range(log, start, end);
         }
         self.finish_write(state);

@@ -17,7 +17,7 @@ impl WebSocketConnection {
     /// proxies wrote. The proxy's own address is [the request's
     /// `peer_address`](crate::ServerRequest::peer_address).
     pub fn remote_address(&self) -> Option<SocketAddr> {
-        self.lock()?.remote
+        self.lock()?.remote.get()
     }
 
     /// Returns the address of this end. Returns `None` in the same cases as

@@ -214,6 +214,10 @@ impl WebSocketConnection {
             state.cold().stream.push_behind(opcode, payload);
             return self.note_room(&mut state);
         }
+        #[cfg(feature = "deflate")]
+        if state.framing.deflates() && state.push_deflated(opcode, payload) {
+            return self.finish_write(state);
+        }
         // A masked frame is a copy anyway.
         if payload.len() < LARGE || state.blocked || state.framing.masks() {
             state.push(true, opcode, payload);

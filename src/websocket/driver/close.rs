@@ -38,7 +38,9 @@ impl Driver {
         }
         drop(state);
         self.progress.is_fast = false;
-        self.peer_close = close.map(Box::new);
+        if close.is_some() {
+            self.rare.get_or_insert_default().peer_close = close;
+        }
         self.emit(event::END, Args::Nothing, cx);
     }
 
@@ -208,7 +210,10 @@ impl Driver {
         }
         match self.closing.outcome() {
             Outcome::Abnormal => (close_code::ABNORMAL, String::new()),
-            Outcome::Theirs => self.peer_close.as_deref().cloned().unwrap_or((close_code::NO_STATUS, String::new())),
+            Outcome::Theirs => {
+                let theirs = self.rare.as_ref().and_then(|rare| rare.peer_close.clone());
+                theirs.unwrap_or((close_code::NO_STATUS, String::new()))
+            }
             Outcome::Ours => ours.unwrap_or((close_code::NORMAL, String::new())),
         }
     }

@@ -3,6 +3,8 @@ pub(crate) mod backlog;
 pub(crate) mod close;
 pub(crate) mod deadlines;
 pub(crate) mod dispatcher;
+#[cfg(feature = "deflate")]
+pub(crate) mod inflated;
 pub(crate) mod overdue;
 pub(crate) mod pending_events;
 pub(crate) mod pings;
@@ -52,31 +54,33 @@ pub(crate) struct Driver {
     pub(crate) dispatcher: Dispatcher,
     pub(crate) backlog: Backlog,
     pub(crate) deadlines: Deadlines,
-    /// Created by the first ping, or by the first message if messages have a rate.
-    pub(crate) rates: Option<Box<Rates>>,
+    /// Created by the first ping, by the first message if messages have a rate, and at the end.
+    pub(crate) rare: Option<Box<Rare>>,
     /// Bytes that this task has taken from the outbox of a stream that only it can write.
     pub(crate) writing: Option<Box<Buffer>>,
     pub(crate) closing: Closing,
-    /// The code and the reason of the peer's Close frame, if it had them.
-    pub(crate) peer_close: Option<Box<(u16, String)>>,
     pub(crate) progress: Progress,
     /// Must be the last field: dropping it signals that the connection is gone, so everything else
     /// must be dropped first.
     pub(crate) permit: ConnectionPermit,
 }
 
-/// The rates of a peer's pings and messages.
-pub(crate) struct Rates {
+/// State that few connections have before their end.
+pub(crate) struct Rare {
+    /// The rate of the peer's pings.
     pub(crate) pings: Bucket,
     /// Pings above the rate since all received bytes were last read.
     pub(crate) piled_up: u32,
+    /// The rate of the peer's messages.
     pub(crate) messages: Bucket,
+    /// The code and the reason of the peer's Close frame, if it had them.
+    pub(crate) peer_close: Option<(u16, String)>,
 }
 
-impl Default for Rates {
-    fn default() -> Rates {
+impl Default for Rare {
+    fn default() -> Rare {
         // A full bucket has been full since the clock began.
-        Rates { pings: Bucket::full(0), piled_up: 0, messages: Bucket::full(0) }
+        Rare { pings: Bucket::full(0), piled_up: 0, messages: Bucket::full(0), peer_close: None }
     }
 }
 
@@ -142,14 +146,16 @@ impl Driver {
         backlog.push(&read_ahead);
         Driver {
             read: Some(read),
+            #[cfg(feature = "deflate")]
+            session: connection.session(shared.role),
+            #[cfg(not(feature = "deflate"))]
             session: Connection::new(shared.role),
             dispatcher: Dispatcher::new(connection),
             backlog,
             deadlines: Deadlines::new(&shared.options, clock),
-            rates: None,
+            rare: None,
             writing: None,
             closing: Closing::new(shared.role),
-            peer_close: None,
             progress: Progress { is_counted, ..Progress::default() },
             shared,
             permit,

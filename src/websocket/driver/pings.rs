@@ -17,12 +17,12 @@ impl Driver {
         let has_piled_up = std::mem::replace(&mut self.progress.pings_pile_up, true);
         let excess = self.shared.options.control_rate.filter(|rate| {
             let now = self.permit.clock().millis();
-            self.rates.get_or_insert_default().pings.take(now, rate.burst, rate.per_second).is_err()
+            self.rare.get_or_insert_default().pings.take(now, rate.burst, rate.per_second).is_err()
         });
         if let Some(ControlRate { burst, per_second }) = excess {
-            let rates = self.rates.get_or_insert_default();
-            rates.piled_up = if has_piled_up { rates.piled_up.saturating_add(1) } else { PILE_MAX };
-            if rates.piled_up >= PILE_MAX {
+            let rare = self.rare.get_or_insert_default();
+            rare.piled_up = if has_piled_up { rare.piled_up.saturating_add(1) } else { PILE_MAX };
+            if rare.piled_up >= PILE_MAX {
                 self.connection().fail(ProtocolError::TooManyPings { burst, per_second }.into());
                 return false;
             }
@@ -36,7 +36,7 @@ impl Driver {
     /// Answers the pings that have piled up, once all received bytes have been read.
     #[inline(never)]
     pub(crate) fn answer_piled_up_pings(&mut self) {
-        if self.rates.as_mut().is_some_and(|rates| std::mem::take(&mut rates.piled_up) > 0) {
+        if self.rare.as_mut().is_some_and(|rare| std::mem::take(&mut rare.piled_up) > 0) {
             self.connection().answer_pings_so_far();
         }
     }

@@ -315,6 +315,8 @@ impl Driver {
     #[inline]
     fn take(&mut self, event: Event<'_>, spare: &mut BufferPool, cx: &mut Context<'_>, budget: &mut Budget) {
         budget.frames = budget.frames.saturating_sub(1);
+        #[cfg(feature = "deflate")]
+        self.note_inflated(spare, budget);
         match event {
             Event::Text(text) => {
                 self.emit(event::TEXT, Args::Text(&text), cx);
@@ -364,7 +366,7 @@ impl Driver {
         self.note_data();
         let clock = self.permit.clock();
         if let Some(rate) = self.shared.options.message_rate {
-            let wait = self.rates.get_or_insert_default().messages.spend(clock.millis(), rate, rate);
+            let wait = self.rare.get_or_insert_default().messages.spend(clock.millis(), rate, rate);
             if wait > 0 {
                 self.deadlines.message = clock.after(Duration::from_millis(wait));
             }

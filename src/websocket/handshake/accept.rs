@@ -41,7 +41,7 @@ fn deadline(options: &WebSocketOptions) -> Deadline {
 
 /// Answers a handshake.
 pub(crate) fn decide(request: ServerRequest, shared: Arc<Shared>) -> ResponseFuture {
-    let handshake = match check::check(&request, &shared.options) {
+    let mut handshake = match check::check(&request, &shared.options) {
         Ok(handshake) => handshake,
         Err(error) => return PendingHandshake::begin(request, shared, None).refuse(error.into()),
     };
@@ -51,10 +51,10 @@ pub(crate) fn decide(request: ServerRequest, shared: Arc<Shared>) -> ResponseFut
     };
     match verdict {
         Verifying::Now(verdict) => {
-            PendingHandshake::begin(request, shared, Some(&handshake)).apply(verdict, handshake, None)
+            PendingHandshake::begin(request, shared, Some(&mut handshake)).apply(verdict, handshake, None)
         }
         Verifying::Later(deciding) => {
-            let handshaking = PendingHandshake::begin(request, shared, Some(&handshake));
+            let handshaking = PendingHandshake::begin(request, shared, Some(&mut handshake));
             let deciding = Contained::new(deciding);
             ResponseFuture::new(async move {
                 let deadline = deadline(&handshaking.shared.options);
@@ -102,17 +102,22 @@ impl Drop for PendingHandshake {
 }
 
 impl PendingHandshake {
-    fn begin(request: ServerRequest, shared: Arc<Shared>, handshake: Option<&Handshake>) -> PendingHandshake {
+    fn begin(request: ServerRequest, shared: Arc<Shared>, handshake: Option<&mut Handshake>) -> PendingHandshake {
         watchdog::start(slot::report_stuck);
         let connection = Slot::open(shared.clone(), request.remote_address());
-        let kept =
-            handshake.and_then(|handshake| kept_request::keep(&request, handshake.subprotocol.as_deref(), &shared.options));
+        let kept = handshake
+            .as_ref()
+            .and_then(|handshake| kept_request::keep(&request, handshake.subprotocol.as_deref(), &shared.options));
         if let Some(mut state) = connection.lock() {
             state.local = request.shared_local_address();
             if let Some(kept) = kept {
                 state.app_state().handshake = Some(kept);
             }
             state.cold().request = Some(request);
+            #[cfg(feature = "deflate")]
+            if let Some(agreement) = handshake.and_then(Handshake::take_agreement) {
+                state.begin_deflate(agreement, &shared);
+            }
         }
         PendingHandshake { connection, shared, decision: Decision::Open, runtime: Handle::try_current().ok() }
     }

@@ -3,20 +3,30 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "deflate")]
+use http::header::SEC_WEBSOCKET_EXTENSIONS;
 use http::header::{CONNECTION, HeaderValue, ORIGIN, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{Method, Version};
 
 use crate::http::{Response, ServerRequest};
 use crate::protocol::handshake::{self, has_token, only};
 use crate::websocket::error::HandshakeError;
+#[cfg(feature = "deflate")]
+use crate::websocket::handshake::extensions;
 use crate::websocket::options::WebSocketOptions;
 use crate::websocket::options::subprotocol::offered;
+#[cfg(feature = "deflate")]
+use crate::websocket::state::deflate::Agreement;
 
 /// A handshake that is valid under the protocol.
 #[derive(Debug)]
 pub(crate) struct Handshake {
     accept: HeaderValue,
     pub(crate) subprotocol: Option<Arc<str>>,
+    /// The agreement about compression, until the connection takes it, and the header of the
+    /// response.
+    #[cfg(feature = "deflate")]
+    deflate: Option<(Option<Agreement>, HeaderValue)>,
 }
 
 /// What a request asks of a middleware.
@@ -72,15 +82,33 @@ pub(crate) fn check(request: &ServerRequest, options: &WebSocketOptions) -> Resu
     let subprotocol = select_subprotocol(request, options)?;
     // Base64 has no character that a header could not have.
     let accept = HeaderValue::try_from(handshake::accept_key(key)).map_err(|_| HandshakeError::Key)?;
-    Ok(Handshake { accept, subprotocol })
+    #[cfg(feature = "deflate")]
+    let deflate = extensions::agree(request.values(&SEC_WEBSOCKET_EXTENSIONS), options.compression.as_ref())?;
+    Ok(Handshake {
+        accept,
+        subprotocol,
+        #[cfg(feature = "deflate")]
+        deflate,
+    })
 }
 
 impl Handshake {
+    /// Takes what was agreed on about compression.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn take_agreement(&mut self) -> Option<Agreement> {
+        self.deflate.as_mut()?.0.take()
+    }
+
     /// Adds the headers of the 101 (section 4.2.2).
     pub(crate) fn complete(self, response: Response) -> Response {
         let response = response
             .with_own_header("Upgrade", HeaderValue::from_static("websocket"))
             .with_own_header("Sec-WebSocket-Accept", self.accept);
+        #[cfg(feature = "deflate")]
+        let response = match self.deflate {
+            Some((_, header)) => response.with_own_header("Sec-WebSocket-Extensions", header),
+            None => response,
+        };
         match self.subprotocol {
             Some(name) => response.with_header("Sec-WebSocket-Protocol", name.as_bytes()),
             None => response,

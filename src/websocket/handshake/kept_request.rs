@@ -60,7 +60,7 @@ impl WebSocketConnection {
         if let Some(request) = state.cold_if_any().and_then(|cold| cold.request.clone()) {
             return Some(request);
         }
-        let (client, local) = (state.remote, state.local.clone());
+        let (client, local) = (state.remote.get(), state.local.clone());
         let kept = state.app_state_if_any().and_then(|own| own.handshake.clone());
         drop(state);
         let (request, _) = parts(kept.as_deref().unwrap_or_default());

@@ -11,6 +11,8 @@ use crate::websocket::driver::Driver;
 use crate::websocket::driver::dispatcher::Dispatcher;
 use crate::websocket::handshake::accept::contain_future;
 use crate::websocket::handshake::kept_request;
+#[cfg(feature = "deflate")]
+use crate::websocket::state::deflate::Agreement;
 use crate::websocket::state::handle::WebSocketConnection;
 use crate::websocket::state::shared::Shared;
 use crate::websocket::state::slot::{self, Phase, Slot};
@@ -46,6 +48,14 @@ impl Opening {
             state.cold().request = request;
         }
         Opening { connection, shared, is_started: false }
+    }
+
+    /// Begins to compress messages, if that was agreed on.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn begin_deflate(&self, agreement: Option<Agreement>) {
+        if let (Some(agreement), Some(mut state)) = (agreement, self.connection.lock()) {
+            state.begin_deflate(agreement, &self.shared);
+        }
     }
 
     /// Calls the `connection` listener.

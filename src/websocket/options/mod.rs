@@ -1,3 +1,5 @@
+#[cfg(feature = "deflate")]
+pub(crate) mod compression;
 pub(crate) mod origin_pattern;
 pub(crate) mod origins;
 pub(crate) mod site;
@@ -59,6 +61,8 @@ pub struct WebSocketOptions {
     pub(crate) keep_headers: Vec<HeaderName>,
     pub(crate) max_groups_per_connection: usize,
     pub(crate) max_group_name: usize,
+    #[cfg(feature = "deflate")]
+    pub(crate) compression: Option<compression::Compression>,
 }
 
 impl Default for WebSocketOptions {
@@ -95,6 +99,8 @@ impl WebSocketOptions {
             keep_headers: Vec::new(),
             max_groups_per_connection: 1024,
             max_group_name: 256,
+            #[cfg(feature = "deflate")]
+            compression: None,
         }
     }
 
@@ -385,6 +391,8 @@ impl WebSocketOptions {
         // And a fourth more, which has been sent and is not cut off yet.
         let unsent = self.write_buffer_hard_limit.saturating_add(self.limits.max_message_size);
         let unsent = unsent.saturating_add(unsent / 4).saturating_mul(2);
+        #[cfg(feature = "deflate")]
+        let message = message.saturating_add(self.compression.as_ref().map_or(0, |it| it.worst_case_bytes(&self.limits)));
         message.saturating_add(ahead).saturating_add(unsent).saturating_add(16 * 1024)
     }
 }

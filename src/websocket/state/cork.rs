@@ -10,7 +10,6 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use parking_lot::RwLock;
 use tokio::runtime::Handle;
 
 use crate::protocol::{Opcode, frame};
@@ -19,8 +18,8 @@ use crate::sync::global;
 use crate::sync::thread_local;
 use crate::websocket::state::handle::WebSocketConnection;
 use crate::websocket::state::held::SlowMemberPolicy;
+use crate::websocket::state::log::Log;
 use crate::websocket::state::order::Order;
-use crate::websocket::state::outbox::Log;
 use crate::websocket::state::slot::Slot;
 
 thread_local! {
@@ -276,7 +275,7 @@ fn recycle_log(more: &More) {
     }
 }
 
-fn length(log: &Arc<RwLock<Vec<u8>>>) -> usize {
+fn length(log: &Log) -> usize {
     log.read().len()
 }
 

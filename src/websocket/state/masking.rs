@@ -8,7 +8,8 @@ use crate::protocol::Opcode;
 use crate::protocol::frame;
 #[cfg(feature = "client")]
 use crate::sync::thread_local;
-use crate::websocket::state::framing::Framing;
+#[cfg(feature = "deflate")]
+use crate::websocket::state::deflate;
 use crate::websocket::state::outbox::Outbox;
 use crate::websocket::state::slot::State;
 
@@ -69,6 +70,19 @@ impl Outbox {
         own.len()
     }
 
+    /// Adds the frame of a compressed message.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn push_packed(&mut self, opcode: Opcode, packed: &[u8], is_masked: bool) {
+        let own = self.own();
+        let start = own.len();
+        if is_masked {
+            frame::encode_masked(own, true, opcode, packed, new_key());
+        } else {
+            frame::encode(own, true, opcode, packed);
+        }
+        deflate::mark(own, start);
+    }
+
     /// Adds frames that are encoded in the form of a server, each masked with its own key.
     pub(crate) fn push_frames_masked(&mut self, frames: &[u8]) {
         frame::mask_frames(self.own(), frames, new_key);
@@ -78,7 +92,7 @@ impl Outbox {
 impl State {
     /// Like [`is_plain`](State::is_plain) for a client's message, which has to be masked.
     pub(crate) fn is_plainly_masked(&self) -> bool {
-        cfg!(feature = "client") && self.framing == Framing::Masked && self.is_simple()
+        cfg!(feature = "client") && self.framing.is_only_masked() && self.is_simple()
     }
 
     /// Adds a frame to the outbox.

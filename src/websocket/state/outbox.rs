@@ -8,16 +8,11 @@
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
-use parking_lot::RwLock;
-
 use crate::protocol::Opcode;
 use crate::protocol::frame::{self, EncodedHeader};
 use crate::runtime::stream::WriteHalf;
 use crate::websocket::state::buffers::{self, Buffer};
-
-/// The frames of a turn's broadcasts, each encoded once. Every member notes the range that it has
-/// still to send.
-pub(crate) type Log = RwLock<Vec<u8>>;
+use crate::websocket::state::log::Log;
 
 /// The unsent bytes of a connection, and its socket.
 ///
@@ -360,7 +355,9 @@ mod tests {
         outbox.own();
         assert_eq!((outbox.flush(), outbox.buffer.is_some()), (Flushed::All, false), "nothing was added");
         outbox.own();
-        outbox.push_range(&Arc::new(RwLock::new(b"two".to_vec())), 0, 3);
+        let log = Log::default();
+        log.write().extend_from_slice(b"two");
+        outbox.push_range(&Arc::new(log), 0, 3);
         assert_eq!((outbox.flush(), outbox.buffer.is_some()), (Flushed::All, false), "nor was it when a broadcast came");
         outbox.push(true, Opcode::Text, b"three");
         assert_eq!(outbox.push_large(Opcode::Binary, &[0; 64]), Flushed::All);

@@ -101,6 +101,8 @@ impl WebSocketConnection {
             bytes_in: received.bytes(),
             bytes_out: state.outbox.written(),
             dropped: state.cold_if_any().map_or(0, |cold| cold.dropped),
+            #[cfg(feature = "deflate")]
+            deflated: state.deflate.as_ref().map_or_else(Default::default, |deflate| deflate.traffic),
         }
     }
 }

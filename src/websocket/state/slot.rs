@@ -17,6 +17,9 @@ use crate::runtime::trace;
 use crate::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering};
 use crate::sync::global;
 use crate::websocket::error::ConnectionError;
+use crate::websocket::state::address::PeerAddress;
+#[cfg(feature = "deflate")]
+use crate::websocket::state::deflate::Deflate;
 use crate::websocket::state::event::{ConnectionEvents, NAMES};
 use crate::websocket::state::flags::{ALARM, FINISHED};
 use crate::websocket::state::framing::Framing;
@@ -92,8 +95,11 @@ pub(crate) struct State {
     pub(crate) pending_changes: Vec<Change<ConnectionEvents>>,
     pub(crate) task: Option<Waker>,
     pub(crate) shared: Option<Arc<Shared>>,
-    pub(crate) remote: Option<SocketAddr>,
+    pub(crate) remote: PeerAddress,
     pub(crate) local: Option<Arc<SocketAddr>>,
+    /// Exists if both ends have agreed on compression.
+    #[cfg(feature = "deflate")]
+    pub(crate) deflate: Option<Box<Deflate>>,
     app_state: Option<Box<AppState>>,
     cold: Option<Box<ColdState>>,
 }
@@ -156,7 +162,7 @@ impl Slot {
                 hard_limit: shared.options.write_buffer_hard_limit,
                 framing: Framing::of(shared.role),
                 shared: Some(shared),
-                remote,
+                remote: remote.into(),
                 ..State::default()
             };
         }
