@@ -58,6 +58,7 @@
 
 #[cfg(feature = "client")]
 pub mod client;
+pub mod cluster;
 mod emitter;
 mod error;
 mod event_loop;
