@@ -51,7 +51,7 @@ impl FloorCharBoundary for String {
 
 fn messages() -> impl Strategy<Value = Owned> {
     let member = (node(), number()).prop_map(|(node, connection)| MemberId { node, connection });
-    let code = prop_oneof![Just(1000u16), Just(1012), 3000..5000u16];
+    let code = prop_oneof![Just(1000u16), Just(1005), Just(1012), 3000..5000u16];
     let at = (number(), number()).prop_map(|(stream, sequence)| Position { stream, sequence });
     (node(), 0..6u8, at, proptest::option::of(member), ".{0,200}", code)
         .prop_map(|(node, kind, at, except, text, code)| Owned { node, kind, at, except, text, code })
@@ -138,7 +138,7 @@ fn malformed_messages_are_refused_with_their_reason() {
         (with(0x81, &[&[1, 1][..], &[0; 16], &[1]].concat()), FrameError::Node),
         (with(0x81, &[&[1, 1][..], &[7; 16], &[0]].concat()), FrameError::Number),
         (with(1, &[1, 1, 0xFF]), FrameError::Utf8),
-        (with(3, &[1, 1, 0x03, 0xED]), FrameError::CloseCode(1005)),
+        (with(3, &[1, 1, 0x03, 0xEE]), FrameError::CloseCode(1006)),
         (with(3, &[&[1, 1, 0x03, 0xE8][..], &[b'x'; 124]].concat()), FrameError::CloseReason(124)),
         (with(3, &[1, 1, 0x03, 0xE8, 0xFF]), FrameError::Utf8),
         (with(4, &[1, 1, 0]), FrameError::Trailing(1)),

@@ -260,6 +260,7 @@ const PURE: &[&str] = &[
     "client/proxy.rs",
     "client/response_head.rs",
     "client/url.rs",
+    "cluster/stream.rs",
     "cluster/wire.rs",
     "protocol/",
     "http/h1/parser.rs",

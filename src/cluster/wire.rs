@@ -31,7 +31,7 @@
 //! ```
 
 use super::id::{MemberId, NodeId};
-use crate::protocol::{check_text, close};
+use crate::protocol::{check_text, close, close_code};
 
 /// The version of the format. A message of any other version is refused.
 pub const VERSION: u8 = 1;
@@ -98,7 +98,7 @@ pub enum Body<'a> {
     CloseAll {
         /// Its place.
         at: Position,
-        /// The code of the Close frame.
+        /// The code of the Close frame. 1005 stands for a Close frame without a code.
         code: u16,
         /// The reason in the Close frame.
         reason: &'a str,
@@ -213,7 +213,8 @@ pub fn parse(bytes: &[u8]) -> Result<Frame<'_>, FrameError> {
         }
         CLOSE_ALL => {
             let (at, code) = (rest.position()?, u16::from_be_bytes(rest.array()?));
-            if !close::is_valid_on_the_wire(code) {
+            // 1005 stands for a Close frame without a code.
+            if code != close_code::NO_STATUS && !close::is_valid_on_the_wire(code) {
                 return Err(FrameError::CloseCode(code));
             }
             let reason = rest.text()?;

@@ -1,11 +1,14 @@
 use std::fmt;
 
+use parking_lot::RwLockReadGuard;
+
 use super::error::GroupError;
-use super::event::{GROUP, GroupEvent};
+use super::event::{Argument, GAP, GROUP, GroupEvent};
 use super::handle::ConnectionGroup;
 use super::membership::JoinKind;
+use super::slot::State;
 use super::stats::add;
-use crate::emitter::listener_methods;
+use crate::emitter::{Contained, ListenerId, ListenerOutput, Rank, listener_methods};
 use crate::protocol::Opcode;
 use crate::sync::atomic::Ordering;
 use crate::websocket::{Message, SlowMemberPolicy, Text, WebSocketConnection, broadcast_to_group, cork};
@@ -143,7 +146,11 @@ impl ConnectionGroup {
     /// If another thread writes a message to the group at the same time, either all these members
     /// get the message, or no member gets it.
     pub fn close_all(&self, reason: impl AsRef<str>, code: u16) {
-        let reason = reason.as_ref();
+        self.close_everywhere(code, reason.as_ref());
+    }
+
+    /// Closes the members of this process only.
+    pub(super) fn close_here(&self, code: u16, reason: &str) {
         cork(|| {
             let members = self.members();
             let _order = self.slot().order.lock();
@@ -175,42 +182,93 @@ impl ConnectionGroup {
         self.broadcast(opcode, message.as_bytes(), except);
     }
 
-    fn broadcast(&self, opcode: Opcode, payload: &[u8], except: Option<WebSocketConnection>) {
-        // The members stay locked while messages are added to their outboxes, which calls no
-        // listener, but not during flushes.
+    /// Returns whether the group exists.
+    pub(super) fn broadcast(&self, opcode: Opcode, payload: &[u8], except: Option<WebSocketConnection>) -> bool {
         cork(|| {
-            let Some(state) = self.read() else { return };
-            let members = state.members.iter().copied().filter(|member| Some(*member) != except);
-            let (order, number) = (&self.slot().order, self.number.get());
-            let missed = broadcast_to_group(members, order, opcode, payload, number, state.policy);
-            if missed.is_empty() {
-                return;
+            let Some(state) = self.read() else { return false };
+            if state.is_clustered {
+                self.broadcast_everywhere(state, opcode, payload, except);
+            } else {
+                let missed = self.add_to_outboxes(&state, opcode, payload, except);
+                self.report_missed(state, missed);
             }
-            let dropped = missed.iter().map(|(_, count)| count).sum();
-            state.dropped.fetch_add(dropped, Ordering::Relaxed);
-            let registry = state.registry.clone();
-            if let Some(registry) = &registry {
-                add(&registry.counts.dropped, dropped);
-            }
-            for (member, _) in missed {
-                state.push_event(GroupEvent::Drop(*self, member.keep()));
-            }
-            drop(state);
-            if let Some(registry) = registry {
-                registry.emit_pending();
-            }
-        });
+            true
+        })
+    }
+
+    /// Adds a message to the outboxes of the members of this process. The members stay locked
+    /// meanwhile, which calls no listener, but not during flushes. Returns who has missed messages,
+    /// and how many.
+    #[inline(always)]
+    pub(super) fn add_to_outboxes(
+        &self,
+        state: &State,
+        opcode: Opcode,
+        payload: &[u8],
+        except: Option<WebSocketConnection>,
+    ) -> Vec<(WebSocketConnection, u64)> {
+        let members = state.members.iter().copied().filter(|member| Some(*member) != except);
+        broadcast_to_group(members, &self.slot().order, opcode, payload, self.number.get(), state.policy)
+    }
+
+    /// Counts missed messages, and emits `drop`.
+    #[inline(always)]
+    pub(super) fn report_missed(&self, state: RwLockReadGuard<'static, State>, missed: Vec<(WebSocketConnection, u64)>) {
+        if missed.is_empty() {
+            return;
+        }
+        let dropped = missed.iter().map(|(_, count)| count).sum();
+        state.dropped.fetch_add(dropped, Ordering::Relaxed);
+        let registry = state.registry.clone();
+        if let Some(registry) = &registry {
+            add(&registry.counts.dropped, dropped);
+        }
+        for (member, _) in missed {
+            state.push_event(GroupEvent::Drop(*self, member.keep()));
+        }
+        drop(state);
+        if let Some(registry) = registry {
+            registry.emit_pending();
+        }
     }
 }
 
 /// # Listeners
 ///
-/// The events are `join`, `leave` and `drop`.
+/// The events are `join`, `leave` and `drop`. `gap` has a method of its own, since its listeners take a
+/// number.
 impl ConnectionGroup {
+    /// Calls `listener` for every future `gap` event, with the number of missing messages. The event
+    /// fires when messages of another node to this group were lost, before the next message is
+    /// written to the members. Returns the id for `remove_listener`.
+    ///
+    /// Only managers with a [backplane](crate::GroupManager::with_backplane) emit this event. A
+    /// listener that panics or returns `Err` is reported on stderr, or logged with the feature
+    /// `tracing`.
+    ///
+    /// ```
+    /// use react_websocket::GroupManager;
+    ///
+    /// let groups = GroupManager::new();
+    /// groups.on("create", |group| {
+    ///     group.on_gap(move |messages| group.write(format!("{messages} messages were lost")));
+    /// });
+    /// ```
+    pub fn on_gap<F, R>(&self, listener: F) -> ListenerId
+    where
+        F: FnMut(u64) -> R + Send + 'static,
+        R: ListenerOutput,
+    {
+        let listener = Contained::new(listener);
+        let Some(listeners) = self.listeners() else { return ListenerId::new(GAP) };
+        let mut listener = listener.into_inner();
+        ListenerId::of(GAP, listeners.add(GAP, Rank::On, move |argument: &Argument| listener(argument.count())))
+    }
+
     listener_methods! {
         GROUP,
         FnMut(WebSocketConnection),
-        |listener, member: &WebSocketConnection| listener(*member),
+        |listener, argument: &Argument| listener(argument.member()),
         |group| group.listeners(),
     }
 }
