@@ -41,7 +41,7 @@ impl Interest {
 
     /// Notes that a tick has passed. Returns whether the subscription is still needed.
     pub(crate) fn tick(&mut self, now: Instant) -> bool {
-        self.senders.retain(|_, sender| now - sender.last < FORGET);
+        self.senders.retain(|_, sender| now.duration_since(sender.last) < FORGET);
         if let Some(ticks) = &mut self.idle_ticks {
             *ticks += 1;
         }

@@ -1,9 +1,9 @@
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dashmap::DashMap;
-use dashmap::mapref::entry::Entry;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
 use super::backplane::{Backplane, Health, PublishError, Sink, Subject};
@@ -19,7 +19,8 @@ use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A manager's part of a cluster: what it sends, and what it has received.
 ///
-/// Locks are taken in one order: a stream, or a subscription, and then the peers. Under all of them
+/// Locks are taken in one order: the map, a stream or a subscription of it, and then the peers. A
+/// writer no longer holds the map when it locks its stream. Under all of them
 /// the adapter is called, which calls nothing back.
 pub(crate) struct Node {
     id: NodeId,
@@ -27,9 +28,9 @@ pub(crate) struct Node {
     max_message: usize,
     /// The number of streams that were begun.
     streams: AtomicU64,
-    outgoing: DashMap<Box<str>, Arc<Mutex<Outgoing>>>,
+    outgoing: RwLock<HashMap<Box<str>, Arc<Mutex<Outgoing>>>>,
     outgoing_control: Mutex<Outgoing>,
-    interests: DashMap<Box<str>, Interest>,
+    interests: RwLock<HashMap<Box<str>, Mutex<Interest>>>,
     control: Mutex<Interest>,
     peers: Mutex<Peers>,
     is_closed: AtomicBool,
@@ -58,9 +59,9 @@ impl Node {
             max_message: backplane.max_message(),
             backplane,
             streams: AtomicU64::new(1),
-            outgoing: DashMap::new(),
+            outgoing: RwLock::default(),
             outgoing_control: Mutex::new(Outgoing::begin(1)),
-            interests: DashMap::new(),
+            interests: RwLock::default(),
             control: Mutex::new(Interest::begin(Instant::now())),
             peers: Mutex::default(),
             is_closed: AtomicBool::new(false),
@@ -85,10 +86,10 @@ impl Node {
 
     /// Subscribes to a group, since a first member joins.
     pub(crate) fn interested(&self, name: &str) {
-        match self.interests.entry(name.into()) {
-            Entry::Occupied(mut entry) => entry.get_mut().resume(),
+        match self.interests.write().entry(name.into()) {
+            Entry::Occupied(entry) => entry.get().lock().resume(),
             Entry::Vacant(entry) => {
-                entry.insert(Interest::begin(Instant::now()));
+                entry.insert(Mutex::new(Interest::begin(Instant::now())));
                 self.backplane.subscribe(Subject::Group(name));
             }
         }
@@ -96,8 +97,8 @@ impl Node {
 
     /// Notes that the last member of a group has left.
     pub(crate) fn uninterested(&self, name: &str) {
-        if let Some(mut interest) = self.interests.get_mut(name) {
-            interest.pause();
+        if let Some(interest) = self.interests.read().get(name) {
+            interest.lock().pause();
         }
     }
 
@@ -115,9 +116,9 @@ impl Node {
 
     fn with_stream(&self, subject: Subject<'_>, work: impl FnOnce(&mut Outgoing)) {
         let Subject::Group(name) = subject else { return work(&mut self.outgoing_control.lock()) };
+        let mut known = self.outgoing.read().get(name).cloned();
         loop {
-            let known = self.outgoing.get(name).map(|stream| stream.clone());
-            let stream = known.unwrap_or_else(|| self.begin_stream(name));
+            let stream = known.take().unwrap_or_else(|| self.begin_stream(name));
             let mut outgoing = stream.lock();
             if !outgoing.is_forgotten {
                 return work(&mut outgoing);
@@ -125,9 +126,16 @@ impl Node {
         }
     }
 
+    /// Returns the stream of a group. Begins it, if there is none.
     fn begin_stream(&self, name: &str) -> Arc<Mutex<Outgoing>> {
-        let begin = || Outgoing::begin(self.streams.fetch_add(1, Ordering::Relaxed) + 1);
-        self.outgoing.entry(name.into()).or_insert_with(|| Arc::new(Mutex::new(begin()))).clone()
+        let mut streams = self.outgoing.write();
+        if let Some(stream) = streams.get(name).filter(|stream| !stream.lock().is_forgotten) {
+            return stream.clone();
+        }
+        let number = self.streams.fetch_add(1, Ordering::Relaxed) + 1;
+        let stream = Arc::new(Mutex::new(Outgoing::begin(number)));
+        streams.insert(name.into(), stream.clone());
+        stream
     }
 
     fn send(&self, subject: Subject<'_>, body: Body<'_>) -> Result<(), PublishError> {
@@ -202,7 +210,7 @@ impl Node {
         let admission = match subject {
             Subject::Control => self.control.lock().admit(node, at, is_mark, now, from_start),
             // Without a subscription this is a message that was still on its way.
-            Subject::Group(name) => self.interests.get_mut(name)?.admit(node, at, is_mark, now, from_start),
+            Subject::Group(name) => self.interests.read().get(name)?.lock().admit(node, at, is_mark, now, from_start),
         };
         match admission {
             Some(Admission::New { missing }) => Some(Received { missing, content }),
@@ -221,7 +229,7 @@ impl Node {
 
     /// Announces all last messages again, since some may have been lost while the bus was down.
     pub(crate) fn reconnected(&self) {
-        self.outgoing.iter().for_each(|stream| stream.lock().repeat_marks());
+        self.outgoing.read().values().for_each(|stream| stream.lock().repeat_marks());
         self.outgoing_control.lock().repeat_marks();
         self.show_alive();
     }
@@ -237,15 +245,18 @@ impl Node {
         let now = Instant::now();
         let mark = |subject: Subject<'_>, at| self.send(subject, Body::Mark { at }).is_ok();
         self.show_alive();
-        self.outgoing.retain(|name, stream| {
-            // A stream that is locked is being written to.
-            let Some(mut outgoing) = stream.try_lock() else { return true };
+        let mut has_forgotten = false;
+        for (name, stream) in &*self.outgoing.read() {
+            let mut outgoing = stream.lock();
             outgoing.is_forgotten = outgoing.tick(|at| mark(Subject::Group(name), at));
-            !outgoing.is_forgotten
-        });
+            has_forgotten |= outgoing.is_forgotten;
+        }
+        if has_forgotten {
+            self.outgoing.write().retain(|_, stream| !stream.lock().is_forgotten);
+        }
         self.outgoing_control.lock().tick(|at| mark(Subject::Control, at));
-        self.interests.retain(|name, interest| {
-            let is_needed = interest.tick(now);
+        self.interests.write().retain(|name, interest| {
+            let is_needed = interest.lock().tick(now);
             if !is_needed {
                 self.backplane.unsubscribe(Subject::Group(name));
             }
@@ -263,9 +274,9 @@ impl Node {
     /// Leaves the cluster, after announcing the last messages. Returns what disconnects.
     pub(crate) fn close(&self) -> impl Future<Output = ()> + Send + 'static {
         if !self.is_closed.swap(true, Ordering::Relaxed) {
-            for stream in &self.outgoing {
+            for (name, stream) in &*self.outgoing.read() {
                 let at = stream.lock().last;
-                let _ = self.send_last(Subject::Group(stream.key()), Body::Mark { at });
+                let _ = self.send_last(Subject::Group(name), Body::Mark { at });
             }
             let _ = self.send_last(Subject::Control, Body::Bye);
         }

@@ -65,8 +65,8 @@ impl Peers {
 
     /// Notes which nodes have been silent for too long. Returns their number.
     pub(crate) fn tick(&mut self, now: Instant) -> usize {
-        self.nodes.retain(|_, peer| now - peer.last < FORGET);
-        let silent = self.nodes.values_mut().filter(|peer| peer.is_up && now - peer.last >= SILENCE_MAX);
+        self.nodes.retain(|_, peer| now.duration_since(peer.last) < FORGET);
+        let silent = self.nodes.values_mut().filter(|peer| peer.is_up && now.duration_since(peer.last) >= SILENCE_MAX);
         silent.map(|peer| peer.is_up = false).count()
     }
 
@@ -74,7 +74,7 @@ impl Peers {
     /// heartbeat that arrives one interval after the subscription was sent after it was active.
     pub(crate) fn began_after(&self, node: NodeId, stream: u64, subscribed: Instant) -> bool {
         let beats = self.nodes.get(&node).map(|peer| &peer.beats);
-        beats.into_iter().flatten().any(|(at, streams)| *at >= subscribed + HEARTBEAT && *streams < stream)
+        beats.into_iter().flatten().any(|(at, streams)| at.duration_since(subscribed) >= HEARTBEAT && *streams < stream)
     }
 
     /// The nodes that are up.

@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 use std::sync::{Arc, Weak};
 
 use parking_lot::RwLockReadGuard;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::sleep;
 
 use super::event::GroupEvent;
 use super::handle::ConnectionGroup;
@@ -109,14 +109,12 @@ impl GroupManager {
 
 /// Calls what is due at regular intervals, until the manager is dropped or has left the cluster.
 async fn keep_alive(registry: Weak<Registry>) {
-    let mut ticks = interval(HEARTBEAT);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
         match registry.upgrade().and_then(|registry| registry.node.get().cloned()) {
             Some(node) if !node.is_closed() => node.tick(),
             _ => return,
         }
+        sleep(HEARTBEAT).await;
     }
 }
 

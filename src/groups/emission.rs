@@ -48,11 +48,12 @@ impl Registry {
 
     /// Removes a group without members from the registry, unless a connection is about to join.
     fn unlist(&self, group: ConnectionGroup) -> bool {
-        let Entry::Occupied(entry) = self.groups.entry(group.name()) else { return false };
+        let name = group.name();
+        let Entry::Occupied(entry) = self.groups.entry(name.clone()) else { return false };
         let is_over = *entry.get() == group && group.destroy_if_empty();
         if is_over {
             if let Some(node) = self.node.get() {
-                node.uninterested(entry.key());
+                node.uninterested(&name);
             }
             entry.remove();
         }
