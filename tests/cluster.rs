@@ -9,7 +9,11 @@ mod conformance;
 #[path = "cluster/nodes.rs"]
 mod nodes;
 
-use nodes::{Bus, Faults};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nodes::{Bus, Faults, Node};
 use react_websocket::cluster::{LocalBackplane, LocalBus, Subject};
 
 impl Bus for LocalBus {
@@ -51,3 +55,103 @@ impl Faults for LocalBackplane {
 }
 
 conformance!(LocalBus);
+
+/// Writers on several threads, while the group comes and goes on their own node: the members on the
+/// other node get the messages of each writer in order, and the members of a node in one order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn threads_that_write_and_join_keep_the_order() {
+    const MESSAGES: usize = 2_000;
+    let bus = LocalBus::new();
+    let (mut here, mut there) = (Node::new(&bus, "shop"), Node::new(&bus, "shop"));
+    let (_first, mut first) = there.member(&["a"]).await;
+    let (_second, mut second) = there.member(&["a"]).await;
+    let (flapping, _peer) = here.member(&[]).await;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let (groups, over) = (here.groups.clone(), is_over.clone());
+    let flaps = std::thread::spawn(move || {
+        while !over.load(Ordering::Relaxed) {
+            groups.join("a", flapping).unwrap();
+            groups.leave("a", flapping);
+        }
+    });
+    let writers: Vec<_> = (0..3)
+        .map(|writer| {
+            let groups = here.groups.clone();
+            std::thread::spawn(move || {
+                (0..MESSAGES).for_each(|message| groups.write("a", format!("{writer} {message}")));
+            })
+        })
+        .collect();
+    let mut next: HashMap<String, usize> = HashMap::new();
+    for _ in 0..3 * MESSAGES {
+        let text = first.text().await;
+        assert_eq!(text, second.text().await);
+        let (writer, message) = text.split_once(' ').unwrap();
+        let next = next.entry(writer.to_owned()).or_default();
+        assert_eq!(message.parse(), Ok(*next));
+        *next += 1;
+    }
+    is_over.store(true, Ordering::Relaxed);
+    writers.into_iter().chain([flaps]).for_each(|thread| thread.join().unwrap());
+    let stats = there.stats();
+    assert_eq!((stats.lost, stats.repeated, stats.delivered), (0, 0, 3 * MESSAGES as u64));
+}
+
+#[tokio::test]
+#[should_panic = "a manager gets its backplane before it has groups"]
+async fn a_backplane_comes_before_the_groups() {
+    let bus = LocalBus::new();
+    let mut node = Node::new(&bus, "shop");
+    let _member = node.member(&["a"]).await;
+    node.groups.clone().with_backplane(bus.node("shop"));
+}
+
+#[tokio::test]
+#[should_panic = "the manager already has a backplane"]
+async fn a_manager_has_one_backplane() {
+    let bus = LocalBus::new();
+    react_websocket::GroupManager::new().with_backplane(bus.node("shop")).with_backplane(bus.node("shop"));
+}
+
+/// A node that does not read loses messages, and blocks nobody. What it lost is counted.
+#[tokio::test(start_paused = true)]
+async fn a_frozen_node_delays_nobody_and_counts_what_exceeds_its_queue() {
+    const MESSAGES: u64 = 20_000;
+    let bus = LocalBus::new();
+    let mut nodes = nodes::nodes(&bus, 3).await;
+    let (_slow, _slow_peer) = nodes[1].member(&["a"]).await;
+    let (_other, mut other) = nodes[2].member(&["a"]).await;
+    nodes[0].groups.write("a", "0");
+    assert_eq!(other.text().await, "0");
+    nodes[1].backplane.freeze();
+    for message in 1..MESSAGES {
+        nodes[0].groups.write("a", message.to_string());
+        if message % 100 == 0 {
+            support::settle().await;
+        }
+    }
+    for message in 1..MESSAGES {
+        assert_eq!(other.text().await, message.to_string());
+    }
+    assert_eq!(nodes[1].groups.backplane_health().map(|health| health.queued), Some(16 * 1024));
+    nodes[1].backplane.thaw();
+    tokio::time::sleep(std::time::Duration::from_secs(11)).await;
+    let stats = nodes[1].stats();
+    assert_eq!(stats.delivered + stats.lost, MESSAGES);
+    assert!(stats.lost >= MESSAGES - 1 - 16 * 1024, "{stats:?}");
+}
+
+/// A delay changes neither the order nor the content.
+#[tokio::test(start_paused = true)]
+async fn a_slow_bus_delivers_later() {
+    let bus = LocalBus::new();
+    let mut nodes = nodes::nodes(&bus, 2).await;
+    let (connection, mut peer) = nodes[1].member(&["a"]).await;
+    nodes[1].backplane.set_delay(std::time::Duration::from_secs(1));
+    let start = tokio::time::Instant::now();
+    nodes[0].groups.write("a", "1");
+    nodes[0].groups.write("a", "2");
+    assert!(nodes::received(&mut peer, connection).await.is_empty());
+    assert_eq!((peer.text().await, peer.text().await), ("1".to_owned(), "2".to_owned()));
+    assert!((1_000..1_010).contains(&start.elapsed().as_millis()), "both have waited at the same time");
+}

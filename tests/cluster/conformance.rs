@@ -36,7 +36,9 @@ macro_rules! conformance {
             a_message_that_exceeds_the_limit_is_local_and_reported_elsewhere
             repeated_messages_are_dropped
             a_node_that_leaves_is_gone_at_once
+            a_node_whose_manager_is_dropped_leaves
             a_dead_node_is_found_within_20_seconds
+            a_stream_that_was_forgotten_has_a_successor
             listeners_may_call_any_method
         );
         $crate::conformance!(@each $bus, accounting:
@@ -440,6 +442,30 @@ pub async fn a_node_that_leaves_is_gone_at_once<B: Bus>() {
     assert_eq!(nodes[0].groups.nodes(), [ids[1]], "it does not come back");
     assert_eq!((last.stats().unpublished, nodes[1].stats().lost), (1, 1));
     assert_eq!(last.groups.backplane_health().map(|health| health.is_up), Some(false));
+}
+
+pub async fn a_node_whose_manager_is_dropped_leaves<B: Bus>() {
+    let bus = B::start();
+    let mut nodes = nodes(&bus, 2).await;
+    drop(nodes.pop());
+    // Its task wakes up, and lets go of it.
+    settle().await;
+    assert!(nodes[0].groups.nodes().is_empty());
+}
+
+/// A node forgets what it has sent to a group after 128 heartbeats without a message.
+pub async fn a_stream_that_was_forgotten_has_a_successor<B: Bus>() {
+    let bus = B::start();
+    let mut nodes = nodes(&bus, 2).await;
+    let (connection, mut peer) = nodes[1].member(&["a"]).await;
+    nodes[0].groups.write("a", "1");
+    sleep(Duration::from_secs(650)).await;
+    nodes[1].backplane.lose(2);
+    for message in ["2", "3", "4"] {
+        nodes[0].groups.write("a", message);
+    }
+    assert_eq!(received(&mut peer, connection).await, ["1", "4"]);
+    assert_eq!((nodes[1].take_gaps(), nodes[1].stats().repeated), (vec![("a".to_owned(), 2)], 0));
 }
 
 pub async fn a_dead_node_is_found_within_20_seconds<B: Bus>() {
