@@ -19,7 +19,8 @@
 //! * **Connections**: [`WebSocketConnection`] has a table of the events,
 //!   [`IntoListener`](listeners::IntoListener) lists the closures that fit, and
 //!   [`WebSocketOptions`] has the limits and timeouts.
-//! * **Groups**: [`GroupManager`] and [`ConnectionGroup`].
+//! * **Groups**: [`GroupManager`] and [`ConnectionGroup`]. The module [`cluster`] joins the groups of
+//!   several processes.
 //! * **HTTP**: [`ServerRequest`], [`Response`], [`BodyStream`]; [`HttpServer::new`] explains
 //!   middlewares and routers, and [`HttpOptions`] has the limits.
 //! * **Shutdown**: [`Listening::close`].

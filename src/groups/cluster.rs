@@ -21,8 +21,22 @@ use crate::websocket::{Message, WebSocketConnection, cork};
 /// nodes, see [`cluster`](crate::cluster).
 impl GroupManager {
     /// Joins the groups of this manager with those of all other managers on the same message bus.
+    /// This starts a task on the present tokio runtime.
     ///
-    /// Call this method once, before the first connection joins a group.
+    /// Call this method once, before the first connection joins a group. Clones are the same
+    /// manager, also clones that were made before.
+    ///
+    /// ```
+    /// use react_websocket::GroupManager;
+    /// use react_websocket::cluster::LocalBus;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let bus = LocalBus::new();
+    /// let groups = GroupManager::new().with_backplane(bus.node("shop"));
+    /// groups.write("news", "to all members on all nodes");
+    /// # }
+    /// ```
     ///
     /// # Panics
     /// Outside of a tokio runtime. If the manager already has a backplane or groups.
@@ -70,7 +84,8 @@ impl GroupManager {
         closed.await;
     }
 
-    /// Sends a text or binary message to all members of the group of this name, on all nodes.
+    /// Sends a text or binary message to all members of the group of this name, like
+    /// [`write`](GroupManager::write).
     pub fn write_message(&self, name: &str, message: &Message) {
         match message {
             Message::Text(text) => self.write(name, text),
@@ -78,8 +93,8 @@ impl GroupManager {
         }
     }
 
-    /// Sends a text message to all members of the group of this name except `member`, on all nodes.
-    /// The member may be a connection of another node.
+    /// Sends a text message to all members of the group of this name except `member`. The member may
+    /// be a connection of another node.
     ///
     /// ```
     /// use react_websocket::cluster::MemberId;
@@ -94,14 +109,14 @@ impl GroupManager {
         self.registry.send(name, Content::Text { text: text.as_ref(), except: Some(member) });
     }
 
-    /// Sends a binary message to all members of the group of this name except `member`, on all
-    /// nodes.
+    /// Sends a binary message to all members of the group of this name except `member`, like
+    /// [`write_except`](GroupManager::write_except).
     pub fn write_binary_except(&self, name: &str, member: MemberId, bytes: impl AsRef<[u8]>) {
         self.registry.send(name, Content::Binary { bytes: bytes.as_ref(), except: Some(member) });
     }
 
     /// [Closes](WebSocketConnection::close_with) all members of the group of this name, on all
-    /// nodes. The reason is an argument before the code, as in ReactPHP.
+    /// nodes. The reason comes before the code, as in ReactPHP.
     pub fn close_group(&self, name: &str, reason: impl AsRef<str>, code: u16) {
         self.registry.send(name, Content::close_all(code, reason.as_ref()));
     }
@@ -158,7 +173,7 @@ impl Registry {
 
 impl Receiver for Registry {
     fn receive(&self, subject: Subject<'_>, message: &[u8]) {
-        let Some(node) = self.node.get() else { return };
+        let Some(node) = self.node.get().filter(|node| !node.is_closed()) else { return };
         let Some(received) = node.accept(subject, message) else { return };
         let Subject::Group(name) = subject else {
             node.counts.lost.add(received.missing);

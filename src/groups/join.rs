@@ -52,9 +52,6 @@ impl Registry {
                 let group = ConnectionGroup::begin(entry.key().clone(), self.clone());
                 // Must be before the group can be found, so that `create` is its first event.
                 self.events.push(GroupEvent::Create(group));
-                if let Some(node) = self.node.get() {
-                    node.interested(entry.key());
-                }
                 entry.insert(group);
                 group
             }

@@ -46,11 +46,16 @@ pub(super) struct State {
 }
 
 impl ConnectionGroup {
-    /// Creates a group in a free slot. It has no members, and one connection is about to join.
+    /// Creates a group in a free slot. It has no members, and one connection is about to join. The
+    /// caller holds the lock of the group's entry in the registry.
     pub(super) fn begin(name: Text, registry: Arc<Registry>) -> ConnectionGroup {
         let (slot, number) = SLOTS.take();
         if slot != u32::MAX {
-            let is_clustered = registry.node.get().is_some();
+            let node = registry.node.get();
+            let is_clustered = node.is_some();
+            if let Some(node) = node {
+                node.interested(&name);
+            }
             let (number, registry) = (number.get(), Some(registry));
             *SLOTS.get(slot).state.write() = State { number, name, joining: 1, is_clustered, registry, ..State::default() };
         }
