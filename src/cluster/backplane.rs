@@ -25,6 +25,70 @@ use bytes::Bytes;
 ///   [`Sink::connected`].
 /// * **Prefix.** The adapter puts a prefix before each subject, so that several apps can share a
 ///   broker. The name of a group may have any characters, which the adapter encodes.
+///
+/// ```
+/// use std::pin::Pin;
+///
+/// use react_websocket::Bytes;
+/// use react_websocket::cluster::{Backplane, Health, PublishError, Sink, Subject};
+/// use tokio::sync::mpsc;
+///
+/// /// What the task of the adapter does. It owns the connection to the broker.
+/// enum Command {
+///     Deliver(Sink),
+///     Subscribe(String),
+///     Unsubscribe(String),
+///     Publish(String, Bytes),
+///     Close,
+/// }
+///
+/// struct BrokerBackplane {
+///     commands: mpsc::Sender<Command>,
+/// }
+///
+/// fn channel(subject: Subject<'_>) -> String {
+///     match subject {
+///         Subject::Group(name) => format!("shop:group:{name}"),
+///         Subject::Control => "shop:control".to_owned(),
+///     }
+/// }
+///
+/// impl Backplane for BrokerBackplane {
+///     fn start(&self, sink: Sink) {
+///         let _ = self.commands.try_send(Command::Deliver(sink));
+///     }
+///
+///     // A real adapter notes its subscriptions, since it has to repeat them.
+///     fn subscribe(&self, subject: Subject<'_>) {
+///         let _ = self.commands.try_send(Command::Subscribe(channel(subject)));
+///     }
+///
+///     fn unsubscribe(&self, subject: Subject<'_>) {
+///         let _ = self.commands.try_send(Command::Unsubscribe(channel(subject)));
+///     }
+///
+///     fn publish(&self, subject: Subject<'_>, message: Bytes) -> Result<(), PublishError> {
+///         let command = Command::Publish(channel(subject), message);
+///         self.commands.try_send(command).map_err(|error| match error {
+///             mpsc::error::TrySendError::Full(_) => PublishError::Full,
+///             mpsc::error::TrySendError::Closed(_) => PublishError::Down,
+///         })
+///     }
+///
+///     fn health(&self) -> Health {
+///         Health::new(!self.commands.is_closed(), self.commands.max_capacity() - self.commands.capacity())
+///     }
+///
+///     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+///         let commands = self.commands.clone();
+///         Box::pin(async move {
+///             let _ = commands.send(Command::Close).await;
+///             // The task closes the channel when it has sent everything.
+///             commands.closed().await;
+///         })
+///     }
+/// }
+/// ```
 pub trait Backplane: Send + Sync + 'static {
     /// Begins to deliver messages into `sink`. The manager calls this method once, before all other
     /// methods except [`max_message`](Backplane::max_message).
