@@ -13,7 +13,7 @@ use super::registry::Registry;
 use super::slot::State;
 use crate::cluster::{Backplane, Content, HEARTBEAT, Health, MemberId, Node, NodeId, Receiver, Sink, Subject};
 use crate::protocol::Opcode;
-use crate::websocket::{Message, WebSocketConnection, cork};
+use crate::websocket::{Message, WebSocketConnection, broadcast_to_group, cork};
 
 /// # Clusters
 ///
@@ -277,12 +277,19 @@ impl ConnectionGroup {
         let registry = state.registry.clone();
         let node = registry.as_ref().and_then(|registry| registry.node.get());
         let mut missed = Vec::new();
-        let mut here = || missed = self.add_to_outboxes(&state, opcode, payload, except);
+        // Not shared with the broadcast without a backplane, into which the compiler inlines it.
+        let mut here = || {
+            let members = state.members.iter().copied().filter(|member| Some(*member) != except);
+            let (order, number) = (&self.slot().order, self.number.get());
+            missed = broadcast_to_group(members, order, opcode, payload, number, state.policy);
+        };
         match node.zip(elsewhere) {
             Some((node, content)) => node.publish(Subject::Group(&state.name), content, here),
             None => here(),
         }
-        self.report_missed(state, missed);
+        if !missed.is_empty() {
+            self.report_missed(state, missed);
+        }
     }
 
     /// Closes the members here and on all other nodes. Returns whether the group exists.

@@ -184,39 +184,27 @@ impl ConnectionGroup {
 
     /// Returns whether the group exists.
     pub(super) fn broadcast(&self, opcode: Opcode, payload: &[u8], except: Option<WebSocketConnection>) -> bool {
+        // The members stay locked while messages are added to their outboxes, which calls no
+        // listener, but not during flushes.
         cork(|| {
             let Some(state) = self.read() else { return false };
             if state.is_clustered {
                 self.broadcast_everywhere(state, opcode, payload, except);
-            } else {
-                let missed = self.add_to_outboxes(&state, opcode, payload, except);
+                return true;
+            }
+            let members = state.members.iter().copied().filter(|member| Some(*member) != except);
+            let (order, number) = (&self.slot().order, self.number.get());
+            let missed = broadcast_to_group(members, order, opcode, payload, number, state.policy);
+            if !missed.is_empty() {
                 self.report_missed(state, missed);
             }
             true
         })
     }
 
-    /// Adds a message to the outboxes of the members of this process. The members stay locked
-    /// meanwhile, which calls no listener, but not during flushes. Returns who has missed messages,
-    /// and how many.
-    #[inline(always)]
-    pub(super) fn add_to_outboxes(
-        &self,
-        state: &State,
-        opcode: Opcode,
-        payload: &[u8],
-        except: Option<WebSocketConnection>,
-    ) -> Vec<(WebSocketConnection, u64)> {
-        let members = state.members.iter().copied().filter(|member| Some(*member) != except);
-        broadcast_to_group(members, &self.slot().order, opcode, payload, self.number.get(), state.policy)
-    }
-
     /// Counts missed messages, and emits `drop`.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn report_missed(&self, state: RwLockReadGuard<'static, State>, missed: Vec<(WebSocketConnection, u64)>) {
-        if missed.is_empty() {
-            return;
-        }
         let dropped = missed.iter().map(|(_, count)| count).sum();
         state.dropped.fetch_add(dropped, Ordering::Relaxed);
         let registry = state.registry.clone();
