@@ -12,8 +12,10 @@ mod nodes;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
 
 use nodes::{Bus, Faults, Node};
+use react_websocket::GroupManager;
 use react_websocket::cluster::{LocalBackplane, LocalBus, Subject};
 
 impl Bus for LocalBus {
@@ -56,8 +58,8 @@ impl Faults for LocalBackplane {
 
 conformance!(LocalBus);
 
-/// Writers on several threads, while the group comes and goes on their own node: the members on the
-/// other node get the messages of each writer in order, and the members of a node in one order.
+/// Several threads write, while the group comes and goes on their own node. The members on the other
+/// node get the messages of each writer in order, and all of them in one order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn threads_that_write_and_join_keep_the_order() {
     const MESSAGES: usize = 2_000;
@@ -110,10 +112,10 @@ async fn a_backplane_comes_before_the_groups() {
 #[should_panic = "the manager already has a backplane"]
 async fn a_manager_has_one_backplane() {
     let bus = LocalBus::new();
-    react_websocket::GroupManager::new().with_backplane(bus.node("shop")).with_backplane(bus.node("shop"));
+    GroupManager::new().with_backplane(bus.node("shop")).with_backplane(bus.node("shop"));
 }
 
-/// A node that does not read loses messages, and blocks nobody. What it lost is counted.
+/// A node that does not read loses messages, and blocks no other node. Its losses are counted.
 #[tokio::test(start_paused = true)]
 async fn a_frozen_node_delays_nobody_and_counts_what_exceeds_its_queue() {
     const MESSAGES: u64 = 20_000;
@@ -154,4 +156,46 @@ async fn a_slow_bus_delivers_later() {
     assert!(nodes::received(&mut peer, connection).await.is_empty());
     assert_eq!((peer.text().await, peer.text().await), ("1".to_owned(), "2".to_owned()));
     assert!((1_000..1_010).contains(&start.elapsed().as_millis()), "both have waited at the same time");
+}
+
+/// Writers, `close_all`, and members that join and leave at the same time: no thread waits forever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closing_and_writing_and_joining_at_the_same_time_ends() {
+    // Threads that wait for each other block the runtime too.
+    let (over, is_over) = std::sync::mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        if is_over.recv_timeout(std::time::Duration::from_secs(60)) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("closing_and_writing_and_joining_at_the_same_time_ends: threads wait for each other");
+            std::process::exit(101);
+        }
+    });
+    let bus = LocalBus::new();
+    let mut node = Node::new(&bus, "shop");
+    for _ in 0..10 {
+        let (first, _first_peer) = node.member(&["a"]).await;
+        let (second, _second_peer) = node.member(&[]).await;
+        let groups = node.groups.clone();
+        let work = |work: Box<dyn Fn(&GroupManager) + Send>| {
+            let (groups, (over, is_over)) = (groups.clone(), tokio::sync::oneshot::channel());
+            std::thread::spawn(move || {
+                (0..3_000).for_each(|_| work(&groups));
+                over.send(())
+            });
+            is_over
+        };
+        let tasks = [
+            work(Box::new(|groups| groups.write("a", "hello"))),
+            work(Box::new(|groups| groups.write("a", "hello"))),
+            work(Box::new(|groups| groups.close_group("a", "", 1000))),
+            work(Box::new(move |groups| {
+                let _ = groups.join("a", second);
+                groups.leave("a", second);
+            })),
+        ];
+        for task in tasks {
+            task.await.unwrap();
+        }
+        first.close();
+    }
+    drop(over);
 }

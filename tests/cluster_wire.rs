@@ -64,7 +64,7 @@ fn fixed() -> NodeId {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// What is encoded is parsed, and has the announced size.
+    /// An encoded message can be parsed, and has the announced size.
     #[test]
     fn every_message_survives(message in messages()) {
         let frame = message.frame();
@@ -147,6 +147,15 @@ fn malformed_messages_are_refused_with_their_reason() {
     ] {
         assert_eq!(wire::parse(&bytes), Err(error), "{bytes:?}");
     }
+}
+
+#[test]
+fn a_member_that_cannot_exist_is_not_excluded() {
+    let (at, bytes) = (Position { stream: 1, sequence: 1 }, &[1][..]);
+    let except = Some(MemberId { node: fixed(), connection: 0 });
+    let frame = Frame { node: fixed(), body: Body::Binary { at, except, bytes } };
+    let parsed = Frame { node: fixed(), body: Body::Binary { at, except: None, bytes } };
+    assert_eq!(wire::parse(&wire::encode(&frame)), Ok(parsed));
 }
 
 #[test]

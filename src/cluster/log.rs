@@ -1,6 +1,6 @@
 use super::counts::Counts;
 
-/// What has been logged of a node so far. A tick logs at most a line of each kind, so nothing that
+/// The counts that a node has logged so far. A tick logs at most a line of each kind, so nothing that
 /// arrives from the bus can fill a disk.
 #[derive(Debug, Default)]
 pub(crate) struct Log {

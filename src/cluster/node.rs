@@ -38,7 +38,7 @@ pub(crate) struct Node {
     log: Mutex<Log>,
 }
 
-/// What is sent to members.
+/// A message or a close to members.
 #[derive(Clone, Copy)]
 pub(crate) enum Content<'a> {
     Text { text: &'a str, except: Option<MemberId> },
@@ -103,7 +103,8 @@ impl Node {
     }
 
     /// Sends a message to the members here, by `local`, and to those on all other nodes. Members get
-    /// the messages of this node in the same order everywhere.
+    /// the messages of this node in the same order everywhere. The caller may hold the lock of the
+    /// group, but `local` must not take it.
     pub(crate) fn publish(&self, subject: Subject<'_>, content: Content<'_>, local: impl FnOnce()) {
         self.with_stream(subject, |outgoing| {
             local();
@@ -126,7 +127,7 @@ impl Node {
         }
     }
 
-    /// Returns the stream of a group. Begins it, if there is none.
+    /// Returns the stream of a group. Begins a stream if the group has none.
     fn begin_stream(&self, name: &str) -> Arc<Mutex<Outgoing>> {
         let mut streams = self.outgoing.write();
         if let Some(stream) = streams.get(name).filter(|stream| !stream.lock().is_forgotten) {

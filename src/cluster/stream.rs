@@ -50,7 +50,7 @@ impl Outgoing {
     }
 }
 
-/// What has arrived of one node on one subject.
+/// The place up to which the messages of one node have arrived on one subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Incoming {
     stream: u64,

@@ -151,7 +151,8 @@ pub enum FrameError {
     Trailing(usize),
 }
 
-/// Returns the encoding of a message. Numbers of 2^56 and more are encoded as 2^56 - 1.
+/// Returns the encoding of a message. Numbers of 2^56 and more are encoded as 2^56 - 1. An excluded
+/// member with the number 0, which no connection has, is omitted.
 pub fn encode(frame: &Frame<'_>) -> Vec<u8> {
     let (kind, payload) = match frame.body {
         Body::Text { except, text, .. } => (TEXT | flag(except), text.as_bytes()),
@@ -167,7 +168,7 @@ pub fn encode(frame: &Frame<'_>) -> Vec<u8> {
     match frame.body {
         Body::Text { at, except, .. } | Body::Binary { at, except, .. } => {
             push_position(&mut out, at);
-            if let Some(member) = except {
+            if let Some(member) = except.filter(has_number) {
                 out.extend(member.node.to_bytes());
                 push_number(&mut out, member.connection);
             }
@@ -232,7 +233,11 @@ pub fn parse(bytes: &[u8]) -> Result<Frame<'_>, FrameError> {
 }
 
 fn flag(except: Option<MemberId>) -> u8 {
-    if except.is_some() { EXCEPT } else { 0 }
+    if except.as_ref().is_some_and(has_number) { EXCEPT } else { 0 }
+}
+
+fn has_number(member: &MemberId) -> bool {
+    member.connection > 0
 }
 
 fn push_position(out: &mut Vec<u8>, at: Position) {

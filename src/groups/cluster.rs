@@ -297,7 +297,9 @@ impl ConnectionGroup {
         let Some((name, registry)) = self.read().map(|state| (state.name.clone(), state.registry.clone())) else {
             return false;
         };
-        let close_here = || self.close_here(code, reason);
+        // Must be before the stream is locked, since writers lock the group first.
+        let members = self.members();
+        let close_here = || self.close_these(&members, code, reason);
         match registry.as_ref().and_then(|registry| registry.node.get()) {
             Some(node) => {
                 cork(|| node.publish(Subject::Group(&name), Content::close_all(code, reason), close_here));

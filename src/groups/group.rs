@@ -151,8 +151,11 @@ impl ConnectionGroup {
 
     /// Closes the members of this process only.
     pub(super) fn close_here(&self, code: u16, reason: &str) {
+        self.close_these(&self.members(), code, reason);
+    }
+
+    pub(super) fn close_these(&self, members: &[WebSocketConnection], code: u16, reason: &str) {
         cork(|| {
-            let members = self.members();
             let _order = self.slot().order.lock();
             members.iter().for_each(|member| member.close_with(code, reason));
         });

@@ -169,7 +169,7 @@ pub async fn an_excluded_member_is_excluded_on_its_own_node<B: Bus>() {
     nodes[1].groups.write_except("a", id, "1");
     nodes[0].groups.write_except("a", id, "2");
     nodes[1].groups.write_binary_except("a", id, "3");
-    // The same number on another node is another connection.
+    // A connection of another node may have the same number.
     nodes[1].groups.write_except("a", MemberId { node: NodeId::random(), ..id }, "4");
     settle().await;
     assert_eq!(received(&mut ann_peer, ann).await, ["4"]);
