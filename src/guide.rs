@@ -4,6 +4,7 @@
 #![cfg_attr(feature = "hyper", doc = "[axum]: crate::guide::axum")]
 #![doc = "[backpressure]: crate::guide::backpressure"]
 #![cfg_attr(feature = "client", doc = "[client]: crate::guide::client")]
+#![doc = "[cluster]: crate::guide::cluster"]
 #![doc = "[connections]: crate::guide::connections"]
 #![doc = "[deployment]: crate::guide::deployment"]
 #![doc = "[design]: crate::guide::design"]
@@ -185,6 +186,14 @@ pub mod deployment {}
 #[doc = ""]
 #[doc = include_str!("../docs/operations.md")]
 pub mod operations {}
+
+#[doc = "[backpressure]: crate::guide::backpressure"]
+#[doc = "[groups]: crate::guide::groups"]
+#[doc = "[operations]: crate::guide::operations"]
+#[doc = "[security]: crate::guide::security"]
+#[doc = ""]
+#[doc = include_str!("../docs/cluster.md")]
+pub mod cluster {}
 
 #[doc = "[architecture-tests]: crate::guide::architecture#tests"]
 #[doc = "[deployment-the-clients-address]: crate::guide::deployment#the-clients-address"]

@@ -19,7 +19,8 @@
 //! * **Connections**: [`WebSocketConnection`] has a table of the events,
 //!   [`IntoListener`](listeners::IntoListener) lists the closures that fit, and
 //!   [`WebSocketOptions`] has the limits and timeouts.
-//! * **Groups**: [`GroupManager`] and [`ConnectionGroup`].
+//! * **Groups**: [`GroupManager`] and [`ConnectionGroup`]. The module [`cluster`] joins the groups of
+//!   several processes.
 //! * **HTTP**: [`ServerRequest`], [`Response`], [`BodyStream`]; [`HttpServer::new`] explains
 //!   middlewares and routers, and [`HttpOptions`] has the limits.
 //! * **Shutdown**: [`Listening::close`].
@@ -59,6 +60,7 @@
 
 #[cfg(feature = "client")]
 pub mod client;
+pub mod cluster;
 mod emitter;
 mod error;
 mod event_loop;

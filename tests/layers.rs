@@ -177,9 +177,11 @@ const ROOMS: &[(&str, &[&str])] = &[
             "websocket/stats",
         ],
     ),
+    ("cluster", &["protocol"]),
     (
         "groups",
         &[
+            "cluster",
             "emitter",
             "protocol",
             "runtime/slab",
@@ -258,6 +260,8 @@ const PURE: &[&str] = &[
     "client/proxy.rs",
     "client/response_head.rs",
     "client/url.rs",
+    "cluster/stream.rs",
+    "cluster/wire.rs",
     "protocol/",
     "http/h1/parser.rs",
     "http/h1/scanner.rs",

@@ -1,6 +1,6 @@
 use dashmap::mapref::entry::Entry;
 
-use super::event::{CREATE, DESTROY, DROP, GROUP, GroupEvent, JOIN, LEAVE, MANAGER};
+use super::event::{Argument, CREATE, DESTROY, DROP, GAP, GROUP, GroupEvent, JOIN, LEAVE, MANAGER};
 use super::handle::ConnectionGroup;
 use super::registry::Registry;
 use super::stats::add;
@@ -28,6 +28,7 @@ impl Registry {
                 group.emit(LEAVE, member);
             }
             GroupEvent::Drop(group, member) => group.emit(DROP, member),
+            GroupEvent::Gap(group, missing) => group.emit_gap(missing),
             GroupEvent::Emptied(group) => {
                 if self.unlist(group) {
                     add(&counts.destroyed, 1);
@@ -47,9 +48,13 @@ impl Registry {
 
     /// Removes a group without members from the registry, unless a connection is about to join.
     fn unlist(&self, group: ConnectionGroup) -> bool {
-        let Entry::Occupied(entry) = self.groups.entry(group.name()) else { return false };
+        let name = group.name();
+        let Entry::Occupied(entry) = self.groups.entry(name.clone()) else { return false };
         let is_over = *entry.get() == group && group.destroy_if_empty();
         if is_over {
+            if let Some(node) = self.node.get() {
+                node.uninterested(&name);
+            }
             entry.remove();
         }
         is_over
@@ -66,7 +71,17 @@ impl ConnectionGroup {
             drop(state);
             let name = GROUP.name(event);
             watchdog::in_event(name, || {
-                listeners.emit(&event, &member, |error| member.listener_failed(name, error));
+                listeners.emit(&event, &Argument::Member(member), |error| member.listener_failed(name, error));
+            });
+        }
+    }
+    fn emit_gap(&self, missing: u64) {
+        if let Some(state) = self.read() {
+            let listeners = state.listeners.clone();
+            state.pending.fetch_sub(1, Ordering::Relaxed);
+            drop(state);
+            watchdog::in_event("gap", || {
+                listeners.emit(&GAP, &Argument::Count(missing), |error| trace::listener_failed("gap", error));
             });
         }
     }

@@ -1,11 +1,14 @@
 use std::fmt;
 
+use parking_lot::RwLockReadGuard;
+
 use super::error::GroupError;
-use super::event::{GROUP, GroupEvent};
+use super::event::{Argument, GAP, GROUP, GroupEvent};
 use super::handle::ConnectionGroup;
 use super::membership::JoinKind;
+use super::slot::State;
 use super::stats::add;
-use crate::emitter::listener_methods;
+use crate::emitter::{Contained, ListenerId, ListenerOutput, Rank, listener_methods};
 use crate::protocol::Opcode;
 use crate::sync::atomic::Ordering;
 use crate::websocket::{Message, SlowMemberPolicy, Text, WebSocketConnection, broadcast_to_group, cork};
@@ -143,9 +146,16 @@ impl ConnectionGroup {
     /// If another thread writes a message to the group at the same time, either all these members
     /// get the message, or no member gets it.
     pub fn close_all(&self, reason: impl AsRef<str>, code: u16) {
-        let reason = reason.as_ref();
+        self.close_everywhere(code, reason.as_ref());
+    }
+
+    /// Closes the members of this process only.
+    pub(super) fn close_here(&self, code: u16, reason: &str) {
+        self.close_these(&self.members(), code, reason);
+    }
+
+    pub(super) fn close_these(&self, members: &[WebSocketConnection], code: u16, reason: &str) {
         cork(|| {
-            let members = self.members();
             let _order = self.slot().order.lock();
             members.iter().for_each(|member| member.close_with(code, reason));
         });
@@ -175,42 +185,81 @@ impl ConnectionGroup {
         self.broadcast(opcode, message.as_bytes(), except);
     }
 
-    fn broadcast(&self, opcode: Opcode, payload: &[u8], except: Option<WebSocketConnection>) {
+    /// Returns whether the group exists.
+    pub(super) fn broadcast(&self, opcode: Opcode, payload: &[u8], except: Option<WebSocketConnection>) -> bool {
         // The members stay locked while messages are added to their outboxes, which calls no
         // listener, but not during flushes.
         cork(|| {
-            let Some(state) = self.read() else { return };
+            let Some(state) = self.read() else { return false };
+            if state.is_clustered {
+                self.broadcast_everywhere(state, opcode, payload, except);
+                return true;
+            }
             let members = state.members.iter().copied().filter(|member| Some(*member) != except);
             let (order, number) = (&self.slot().order, self.number.get());
             let missed = broadcast_to_group(members, order, opcode, payload, number, state.policy);
-            if missed.is_empty() {
-                return;
+            if !missed.is_empty() {
+                self.report_missed(state, missed);
             }
-            let dropped = missed.iter().map(|(_, count)| count).sum();
-            state.dropped.fetch_add(dropped, Ordering::Relaxed);
-            let registry = state.registry.clone();
-            if let Some(registry) = &registry {
-                add(&registry.counts.dropped, dropped);
-            }
-            for (member, _) in missed {
-                state.push_event(GroupEvent::Drop(*self, member.keep()));
-            }
-            drop(state);
-            if let Some(registry) = registry {
-                registry.emit_pending();
-            }
-        });
+            true
+        })
+    }
+
+    /// Counts missed messages, and emits `drop`.
+    #[inline(never)]
+    pub(super) fn report_missed(&self, state: RwLockReadGuard<'static, State>, missed: Vec<(WebSocketConnection, u64)>) {
+        let dropped = missed.iter().map(|(_, count)| count).sum();
+        state.dropped.fetch_add(dropped, Ordering::Relaxed);
+        let registry = state.registry.clone();
+        if let Some(registry) = &registry {
+            add(&registry.counts.dropped, dropped);
+        }
+        for (member, _) in missed {
+            state.push_event(GroupEvent::Drop(*self, member.keep()));
+        }
+        drop(state);
+        if let Some(registry) = registry {
+            registry.emit_pending();
+        }
     }
 }
 
 /// # Listeners
 ///
-/// The events are `join`, `leave` and `drop`.
+/// The events are `join`, `leave` and `drop`. `gap` has a method of its own, since its listeners take a
+/// number.
 impl ConnectionGroup {
+    /// Calls `listener` for every future `gap` event, with the number of missing messages. The event
+    /// fires when messages of another node to this group were lost, before the next message is
+    /// written to the members. Returns the id for `remove_listener`.
+    ///
+    /// Only managers with a [backplane](crate::GroupManager::with_backplane) emit this event. A
+    /// listener that panics or returns `Err` is reported on stderr, or logged with the feature
+    /// `tracing`.
+    ///
+    /// ```
+    /// use react_websocket::GroupManager;
+    ///
+    /// let groups = GroupManager::new();
+    /// groups.on("create", |group| {
+    ///     group.on_gap(move |messages| group.write(format!("{messages} messages were lost")));
+    /// });
+    /// ```
+    pub fn on_gap<F, R>(&self, listener: F) -> ListenerId
+    where
+        F: FnMut(u64) -> R + Send + 'static,
+        R: ListenerOutput,
+    {
+        let listener = Contained::new(listener);
+        let Some(listeners) = self.listeners() else { return ListenerId::new(GAP) };
+        let mut listener = listener.into_inner();
+        ListenerId::of(GAP, listeners.add(GAP, Rank::On, move |argument: &Argument| listener(argument.count())))
+    }
+
     listener_methods! {
         GROUP,
         FnMut(WebSocketConnection),
-        |listener, member: &WebSocketConnection| listener(*member),
+        |listener, argument: &Argument| listener(argument.member()),
         |group| group.listeners(),
     }
 }

@@ -7,7 +7,9 @@ use super::handle::ConnectionGroup;
 use super::membership::JoinKind;
 use super::registry::Registry;
 use super::stats::GroupStats;
+use crate::cluster::Content;
 use crate::emitter::{Contained, listener_methods};
+use crate::protocol::Opcode;
 use crate::websocket::{Text, WebSocketConnection, cork};
 
 /// The groups of a server: ReactPHP's `GroupManager`. A clone is the same manager.
@@ -96,33 +98,40 @@ impl GroupManager {
 
     /// Returns how many events have been emitted so far, and how many groups exist.
     pub fn stats(&self) -> GroupStats {
-        self.registry.counts.stats(self.len())
+        let node = self.registry.node.get().map(|node| &node.counts);
+        self.registry.counts.stats(self.len(), node)
     }
 
     /// Sends a text message to all members of the group of that name. Does nothing if there is no
-    /// such group.
+    /// such group. With a [backplane](GroupManager::with_backplane) the message also reaches the
+    /// members on all other nodes.
     pub fn write(&self, name: &str, text: impl AsRef<str>) {
-        if let Some(group) = self.get(name) {
-            group.write(text);
+        let text = text.as_ref();
+        if !self.get(name).is_some_and(|group| group.broadcast(Opcode::Text, text.as_bytes(), None)) {
+            self.registry.send_elsewhere(name, Content::Text { text, except: None });
         }
     }
 
-    /// Sends a binary message to all members of the group of that name. Does nothing if there is no
-    /// such group.
+    /// Sends a binary message to all members of the group of that name, like
+    /// [`write`](GroupManager::write).
     pub fn write_binary(&self, name: &str, bytes: impl AsRef<[u8]>) {
-        if let Some(group) = self.get(name) {
-            group.write_binary(bytes);
+        let bytes = bytes.as_ref();
+        if !self.get(name).is_some_and(|group| group.broadcast(Opcode::Binary, bytes, None)) {
+            self.registry.send_elsewhere(name, Content::Binary { bytes, except: None });
         }
     }
 
     /// [Closes](WebSocketConnection::close_with) all members of all groups. The reason is the first
-    /// argument, as in ReactPHP.
+    /// argument, as in ReactPHP. With a [backplane](GroupManager::with_backplane) this also closes
+    /// the members on all other nodes.
     pub fn close_all(&self, reason: impl AsRef<str>, code: u16) {
+        let reason = reason.as_ref();
         cork(|| {
             for group in self.groups() {
-                group.close_all(reason.as_ref(), code);
+                group.close_here(code, reason);
             }
         });
+        self.registry.close_elsewhere(code, reason);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Groups of connections, that come and go with their members.
 
+mod cluster;
 mod connection;
 mod emission;
 mod error;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use indexmap::IndexSet;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::event::GroupEvent;
+use super::event::{Argument, GroupEvent};
 use super::handle::ConnectionGroup;
 use super::registry::Registry;
 use crate::emitter::Listeners;
@@ -36,20 +36,28 @@ pub(super) struct State {
     pub(super) pending: AtomicUsize,
     /// `destroy` is being emitted: no connection can join any more.
     pub(super) is_over: bool,
+    /// Messages of the group are also for the other nodes of a cluster.
+    pub(super) is_clustered: bool,
     pub(super) policy: SlowMemberPolicy,
     pub(super) dropped: AtomicU64,
     /// The groups of its manager. They exist as long as one of the groups does.
     pub(super) registry: Option<Arc<Registry>>,
-    pub(super) listeners: Arc<Listeners<u8, WebSocketConnection>>,
+    pub(super) listeners: Arc<Listeners<u8, Argument>>,
 }
 
 impl ConnectionGroup {
-    /// Creates a group in a free slot. It has no members, and one connection is about to join.
+    /// Creates a group in a free slot. It has no members, and one connection is about to join. The
+    /// caller holds the lock of the group's entry in the registry.
     pub(super) fn begin(name: Text, registry: Arc<Registry>) -> ConnectionGroup {
         let (slot, number) = SLOTS.take();
         if slot != u32::MAX {
-            *SLOTS.get(slot).state.write() =
-                State { number: number.get(), name, joining: 1, registry: Some(registry), ..State::default() };
+            let node = registry.node.get();
+            let is_clustered = node.is_some();
+            if let Some(node) = node {
+                node.interested(&name);
+            }
+            let (number, registry) = (number.get(), Some(registry));
+            *SLOTS.get(slot).state.write() = State { number, name, joining: 1, is_clustered, registry, ..State::default() };
         }
         ConnectionGroup { slot, number }
     }
@@ -92,7 +100,7 @@ impl ConnectionGroup {
         state.is_over
     }
 
-    pub(super) fn listeners(&self) -> Option<Arc<Listeners<u8, WebSocketConnection>>> {
+    pub(super) fn listeners(&self) -> Option<Arc<Listeners<u8, Argument>>> {
         self.read().map(|state| state.listeners.clone())
     }
 

@@ -1,3 +1,4 @@
+use crate::cluster::{Count, NodeCounts};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Counters of the groups of a [`GroupManager`](crate::GroupManager):
@@ -22,6 +23,21 @@ pub struct GroupStats {
     /// Messages that members have missed because they were slow consumers, see
     /// [`SlowMemberPolicy`](crate::options::SlowMemberPolicy).
     pub dropped: u64,
+    /// With a [backplane](crate::GroupManager::with_backplane): messages that the bus has accepted
+    /// for the other nodes.
+    pub published: u64,
+    /// Messages that were not published, because the bus was down, the adapter's queue was full, or
+    /// the message was too large. Members of this process have got them.
+    pub unpublished: u64,
+    /// Messages of other nodes for a group that exists here. Members have got them.
+    pub delivered: u64,
+    /// Messages of other nodes for a group that exists here, which never arrived: the sum of all
+    /// `gap` events.
+    pub lost: u64,
+    /// Messages that arrived twice, or too late. They were dropped.
+    pub repeated: u64,
+    /// Messages of the bus that were malformed, oversized, or of another version. They were dropped.
+    pub refused: u64,
 }
 
 /// The counters that have no other source.
@@ -35,7 +51,8 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    pub(super) fn stats(&self, open: usize) -> GroupStats {
+    pub(super) fn stats(&self, open: usize, node: Option<&NodeCounts>) -> GroupStats {
+        let of_node = |counter: fn(&NodeCounts) -> &Count| node.map_or(0, |node| counter(node).get());
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         GroupStats {
             open,
@@ -44,6 +61,12 @@ impl Counts {
             joined: of(&self.joined),
             left: of(&self.left),
             dropped: of(&self.dropped),
+            published: of_node(|node| &node.published),
+            unpublished: of_node(|node| &node.unpublished),
+            delivered: of_node(|node| &node.delivered),
+            lost: of_node(|node| &node.lost),
+            repeated: of_node(|node| &node.repeated),
+            refused: of_node(|node| &node.refused),
         }
     }
 }
