@@ -16,7 +16,7 @@ use crate::websocket::state::event::{
 };
 use crate::websocket::state::flags::{DISCARD_INPUT, PENDING_CHANGES};
 use crate::websocket::state::handle::WebSocketConnection;
-use crate::websocket::state::slot::{Phase, Slot};
+use crate::websocket::state::slot::Slot;
 
 /// Calls a connection's listeners one at a time. An asynchronous listener is awaited before the
 /// next is called.
@@ -170,7 +170,7 @@ impl Dispatcher {
     /// Ends a connection that was never opened. Only the crate's own listeners are called, which
     /// clean up.
     pub(crate) fn discard(mut self) {
-        self.begin_to_close(true);
+        self.connection.begin_to_close(true);
         self.apply_pending();
         self.listeners.apply(Change::RemoveAll(None));
         let mut cx = Context::from_waker(Waker::noop());
@@ -224,7 +224,7 @@ impl Dispatcher {
                 self.emit_to_each(ERROR, 0, Args::Failed(&error), cx);
             } else if let Some((code, reason)) = due.close.take() {
                 let skip_async = due.skip_async;
-                if !self.begin_to_close(skip_async) {
+                if !self.connection.begin_to_close(skip_async) {
                     self.schedule_close(code, reason);
                     return Poll::Ready(());
                 }
@@ -388,22 +388,5 @@ impl Dispatcher {
         let pending_changes = std::mem::take(&mut state.pending_changes);
         drop(state);
         self.listeners.apply_all(pending_changes);
-    }
-
-    /// Marks the connection as closed: no message is written, no listener is added, and no error is
-    /// found afterwards, since none could follow `close`. `false` if there is an error that the
-    /// task does not know of, unless there is no time for it.
-    fn begin_to_close(&mut self, skip_async: bool) -> bool {
-        let Some(mut state) = self.connection.lock() else { return true };
-        if !skip_async && state.cold_if_any().is_some_and(|cold| cold.fault.is_some()) {
-            return false;
-        }
-        state.phase = Phase::Closed;
-        let senders = state.cold_if_any().and_then(|cold| cold.senders.take());
-        drop(state);
-        if let Some(senders) = senders {
-            senders.notify_waiters();
-        }
-        true
     }
 }
