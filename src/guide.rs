@@ -79,6 +79,7 @@ pub mod tutorial {}
 pub mod connections {}
 
 #[doc = "[backpressure]: crate::guide::backpressure"]
+#[doc = "[cluster]: crate::guide::cluster"]
 #[doc = "[deployment-several-servers-and-restarts]: crate::guide::deployment#several-servers-and-restarts"]
 #[doc = "[errors]: crate::guide::errors"]
 #[doc = "[http]: crate::guide::http"]
@@ -165,6 +166,7 @@ pub mod compression {}
 #[doc = include_str!("../docs/testing.md")]
 pub mod testing {}
 
+#[doc = "[cluster]: crate::guide::cluster"]
 #[doc = "[operations-shutdown]: crate::guide::operations#shutdown"]
 #[doc = "[operations]: crate::guide::operations"]
 #[cfg_attr(feature = "__tls", doc = "[tls]: crate::guide::tls")]
@@ -172,6 +174,7 @@ pub mod testing {}
 #[doc = include_str!("../docs/deployment.md")]
 pub mod deployment {}
 
+#[doc = "[cluster]: crate::guide::cluster"]
 #[doc = "[backpressure]: crate::guide::backpressure"]
 #[doc = "[errors-connections]: crate::guide::errors#connections"]
 #[doc = "[errors-handshakes]: crate::guide::errors#handshakes"]
