@@ -68,6 +68,9 @@ impl ConnectionGroup {
     ///
     /// All members get the messages of their group in the same order, also when several threads
     /// write.
+    ///
+    /// If the policy drops messages, this method may call listeners of `drop` on this thread. So do
+    /// not hold a lock that they take.
     pub fn write(&self, text: impl AsRef<str>) {
         self.broadcast(Opcode::Text, text.as_ref().as_bytes(), None);
     }

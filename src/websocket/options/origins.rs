@@ -60,7 +60,8 @@ impl Origins {
         Origins(Rule::Any)
     }
 
-    /// Allows pages of these origins.
+    /// Allows pages of these origins, and no others. The list replaces the default, so it must also
+    /// name the site of the server itself.
     ///
     /// | Entry | Allows |
     /// |---|---|
