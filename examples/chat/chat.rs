@@ -17,6 +17,7 @@
 //! * `{"type": "joined", "room": "tea", "name": "Ann", "history": "5f…", "number": 14, "resumed": true, "missed": 0,
 //!   "messages": […]}` answers `join`. `number` is the number of the room's last message. `resumed` is `true` if `since`
 //!   is a position in this history. If it is, `missed` counts the messages after it that are no longer kept.
+//!   The page may get messages of the room before `joined`. `joined` contains them too, so the page ignores them.
 //! * `{"type": "people", "names": ["Ann", "Ben"]}` when a member enters or leaves the room.
 //! * `{"type": "message", "number": 13, "id": "c0ffee…", "name": "Ann", "text": "Hello", "time": 1735689600000}` is a
 //!   message of the room. Its sender gets it too, as the acknowledgement.

@@ -73,7 +73,7 @@ impl Histories {
     }
 
     /// Sends a new member the messages that it does not have. Later messages follow these, because `say` takes the same
-    /// lock.
+    /// lock. The member may have got some of them before, since it joined before this call.
     pub fn welcome(&self, room: ConnectionGroup, member: WebSocketConnection) {
         let Some(person) = member.get::<Person>() else { return };
         let (mut histories, room) = (self.lock(), room.name().to_string());
