@@ -199,7 +199,7 @@ pub mod operations {}
 pub mod cluster {}
 
 #[doc = "[architecture-tests]: crate::guide::architecture#tests"]
-#[doc = "[compression-crime-and-breach]: crate::guide::compression#crime-and-breach"]
+#[cfg_attr(feature = "deflate", doc = "[compression-crime-and-breach]: crate::guide::compression#crime-and-breach")]
 #[doc = "[deployment-the-clients-address]: crate::guide::deployment#the-clients-address"]
 #[doc = "[deployment-unix-sockets]: crate::guide::deployment#unix-sockets"]
 #[doc = "[events-asynchronous-listeners]: crate::guide::events#asynchronous-listeners"]
