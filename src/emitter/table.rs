@@ -14,11 +14,9 @@ pub(crate) struct Table<E: Events> {
     entries: Vec<Entry<E>>,
     /// A bit for each event that has listeners.
     present: u16,
-    /// A bit for each event with exactly one listener.
-    single: u16,
     /// A bit for each event with `once` listeners.
     once: u16,
-    /// A bit for each event whose only listener is synchronous, and not `once`.
+    /// A bit for each of the frequent events whose only listener is synchronous, and not `once`.
     simple: u16,
     /// The index of the first listener of each of the first events, which are the frequent ones. It
     /// is lower if the index exceeds a byte.
@@ -62,7 +60,7 @@ pub(crate) enum Emission {
 
 impl<E: Events> Default for Table<E> {
     fn default() -> Self {
-        Table { entries: Vec::new(), present: 0, single: 0, once: 0, simple: 0, starts: [0; 2] }
+        Table { entries: Vec::new(), present: 0, once: 0, simple: 0, starts: [0; 2] }
     }
 }
 
@@ -115,7 +113,7 @@ impl<E: Events> Table<E> {
                 if entry.is_asynchronous {
                     return Emission::Started(place);
                 }
-                if self.single & 1 << event != 0 {
+                if self.simple & 1 << event != 0 {
                     break;
                 }
             }
@@ -189,10 +187,11 @@ impl<E: Events> Table<E> {
     }
 
     fn note_events(&mut self) {
-        (self.present, self.single, self.once) = (0, 0, 0);
+        let mut single = 0;
+        (self.present, self.once) = (0, 0);
         for Entry { id, rank, .. } in &self.entries {
             let event = 1 << id.event;
-            self.single = (self.single | event) & !(self.present & event);
+            single = (single | event) & !(self.present & event);
             self.present |= event;
             self.once |= u16::from(*rank == Rank::Once) << id.event;
         }
@@ -202,7 +201,7 @@ impl<E: Events> Table<E> {
             *start = u8::try_from(place).unwrap_or(u8::MAX);
             let is_simple =
                 usize::from(*start) == place && self.entries.get(place).is_some_and(|entry| !entry.is_asynchronous);
-            self.simple |= u16::from(is_simple) << event & self.single & !self.once;
+            self.simple |= u16::from(is_simple) << event & single & !self.once;
         }
     }
 }
