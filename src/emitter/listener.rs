@@ -80,6 +80,8 @@ pub(crate) trait Events: 'static {
     type Subject;
     /// The arguments of the events' listeners, one variant for each signature.
     type Args<'a>: Copy;
+    /// The event that follows each of the frequent events, if there is one.
+    const FOLLOWER: Option<u8>;
 }
 
 /// A registered closure of any signature.

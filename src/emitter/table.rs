@@ -16,7 +16,8 @@ pub(crate) struct Table<E: Events> {
     present: u16,
     /// A bit for each event with `once` listeners.
     once: u16,
-    /// A bit for each of the frequent events whose only listener is synchronous, and not `once`.
+    /// A bit for each of the frequent events whose only listener is synchronous, and not `once`, if the
+    /// event that follows has no listener.
     simple: u16,
     /// The index of the first listener of each of the first events, which are the frequent ones. It
     /// is lower if the index exceeds a byte.
@@ -123,7 +124,7 @@ impl<E: Events> Table<E> {
     }
 
     /// Calls the listener of a frequent event whose only listener is synchronous, and not `once`. `None`
-    /// for other events: [`emit`](Table::emit) them.
+    /// for other events, and if the event that follows has listeners: [`emit`](Table::emit) them.
     #[inline(always)]
     pub(crate) fn call_simple(
         &mut self,
@@ -196,12 +197,13 @@ impl<E: Events> Table<E> {
             self.once |= u16::from(*rank == Rank::Once) << id.event;
         }
         self.simple = 0;
+        let is_followed = E::FOLLOWER.is_some_and(|event| self.listens_to(event));
         for (event, start) in (0..).zip(&mut self.starts) {
             let place = self.entries.partition_point(|entry| entry.id.event < event);
             *start = u8::try_from(place).unwrap_or(u8::MAX);
             let is_simple =
                 usize::from(*start) == place && self.entries.get(place).is_some_and(|entry| !entry.is_asynchronous);
-            self.simple |= u16::from(is_simple) << event & single & !self.once;
+            self.simple |= u16::from(is_simple && !is_followed) << event & single & !self.once;
         }
     }
 }
@@ -217,6 +219,7 @@ mod tests {
     impl Events for Numbers {
         type Subject = ();
         type Args<'a> = &'a str;
+        const FOLLOWER: Option<u8> = Some(7);
     }
 
     /// A table whose listeners tell their numbers.
@@ -284,6 +287,9 @@ mod tests {
         told.add(2, Rank::On, 3);
         assert_eq!((called(&mut told, 0), called(&mut told, 1)), (Some(vec![1]), Some(vec![2])));
         assert_eq!(called(&mut told, 2), None, "not one of the frequent events");
+        told.add(7, Rank::On, 9);
+        assert_eq!(called(&mut told, 0), None, "another event follows");
+        told.table.apply(Change::Remove(ListenerId::of(7, 9)));
         told.add(0, Rank::On, 4);
         told.add(1, Rank::Once, 5);
         assert_eq!((called(&mut told, 0), called(&mut told, 1)), (None, None), "several");

@@ -89,7 +89,7 @@ impl Dispatcher {
     pub(crate) fn emit_quickly(&mut self, event: u8, args: Args<'_>, cx: &mut Context<'_>) -> bool {
         self.slot.event.store(event, Ordering::Relaxed);
         let emission = match self.listeners.call_simple(event, &self.connection, &args) {
-            Some(Ok(())) if !self.listeners.listens_to(MESSAGE) && self.flags() & PENDING_CHANGES == 0 => return true,
+            Some(Ok(())) if self.flags() & PENDING_CHANGES == 0 => return true,
             Some(result) => result.map_or_else(Emission::Failed, |()| Emission::Done),
             None => return self.emit_to_several(event, args, cx),
         };

@@ -37,6 +37,7 @@ pub(crate) enum ConnectionEvents {}
 impl Events for ConnectionEvents {
     type Subject = WebSocketConnection;
     type Args<'a> = Args<'a>;
+    const FOLLOWER: Option<u8> = Some(MESSAGE);
 }
 
 /// The arguments of an event's listeners. They borrow from the receive buffer.
