@@ -13,7 +13,7 @@ use http::header::{
 use super::error::ResponseError;
 use super::url::Url;
 #[cfg(feature = "deflate")]
-use crate::protocol::deflate::{self, InvalidResponse, Parameters, Preferences};
+use crate::protocol::deflate::{self, AgreedParams, InvalidResponse, Preferences};
 use crate::protocol::handshake::{accept_key, has_token, only};
 
 /// Headers that the handshake sets, or that a request without a body cannot have.
@@ -136,7 +136,7 @@ impl Handshake {
     }
 
     /// Checks the extensions of a 101 (RFC 7692 section 5.1). Returns what the server has agreed on.
-    pub(crate) fn check_extensions(&self, headers: &HeaderMap) -> Result<Option<Parameters>, ResponseError> {
+    pub(crate) fn check_extensions(&self, headers: &HeaderMap) -> Result<Option<AgreedParams>, ResponseError> {
         let Some(preferences) = self.deflate else { return Ok(None) };
         deflate::check_response(lines(headers, SEC_WEBSOCKET_EXTENSIONS), preferences)
             .map_err(|InvalidResponse| ResponseError::Extension { name: text(headers, SEC_WEBSOCKET_EXTENSIONS) })

@@ -41,6 +41,6 @@ pub(crate) use budget::Share;
 pub use deflater::Deflater;
 pub(crate) use inflater::PIECE;
 pub use inflater::{InflateError, Inflater};
-pub use negotiation::{Agreed, Direction, InvalidResponse, Parameters, Preferences, accept, check_response, offer};
+pub use negotiation::{Agreed, AgreedParams, Direction, InvalidResponse, Preferences, accept, check_response, offer};
 pub use offer::Malformed;
 pub use sender::{Receiver, Sender};

@@ -27,7 +27,7 @@ impl Default for Preferences {
 
 /// The agreed parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Parameters {
+pub struct AgreedParams {
     /// What the server sends.
     pub server: Direction,
     /// What the client sends.
@@ -43,7 +43,7 @@ pub struct Direction {
     pub bits: u8,
 }
 
-impl Parameters {
+impl AgreedParams {
     /// Returns the parameters of the messages that an end sends.
     pub fn sent_by(&self, role: Role) -> Direction {
         match role {
@@ -65,7 +65,7 @@ impl Parameters {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agreed {
     /// The agreed parameters.
-    pub params: Parameters,
+    pub params: AgreedParams,
     /// The server's response, the value of `Sec-WebSocket-Extensions`.
     pub header: String,
 }
@@ -115,7 +115,7 @@ fn accept_offer(offer: &Parameters, preferences: Preferences) -> Option<Agreed> 
         Some(_) => {}
     }
     let client = Direction { takeover: client.is_some(), bits: client.unwrap_or(MAX) };
-    Some(Agreed { params: Parameters { server, client }, header })
+    Some(Agreed { params: AgreedParams { server, client }, header })
 }
 
 /// Returns a client's offer, the value of `Sec-WebSocket-Extensions`.
@@ -148,7 +148,7 @@ pub struct InvalidResponse;
 pub fn check_response<'a>(
     lines: impl IntoIterator<Item = &'a [u8]>,
     preferences: Preferences,
-) -> Result<Option<Parameters>, InvalidResponse> {
+) -> Result<Option<AgreedParams>, InvalidResponse> {
     let response = match extensions(lines).map_err(|Malformed| InvalidResponse)?[..] {
         [] => return Ok(None),
         [Extension::Deflate(response)] => response,
@@ -172,5 +172,5 @@ pub fn check_response<'a>(
         takeover: preferences.send.is_some() && !response.client_no_context_takeover,
         bits: response.client_max_window_bits.flatten().map_or(own, |bits| bits.min(own)),
     };
-    Ok(Some(Parameters { server, client }))
+    Ok(Some(AgreedParams { server, client }))
 }

@@ -120,7 +120,7 @@ fn the_first_acceptable_offer_of_all_lines_counts() {
     let agreed = accept(lines.map(str::as_bytes), ALL).unwrap().unwrap();
     assert_eq!(agreed.header, "permessage-deflate; server_no_context_takeover");
     let server = Direction { takeover: false, bits: 15 };
-    assert_eq!(agreed.params, Parameters { server, client: Direction { takeover: true, bits: 15 } });
+    assert_eq!(agreed.params, AgreedParams { server, client: Direction { takeover: true, bits: 15 } });
     assert_eq!(accept(["permessage-deflate", "="].map(str::as_bytes), ALL), Err(Malformed));
     assert_eq!(accept([], ALL), Ok(None));
 }
@@ -128,7 +128,7 @@ fn the_first_acceptable_offer_of_all_lines_counts() {
 #[test]
 fn the_agreed_windows_are_those_of_the_response() {
     let params = |offer: &str, preferences| {
-        let Parameters { server, client } = accept([offer.as_bytes()], preferences).unwrap().unwrap().params;
+        let AgreedParams { server, client } = accept([offer.as_bytes()], preferences).unwrap().unwrap().params;
         ((server.takeover, server.bits), (client.takeover, client.bits))
     };
     assert_eq!(params("permessage-deflate", Preferences::default()), ((true, 12), (false, 15)));
@@ -183,7 +183,7 @@ fn a_response_has_to_fit_the_offer() {
     ] {
         let header = format!("permessage-deflate{response}");
         let checked = check_response([header.as_bytes()], preferences).map(|params| {
-            let Parameters { server, client } = params.expect("it was not declined");
+            let AgreedParams { server, client } = params.expect("it was not declined");
             Some(((server.takeover, server.bits), (client.takeover, client.bits)))
         });
         assert_eq!(checked, expected.map(Some).ok_or(InvalidResponse), "{response}");

@@ -235,7 +235,7 @@ fn a_message_for_many_is_a_part_of_each_window() {
 
 #[test]
 fn the_roles_send_what_the_other_receives() {
-    let params = Parameters { server: ALONE, client: TAKEOVER };
+    let params = AgreedParams { server: ALONE, client: TAKEOVER };
     assert_eq!((params.sent_by(Role::Server), params.received_by(Role::Server)), (ALONE, TAKEOVER));
     assert_eq!((params.sent_by(Role::Client), params.received_by(Role::Client)), (TAKEOVER, ALONE));
 }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use crate::protocol::Role;
-use crate::protocol::deflate::{Deflater, Parameters, Receiver, Sender, Share};
+use crate::protocol::deflate::{AgreedParams, Deflater, Receiver, Sender, Share};
 use crate::protocol::frame::{self, RSV1};
 use crate::sync::thread_local;
 use crate::websocket::options::compression::Compression;
@@ -17,7 +17,7 @@ const SHARED_BITS: u8 = 12;
 /// What both ends have agreed on in the handshake.
 #[derive(Debug)]
 pub(crate) struct Agreement {
-    pub(crate) params: Parameters,
+    pub(crate) params: AgreedParams,
     /// The memory of the window of the peer's messages.
     pub(crate) share: Option<Share>,
 }
