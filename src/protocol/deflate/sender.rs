@@ -69,8 +69,12 @@ impl Receiver {
 
     /// Like [`new`](Receiver::new), with the part of a budget that has the window in it.
     pub(crate) fn with_share(direction: Direction, share: Option<Share>) -> Receiver {
-        // Some compressors take 9 where 8 was agreed on.
-        Receiver { window: direction.takeover.then(|| Window::new(direction.bits.max(9), share)) }
+        Receiver { window: direction.takeover.then(|| Window::new(kept_bits(direction.bits), share)) }
+    }
+
+    /// Returns the memory of a window of 2^`bits` bytes.
+    pub(crate) fn window_bytes(bits: u8) -> usize {
+        1usize.checked_shl(kept_bits(bits).into()).unwrap_or(usize::MAX)
     }
 
     /// Returns whether nothing is kept between two messages.
@@ -99,4 +103,9 @@ impl Receiver {
         }
         Ok(())
     }
+}
+
+/// Some compressors take 9 where 8 was agreed on.
+fn kept_bits(bits: u8) -> u8 {
+    bits.max(9)
 }

@@ -2,7 +2,7 @@
 
 use http::header::HeaderValue;
 
-use crate::protocol::deflate::{Agreed, Malformed, Preferences, Share, accept};
+use crate::protocol::deflate::{Agreed, Malformed, Preferences, Receiver, Share, accept};
 use crate::websocket::error::HandshakeError;
 use crate::websocket::options::compression::Compression;
 use crate::websocket::state::deflate::Agreement;
@@ -13,7 +13,7 @@ impl Compression {
     pub(crate) fn to_negotiate(&self) -> (Preferences, Option<Share>) {
         let share = self.preferences.receive.and_then(|bits| {
             let mut share = self.budget.share();
-            share.grow_to(1 << bits).then_some(share)
+            share.grow_to(Receiver::window_bytes(bits)).then_some(share)
         });
         let receive = self.preferences.receive.filter(|_| share.is_some());
         (Preferences { receive, ..self.preferences }, share)
@@ -33,4 +33,24 @@ pub(crate) fn agree<'a>(
     let header = HeaderValue::try_from(header).map_err(|_| HandshakeError::Extensions)?;
     let agreement = Agreement { params, share: share.filter(|_| params.client.takeover) };
     Ok(Some((Some(agreement), header)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A receiver must not forget its window (RFC 7692 section 7.1.1), so all of it is counted before it
+    /// is agreed on. The smallest is kept as 512 bytes.
+    #[test]
+    fn the_window_of_a_receiver_is_in_the_memory_or_is_not_agreed_on() {
+        for (size, kept) in [(256, 512), (512, 512), (32 * 1024, 32 * 1024)] {
+            let compression = Compression::new().peer_window(size).window_memory(2 * kept - 1);
+            let (preferences, share) = compression.to_negotiate();
+            assert_eq!((preferences.receive, compression.budget.used()), (compression.preferences.receive, kept), "{size}");
+            let (further, none) = compression.to_negotiate();
+            assert!(further.receive.is_none() && none.is_none(), "one byte is missing");
+            drop(share);
+            assert_eq!(compression.budget.used(), 0);
+        }
+    }
 }

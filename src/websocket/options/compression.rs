@@ -1,7 +1,7 @@
 use std::ops::RangeInclusive;
 
 use crate::protocol::Limits;
-use crate::protocol::deflate::{Budget, Preferences};
+use crate::protocol::deflate::{Budget, Preferences, Receiver};
 use crate::websocket::options::WebSocketOptions;
 
 /// The options of permessage-deflate (RFC 7692), for
@@ -102,8 +102,9 @@ impl Compression {
     /// decompressed yet, and both windows.
     pub(crate) fn worst_case_bytes(&self, limits: &Limits) -> usize {
         let packed = limits.of(true).max_message_size.saturating_mul(2);
-        let windows = [self.preferences.send, self.preferences.receive].map(|bits| bits.map_or(0, |bits| 1usize << bits));
-        packed.saturating_add(windows[0] + windows[1])
+        let sent = self.preferences.send.map_or(0, |bits| 1usize << bits);
+        let received = self.preferences.receive.map_or(0, Receiver::window_bytes);
+        packed.saturating_add(sent + received)
     }
 }
 
