@@ -114,9 +114,6 @@ impl<E: Events> Table<E> {
                 if entry.is_asynchronous {
                     return Emission::Started(place);
                 }
-                if self.simple & 1 << event != 0 {
-                    break;
-                }
             }
             place += 1;
         }
