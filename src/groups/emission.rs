@@ -4,6 +4,7 @@ use super::event::{Argument, CREATE, DESTROY, DROP, GAP, GROUP, GroupEvent, JOIN
 use super::handle::ConnectionGroup;
 use super::registry::Registry;
 use super::stats::add;
+use crate::emitter::BoxError;
 use crate::runtime::trace;
 use crate::runtime::watchdog;
 use crate::sync::atomic::Ordering;
@@ -62,27 +63,22 @@ impl Registry {
 }
 
 impl ConnectionGroup {
-    /// Calls the listeners of an event. No lock is held.
     fn emit(&self, event: u8, kept: SlotGuard) {
-        let member = kept.connection();
-        if let Some(state) = self.read() {
-            let listeners = state.listeners.clone();
-            state.pending.fetch_sub(1, Ordering::Relaxed);
-            drop(state);
-            let name = GROUP.name(event);
-            watchdog::in_event(name, || {
-                listeners.emit(&event, &Argument::Member(member), |error| member.listener_failed(name, error));
-            });
-        }
+        let (member, name) = (kept.connection(), GROUP.name(event));
+        self.call(event, name, &Argument::Member(member), |error| member.listener_failed(name, error));
     }
+
     fn emit_gap(&self, missing: u64) {
+        self.call(GAP, "gap", &Argument::Count(missing), |error| trace::listener_failed("gap", error));
+    }
+
+    /// Calls the listeners of an event. No lock is held.
+    fn call(&self, event: u8, name: &'static str, argument: &Argument, failed: impl Fn(BoxError)) {
         if let Some(state) = self.read() {
             let listeners = state.listeners.clone();
             state.pending.fetch_sub(1, Ordering::Relaxed);
             drop(state);
-            watchdog::in_event("gap", || {
-                listeners.emit(&GAP, &Argument::Count(missing), |error| trace::listener_failed("gap", error));
-            });
+            watchdog::in_event(name, || listeners.emit(&event, argument, failed));
         }
     }
 }

@@ -31,8 +31,8 @@ pub struct GroupStats {
     pub unpublished: u64,
     /// Messages of other nodes for a group that exists here. Members have got them.
     pub delivered: u64,
-    /// Messages of other nodes for a group that exists here, which never arrived: the sum of all
-    /// `gap` events.
+    /// Messages of other nodes that never arrived: the sum of all `gap` events, and lost
+    /// [`close_all`](crate::GroupManager::close_all) of other nodes.
     pub lost: u64,
     /// Messages that arrived twice, or too late. They were dropped.
     pub repeated: u64,
